@@ -1,0 +1,121 @@
+"""A real daemon in a fresh folder, asked over its own socket as any client would."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from flywheel.cli.client import Daemon as Client
+from flywheel.errors import DaemonUnreachable
+
+START_S = 60.0
+STOP_S = 30.0
+ENDED = frozenset({"done", "failed", "cancelled", "held"})  # states in which a turn rests
+
+
+class RunningDaemon:
+    """`flywheel run` over `folder`, from `with` to its end."""
+
+    def __init__(self, folder: Path, config: str, intents: Sequence[str]) -> None:
+        self.folder = folder
+        self.state_dir = folder / "var"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.toml").write_text(config, encoding="utf-8")
+        tools = [
+            {"type": "function", "function": {"name": name, "description": name.replace("_", " ")}}
+            for name in intents
+        ]
+        (folder / "intents.json").write_text(json.dumps(tools), encoding="utf-8")
+        self._client = Client(self.state_dir / "flywheel.sock", timeout_s=600.0)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with (self.folder / "daemon.err").open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flywheel", "run", "--config", "config.toml"],
+                cwd=self.folder,
+                stdout=errors,
+                stderr=errors,
+            )
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                self.get("status")
+            except DaemonUnreachable:
+                if self._process.poll() is not None or time.monotonic() > until:
+                    self.__exit__(None, None, None)
+                    raise RuntimeError(f"the daemon did not start: {self._last_words()}") from None
+                time.sleep(0.1)
+            else:
+                return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def get(self, *segments: str) -> Any:
+        """GET /v1/`segments`."""
+        return self._client.get(*segments).value
+
+    def post(self, *segments: str, **body: Any) -> Any:
+        """POST a JSON object to /v1/`segments`."""
+        return self._client.post(*segments, value=body).value
+
+    def post_lines(self, kind: str, events: Iterable[Mapping[str, Any]]) -> Any:
+        """POST events as NDJSON; every one must be taken."""
+        lines = [json.dumps(event, ensure_ascii=False) for event in events]
+        answer = self._client.post_lines(kind, lines="\n".join(lines).encode()).value
+        if answer["rejected"] or answer["accepted"] + answer["duplicates"] != len(lines):
+            raise RuntimeError(f"{kind}: {answer}")
+        return answer
+
+    def start_turn(self) -> str:
+        """Open a turn now; returns its id."""
+        return str(self.post("turns")["id"])
+
+    def wait_for(self, turn: str, poll_s: float = 0.2) -> dict[str, Any]:
+        """The turn once it rests: done, held, failed or cancelled.
+
+        Raises:
+            RuntimeError: it failed; the daemon's last words are in it.
+        """
+        while True:
+            view: dict[str, Any] = self.get("turns", turn)
+            if view["state"] in ENDED:
+                break
+            time.sleep(poll_s)
+        if view["state"] in ("failed", "cancelled"):
+            raise RuntimeError(f"{turn} {view['state']}: {view['error']} {self._last_words()}")
+        return view
+
+    def champion(self) -> Path:
+        """The folder of the adapter in service.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        name = self.get("status")["champion"]
+        if not name:
+            raise RuntimeError("the daemon has no champion")
+        return self.state_dir / "adapters" / name
+
+    def _last_words(self) -> str:
+        return (self.folder / "daemon.err").read_text(encoding="utf-8", errors="replace")[-3000:]

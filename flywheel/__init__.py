@@ -1,0 +1,3 @@
+"""flywheel keeps a small production model getting better by itself."""
+
+__version__ = "0.1.0"

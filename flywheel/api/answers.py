@@ -1,0 +1,88 @@
+"""JSON answers, and the one form of every error: {"error": what failed, "hint": what to do}."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from flywheel.errors import (
+    ConfigError,
+    DatabaseHeld,
+    FlywheelError,
+    NotFound,
+    Refused,
+    SourceUnavailable,
+    TeacherUnavailable,
+)
+from flywheel.store import StoreFailed
+
+log = logging.getLogger(__name__)
+
+
+class BadRequest(FlywheelError):
+    """The request cannot be read."""
+
+
+class TooLarge(FlywheelError):
+    """The request's body is over the limit."""
+
+
+_STATUS: Mapping[type[FlywheelError], int] = {
+    BadRequest: 400,
+    ConfigError: 400,
+    NotFound: 404,
+    Refused: 409,
+    TooLarge: 413,
+    DatabaseHeld: 503,
+    TeacherUnavailable: 503,
+    SourceUnavailable: 503,
+    StoreFailed: 503,
+}
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """The value as JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def problem(
+    status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    """An error as JSON."""
+    body = msgspec.json.encode({"error": message, "hint": hint})
+    return Response(body, status, dict(headers or {}), media_type="application/json")
+
+
+def of_flywheel_error(request: Request, error: Exception) -> Response:
+    """What a handler refused; its status by its kind, 500 for a kind without one."""
+    assert isinstance(error, FlywheelError)
+    status = _STATUS.get(type(error), 500)
+    # The rest of a body that is too large is not read: the connection ends with the answer.
+    headers = {"Connection": "close"} if status == 413 else None
+    return problem(status, error.message, error.hint, headers)
+
+
+def of_http_exception(request: Request, error: Exception) -> Response:
+    """No such path or method."""
+    assert isinstance(error, HTTPException)
+    hint = "GET /openapi.json lists every path" if error.status_code in (404, 405) else ""
+    what = f"{request.method} {request.url.path}: {error.detail.lower()}"
+    return problem(error.status_code, what, hint, error.headers)
+
+
+def of_defect(request: Request, error: Exception) -> Response:
+    """A defect of the daemon. The answer says no more than that; the log has the places."""
+    log.error(
+        "%s %s broke",
+        request.method,
+        request.scope.get("path"),
+        exc_info=error,
+        extra={"event": "api.defect"},
+    )
+    return problem(500, "the daemon failed on this request", "see `flywheel log`")

@@ -1,0 +1,165 @@
+"""What people and programs ask of the wheel: views, turns, decisions, rollback."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from flywheel import turn
+from flywheel.api import metrics
+from flywheel.api.answers import BadRequest, answer, problem
+from flywheel.api.body import read_body
+from flywheel.api.forms import Nothing, Reason, Rollback
+from flywheel.api.peer import CALLER
+from flywheel.api.vitals import Vitals
+from flywheel.turn import Wheel, views
+
+Asked = TypeVar("Asked", bound=msgspec.Struct)
+_MAX_BODY = 64 * 1024  # bytes; no control request needs more
+
+
+async def status(request: Request) -> Response:
+    """What the daemon is doing, and what waits for a person."""
+    return answer(await run_in_threadpool(status_of, request))
+
+
+async def intents(request: Request) -> Response:
+    """Health of each intent, the worst first."""
+    failing = request.query_params.get("failing", "") not in ("", "0", "false")
+    return answer(await run_in_threadpool(views.intents, _wheel(request), failing_only=failing))
+
+
+async def turns(request: Request) -> Response:
+    """The newest turns, newest first."""
+    return answer(await run_in_threadpool(views.turns_view, _wheel(request)))
+
+
+async def one_turn(request: Request) -> Response:
+    """One turn with its steps."""
+    return answer(await run_in_threadpool(views.turn_view, _wheel(request), _id(request)))
+
+
+async def start_turn(request: Request) -> Response:
+    """Open a turn now."""
+    await _asked(request, Nothing)
+    wheel, trigger = _wheel(request), f"asked by {request.scope[CALLER]}"
+    opened = await run_in_threadpool(turn.request, wheel, trigger)
+    return answer(await run_in_threadpool(views.turn_view, wheel, opened.id), 202)
+
+
+async def cancel_turn(request: Request) -> Response:
+    """End an open turn."""
+    await _asked(request, Nothing)
+    wheel, by = _wheel(request), str(request.scope[CALLER])
+    ended = await run_in_threadpool(turn.cancel, wheel, _id(request), by)
+    return answer(await run_in_threadpool(views.turn_view, wheel, ended.id))
+
+
+async def decisions(request: Request) -> Response:
+    """The newest decisions, newest first."""
+    return answer(await run_in_threadpool(views.decisions_view, _wheel(request)))
+
+
+async def one_decision(request: Request) -> Response:
+    """One decision with what a person needs to judge it."""
+    return answer(await run_in_threadpool(views.decision_view, _wheel(request), _id(request)))
+
+
+async def approve(request: Request) -> Response:
+    """Promote what waits; asking twice changes nothing."""
+    return await _ratify(request, turn.approve)
+
+
+async def reject(request: Request) -> Response:
+    """Refuse what waits; asking twice changes nothing."""
+    return await _ratify(request, turn.reject)
+
+
+async def rollback(request: Request) -> Response:
+    """Put an earlier champion back into service."""
+    asked = await _asked(request, Rollback)
+    wheel, by = _wheel(request), str(request.scope[CALLER])
+    decided = await run_in_threadpool(turn.rollback, wheel, asked.to, by, _reason(asked.because))
+    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
+
+
+async def adapters(request: Request) -> Response:
+    """Every adapter, newest first."""
+    return answer(await run_in_threadpool(views.adapters_view, _wheel(request)))
+
+
+async def healthz(request: Request) -> Response:
+    """The process answers; nothing else is asked."""
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: Request) -> Response:
+    """The database reads and writes, and turns can run."""
+    found = [*_vitals(request).problems()]
+    try:
+        await run_in_threadpool(_wheel(request).store.probe)
+    except Exception as error:  # noqa: BLE001  whatever it is, the daemon is not ready
+        found.append(f"the database does not work ({type(error).__name__})")
+    if found:
+        return problem(503, "; ".join(found), "see `flywheel status` and `flywheel log`")
+    return PlainTextResponse("ready\n")
+
+
+async def metrics_page(request: Request) -> Response:
+    """Counts for Prometheus."""
+    seen = await run_in_threadpool(status_of, request)
+    page = metrics.render(seen, _vitals(request).requests)
+    return Response(page, media_type=metrics.CONTENT_TYPE)
+
+
+def status_of(request: Request) -> dict[str, Any]:
+    """The `status` view with what the daemon adds to it; blocks on the database."""
+    vitals = _vitals(request)
+    following = vitals.next_turn()
+    return views.status(
+        _wheel(request),
+        uptime_s=vitals.uptime_s,
+        next_turn=following.isoformat() if following else None,
+        sources=vitals.sources(),
+        problems=vitals.problems(),
+    )
+
+
+async def _ratify(request: Request, act: Any) -> Response:
+    asked = await _asked(request, Reason)
+    wheel, by = _wheel(request), str(request.scope[CALLER])
+    decided = await run_in_threadpool(act, wheel, _id(request), by, _reason(asked.because))
+    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
+
+
+async def _asked(request: Request, form: type[Asked]) -> Asked:
+    """The body as `form`; an empty body counts as {}."""
+    body = await read_body(request, _MAX_BODY)
+    try:
+        return msgspec.json.decode(body.strip() or b"{}", type=form)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body cannot be used: {error}", hint="see /openapi.json") from error
+
+
+def _reason(because: str) -> str:
+    if not because.strip():
+        raise BadRequest("`because` is empty", hint="say why; it is kept in the audit trail")
+    return because.strip()
+
+
+def _id(request: Request) -> str:
+    return str(request.path_params["id"])
+
+
+def _wheel(request: Request) -> Wheel:
+    wheel: Wheel = request.app.state.wheel
+    return wheel
+
+
+def _vitals(request: Request) -> Vitals:
+    vitals: Vitals = request.app.state.vitals
+    return vitals

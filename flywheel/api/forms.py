@@ -1,0 +1,66 @@
+"""The bodies of requests, for the OpenAPI document and for decoding.
+
+Events are described here and read by `formats`, which takes foreign forms too.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+
+class PredictionEvent(msgspec.Struct):
+    """One production answer."""
+
+    id: str
+    ts: datetime
+    text: str
+    intent: str | None
+    arguments: dict[str, Any] = {}
+    confidence: float | None = None
+    adapter: str = ""
+    latency_ms: float | None = None
+    slices: dict[str, str] = {}
+
+
+class FeedbackEvent(msgspec.Struct):
+    """A verdict on a prediction, which may arrive later."""
+
+    id: str
+    prediction_id: str
+    ts: datetime
+    verdict: Literal["correct", "incorrect", "corrected"]
+    intent: str | None = None
+    arguments: dict[str, Any] | None = None
+    rater: str = ""
+    rater_kind: Literal["user", "expert", "rule", "model"] = "user"
+
+
+class SampleEvent(msgspec.Struct):
+    """A labelled text."""
+
+    text: str
+    intent: str | None
+    arguments: dict[str, Any] | None = None
+    split: Literal["seed", "train", "dev", "golden", "fresh"] = "train"
+    must_pass: bool = False
+    family: str = ""
+
+
+class Reason(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a decision is approved or rejected."""
+
+    because: str  # kept in the audit trail
+
+
+class Rollback(msgspec.Struct, forbid_unknown_fields=True):
+    """Which champion to go back to, and why."""
+
+    because: str
+    to: str | None = None  # an adapter; None: the champion before this one
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """An empty body."""

@@ -1,0 +1,127 @@
+"""Events in: predictions, feedback and samples, one or a batch, each stored once.
+
+Good lines of a batch are stored whatever the bad ones look like; a bad line is kept with its
+reason. Sending the same again changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from flywheel import formats, turn
+from flywheel.api.answers import answer
+from flywheel.api.body import read_body, refuse_unreadable
+from flywheel.store import Connection, events
+from flywheel.store.events import RejectedEvent
+from flywheel.turn import Wheel
+
+Kind = Literal["predictions", "feedback", "samples"]
+_RAW_KEPT = 2_000  # characters of a bad line that are stored
+
+
+async def predictions(request: Request) -> Response:
+    """Take production answers."""
+    return await _take(request, "predictions")
+
+
+async def feedback(request: Request) -> Response:
+    """Take verdicts on predictions, which may arrive later."""
+    return await _take(request, "feedback")
+
+
+async def samples(request: Request) -> Response:
+    """Take labelled texts."""
+    return await _take(request, "samples")
+
+
+async def _take(request: Request, kind: Kind) -> Response:
+    wheel: Wheel = request.app.state.wheel
+    body = await read_body(request, wheel.config.api.max_body_mb * 2**20)
+    refuse_unreadable(body)
+    taken = await run_in_threadpool(
+        take,
+        wheel,
+        kind,
+        body,
+        new_generation=request.query_params.get("new_generation") == "1",
+    )
+    good, bad = taken["accepted"] + taken["duplicates"], len(taken["rejected"])
+    request.app.state.vitals.requests.arrived(
+        kind, accepted=taken["accepted"], duplicate=taken["duplicates"], rejected=bad
+    )
+    return answer(taken, 422 if bad and not good else 200)
+
+
+def take(wheel: Wheel, kind: Kind, body: bytes, *, new_generation: bool = False) -> dict[str, Any]:
+    """Store what a body says; blocks on the database.
+
+    Args:
+        wheel: whose database it is.
+        kind: what the events are sent as.
+        body: a JSON object, a list of them, or one a line.
+        new_generation: golden samples open a new generation.
+
+    Returns:
+        {"accepted", "duplicates", "rejected": [{"line", "field", "why"}]}, for samples also
+        "generation" and "bought".
+    """
+    parsed = formats.read_body(kind, body, **reading(wheel))
+    with wheel.store.write() as con:
+        stored = store(wheel, con, kind, parsed, new_generation=new_generation)
+    told = [{"line": one.line, "field": one.field, "why": one.why} for one in parsed.rejected]
+    return {**stored, "rejected": told}
+
+
+def reading(wheel: Wheel) -> dict[str, Any]:
+    """How this wheel reads events: the options of `formats.read_body` and `read_lines`."""
+    return {
+        "context_turns": wheel.config.intents.context_turns,
+        "received": wheel.clock(),
+        "known": wheel.known_intents,
+        "max_line_bytes": wheel.config.api.max_line_kb * 1024,
+    }
+
+
+def store(
+    wheel: Wheel,
+    con: Connection,
+    kind: str,
+    parsed: formats.Parsed,
+    *,
+    new_generation: bool = False,
+) -> dict[str, Any]:
+    """Store parsed events in the caller's transaction, the bad ones with their reasons.
+
+    Returns:
+        {"accepted", "duplicates"}, with samples also "generation" and "bought".
+    """
+    now = wheel.clock()
+    events.add_rejected(
+        con,
+        [
+            RejectedEvent(
+                kind=kind,
+                line=one.line,
+                raw=one.raw[:_RAW_KEPT],
+                field=one.field,
+                why=one.why,
+                at=now,
+            )
+            for one in parsed.rejected
+        ],
+    )
+    added = events.add_predictions(con, parsed.predictions)
+    added += events.add_feedback(con, parsed.feedback)
+    said = {
+        "accepted": added,
+        "duplicates": len(parsed.predictions) + len(parsed.feedback) - added,
+    }
+    if not parsed.samples and kind != "samples":
+        return said
+    rows = [turn.Incoming(sample=one, answer=parsed.answers.get(one.id)) for one in parsed.samples]
+    counted = turn.add_samples(wheel, rows, new_generation=new_generation)
+    return {**counted, **{name: said[name] + counted[name] for name in said}}

@@ -1,0 +1,187 @@
+"""`flywheel adapters`: what was trained, what serves, and the way back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flywheel.cli.command import Because, Json, daemon, examples, group, place, reason
+from flywheel.cli.review import outcome
+from flywheel.cli.screen import facts, heading, raw_json, say
+from flywheel.cli.table import Column, table
+from flywheel.cli.text import clean, moment, number, share
+from flywheel.errors import NotFound, Refused
+
+app = group("The registry of adapters: look, export, roll back.")
+
+_ARCHIVE = ".tar.gz"
+_NEEDED = "adapter_config.json"  # what makes a folder an adapter that peft loads
+
+AdapterId = Annotated[
+    str, typer.Argument(metavar="ADAPTER", help="Its id, or the beginning of it; or champion.")
+]
+
+
+@app.command(name="list", epilog=examples("flywheel adapters list"))
+def list_(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """List the adapters, the latest first."""
+    reply = daemon(ctx).get("adapters")
+    if as_json:
+        return raw_json(reply.body)
+    if not reply.value:
+        say("no adapter yet", "next: flywheel turn start --wait")
+        return None
+    say(*table(_COLUMNS, [_row(adapter) for adapter in reply.value]))
+    return None
+
+
+@app.command(epilog=examples("flywheel adapters show a-3f2c"))
+def show(ctx: typer.Context, adapter_id: AdapterId, *, as_json: Json = False) -> None:
+    """Show one adapter: what it was trained on, from, and how it did."""
+    adapter = _one(daemon(ctx).get("adapters").value, adapter_id)
+    if as_json:
+        return raw_json(json.dumps(adapter, ensure_ascii=False).encode())
+    metrics: Mapping[str, Any] = adapter.get("metrics") or {}
+    folder = place(ctx).state_dir / "adapters" / str(adapter["id"])
+    say(
+        heading(f"adapter {clean(adapter['id'])}: {clean(adapter['state'])}"),
+        "",
+        *facts(
+            [
+                ("base", clean(adapter.get("base") or "-")),
+                ("recipe", clean(adapter.get("recipe") or "-")),
+                ("dataset", clean(adapter.get("dataset") or "-")),
+                ("parent", clean(adapter.get("parent") or "-")),
+                ("created", moment(adapter.get("created_at"))),
+                ("folder", clean(folder) if folder.is_dir() else "not on this machine"),
+            ]
+        ),
+    )
+    plain = [(clean(k).replace("_", " "), _metric(k, v)) for k, v in metrics.items()]
+    if plain:
+        say("", heading("Metrics"), *facts([pair for pair in plain if pair[1]], "  "))
+    return None
+
+
+@app.command(
+    epilog=examples(
+        "flywheel adapters export a-3f2c my-adapter", "flywheel adapters export champion a.tar.gz"
+    )
+)
+def export(
+    ctx: typer.Context,
+    adapter_id: AdapterId,
+    to: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder, or a new .tar.gz.")],
+) -> None:
+    """Copy an adapter out, as a folder or an archive.
+
+    Plain peft loads it on the base model. Works without the daemon; reads its folder.
+    """
+    folder = _folder(place(ctx).state_dir / "adapters", adapter_id)
+    if to.exists():
+        raise Refused(f"{to} exists already", hint="name a new folder or archive")
+    if to.name.endswith(_ARCHIVE):
+        import tarfile
+
+        with tarfile.open(to, "x:gz") as archive:
+            archive.add(folder, arcname=folder.name)
+    else:
+        shutil.copytree(folder, to)
+    say(f"wrote {clean(to)}: adapter {clean(folder.name)}")
+
+
+@app.command(
+    epilog=examples(
+        'flywheel adapters rollback --because "complaints since noon"',
+        'flywheel adapters rollback a-3f2c --because "the last one that was fine"',
+    )
+)
+def rollback(
+    ctx: typer.Context,
+    adapter_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ADAPTER", help="Default: the champion before.", show_default=False),
+    ] = None,
+    *,
+    because: Because,
+    as_json: Json = False,
+) -> None:
+    """Serve an earlier champion again, at once."""
+    why = reason(because)
+    ask = daemon(ctx)
+    to = _one(ask.get("adapters").value, adapter_id)["id"] if adapter_id else None
+    reply = ask.post("rollback", value={"because": why} | ({"to": to} if to else {}))
+    if as_json:
+        return raw_json(reply.body)
+    say(outcome(reply.value))
+    return None
+
+
+_COLUMNS = (
+    Column(title="adapter", least=14),
+    Column(title="state"),
+    Column(title="created"),
+    Column(title="recipe", least=8),
+    Column(title="dev", right=True),
+    Column(title="parent", least=14),
+)
+
+
+def _row(adapter: Mapping[str, Any]) -> list[str]:
+    return [
+        clean(adapter["id"]),
+        clean(adapter["state"]),
+        moment(adapter.get("created_at")),
+        clean(adapter.get("recipe") or "-"),
+        share((adapter.get("metrics") or {}).get("dev_accuracy")),
+        clean(adapter.get("parent") or "-"),
+    ]
+
+
+def _metric(name: str, value: Any) -> str:
+    """One figure; nothing for what does not fit a line (a curve, a table)."""
+    if isinstance(value, Mapping | list):
+        return ""
+    if isinstance(value, float) and name.endswith(("accuracy", "macro", "recall")):
+        return share(value)
+    return number(value)
+
+
+def _one(adapters: list[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
+    """The adapter with this id, the champion, or the only one whose id begins so.
+
+    Raises:
+        NotFound: there is none, or there are several.
+    """
+    key = "state" if wanted == "champion" else "id"
+    exact = [adapter for adapter in adapters if adapter.get(key) == wanted]
+    found = exact or [adapter for adapter in adapters if str(adapter["id"]).startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(str(adapter["id"]) for adapter in found[:5])
+        raise NotFound(f"{wanted} could be {names}", hint="write more of it")
+    raise NotFound(f"no adapter {wanted}", hint="`flywheel adapters list` prints their ids")
+
+
+def _folder(adapters: Path, wanted: str) -> Path:
+    """The adapter's folder; the link `champion` is followed, but never out of `adapters`."""
+    if not adapters.is_dir():
+        raise NotFound(f"no adapters in {adapters}", hint="train one: flywheel turn start --wait")
+    names = [
+        path.name
+        for path in sorted(adapters.iterdir())
+        if path.name == wanted or (path.name.startswith(wanted) and not path.is_symlink())
+    ]
+    name = wanted if wanted in names else names[0] if len(names) == 1 else ""
+    if not name:
+        _one([{"id": each} for each in names], wanted)
+    folder = (adapters / name).resolve()
+    if folder.parent != adapters.resolve() or not (folder / _NEEDED).is_file():
+        raise NotFound(f"{adapters / name} is not a whole adapter", hint="flywheel adapters list")
+    return folder

@@ -1,0 +1,71 @@
+"""What every command shares: its group, its examples, its options, its daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flywheel.cli.place import Place, find
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import Daemon
+
+Json = Annotated[bool, typer.Option("--json", help="Print the daemon's JSON as it is.")]
+Because = Annotated[
+    str, typer.Option("--because", help="Why; kept in the audit trail.", metavar="TEXT")
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The daemon's config.toml; default: $FLYWHEEL_CONFIG, ./config.toml, "
+        "/etc/flywheel/config.toml.",
+        show_default=False,
+    ),
+]
+
+
+def group(text: str) -> typer.Typer:
+    """A group of commands; without one of them it prints its help."""
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines that can be typed as they are."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    return "\b\n" + "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def named_config(ctx: typer.Context) -> Path | None:
+    """The file given to `flywheel --config FILE …`, if any."""
+    value = ctx.find_root().params.get("config")
+    return value if isinstance(value, Path) else None
+
+
+def place(ctx: typer.Context) -> Place:
+    """The folders of the daemon that this command is about; raises ConfigError."""
+    return find(named_config(ctx))
+
+
+def daemon(ctx: typer.Context) -> Daemon:
+    """A client of the daemon that this command is about; raises ConfigError."""
+    from flywheel.cli.client import Daemon  # http.client is a third of what `--help` would take
+
+    client = Daemon(place(ctx).socket)
+    ctx.call_on_close(client.close)
+    return client
+
+
+def reason(because: str) -> str:
+    """Refuse an empty reason: it is there for whoever reads the audit trail later.
+
+    Raises:
+        typer.BadParameter: there is nothing but space.
+    """
+    if not because.strip():
+        raise typer.BadParameter("say why in a few words", param_hint="--because")
+    return because.strip()

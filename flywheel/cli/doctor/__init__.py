@@ -1,0 +1,56 @@
+"""`flywheel doctor`: could the daemon work here, and if not, what to do?
+
+Works without a daemon, changes nothing, and stops at nothing: each check is a line of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flywheel.cli.doctor import learning, machine, model, state
+from flywheel.cli.doctor.finding import Finding, fail
+from flywheel.errors import FlywheelError
+
+if TYPE_CHECKING:
+    from flywheel.config import Config
+
+__all__ = ["Finding", "examine"]
+
+
+def examine(path: Path, announce: Callable[[str], None] = lambda text: None) -> Iterator[Finding]:
+    """Yield a finding for each check, in the order in which they are worth reading.
+
+    Args:
+        path: the config file.
+        announce: told what is being checked, before a check that takes seconds.
+    """
+    from flywheel.config import load
+
+    try:
+        config = load(path)
+    except FlywheelError as error:
+        yield fail("config", error.message, error.hint)
+        yield from machine.gpu()
+        return
+    yield Finding(level="ok", check="config", text=f"{path}; state in {config.state_dir}")
+    with closing(state.ask(config)) as daemon:
+        yield from _with_config(config, daemon, announce)
+
+
+def _with_config(
+    config: Config, daemon: state.Running, announce: Callable[[str], None]
+) -> Iterator[Finding]:
+    yield from learning.intents(config)
+    yield from state.folder(config)
+    yield from state.database(config, daemon)
+    announce("checking the base model…")
+    yield from model.base(config, learning.texts(config, daemon))
+    announce("asking the teacher…")
+    yield from learning.teacher(config)
+    yield from machine.plugins(config)
+    yield from machine.disk(config)
+    yield from machine.gpu()
+    yield from learning.golden(config, daemon)

@@ -1,0 +1,159 @@
+"""What the wheel learns from: the intents, the teacher, the golden set."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flywheel.cli.doctor.finding import Finding, fail, ok, warn
+from flywheel.cli.doctor.state import Running
+from flywheel.errors import FlywheelError
+from flywheel.records import NONE
+
+if TYPE_CHECKING:
+    from flywheel.config import Config
+
+_TIMEOUT_S = 5.0
+_TEXTS = 5_000  # enough to know the script by
+
+
+def intents(config: Config) -> Iterator[Finding]:
+    """Whether the intents can be read, and describe themselves to a teacher."""
+    from flywheel.config import load_intents
+
+    try:
+        listed = load_intents(config.root / config.intents.file)
+    except FlywheelError as error:
+        yield fail("intents", error.message, error.hint)
+        return
+    if not listed:
+        yield fail("intents", f"{config.intents.file} lists none", "write one [[intent]] each")
+        return
+    silent = [intent.name for intent in listed if not intent.description]
+    if silent and config.teacher.base_url:
+        yield warn(
+            "intents",
+            f"{len(listed)}, of which {len(silent)} have no description ({silent[0]} …)",
+            "describe them: the teacher writes samples from it",
+        )
+    else:
+        yield ok("intents", f"{len(listed)} in {config.intents.file}")
+
+
+def texts(config: Config, running: Running) -> list[str]:
+    """Texts to know the script by: samples where the daemon gives them, and the intents' own."""
+    from flywheel.config import load_intents
+
+    found: list[str] = []
+    try:
+        listed = load_intents(config.root / config.intents.file)
+        found += [f"{intent.name} {intent.description}" for intent in listed]
+    except FlywheelError:
+        pass  # told by its own check
+    if running.daemon is not None:
+        try:
+            body = running.daemon.get("samples", query={"format": "ndjson"}).body
+            rows = [json.loads(line) for line in body.splitlines()[:_TEXTS]]
+            found += [row["text"] for row in rows if isinstance(row, dict) and "text" in row]
+        except (FlywheelError, ValueError):
+            pass  # an older daemon; the intents must do
+    return found
+
+
+def teacher(config: Config) -> Iterator[Finding]:
+    """Whether the teacher's key is here and its endpoint answers."""
+    from flywheel.config import secret
+
+    table = config.teacher
+    if not table.base_url:
+        yield ok("teacher", "none configured; turns learn from feedback and imported samples")
+        return
+    if not table.model:
+        yield warn("teacher", "[teacher] model is empty", "name the model to ask")
+    key = secret(table.api_key_env)
+    if table.api_key_env and key is None:
+        yield warn(
+            "teacher",
+            f"no environment variable or systemd credential {table.api_key_env}",
+            "set it where the daemon runs; this shell may differ from it",
+        )
+        return
+    url = table.base_url.rstrip("/") + "/models"
+    if not url.startswith(("http://", "https://")):
+        yield warn("teacher", f"{table.base_url} is no http address", "mend [teacher] base_url")
+        return
+    yield _reached(url, key, table.base_url)
+
+
+def _reached(url: str, key: str | None, shown: str) -> Finding:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  http(s), checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            return ok("teacher", f"{shown} answers ({answer.status})")
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            return warn("teacher", f"{shown} refuses the key ({error.code})", "is the key right?")
+        if error.code in (404, 405):
+            return ok("teacher", f"{shown} answers, without a list of models")
+        return warn("teacher", f"{shown} answers {error.code}", "try again later")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return warn("teacher", f"{shown} cannot be reached ({reason})", "turns go on without it")
+
+
+def golden(config: Config, running: Running) -> Iterator[Finding]:
+    """Which margin the golden set can resolve, intent by intent."""
+    if running.daemon is None:
+        yield ok("golden", "not looked at: no daemon runs")
+        return
+    try:
+        rows = running.daemon.get("samples").value
+    except FlywheelError as error:
+        yield warn("golden", error.message, error.hint)
+        return
+    counts: Counter[str] = Counter()
+    for row in rows:
+        if row["split"] == "golden" and row["intent"] != NONE:
+            counts[row["intent"]] += int(row["count"])
+    if not counts:
+        yield warn(
+            "golden",
+            "there is none; no challenger can be judged",
+            "flywheel samples import FILE --split golden",
+        )
+        return
+    yield _resolved(config, counts)
+    left = (running.status.get("golden") or {}).get("queries_left")
+    if left is not None and left <= 0:
+        yield warn(
+            "golden",
+            "this generation has no query left",
+            "import new rows: flywheel samples import FILE --split golden --new-generation",
+        )
+
+
+def _resolved(config: Config, counts: Counter[str]) -> Finding:
+    from flywheel.metrics import resolvable_margin
+
+    margin = config.gates.intents.margin
+    weak = []
+    for name, count in counts.items():
+        resolved = resolvable_margin(count)
+        if resolved is None or resolved > margin + 1e-9:
+            weak.append(name)
+    least = min(counts, key=lambda name: counts[name])
+    best = resolvable_margin(counts[least])
+    shown = "no margin" if best is None else f"a margin of {best:.2f}"
+    text = f"{shown} is resolved by every intent ({counts[least]} rows of {least})"
+    if not weak:
+        return ok("golden", f"{text}; [gates.intents] margin = {margin:g} can be decided")
+    return warn(
+        "golden",
+        f"{text}; margin = {margin:g} stays undecided for {len(weak)} of {len(counts)} intents",
+        "add golden rows, or raise [gates.intents] margin",
+    )

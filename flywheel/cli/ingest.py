@@ -1,0 +1,99 @@
+"""`flywheel ingest`: predictions, feedback and samples from files, in bulk."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flywheel.cli.command import daemon
+from flywheel.cli.screen import say
+from flywheel.cli.sending import Prepare, Sender, prepared_file, report
+from flywheel.cli.text import clean
+
+
+class Kind(StrEnum):
+    """What the lines of a file are."""
+
+    auto = "auto"
+    predictions = "predictions"
+    feedback = "feedback"
+    samples = "samples"
+
+
+class Format(StrEnum):
+    """The form of the events."""
+
+    native = "native"
+
+
+def ingest(
+    ctx: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="NDJSON; - is stdin.")],
+    *,
+    kind: Annotated[
+        Kind, typer.Option(help="What the lines are; auto looks at the fields of each.")
+    ] = Kind.auto,
+    form: Annotated[
+        Format, typer.Option("--format", help="The form of the events.")
+    ] = Format.native,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the counts and every rejected line as JSON.")
+    ] = False,
+) -> None:
+    """Send files of predictions, feedback or samples.
+
+    One JSON object a line. Ids make it idempotent: sending a file again, or in another order,
+    changes nothing. Feedback may come before its prediction. Exit code 1 when a line was
+    rejected.
+    """
+    del form  # there is one, so far
+    sender = Sender(daemon(ctx), by_kind(kind))
+    send(sender, files, as_json=as_json)
+
+
+def send(sender: Sender, files: list[Path], *, as_json: bool) -> None:
+    """Send `files`, print what became of them, and exit 1 when a line was rejected."""
+    try:
+        for path in files:
+            file, size = prepared_file(path)
+            with file:
+                sender.send(str(path), file, size)
+    except KeyboardInterrupt:
+        sender.stopped()
+        raise typer.Exit(130) from None
+    tally = sender.tally
+    if as_json:
+        say(json.dumps(tally.told(), ensure_ascii=False))
+    else:
+        report(tally)
+    if tally.rejected:
+        raise typer.Exit(1)
+
+
+def by_kind(kind: Kind) -> Prepare:
+    """How each line finds its route."""
+    if kind is not Kind.auto:
+        return lambda line: (kind.value, line)
+    return lambda line: (_kind_of(line), line)
+
+
+def _kind_of(line: bytes) -> str:
+    """Tell an event by its fields; what is no JSON object goes where the daemon says why not."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return "predictions"
+    if not isinstance(event, dict):
+        return "predictions"
+    if "prediction_id" in event or "verdict" in event:
+        return "feedback"
+    return "samples" if "split" in event else "predictions"
+
+
+def shown_files(files: list[Path]) -> str:
+    """Names for a message."""
+    return ", ".join(clean(path) for path in files)

@@ -1,0 +1,161 @@
+"""`flywheel review`: what waits for a person, and the word that person gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.command import Because, Json, daemon, examples, group, reason
+from flywheel.cli.screen import raw_json, say
+from flywheel.cli.table import Column, table
+from flywheel.cli.text import clean, moment
+from flywheel.cli.verdict import page
+from flywheel.errors import NotFound
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import Daemon
+
+app = group("Decisions: what waits for you, why, and your word on it.")
+
+DecisionId = Annotated[
+    str, typer.Argument(metavar="DECISION", help="As `flywheel review list` prints it.")
+]
+
+
+@app.command(name="list", epilog=examples("flywheel review list", "flywheel review list --pending"))
+def list_(
+    ctx: typer.Context,
+    *,
+    pending: Annotated[bool, typer.Option("--pending", help="Only what waits.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the decisions: what waits for a person first, then the latest."""
+    reply = daemon(ctx).get("decisions")
+    if as_json and not pending:
+        return raw_json(reply.body)
+    rows = [row for row in reply.value if row["status"] == "pending" or not pending]
+    if as_json:
+        import json
+
+        return raw_json(json.dumps(rows, ensure_ascii=False).encode())
+    waiting = [row for row in rows if row["status"] == "pending"]
+    waiting.sort(key=lambda row: str(row["at"]))  # what waits longest comes first
+    ordered = waiting + [row for row in rows if row["status"] != "pending"]
+    if ordered:
+        why = [clean(row.get("because") or "") for row in ordered]
+        say(*table(_COLUMNS, [_row(row) for row in ordered], notes=why), "")
+    if waiting:
+        say(f"next: flywheel review show {clean(waiting[0]['id'])}")
+    else:
+        say("nothing waits for you")
+    return None
+
+
+@app.command(epilog=examples("flywheel review show", "flywheel review show d-7 --all"))
+def show(
+    ctx: typer.Context,
+    decision_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DECISION",
+            help="Default: the one that waits longest, else the latest.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every intent, example and added sample.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a decision, and what to do about it.
+
+    First the verdict in a sentence; then why: the gates with their numbers, the intents that
+    moved or are undecided, examples fixed and broken, and where each training sample came from.
+    """
+    ask = daemon(ctx)
+    reply = ask.get("decisions", decision_id or _most_urgent(ask))
+    if as_json:
+        return raw_json(reply.body)
+    say(*page(reply.value, everything=everything))
+    return None
+
+
+@app.command(epilog=examples('flywheel review approve d-7 --because "checked the broken examples"'))
+def approve(
+    ctx: typer.Context, decision_id: DecisionId, *, because: Because, as_json: Json = False
+) -> None:
+    """Approve a held promotion; its adapter is served from then on."""
+    _give(ctx, decision_id, "approve", because, as_json=as_json)
+
+
+@app.command(epilog=examples('flywheel review reject d-7 --because "refunds must not get worse"'))
+def reject(
+    ctx: typer.Context, decision_id: DecisionId, *, because: Because, as_json: Json = False
+) -> None:
+    """Reject a held promotion; the champion stays."""
+    _give(ctx, decision_id, "reject", because, as_json=as_json)
+
+
+_COLUMNS = (
+    Column(title="decision"),
+    Column(title="verdict"),
+    Column(title="status"),
+    Column(title="since"),
+    Column(title="challenger", least=12),
+    Column(title="champion", least=12),
+)
+
+
+def _row(decision: Mapping[str, Any]) -> list[str]:
+    return [
+        clean(decision["id"]),
+        clean(decision["verdict"]),
+        clean(decision["status"]),
+        moment(decision.get("at")),
+        clean(decision.get("challenger") or "-"),
+        clean(decision.get("champion") or "-"),
+    ]
+
+
+def _most_urgent(ask: Daemon) -> str:
+    """Id of the decision that waits longest, else of the latest; raises NotFound without any."""
+    rows: list[Mapping[str, Any]] = ask.get("decisions").value
+    if not rows:
+        raise NotFound("no decision yet", hint="a turn ends in one: `flywheel turn start --wait`")
+    waiting = [row for row in rows if row["status"] == "pending"]
+    if waiting:
+        return str(min(waiting, key=lambda row: row["at"])["id"])
+    return str(max(rows, key=lambda row: row["at"])["id"])
+
+
+def _give(ctx: typer.Context, decision_id: str, word: str, because: str, *, as_json: bool) -> None:
+    """Tell the daemon a person's word, and print what came of it."""
+    why = reason(because)
+    reply = daemon(ctx).post("decisions", decision_id, word, value={"because": why})
+    if as_json:
+        return raw_json(reply.body)
+    say(outcome(reply.value))
+    return None
+
+
+def outcome(decision: Mapping[str, Any]) -> str:
+    """One line on what a decision came to: who is champion now.
+
+    >>> outcome({"id": "d-7", "verdict": "promote", "status": "applied",
+    ...          "challenger": "a-2", "champion": "a-1"})
+    'd-7 approved: a-2 replaces a-1'
+    """
+    name, status = clean(decision["id"]), decision["status"]
+    challenger = clean(decision.get("challenger") or "-")
+    champion = clean(decision["champion"]) if decision.get("champion") else ""
+    if status == "rejected":
+        return f"{name} rejected: {champion or 'no adapter'} stays"
+    if status != "applied":
+        return f"{name} is {clean(status)}"
+    if decision["verdict"] == "rollback":
+        return f"{name} rolled back: {challenger} replaces {champion or 'no adapter'}"
+    change = f"replaces {champion}" if champion else "is the first champion"
+    return f"{name} approved: {challenger} {change}"

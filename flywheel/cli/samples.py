@@ -1,0 +1,161 @@
+"""`flywheel samples`: seeds, dev and golden samples in; everything out; how many there are."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flywheel.cli.command import Json, daemon, examples, group
+from flywheel.cli.ingest import send
+from flywheel.cli.screen import raw_json, say
+from flywheel.cli.sending import BadLine, Prepare, Sender
+from flywheel.cli.table import Column, table
+from flywheel.cli.text import clean, number
+from flywheel.errors import FlywheelError
+
+app = group("Labelled samples: import, export, count.")
+
+
+class ImportSplit(StrEnum):
+    """What imported samples are for."""
+
+    seed = "seed"
+    dev = "dev"
+    golden = "golden"
+
+
+class ExportSplit(StrEnum):
+    """Which samples are exported."""
+
+    train = "train"
+    dev = "dev"
+    golden = "golden"
+    fresh = "fresh"
+
+
+@app.command(
+    name="import",
+    epilog=examples(
+        "flywheel samples import seeds.jsonl --split seed",
+        "flywheel samples import golden.jsonl --split golden --new-generation",
+    ),
+)
+def import_(
+    ctx: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="NDJSON; - is stdin.")],
+    *,
+    split: Annotated[
+        ImportSplit, typer.Option(help="seed: to train on; dev: to choose with; golden: to judge.")
+    ],
+    new_generation: Annotated[
+        bool,
+        typer.Option("--new-generation", help="Open a new golden generation and seal the old one."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the counts and every rejected line as JSON.")
+    ] = False,
+) -> None:
+    """Import labelled samples.
+
+    One JSON object a line, with `text` and `intent`. A golden sample may carry `must_pass`,
+    `family`, and the production model's stored `answer`. A line that names another split than
+    --split is rejected.
+    """
+    if new_generation and split is not ImportSplit.golden:
+        raise typer.BadParameter("only golden samples have generations", param_hint="--split")
+    query = {"new_generation": "1"} if new_generation else None
+    send(Sender(daemon(ctx), _labelled_for(split), query), files, as_json=as_json)
+
+
+@app.command(
+    epilog=examples(
+        "flywheel samples export --split train > train.jsonl",
+        "flywheel samples export --split golden --out golden.jsonl",
+    )
+)
+def export(
+    ctx: typer.Context,
+    *,
+    split: Annotated[ExportSplit | None, typer.Option(help="Default: every split.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A new file; default: standard output.")
+    ] = None,
+) -> None:
+    """Write the samples as NDJSON.
+
+    `flywheel ingest --kind samples` reads them back as they are.
+    """
+    query = {"format": "ndjson"} | ({"split": split.value} if split else {})
+    reply = daemon(ctx).get("samples", query=query)
+    if "ndjson" not in reply.content_type and reply.body.lstrip().startswith(b"["):
+        raise FlywheelError(
+            "this daemon does not export samples yet", hint="count them: flywheel samples stats"
+        )
+    if out is None:
+        if reply.body.strip():
+            raw_json(reply.body)
+        return
+    with out.open("xb") as file:
+        file.write(reply.body)
+    say(f"wrote {clean(out)}: {number(len(reply.body.splitlines()))} samples")
+
+
+@app.command(epilog=examples("flywheel samples stats", "flywheel samples stats --json"))
+def stats(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """Count the samples of each intent.
+
+    Training samples by origin; then the other splits.
+    """
+    reply = daemon(ctx).get("samples")
+    if as_json:
+        return raw_json(reply.body)
+    rows: Sequence[Mapping[str, Any]] = reply.value
+    if not rows:
+        say("no samples yet", "next: flywheel samples import seeds.jsonl --split seed")
+        return None
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in rows:
+        kind = row["origin"] if row["split"] == "train" else row["split"]
+        counts[row["intent"]][kind] += int(row["count"])
+    heads = (Column(title="intent", least=14), *(Column(title=k, right=True) for k in _KINDS))
+    cells = [[clean(name), *_counts(counts[name])] for name in sorted(counts)]
+    total: dict[str, int] = defaultdict(int)
+    for each in counts.values():
+        for kind, count in each.items():
+            total[kind] += count
+    say(*table(heads, [*cells, ["all", *_counts(total)]]))
+    return None
+
+
+_KINDS = ("seed", "feedback", "teacher", "person", "dev", "golden", "fresh")
+
+
+def _counts(counts: Mapping[str, int]) -> list[str]:
+    return [number(counts.get(kind) or None) for kind in _KINDS]
+
+
+def _labelled_for(split: ImportSplit) -> Prepare:
+    """Mark each line with the split it is imported for.
+
+    A golden line that slipped into a file of seeds would be trained on, so it is never relabelled.
+    """
+
+    def prepare(line: bytes) -> tuple[str, bytes]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return "samples", line  # the daemon says why not
+        if not isinstance(event, dict):
+            return "samples", line
+        named = event.get("split") or split.value
+        if named != split.value:
+            raise BadLine(f"split: the line says {named}, --split says {split.value}")
+        return "samples", json.dumps(event | {"split": split.value}).encode()
+
+    return prepare

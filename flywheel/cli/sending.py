@@ -1,0 +1,189 @@
+"""Lines of a file, sent to the daemon in batches that it can hold.
+
+A line is sent at most 4 MB and 500 lines at a time; what the daemon refuses is told by file and
+line. Ids make every line idempotent, so a file that was cut off is simply sent again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from flywheel.cli.screen import Progress, remark, say
+from flywheel.cli.text import plural, span
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import Daemon
+
+BATCH_LINES = 500
+BATCH_BYTES = 4_000_000
+LINE_BYTES = 8_000_000
+"""A longer line is refused here: it would be held in memory whole."""
+_REFUSALS_TOLD = 10
+
+Prepare = Callable[[bytes], tuple[str, bytes]]
+"""From a line to the route it is sent to (predictions, feedback, samples) and what is sent."""
+
+
+class BadLine(ValueError):
+    """A line that is not sent; the message says why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What became of the lines so far."""
+
+    sent: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: list[tuple[str, int, str]] = field(default_factory=list)  # file, line, why
+    generation: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The tally as JSON."""
+        rejected = [{"file": f, "line": line, "why": why} for f, line, why in self.rejected]
+        known = {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": rejected}
+        return known | ({} if self.generation is None else {"generation": self.generation})
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    lines: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)  # of each line, in the file
+    size: int = 0
+
+    def full_with(self, line: bytes) -> bool:
+        many = len(self.lines) >= BATCH_LINES
+        return bool(self.lines) and (many or self.size + len(line) > BATCH_BYTES)
+
+    def add(self, line: bytes, number: int) -> None:
+        self.lines.append(line)
+        self.numbers.append(number)
+        self.size += len(line) + 1
+
+
+class Sender:
+    """Sends files to one daemon and keeps the tally."""
+
+    def __init__(
+        self, ask: Daemon, prepare: Prepare, query: Mapping[str, str] | None = None
+    ) -> None:
+        self._ask = ask
+        self._prepare = prepare
+        self._query = query  # until a batch has opened a golden generation
+        self._progress = Progress()
+        self.tally = Tally()
+
+    def send(self, name: str, file: IO[bytes], size: int | None) -> None:
+        """Send every line of `file`.
+
+        Args:
+            name: how the file is named in what is printed.
+            file: NDJSON; blank lines are skipped.
+            size: bytes in all, for the estimate; None when it is not known.
+
+        Raises:
+            FlywheelError: the daemon is unreachable or refused a batch; the tally holds what
+                was answered until then.
+        """
+        started = time.monotonic()
+        waiting: dict[str, _Batch] = {}
+        done = 0
+        for number, line, read in _numbered(file):
+            done += read
+            if line is None:
+                self._refuse(name, number, f"longer than {LINE_BYTES:,} bytes")
+                continue
+            try:
+                route, prepared = self._prepare(line)
+            except BadLine as error:
+                self._refuse(name, number, str(error))
+                continue
+            batch = waiting.setdefault(route, _Batch())
+            if batch.full_with(prepared):
+                self._post(name, route, batch)
+                self._progress.show(self._estimate(name, done, size, time.monotonic() - started))
+                batch = waiting[route] = _Batch()
+            batch.add(prepared, number)
+        for route, batch in waiting.items():
+            self._post(name, route, batch)
+        self._progress.clear()
+
+    def stopped(self) -> None:
+        """Say what was sent, for a person who pressed Ctrl-C."""
+        self._progress.clear()
+        remark(
+            f"stopped: {plural(self.tally.sent, 'line')} sent, the rest was not",
+            "next: send the file again; what is known already is not counted twice",
+        )
+
+    def _post(self, name: str, route: str, batch: _Batch) -> None:
+        reply = self._ask.post_lines(
+            route, lines=b"\n".join(batch.lines) + b"\n", query=self._query
+        )
+        answer: Mapping[str, Any] = reply.value
+        tally = self.tally
+        tally.sent += len(batch.lines)
+        tally.accepted += int(answer.get("accepted") or 0)
+        tally.duplicates += int(answer.get("duplicates") or 0)
+        if answer.get("generation") is not None:
+            tally.generation = int(answer["generation"])
+            self._query = None
+        for refused in answer.get("rejected") or []:
+            at = int(refused.get("line") or 0)
+            number = batch.numbers[at - 1] if 0 < at <= len(batch.numbers) else 0
+            words = (refused.get("field"), refused.get("why"))
+            self._refuse(name, number, ": ".join(str(word) for word in words if word))
+
+    def _refuse(self, name: str, number: int, why: str) -> None:
+        self.tally.rejected.append((name, number, why))
+
+    def _estimate(self, name: str, done: int, size: int | None, seconds: float) -> str:
+        text = f"{name}: {plural(self.tally.sent, 'line')}"
+        if size and done:
+            left = seconds * max(0, size - done) / done
+            text += f", {100 * min(done, size) // size} %, about {span(left)} left"
+        return text
+
+
+def prepared_file(path: Path) -> tuple[IO[bytes], int | None]:
+    """Open a file to be sent, `-` being standard input; returns it and its size if known."""
+    if str(path) == "-":
+        import sys
+
+        return sys.stdin.buffer, None
+    file = path.open("rb")
+    return file, path.stat().st_size or None
+
+
+def report(tally: Tally) -> None:
+    """Print what became of the lines, and on standard error why some were rejected."""
+    parts = [f"{tally.accepted:,} new", f"{tally.duplicates:,} known already"]
+    parts += [f"{len(tally.rejected):,} rejected"] if tally.rejected else []
+    golden = "" if tally.generation is None else f" (golden generation {tally.generation})"
+    say(f"{plural(tally.sent, 'line')} sent: {', '.join(parts)}{golden}")
+    for name, number, why in tally.rejected[:_REFUSALS_TOLD]:
+        remark(f"{name}:{number}: {why}")
+    more = len(tally.rejected) - _REFUSALS_TOLD
+    if more > 0:
+        remark(f"{plural(more, 'more line')} rejected; --json lists every one")
+
+
+def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes | None, int]]:
+    """Yield (line number, line without its end or None when too long, bytes read)."""
+    number = 0
+    while line := file.readline(LINE_BYTES):
+        number += 1
+        read = len(line)
+        if read == LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := file.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
+                read += len(rest)
+            yield number, None, read + len(rest)
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            yield number, line.strip(), read

@@ -1,0 +1,123 @@
+"""Commands that work without a daemon, or are one: init, run, demo, doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flywheel.cli.command import ConfigFile, named_config
+from flywheel.cli.place import find_config
+from flywheel.cli.screen import Progress, columns, paint, say
+from flywheel.cli.text import clean, wrap
+from flywheel.errors import Refused
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_FILES = ("config.toml", "intents.toml")
+_FOLDERS = ("plugins", "logs")
+_LEFT = 18  # columns of the level and the check's name in doctor's lines
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)] = Path(),
+) -> None:
+    """Write a commented configuration that runs as it is.
+
+    That is config.toml, intents.toml, plugins/ and logs/. DIR is the current folder when not
+    given. Nothing that exists is overwritten.
+    """
+    there = [name for name in _FILES if (directory / name).exists()]
+    if there:
+        raise Refused(
+            f"{directory / there[0]} exists already; nothing was written",
+            hint="move it away, or name another folder: `flywheel init DIR`",
+        )
+    for folder in _FOLDERS:
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    for name in _FILES:
+        text = (_TEMPLATES / name).read_text(encoding="utf-8")
+        with (directory / name).open("x", encoding="utf-8") as file:
+            file.write(text)
+    say(*(f"wrote {clean(directory / name)}" for name in _FILES))
+    say(*(f"made {clean(directory / name)}/" for name in _FOLDERS))
+    named = "" if directory == Path() else f" --config {clean(directory / 'config.toml')}"
+    say("", "next:", "  list your functions in intents.toml")
+    say(f"  flywheel doctor{named}", f"  flywheel run{named}")
+
+
+def run(
+    ctx: typer.Context,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="One turn, then exit.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Be the daemon, in the foreground.
+
+    It is what systemd starts. SIGTERM or Ctrl-C ends it cleanly; a turn that was under way goes
+    on at the next start.
+    """
+    path = find_config(config or named_config(ctx))
+    from flywheel.daemon import run as be_the_daemon
+
+    raise typer.Exit(be_the_daemon(path, once))
+
+
+def demo(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(help="A new folder for it; default: a temporary one.", show_default=False),
+    ] = None,
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the folder behind.")] = False,
+) -> None:
+    """Show the closed loop on an embedded example.
+
+    No key, no GPU, no network. It ends with what was decided and why, and the commands to look
+    further.
+    """
+    from flywheel.demo import main as show
+
+    raise typer.Exit(show(directory, keep))
+
+
+def doctor(
+    ctx: typer.Context,
+    *,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check whether the daemon could work here.
+
+    Config, database, base model, teacher, disk, GPU, plug-ins, golden set: each line is ok, or
+    says what to do. Works without a daemon. Exit code 1 when the daemon could not work (a line
+    says FAIL).
+    """
+    from flywheel.cli.doctor import examine
+
+    path = find_config(config or named_config(ctx))
+    progress = Progress()
+    findings = []
+    for finding in examine(path, announce=progress.show):
+        progress.clear()
+        findings.append(finding)
+        if not as_json:
+            say(*_lines(finding.level, finding.check, finding.text, finding.todo))
+    progress.clear()
+    if as_json:
+        rows = [
+            {"level": each.level, "check": each.check, "text": each.text, "todo": each.todo}
+            for each in findings
+        ]
+        say(json.dumps(rows, ensure_ascii=False))
+    if any(finding.level == "FAIL" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _lines(level: str, check: str, text: str, todo: str) -> list[str]:
+    """`ok    disk        12 GB free`, continued below itself; `→` starts what to do."""
+    body = clean(text) + (f"  → {clean(todo)}" if todo else "")
+    first, *rest = wrap(body, columns() - _LEFT)
+    head = paint(f"{level:<6}", level) + f"{check:<{_LEFT - 6}}"
+    return [head + first, *(" " * _LEFT + line for line in rest)]

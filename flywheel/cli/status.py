@@ -1,0 +1,185 @@
+"""`flywheel status` and `flywheel intents`: what the daemon does, and how the intents do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from flywheel.cli.command import Json, daemon
+from flywheel.cli.screen import facts, heading, prose, raw_json, say
+from flywheel.cli.table import Column, table
+from flywheel.cli.text import clean, counted, moment, number, plural, share, span
+
+
+def status(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """Say what the daemon does, what is next, and what waits."""
+    reply = daemon(ctx).get("status")
+    if as_json:
+        return raw_json(reply.body)
+    now: Mapping[str, Any] = reply.value
+    backlog = now.get("backlog") or {}
+    say(
+        f"flywheel {clean(now.get('version', '?'))}, up {span(float(now.get('uptime_s') or 0))}",
+        "",
+        *facts(
+            [
+                ("champion", clean(now.get("champion") or "none yet")),
+                ("turn", _turn(now.get("turn"))),
+                ("next turn", moment(now.get("next_turn"))),
+                *_backlog(backlog),
+                ("golden", _golden(now.get("golden"))),
+                ("sources", _sources(now.get("sources"))),
+            ]
+        ),
+        "",
+        *_problems(now.get("problems") or []),
+        *_next_steps(backlog),
+    )
+    return None
+
+
+def _turn(turn: Any) -> str:
+    if not turn:
+        return "none open"
+    if not isinstance(turn, Mapping):
+        return f"{clean(turn)} is open"
+    since = f", since {moment(turn['opened_at'])}" if turn.get("opened_at") else ""
+    opened = f" ({clean(turn['trigger'])}{since})" if turn.get("trigger") else ""
+    return f"{clean(turn.get('id', '?'))} is in {clean(turn.get('state', '?'))}{opened}"
+
+
+def _backlog(backlog: Mapping[str, Any]) -> list[tuple[str, str]]:
+    news = f"{plural(backlog.get('predictions', 0), 'prediction')}, "
+    pairs = [("events", news + f"{number(backlog.get('feedback', 0))} feedback")]
+    if backlog.get("waiting_feedback"):
+        pairs.append(("", f"{number(backlog['waiting_feedback'])} feedback wait for a prediction"))
+    if backlog.get("rejected"):
+        pairs.append(("", f"{number(backlog['rejected'])} were rejected"))
+    if backlog.get("labels_wanted"):
+        pairs.append(("labels wanted", counted(backlog["labels_wanted"])))
+    if backlog.get("held"):
+        pairs.append(("held", ", ".join(clean(each) for each in backlog["held"])))
+    return pairs
+
+
+def _golden(golden: Any) -> str:
+    if not golden or golden.get("generation") is None:
+        return "none; no challenger can be judged before one is imported"
+    left = golden.get("queries_left")
+    queries = "" if left is None else f", {plural(left, 'query', 'queries')} left"
+    rows = f", {plural(golden['rows'], 'row')}" if golden.get("rows") else ""
+    return f"generation {number(golden['generation'])}{rows}{queries}"
+
+
+def _sources(sources: Any) -> str:
+    if not sources:
+        return "none configured"
+    rows = sources.items() if isinstance(sources, Mapping) else enumerate(sources)
+    return ", ".join(_source(name, value) for name, value in rows)
+
+
+def _source(name: Any, value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return clean(value if isinstance(name, int) else f"{name} {value}")
+    state = clean(value.get("problem") or value.get("state") or "")
+    return f"{clean(value.get('name', name))} {state}".strip()
+
+
+def _problems(problems: list[Any]) -> list[str]:
+    if not problems:
+        return ["no problems"]
+    lines = [heading(plural(len(problems), "problem"))]
+    for problem in problems:
+        if isinstance(problem, Mapping):
+            text = problem.get("problem") or problem.get("message") or problem.get("error") or ""
+            problem = " → ".join(str(part) for part in (text, problem.get("hint")) if part)
+        lines += prose(clean(problem), "  ")
+    return lines
+
+
+def _next_steps(backlog: Mapping[str, Any]) -> list[str]:
+    steps = [f"  flywheel review show {clean(each)}" for each in backlog.get("held") or []]
+    if backlog.get("labels_wanted"):
+        steps.append("  flywheel samples import FILE --split golden")
+    return ["", "next:", *steps] if steps else []
+
+
+def intents(
+    ctx: typer.Context,
+    *,
+    failing: Annotated[
+        bool, typer.Option("--failing", help="Only those whose interval says that they fail.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the health of each intent, with an interval.
+
+    Served: predictions of it. Judged: predictions with feedback that concern it. An intent is
+    failing when the whole interval lies above [intents] max_error_rate. `dev 6/10`: it has no
+    feedback, and the champion got 6 of its 10 dev samples wrong.
+    """
+    reply = daemon(ctx).get("intents")
+    kept = [row for row in reply.value if row.get("failing") or not failing]
+    if as_json:
+        return raw_json(json.dumps(kept, ensure_ascii=False).encode() if failing else reply.body)
+    rows = sorted(
+        kept,
+        key=lambda row: (not row.get("failing"), -(row.get("error_rate") or 0), row["intent"]),
+    )
+    if not rows:
+        say("no intent is failing" if failing else "no intents yet")
+        return None
+    say(*table(_HEALTH, [_health(row) for row in rows]))
+    failures = sum(bool(row.get("failing")) for row in rows)
+    if not failing:
+        say("", f"{plural(len(rows), 'intent')}, {failures} failing")
+    return None
+
+
+_HEALTH = (
+    Column(title="intent", least=16),
+    Column(title="served", right=True),
+    Column(title="judged", right=True),
+    Column(title="errors", right=True),
+    Column(title="rate", right=True),
+    Column(title="interval", right=True),
+    Column(title="trend"),
+    Column(title=""),
+    Column(title="confused with", least=13),
+)
+
+
+def _health(row: Mapping[str, Any]) -> list[str]:
+    rate = row.get("error_rate")
+    interval = f"{100 * row['low']:.0f}–{100 * row['high']:.0f} %" if rate is not None else "-"
+    trend = row.get("trend") or "unknown"
+    return [
+        clean(row["intent"]),
+        number(row.get("predictions")),
+        number(row.get("feedback")),
+        number(row.get("errors")),
+        share(rate),
+        interval,
+        "-" if trend == "unknown" else clean(trend),
+        "FAILING" if row.get("failing") else "",
+        _confused(row.get("confused_with") or []) or _on_dev(row),
+    ]
+
+
+def _on_dev(row: Mapping[str, Any]) -> str:
+    """The champion's own evaluation, which alone may be why an intent without feedback fails."""
+    errors = row.get("dev_errors")
+    return f"dev {number(errors)}/{number(row.get('dev_n'))}" if errors else ""
+
+
+def _confused(pairs: Any) -> str:
+    """The two neighbours it is most confused with, from `[[name, count], …]` or a mapping."""
+    listed = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
+    named = [
+        (each.get("intent"), each.get("count")) if isinstance(each, Mapping) else tuple(each)
+        for each in listed[:2]
+    ]
+    return ", ".join(f"{clean(name)} {number(count)}" for name, count in named)

@@ -1,0 +1,154 @@
+"""How words, numbers and times are put on a screen.
+
+Pure: text in, text out. Everything that came from production, a teacher or a file goes through
+`clean` before it is shown, so that no text can move the cursor or repaint the terminal.
+Times are shown in UTC, `2026-11-22 05:17`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+# C0 and C1 controls, DEL, line and paragraph separators, marks that reorder text, lone surrogates.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_ELLIPSIS = "…"
+
+
+def clean(value: object) -> str:
+    r"""Return `value` as text in which control characters are spelled out.
+
+    >>> clean("play\x1b[2J music")
+    'play\\x1b[2J music'
+    """
+    return _UNSAFE.sub(_spell_out, str(value))
+
+
+def _spell_out(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if match.group() in "\n\r\t":
+        return {"\n": r"\n", "\r": r"\r", "\t": r"\t"}[match.group()]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes on a terminal: 2 for a wide character, 0 for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def pad(text: str, columns: int, *, right: bool = False) -> str:
+    """Fill `text` with spaces up to `columns`; `right` puts the text at the right edge."""
+    gap = " " * max(0, columns - width(text))
+    return gap + text if right else text + gap
+
+
+def cut(text: str, columns: int) -> str:
+    """Return `text`, or its beginning and `…` where it takes more than `columns`."""
+    if width(text) <= columns:
+        return text
+    kept = ""
+    for character in text:
+        if width(kept) + _columns(character) > columns - 1:
+            break
+        kept += character
+    return kept + _ELLIPSIS
+
+
+def wrap(text: str, columns: int) -> list[str]:
+    """Break `text` into lines of at most `columns`, between words where there is a space."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if width(joined) <= columns:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        *full, line = _pieces(word, columns)
+        lines += full
+    return [*lines, line] if line or not lines else lines
+
+
+def _pieces(word: str, columns: int) -> list[str]:
+    """Break one word; scripts without spaces and long ids have no better place."""
+    pieces = [""]
+    for character in word:
+        if pieces[-1] and width(pieces[-1]) + _columns(character) > columns:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces
+
+
+def moment(value: object) -> str:
+    """An ISO 8601 time as `2026-11-22 05:17` in UTC; `-` when there is none."""
+    if not value:
+        return "-"
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        return clean(value)
+    return (at.astimezone(UTC) if at.tzinfo else at).strftime("%Y-%m-%d %H:%M")
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: `48 s`, `3 min 20 s`, `2 h 5 min`, `4 d 1 h`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, below, smaller in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A count with separators, a statistic with `digits` significant figures, `-` for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return clean(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value and abs(value) >= 10_000:
+        return f"{value:.1e}"
+    return f"{value:.{digits}g}"
+
+
+def signed(value: float | None) -> str:
+    """A difference of fractions in points: `+4.2 pt`; `-` for none."""
+    return "-" if value is None else f"{100 * value:+.1f} pt"
+
+
+def share(value: float | None) -> str:
+    """A fraction in per cent: `12.3 %`; `-` for none."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def plural(count: int, word: str, words: str = "") -> str:
+    """`1 turn`, `1,204 turns`."""
+    return f"{count:,} {word if count == 1 else words or word + 's'}"
+
+
+def counted(counts: Mapping[str, Any]) -> str:
+    """`set_alarm 21, play_music 11`, the largest first; `-` for none."""
+    ordered = sorted(counts.items(), key=lambda item: (-float(item[1]), item[0]))
+    return ", ".join(f"{clean(name)} {number(count)}" for name, count in ordered) or "-"

@@ -1,0 +1,243 @@
+"""`flywheel turn`: start, watch, list and cancel turns of the wheel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.command import Json, daemon, examples, group
+from flywheel.cli.screen import Progress, facts, heading, raw_json, remark, say
+from flywheel.cli.table import Column, table
+from flywheel.cli.text import clean, moment, pad, span
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import Daemon
+
+app = group("Turns of the wheel: start, watch, list, cancel.")
+
+STEPS = (
+    "diagnose",
+    "synthesize",
+    "curate",
+    "train",
+    "evaluate",
+    "gate",
+    "decide",
+    "apply",
+    "watch",
+)
+ENDED = frozenset({"done", "failed", "cancelled", "held"})
+_FAILED = frozenset({"failed", "cancelled"})
+_OVER = frozenset({"done", "skipped", "failed"})
+_POLL_S = 1.0
+
+TurnId = Annotated[str, typer.Argument(metavar="TURN", help="As `flywheel turn list` prints it.")]
+
+
+@app.command(epilog=examples("flywheel turn start", "flywheel turn start --wait"))
+def start(
+    ctx: typer.Context,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Show its steps until it ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Open a turn now instead of at the next scheduled time.
+
+    With --wait, exit code 1 when it fails or is cancelled. Ctrl-C stops the watching only.
+    """
+    ask = daemon(ctx)
+    reply = ask.post("turns")
+    turn_id = str(reply.value["id"])
+    if not wait:
+        if as_json:
+            return raw_json(reply.body)
+        say(f"{clean(turn_id)} is open", f"next: flywheel turn show {clean(turn_id)}")
+        return None
+    turn = _watch(ask, turn_id, quiet=as_json)
+    if as_json:
+        raw_json(ask.get("turns", turn_id).body)
+    else:
+        say("", *_ending(turn))
+    if turn["state"] in _FAILED:
+        raise typer.Exit(1)
+    return None
+
+
+@app.command(name="list", epilog=examples("flywheel turn list", "flywheel turn list --json"))
+def list_(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """List the turns, the latest first."""
+    reply = daemon(ctx).get("turns")
+    if as_json:
+        return raw_json(reply.body)
+    turns: list[Mapping[str, Any]] = reply.value
+    if not turns:
+        say("no turn yet", "next: flywheel turn start --wait")
+        return None
+    say(*table(_TURNS, [_row(turn) for turn in turns]))
+    return None
+
+
+@app.command(epilog=examples("flywheel turn show t-3"))
+def show(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> None:
+    """Show one turn: its steps, times, cost and decision."""
+    reply = daemon(ctx).get("turns", turn_id)
+    if as_json:
+        return raw_json(reply.body)
+    turn: Mapping[str, Any] = reply.value
+    steps = turn.get("steps") or []
+    say(
+        heading(f"turn {clean(turn['id'])}: {clean(turn['state'])}"),
+        "",
+        *facts(
+            [
+                ("opened", f"{moment(turn.get('opened_at'))}, {clean(turn.get('trigger', '?'))}"),
+                *([("closed", moment(turn["closed_at"]))] if turn.get("closed_at") else []),
+                ("cost", _cost(turn)),
+                ("decision", _decision_id(turn) or "none"),
+                *([("error", clean(turn["error"]))] if turn.get("error") else []),
+            ]
+        ),
+    )
+    if steps:
+        say("", *table(_STEPS, [_step(step) for step in steps]))
+    briefs = turn.get("briefs") or []
+    if briefs:
+        rows = [[clean(brief["intent"]), clean(brief.get("why") or "")] for brief in briefs]
+        say("", *table(_BRIEFS, rows))
+    say(*_after(turn))
+    return None
+
+
+@app.command(epilog=examples("flywheel turn cancel t-3"))
+def cancel(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> None:
+    """End an open turn; its worker is stopped and the champion stays."""
+    reply = daemon(ctx).post("turns", turn_id, "cancel")
+    if as_json:
+        return raw_json(reply.body)
+    say(f"{clean(turn_id)} is {clean(reply.value.get('state', 'cancelled'))}")
+    return None
+
+
+_BRIEFS = (Column(title="to mend", least=16), Column(title="why", least=30))
+_TURNS = (
+    Column(title="turn"),
+    Column(title="state"),
+    Column(title="opened"),
+    Column(title="trigger", least=10),
+    Column(title="took", right=True),
+    Column(title="cost", right=True),
+    Column(title="decision"),
+)
+_STEPS = (
+    Column(title="step"),
+    Column(title="state"),
+    Column(title="took", right=True),
+    Column(title="what happened", least=24),
+)
+
+
+def _row(turn: Mapping[str, Any]) -> list[str]:
+    return [
+        clean(turn["id"]),
+        clean(turn["state"]),
+        moment(turn.get("opened_at")),
+        clean(turn.get("trigger") or "-"),
+        span(sum(float(step.get("seconds") or 0) for step in turn.get("steps") or [])),
+        _cost(turn),
+        _decision_id(turn) or "-",
+    ]
+
+
+def _step(step: Mapping[str, Any]) -> list[str]:
+    seconds = step.get("seconds")
+    took = "-" if seconds is None else span(float(seconds))
+    return [clean(step["name"]), clean(step["state"]), took, clean(step.get("detail") or "")]
+
+
+def _cost(turn: Mapping[str, Any]) -> str:
+    return f"${float(turn.get('cost_usd') or 0):.2f}"
+
+
+def _decision_id(turn: Mapping[str, Any]) -> str:
+    decision = turn.get("decision")
+    return clean(decision["id"] if isinstance(decision, Mapping) else decision or "")
+
+
+def _after(turn: Mapping[str, Any]) -> list[str]:
+    decision = _decision_id(turn)
+    if decision:
+        return ["", f"next: flywheel review show {decision}"]
+    if turn["state"] == "failed":
+        return ["", f"next: flywheel log --turn {clean(turn['id'])}"]
+    return []
+
+
+def _ending(turn: Mapping[str, Any]) -> list[str]:
+    why = f": {clean(turn['error'])}" if turn.get("error") else ""
+    words = {"held": "waits for a person", "done": "is done", "failed": "failed"}
+    state = str(turn["state"])
+    head = f"{clean(turn['id'])} {words.get(state, f'is {clean(state)}')}{why}"
+    return [head, *_after(turn)[1:]]
+
+
+def _watch(ask: Daemon, turn_id: str, *, quiet: bool) -> Mapping[str, Any]:
+    """Print each step as it ends, until the turn does; return the turn."""
+    progress = Progress()
+    usual = _usual_seconds(ask.get("turns").value, turn_id)
+    told: set[str] = set()
+    try:
+        while True:
+            turn: Mapping[str, Any] = ask.get("turns", turn_id).value
+            for step in turn.get("steps") or []:
+                if step["state"] in _OVER and step["name"] not in told:
+                    told.add(step["name"])
+                    progress.clear()
+                    if not quiet:
+                        say(_told(step))
+            if turn["state"] in ENDED:
+                return turn
+            progress.show(_running(turn, usual))
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        progress.clear()
+        remark(f"stopped watching; {turn_id} goes on", f"next: flywheel turn show {turn_id}")
+        raise typer.Exit(130) from None
+    finally:
+        progress.clear()
+
+
+def _told(step: Mapping[str, Any]) -> str:
+    name, state, took, detail = _step(step)
+    shown = "" if state == "done" else state
+    return f"{name:<11}{pad(took, 12, right=True)}  {' '.join(w for w in (shown, detail) if w)}"
+
+
+def _running(turn: Mapping[str, Any], usual: Mapping[str, float]) -> str:
+    """`4/9 train: epoch 3 of 12; about 40 s left`.
+
+    What is left is the job's own estimate, or the step's usual time, and the usual time of the
+    steps after it.
+    """
+    state = str(turn["state"])
+    if state not in STEPS:
+        return state
+    at = STEPS.index(state)
+    now: Mapping[str, Any] = turn.get("progress") or {}
+    text = f"{at + 1}/{len(STEPS)} {state}"
+    if now.get("detail"):
+        text += f": {now['detail']}"
+    this = now.get("eta_s")
+    left = float(usual.get(state, 0) if this is None else this)
+    left += sum(usual.get(name, 0) for name in STEPS[at + 1 :])
+    return text + (f"; about {span(left)} left" if left >= 1 else "")
+
+
+def _usual_seconds(turns: Sequence[Mapping[str, Any]], turn_id: str) -> dict[str, float]:
+    """Seconds of each step in the latest turn that was finished: the best guess there is."""
+    for turn in turns:
+        if turn["id"] != turn_id and turn["state"] in {"done", "held"}:
+            return {step["name"]: float(step["seconds"] or 0) for step in turn.get("steps") or []}
+    return {}

@@ -1,0 +1,272 @@
+"""One decision as a page that is read in two minutes.
+
+The verdict first in a sentence, then why (gates, intents), then what to look at (examples,
+training data, hashes), then the commands that act on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flywheel.cli.screen import facts, heading, prose
+from flywheel.cli.table import Column, table
+from flywheel.cli.text import clean, counted, moment, number, plural, share, signed
+
+Decision = Mapping[str, Any]
+
+_INTENTS_SHOWN = 30
+_EXAMPLES_SHOWN = 6
+_INDENT = "  "
+_STATES = {
+    "pending": "waits for a person",
+    "applied": "applied",
+    "rejected": "rejected",
+    "expired": "expired",
+}
+
+
+def page(decision: Decision, *, everything: bool = False) -> list[str]:
+    """Return the page's lines.
+
+    Args:
+        decision: as `GET /v1/decisions/ID` gives it.
+        everything: also the intents that did not move, and every example.
+    """
+    sections = [
+        _top(decision),
+        _gates(decision),
+        _intents(decision, everything=everything),
+        _examples(decision, "fixed", everything=everything),
+        _examples(decision, "broken", everything=everything),
+        _training(decision, everything=everything),
+        _lineage(decision),
+        _wanted(decision),
+        _history(decision),
+        _next(decision),
+    ]
+    lines: list[str] = []
+    for section in sections:
+        if section:
+            lines += [*([""] if lines else []), *section]
+    return lines
+
+
+def _top(decision: Decision) -> list[str]:
+    state = _STATES.get(decision["status"], clean(decision["status"]))
+    because = clean(decision.get("because") or "-")
+    summary = clean(decision.get("summary") or because)
+    return [
+        heading(f"{clean(decision['id'])}  {clean(decision['verdict'])}  ({state})"),
+        *prose(summary),
+        "",
+        *facts(
+            [
+                ("challenger", clean(decision.get("challenger") or "-")),
+                ("champion", clean(decision.get("champion") or "none yet")),
+                ("turn", clean(decision.get("turn") or "-")),
+                ("decided", f"{moment(decision.get('at'))} by {clean(decision.get('by') or '-')}"),
+                *([] if because in summary else [("because", because)]),
+            ]
+        ),
+    ]
+
+
+_GATES = (
+    Column(title="gate"),
+    Column(title="verdict"),
+    Column(title="effect", right=True),
+    Column(title="at least", right=True),
+    Column(title="value", right=True),
+    Column(title="limit", right=True),
+    Column(title="n", right=True),
+    Column(title="labels", right=True),
+)
+
+
+def _gates(decision: Decision) -> list[str]:
+    gates = decision.get("gates") or []
+    if not gates:
+        return []
+    rows = [
+        [
+            clean(gate["gate"]),
+            clean(gate["verdict"]),
+            signed(gate.get("effect")),
+            signed(gate.get("low")),
+            number(gate.get("value")),
+            number(gate.get("threshold")),
+            number(gate.get("n") or None),
+            number(gate.get("labels_needed") or None),
+        ]
+        for gate in gates
+    ]
+    notes = [clean(gate.get("detail") or "") for gate in gates]
+    return [heading("Gates"), *table(_GATES, rows, notes=notes, indent=_INDENT)]
+
+
+_INTENTS = (
+    Column(title="intent", least=14),
+    Column(title="before", right=True),
+    Column(title="after", right=True),
+    Column(title="n", right=True),
+    Column(title="lost/won", right=True),
+    Column(title="verdict"),
+    Column(title="labels", right=True),
+)
+
+
+_RECALLS = (_INTENTS[0], Column(title="right", right=True))
+
+
+def _intents(decision: Decision, *, everything: bool) -> list[str]:
+    rows = sorted(decision.get("intents") or [], key=_interest)
+    if not rows:
+        return []
+    shown = rows if everything else [row for row in rows if _stands_out(row)][:_INTENTS_SHOWN]
+    quiet = len(rows) - len(shown)
+    lines = [heading("Intents")]
+    if shown:
+        compared = bool(decision.get("champion"))
+        cells = [_intent(row) if compared else _alone(row) for row in shown]
+        lines += table(_INTENTS if compared else _RECALLS, cells, indent=_INDENT)
+    if quiet:
+        more = "more " if shown else ""
+        passed = "passed and did not move"
+        if any(_stands_out(row) for row in rows[len(shown) :]):
+            passed = "not shown"
+        lines.append(f"{_INDENT}{plural(quiet, f'{more}intent')} {passed}; --all lists every one")
+    return lines
+
+
+def _stands_out(row: Mapping[str, Any]) -> bool:
+    return bool(row["verdict"] != "PASS" or row["losses"] or row["gains"])
+
+
+def _interest(row: Mapping[str, Any]) -> tuple[int, float, float, str]:
+    """Sort key: failed, undecided, then by how much it moved, then the worst."""
+    order = {"FAIL": 0, "INCONCLUSIVE": 1}.get(row["verdict"], 2)
+    moved = abs(row["gains"] - row["losses"]) / max(1, row["n"])
+    recall = row.get("challenger_recall")
+    return order, -moved, 1.0 if recall is None else recall, row["intent"]
+
+
+def _intent(row: Mapping[str, Any]) -> list[str]:
+    return [
+        clean(row["intent"]),
+        share(row.get("champion_recall")),
+        share(row.get("challenger_recall")),
+        number(row["n"]),
+        f"{row['losses']}/{row['gains']}",
+        clean(row["verdict"]),
+        number(row.get("labels_needed") or None),
+    ]
+
+
+def _alone(row: Mapping[str, Any]) -> list[str]:
+    """The first champion's line: there was nothing to compare it with."""
+    return [clean(row["intent"]), share(row.get("challenger_recall"))]
+
+
+def _examples(decision: Decision, kind: str, *, everything: bool) -> list[str]:
+    """What the challenger gets right that the champion got wrong (`fixed`), or the reverse."""
+    rows: Sequence[Mapping[str, Any]] = decision.get(kind) or []
+    if not rows:
+        return []
+    shown = rows if everything else rows[:_EXAMPLES_SHOWN]
+    heads = (
+        Column(title="text", least=20),
+        Column(title="right" if kind == "broken" else "before", least=12),
+        Column(title="after", least=12),
+    )
+    cells = [
+        [
+            clean(row["text"]),
+            clean(row["intent"] if kind == "broken" else row.get("before") or "-"),
+            clean(row.get("after") or "-"),
+        ]
+        for row in shown
+    ]
+    count = f"{len(rows):,}" if len(shown) == len(rows) else f"{len(shown)} of {len(rows):,}"
+    return [heading(f"Examples {kind} ({count})"), *table(heads, cells, indent=_INDENT)]
+
+
+def _training(decision: Decision, *, everything: bool) -> list[str]:
+    training = decision.get("training") or {}
+    if not training:
+        return []
+    pairs = [("by origin", counted(training.get("by_origin") or {}))]
+    refused = training.get("refused") or {}
+    if training.get("added_by_intent"):
+        pairs.append(("added", counted(training["added_by_intent"])))
+    pairs.append(("refused", counted({str(k).replace("_", " "): v for k, v in refused.items()})))
+    lines = [heading("Training data"), *facts(pairs, _INDENT)]
+    return lines + _added(training, everything=everything)
+
+
+def _added(training: Mapping[str, Any], *, everything: bool) -> list[str]:
+    """Some of the samples that the champion was not trained on."""
+    added: Sequence[Mapping[str, Any]] = training.get("added") or []
+    if not added:
+        return []
+    shown = added if everything else added[:_EXAMPLES_SHOWN]
+    heads = [
+        Column(title="added", least=20),
+        Column(title="intent", least=12),
+        Column(title="origin"),
+    ]
+    cells = [[clean(row["text"]), clean(row["intent"]), clean(row["origin"])] for row in shown]
+    if any(row.get("from") for row in shown):
+        heads.append(Column(title="from", least=10))
+        cells = [[*c, clean(r.get("from") or "-")] for c, r in zip(cells, shown, strict=True)]
+    lines = ["", *table(heads, cells, indent=_INDENT)]
+    total = max(int(training.get("added_total") or 0), len(added))
+    if total > len(shown):
+        seen = "--all lists more" if len(added) > len(shown) else "not shown"
+        lines.append(f"{_INDENT}{plural(total - len(shown), 'more sample')}; {seen}")
+    return lines
+
+
+def _lineage(decision: Decision) -> list[str]:
+    rests_on = decision.get("rests_on") or {}
+    if not rests_on:
+        return []
+    pairs = [(clean(key).replace("_", " "), clean(value or "-")) for key, value in rests_on.items()]
+    return [heading("Rests on"), *facts(pairs, _INDENT)]
+
+
+def _wanted(decision: Decision) -> list[str]:
+    wanted = decision.get("labels_wanted") or {}
+    if not wanted:
+        return []
+    return [heading("Labels wanted"), *prose(counted(wanted), _INDENT)]
+
+
+def _history(decision: Decision) -> list[str]:
+    events = decision.get("events") or []
+    if not events:
+        return []
+    pairs = []
+    for event in events:
+        because = f": {clean(event['because'])}" if event.get("because") else ""
+        what = f"{clean(event.get('what') or '-')} by {clean(event.get('by') or '-')}"
+        pairs.append((moment(event.get("at")), what + because))
+    return [heading("What happened"), *facts(pairs, _INDENT)]
+
+
+def _next(decision: Decision) -> list[str]:
+    """The commands that make sense now."""
+    name = clean(decision["id"])
+    steps = []
+    if decision.get("labels_wanted"):
+        steps.append("flywheel samples import FILE --split golden")
+    if decision["status"] == "pending":
+        steps += [
+            f'flywheel review approve {name} --because "…"',
+            f'flywheel review reject {name} --because "…"',
+        ]
+    elif decision["status"] == "applied" and decision.get("champion"):
+        steps.append('flywheel adapters rollback --because "…"')
+    elif decision.get("turn"):
+        steps.append(f"flywheel turn show {clean(decision['turn'])}")
+    return [heading("Next"), *(_INDENT + step for step in steps)] if steps else []

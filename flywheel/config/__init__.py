@@ -1,0 +1,66 @@
+"""config.toml and intents.toml, checked whole at start.
+
+An unknown key is refused with the nearest known name, a wrong type with the file and line.
+Secrets are never in the file: it names an environment variable or a systemd credential.
+"""
+
+from flywheel.config.intents import load_intents
+from flywheel.config.load import load, secret
+from flywheel.config.tables import (
+    ApiTable,
+    CalibrationRule,
+    Config,
+    CurationTable,
+    ExecutorTable,
+    FlywheelTable,
+    FreshRule,
+    GatesTable,
+    HygieneRule,
+    IntentsRule,
+    IntentsTable,
+    LatencyRule,
+    ModelTable,
+    MustPassRule,
+    OutOfScopeRule,
+    OverallRule,
+    PromotionTable,
+    ScheduleTable,
+    ServingTable,
+    SlicesRule,
+    SourceTable,
+    SynthesisTable,
+    TeacherTable,
+    TrainingTable,
+    WatchTable,
+)
+
+__all__ = [
+    "ApiTable",
+    "CalibrationRule",
+    "Config",
+    "CurationTable",
+    "ExecutorTable",
+    "FlywheelTable",
+    "FreshRule",
+    "GatesTable",
+    "HygieneRule",
+    "IntentsRule",
+    "IntentsTable",
+    "LatencyRule",
+    "ModelTable",
+    "MustPassRule",
+    "OutOfScopeRule",
+    "OverallRule",
+    "PromotionTable",
+    "ScheduleTable",
+    "ServingTable",
+    "SlicesRule",
+    "SourceTable",
+    "SynthesisTable",
+    "TeacherTable",
+    "TrainingTable",
+    "WatchTable",
+    "load",
+    "load_intents",
+    "secret",
+]

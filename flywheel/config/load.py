@@ -1,0 +1,127 @@
+"""Read config.toml into a frozen `Config`, or say on which line it is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from flywheel.config.tables import Config, SourceTable
+from flywheel.errors import ConfigError
+
+_NOT_A_TABLE = {"path"}
+
+
+def load(path: Path) -> Config:
+    """Read and check a config file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, has an unknown key, or a value of the
+            wrong type or out of range; the message names the file, the line and the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            hint="write one with `flywheel init`, or name it with `--config FILE`",
+        ) from error
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}", hint="mend that line") from error
+    values = {name: value for name, value in raw.items() if name != "sources"}
+    _refuse_unknown(values, Config, (), path, text)
+    sources = _sources(raw.get("sources", {}), path, text)
+    checked = {
+        name: _table(hint, values[name], (name,), path, text)
+        for name, hint in get_type_hints(Config).items()
+        if name in values
+    }
+    return Config(**checked, sources=sources, path=path.resolve())
+
+
+def secret(name: str) -> str | None:
+    """The value of a systemd credential of this name, or of the environment variable."""
+    if not name:
+        return None
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and (Path(folder) / name).is_file():
+        return (Path(folder) / name).read_text(encoding="utf-8").strip()
+    return os.environ.get(name)
+
+
+def _table(hint: Any, value: Any, where: tuple[str, ...], path: Path, text: str) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = (*where, *(str(part) for part in first["loc"]))
+        message = f"{path}:{_line(text, at)}: {'.'.join(at)}: {first['msg'].lower()}"
+        raise ConfigError(
+            f"{message}, not {first['input']!r}", hint="mend that line and start again"
+        ) from error
+
+
+def _sources(value: Any, path: Path, text: str) -> dict[str, SourceTable]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path}: sources must be tables like [sources.NAME]")
+    found = {}
+    for name, table in value.items():
+        if not isinstance(table, Mapping) or not isinstance(table.get("plugin"), str):
+            line = _line(text, ("sources", name))
+            raise ConfigError(
+                f"{path}:{line}: [sources.{name}] needs `plugin`",
+                hint='for example plugin = "csv_drop"',
+            )
+        options = {key: item for key, item in table.items() if key != "plugin"}
+        found[name] = SourceTable(plugin=table["plugin"], options=options)
+    return found
+
+
+def _refuse_unknown(
+    values: Mapping[str, Any], kind: type, where: tuple[str, ...], path: Path, text: str
+) -> None:
+    hints = {k: v for k, v in get_type_hints(kind).items() if k not in _NOT_A_TABLE}
+    for key, value in values.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
+            name = ".".join((*where, key))
+            raise ConfigError(
+                f"{path}:{_line(text, (*where, key))}: unknown key {name}",
+                hint=f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(hints)}",
+            )
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                line = _line(text, (*where, key))
+                raise ConfigError(f"{path}:{line}: {'.'.join((*where, key))} must be a table")
+            _refuse_unknown(value, hints[key], (*where, key), path, text)
+
+
+def _line(text: str, where: tuple[str, ...]) -> int:
+    """Number of the line that sets the key, or of its table's header; 1 when neither is found."""
+    table = ""
+    best = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        if header:
+            table = header.group(1).replace('"', "")
+            if table == ".".join(where[: len(table.split("."))]):
+                best = number
+            if table == ".".join(where):
+                return number
+            continue
+        key = re.match(r'\s*"?([\w.=-]+?)"?\s*=', line)
+        if key is None:
+            continue
+        full = ".".join(part for part in (table, key.group(1)) if part)
+        if full == ".".join(where) or full == ".".join(where[: len(full.split("."))]):
+            return number
+    return best

@@ -1,0 +1,267 @@
+"""Every table and key of config.toml, with its default. The field comments are the reference.
+
+`docs/reference/config.md` is generated from this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlywheelTable:
+    """[flywheel]: where state lives."""
+
+    state_dir: str = "var"  # database, datasets, adapters, jobs, socket; relative to config.toml
+    log_dir: str = "logs"  # JSON lines; "" writes to the journal only
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiTable:
+    """[api]: the HTTP interface. The Unix socket is always there; TCP is off by default."""
+
+    tcp: str = ""  # "127.0.0.1:8765"; needs a token
+    token_env: str = ""  # environment variable, or systemd credential, that holds the token
+    max_body_mb: int = 32  # a larger body is refused with 413
+    max_line_kb: int = 256  # a longer line of a batch is rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTable:
+    """[model]: the base that adapters are trained on."""
+
+    base: str = "bundled:all-minilm-l6-v2"  # or a Hugging Face id, or a local path
+    threads: int = 2  # processor threads of a worker
+    max_length: int = 64  # tokens; longer texts are cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentsTable:
+    """[intents]: what may be called, and when an intent counts as failing."""
+
+    file: str = "intents.toml"  # or a JSON file in OpenAI's `tools` form
+    max_error_rate: float = 0.10  # failing when the interval's lower bound is above this
+    confidence: float = 0.95  # of the Wilson interval
+    window_days: int = 30  # feedback older than this is not judged
+    context_turns: int = 0  # earlier user messages put before the last one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTable:
+    """[sources.NAME]: one source of events; every further key is an option of the plugin."""
+
+    plugin: str  # built-in name, plugins/NAME.py, or entry point in `flywheel.sources`
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherTable:
+    """[teacher]: the LLM that writes samples; off while `base_url` is empty."""
+
+    base_url: str = ""  # any OpenAI-compatible endpoint
+    model: str = ""
+    api_key_env: str = ""  # environment variable, or systemd credential, that holds the key
+    max_concurrency: int = 8
+    max_retries: int = 4  # on 429, 5xx, timeouts and cut connections
+    timeout_s: float = 60.0  # of one request
+    usd_per_million_input: float = 0.0
+    usd_per_million_output: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisTable:
+    """[synthesis]: how much the teacher is asked for in one turn."""
+
+    max_samples: int = 400  # of a turn
+    per_intent: int = 20  # samples asked for per failing intent
+    per_request: int = 10  # samples asked for in one request
+    failed_texts: int = 10  # failed production texts shown in a brief
+    max_usd: float = 5.0  # no further request is started above this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurationTable:
+    """[curation]: which samples are kept."""
+
+    near_duplicate: float = 0.95  # word-set Jaccard against kept samples
+    leak: float = 0.80  # word-set Jaccard against golden, fresh and dev
+    noise_ratio: float = 2.0  # drop where the top class is this much likelier than the label
+    noise_folds: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleTable:
+    """[schedule]: when turns start."""
+
+    cron: str = "0 3 * * *"  # UTC, five fields, weekdays by name; "" starts none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingTable:
+    """[training]: how adapters are trained."""
+
+    recipe: str = "flywheel"  # see `flywheel adapters recipes`
+    seed: int = 0
+    min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
+    timeout_minutes: float = 60.0  # a job that takes longer is killed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorTable:
+    """[executor]: where jobs run."""
+
+    kind: Literal["local"] = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HygieneRule:
+    """[gates.hygiene]: nothing of the golden set may have reached training."""
+
+    jaccard: float = 0.80  # word sets; character bigrams where a script has no spaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MustPassRule:
+    """[gates.must_pass]: every example marked must-pass is right."""
+
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverallRule:
+    """[gates.overall]: the challenger is better overall."""
+
+    profile: Literal["strict", "fast"] = "strict"  # strict: alpha / queries; fast: .05 each turn
+    alpha: float = 0.10  # chance of a false promotion over a golden generation (strict)
+    queries: int = 30  # that a golden generation answers (strict)
+    alpha_fast: float = 0.05  # chance of a false promotion each turn (fast)
+    prescreen_p: float = 1.0  # below 1: ask the golden set only when dev says p <= this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshRule:
+    """[gates.fresh]: not worse on verified production samples never used before."""
+
+    required: bool = False
+    min_examples: int = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentsRule:
+    """[gates.intents]: each intent shows that it did not lose the margin."""
+
+    margin: float = 0.20  # recall an intent may not have lost
+    critical_margin: float = 0.10  # the same for critical intents
+    max_labels_per_intent: int = 100  # asked for before a person decides
+    max_labels_per_turn: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlicesRule:
+    """[gates.slices]: each configured slice shows that it did not lose its margin."""
+
+    margins: dict[str, float] = field(default_factory=dict)  # { "channel=voice" = 0.20 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfScopeRule:
+    """[gates.out_of_scope]: neither false accepts nor false rejects rise by the margin."""
+
+    required: bool = False
+    margin: float = 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRule:
+    """[gates.calibration]: the paired Brier score does not get worse."""
+
+    required: bool = False
+    max_increase: float = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyRule:
+    """[gates.latency]: at most 5 % of answers take longer than `limit_ms`."""
+
+    required: bool = False
+    limit_ms: float = 50.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatesTable:
+    """[gates.NAME]: one table a gate."""
+
+    hygiene: HygieneRule = HygieneRule()
+    must_pass: MustPassRule = MustPassRule()
+    overall: OverallRule = OverallRule()
+    fresh: FreshRule = FreshRule()
+    intents: IntentsRule = IntentsRule()
+    slices: SlicesRule = SlicesRule()
+    out_of_scope: OutOfScopeRule = OutOfScopeRule()
+    calibration: CalibrationRule = CalibrationRule()
+    latency: LatencyRule = LatencyRule()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionTable:
+    """[promotion]: who decides."""
+
+    mode: Literal["auto", "review"] = "review"  # review: a person approves what the gates pass
+    bootstrap: Literal["auto", "review"] = "review"  # the same for the first champion
+    hold_days: float = 14.0  # a held decision expires after this
+    large_gain: float = 0.05  # with this overall gain, harm to one intent is for a person to weigh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingTable:
+    """[serving]: what is told of a new champion."""
+
+    kind: Literal["link"] = "link"  # the link adapters/champion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchTable:
+    """[watch]: after a promotion."""
+
+    alpha: float = 0.01  # chance of a false rollback
+    mode: Literal["off", "report", "rollback"] = "report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """config.toml, checked whole."""
+
+    flywheel: FlywheelTable = FlywheelTable()
+    api: ApiTable = ApiTable()
+    model: ModelTable = ModelTable()
+    intents: IntentsTable = IntentsTable()
+    sources: dict[str, SourceTable] = field(default_factory=dict)
+    teacher: TeacherTable = TeacherTable()
+    synthesis: SynthesisTable = SynthesisTable()
+    curation: CurationTable = CurationTable()
+    schedule: ScheduleTable = ScheduleTable()
+    training: TrainingTable = TrainingTable()
+    executor: ExecutorTable = ExecutorTable()
+    gates: GatesTable = GatesTable()
+    promotion: PromotionTable = PromotionTable()
+    serving: ServingTable = ServingTable()
+    watch: WatchTable = WatchTable()
+    path: Path = Path("config.toml")  # where it was read from; not a key
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths of the file start from."""
+        return self.path.parent
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of everything that must survive."""
+        return (self.root / self.flywheel.state_dir).resolve()
+
+    @property
+    def socket_path(self) -> Path:
+        """The Unix socket the daemon answers on."""
+        return self.state_dir / "flywheel.sock"

@@ -1,0 +1,23 @@
+"""Curation: which samples are fit to learn from. Pure; every refusal says why."""
+
+from flywheel.curation.neighbours import Near, near_duplicates
+from flywheel.curation.noise import NoiseScore, label_noise
+from flywheel.curation.schema import argument_problems
+from flywheel.curation.screening import TRUSTED, Curated, leaks, screen, without_leaks
+from flywheel.curation.text import normalise, similarity, word_set
+
+__all__ = [
+    "TRUSTED",
+    "Curated",
+    "Near",
+    "NoiseScore",
+    "argument_problems",
+    "label_noise",
+    "leaks",
+    "near_duplicates",
+    "normalise",
+    "screen",
+    "similarity",
+    "without_leaks",
+    "word_set",
+]

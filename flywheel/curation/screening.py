@@ -1,0 +1,212 @@
+"""Which candidates may be learned from, and why the others may not.
+
+Four rules in this order: the label fits the intents' schemas; the text is not near a held-out
+one; a text has one label; no text is there twice. Every refusal keeps its reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flywheel.config.tables import CurationTable
+from flywheel.curation.neighbours import Neighbourhood, form, word_counts
+from flywheel.curation.schema import argument_problems
+from flywheel.curation.text import normalise
+from flywheel.records import NONE, Intent, Refusal, Sample
+
+TRUSTED = ("seed", "person")
+"""Origins whose labels a person answers for: they outvote the others and are never dropped as
+noise."""
+
+_SHOWN = 80  # characters of a text in a refusal's detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curated:
+    """Candidates that passed, in their order, and those that did not."""
+
+    kept: tuple[Sample, ...]
+    refused: tuple[Refusal, ...]
+
+
+def screen(
+    candidates: Sequence[Sample],
+    kept: Sequence[Sample],
+    held_out: Sequence[str],
+    intents: Sequence[Intent],
+    table: CurationTable,
+) -> Curated:
+    """Return the candidates fit to learn from, and every other with its reason.
+
+    Reasons: `schema`, `leak`, `conflict`, `duplicate`, `near_duplicate`. A near-duplicate is only
+    refused beside one of the same intent: a pair that differs by one word and in its label is
+    what teaches the difference.
+
+    Args:
+        candidates: in any order; where two are the same, the one a person answers for stays,
+            then the one with arguments, then the first.
+        kept: samples held already; they vote on labels and are never refused here.
+        held_out: texts of golden, fresh and dev; nothing of Jaccard `table.leak` or more to one
+            of them passes.
+        intents: what may be called; `none` is always known.
+        table: thresholds, word-set Jaccard.
+    """
+    judged = _Judged(candidates)
+    _refuse_misfits(judged, {intent.name: intent for intent in intents})
+    _refuse_leaks(judged, held_out, table.leak)
+    _refuse_conflicts(judged, kept)
+    _refuse_repeats(judged, kept, table.near_duplicate)
+    return judged.result()
+
+
+def without_leaks(samples: Sequence[Sample], held_out: Sequence[str], jaccard: float) -> Curated:
+    """Return the samples that are not near a held-out text; for rows kept before it was.
+
+    Raises:
+        ValueError: `jaccard` is not above 0 and up to 1.
+    """
+    judged = _Judged(samples)
+    _refuse_leaks(judged, held_out, jaccard)
+    return judged.result()
+
+
+def leaks(
+    training_texts: Sequence[str], golden_texts: Sequence[str], jaccard: float
+) -> tuple[str, ...]:
+    """Return one line for each training text near a golden one, with the nearest; sorted.
+
+    The lines hold what people said: show them, never log them.
+
+    Raises:
+        ValueError: `jaccard` is not above 0 and up to 1.
+    """
+    nearest = _nearest(training_texts, golden_texts, jaccard)
+    return tuple(
+        sorted(
+            f"{_quote(training_texts[i])} is {value:.2f} near golden {_quote(golden)}"
+            for i, (value, golden) in nearest.items()
+        )
+    )
+
+
+class _Judged:
+    """Candidates with the refusals so far; a refused one takes no part in later rules."""
+
+    def __init__(self, candidates: Sequence[Sample]) -> None:
+        self._samples = list(candidates)
+        self._refused: dict[int, Refusal] = {}
+
+    def open(self) -> list[tuple[int, Sample]]:
+        return [(i, s) for i, s in enumerate(self._samples) if i not in self._refused]
+
+    def refuse(self, index: int, reason: str, detail: str) -> None:
+        sample = self._samples[index]
+        self._refused[index] = Refusal(sample=sample, reason=reason, detail=detail)
+
+    def result(self) -> Curated:
+        return Curated(
+            kept=tuple(sample for _, sample in self.open()),
+            refused=tuple(self._refused[index] for index in sorted(self._refused)),
+        )
+
+
+def _refuse_misfits(judged: _Judged, intents: Mapping[str, Intent]) -> None:
+    known = {NONE: Intent(name=NONE), **intents}
+    for index, sample in judged.open():
+        intent = known.get(sample.intent)
+        if not sample.text.strip():
+            judged.refuse(index, "schema", "the text is empty")
+        elif intent is None:
+            judged.refuse(index, "schema", f"unknown intent {sample.intent}")
+        else:
+            complete = sample.origin == "teacher"
+            problems = argument_problems(intent, sample.arguments, complete=complete)
+            if problems:
+                judged.refuse(index, "schema", "; ".join(problems))
+
+
+def _refuse_leaks(judged: _Judged, held_out: Sequence[str], jaccard: float) -> None:
+    still = judged.open()
+    nearest = _nearest([sample.text for _, sample in still], held_out, jaccard)
+    for position, (value, text) in nearest.items():
+        judged.refuse(still[position][0], "leak", f"{value:.2f} near held-out {_quote(text)}")
+
+
+def _nearest(
+    texts: Sequence[str], held_out: Sequence[str], jaccard: float
+) -> dict[int, tuple[float, str]]:
+    """Position in `texts` -> similarity and text of the nearest held-out one, where one is near."""
+    forms = [form(text) for text in held_out]
+    neighbourhood = Neighbourhood(jaccard, word_counts(forms))
+    for given in forms:
+        neighbourhood.add(given)
+    nearest = {}
+    for i, text in enumerate(texts):
+        near = neighbourhood.near(form(text))
+        if near:
+            j, value = max(near, key=lambda pair: (pair[1], -pair[0]))
+            nearest[i] = (value, held_out[j])
+    return nearest
+
+
+def _refuse_conflicts(judged: _Judged, kept: Sequence[Sample]) -> None:
+    """One text, one label: a person's where there is one, otherwise the majority's; none on a
+    tie, since nobody knows then.
+    """
+    still = judged.open()
+    votes: dict[str, list[Sample]] = defaultdict(list)
+    keys = {index: normalise(sample.text) for index, sample in still}
+    for index, sample in still:
+        votes[keys[index]].append(sample)
+    for sample in kept:
+        key = normalise(sample.text)
+        if key in votes:
+            votes[key].append(sample)
+    for index, sample in still:
+        said = votes[keys[index]]
+        if len({voter.intent for voter in said}) > 1 and sample.intent != _winner(said):
+            counts = Counter(voter.intent for voter in said).most_common()
+            detail = ", ".join(f"{intent} {count}" for intent, count in counts)
+            judged.refuse(index, "conflict", f"labels of this text: {detail}")
+
+
+def _winner(said: Sequence[Sample]) -> str | None:
+    trusted = [sample for sample in said if sample.origin in TRUSTED]
+    first, *rest = Counter(sample.intent for sample in trusted or said).most_common(2)
+    return None if rest and rest[0][1] == first[1] else first[0]
+
+
+def _refuse_repeats(judged: _Judged, kept: Sequence[Sample], threshold: float) -> None:
+    still = judged.open()
+    forms = {index: form(sample.text) for index, sample in still}
+    held = [(sample, form(sample.text)) for sample in kept]
+    counts = word_counts([*forms.values(), *(given for _, given in held)])
+    seen = {
+        intent: (Neighbourhood(threshold, counts), list[Sample]())
+        for intent in {sample.intent for sample in (*kept, *(sample for _, sample in still))}
+    }
+    for sample, given in held:
+        seen[sample.intent][0].add(given)
+        seen[sample.intent][1].append(sample)
+    for index, sample in sorted(still, key=_preferred):
+        neighbourhood, there = seen[sample.intent]
+        near = neighbourhood.near(forms[index])
+        if not near:
+            neighbourhood.add(forms[index])
+            there.append(sample)
+            continue
+        j, value = max(near, key=lambda pair: (pair[1], -pair[0]))
+        same = normalise(there[j].text) == forms[index].normal
+        detail = f"of {there[j].id}" if same else f"{value:.2f} near {there[j].id}"
+        judged.refuse(index, "duplicate" if same else "near_duplicate", detail)
+
+
+def _preferred(item: tuple[int, Sample]) -> tuple[bool, bool, int]:
+    index, sample = item
+    return sample.origin not in TRUSTED, sample.arguments is None, index
+
+
+def _quote(text: str) -> str:
+    return f"“{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}”"

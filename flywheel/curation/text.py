@@ -1,0 +1,89 @@
+"""When two texts say the same: one normal form, and the words two texts share."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Scripts that put no space between words: Thai to Myanmar, Khmer, Tai, kana, Han.
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"
+    "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua000-\ua48f\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_TOKEN = re.compile(rf"[{_UNSPACED}](?:\s*[{_UNSPACED}])*|[^\s{_UNSPACED}]+")
+_STARTS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+_APOSTROPHES = frozenset("'’‘`´ʼ")
+_ASCII_CONTROL = {code: None for code in (*range(32), 127) if not chr(code).isspace()}
+_ASCII_PUNCTUATION = [ord(sign) for sign in '!"#%&()*,-./:;?@[\\]_{}']
+_ASCII_JOINED: dict[int, str | None] = {**_ASCII_CONTROL, ord("'"): None, ord("`"): None}
+_ASCII_DROPPED = {**_ASCII_JOINED, **dict.fromkeys(_ASCII_PUNCTUATION)}
+_ASCII_PARTED = {**_ASCII_JOINED, **dict.fromkeys(_ASCII_PUNCTUATION, " ")}
+
+
+def normalise(text: str) -> str:
+    """Return the form in which equal texts are equal: NFKC, case folded, no punctuation or
+    invisible characters, single spaces.
+
+    >>> normalise("  Wake me -- at SEVEN!")
+    'wake me at seven'
+    >>> normalise("我要，听音乐。")
+    '我要听音乐'
+    """
+    if text.isascii():
+        return " ".join(text.lower().translate(_ASCII_DROPPED).split())
+    kept = "".join(sign for sign in _fold(text) if not _is_punctuation(sign))
+    return " ".join(_fold(kept).split())
+
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the text's words, without case or punctuation; where the script has no spaces, its
+    pairs of neighbouring characters.
+
+    >>> sorted(word_set("Play 我要听"))
+    ['play', '我要', '要听']
+    """
+    if text.isascii():
+        return frozenset(text.lower().translate(_ASCII_PARTED).split())
+    spaced = "".join(_parted(sign) for sign in _fold(text))
+    words: set[str] = set()
+    for token in _TOKEN.findall(_fold(spaced)):
+        if _STARTS_UNSPACED.match(token):
+            run = "".join(token.split())
+            words.update(run[i : i + 2] for i in range(max(1, len(run) - 1)))
+        else:
+            words.add(token)
+    return frozenset(words)
+
+
+def similarity(one: str, other: str) -> float:
+    """Return 1 for texts of the same normal form, otherwise the Jaccard index of their words."""
+    if normalise(one) == normalise(other):
+        return 1.0
+    return jaccard(word_set(one), word_set(other))
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    """Return shared words over all words; 0 when there are none at all."""
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared) if shared else 0.0
+
+
+def _fold(text: str) -> str:
+    """Compatible forms made one, and case removed; twice, since folding may undo the former."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _is_punctuation(sign: str) -> bool:
+    return sign in _APOSTROPHES or unicodedata.category(sign)[0] == "P" or _is_invisible(sign)
+
+
+def _is_invisible(sign: str) -> bool:
+    """Format and control characters other than white space."""
+    return unicodedata.category(sign) in ("Cf", "Cc") and not sign.isspace()
+
+
+def _parted(sign: str) -> str:
+    if sign in _APOSTROPHES or _is_invisible(sign):
+        return ""
+    return " " if unicodedata.category(sign)[0] == "P" else sign

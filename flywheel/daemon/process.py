@@ -1,0 +1,203 @@
+"""The life of the daemon: open, listen, ready; look after itself; stop, close.
+
+It ends with 0 when it was asked to, and with 1 when the database can no longer be used, so
+that whoever started it starts it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from flywheel import __version__, logs, turn
+from flywheel.api import Vitals
+from flywheel.config import load
+from flywheel.daemon.feeding import Feed
+from flywheel.daemon.notify import Notifier, watchdog_seconds
+from flywheel.daemon.schedule import Schedule
+from flywheel.daemon.server import server_of
+from flywheel.daemon.sockets import listening
+from flywheel.daemon.turning import TurnThread
+from flywheel.daemon.wiring import built
+from flywheel.errors import FlywheelError, Refused
+from flywheel.store import StoreFailed, turns
+from flywheel.turn import Wheel
+
+log = logging.getLogger(__name__)
+
+PULSE_S = 10.0
+"""The daemon looks after itself this often, or three times within systemd's patience."""
+STOP_S = 4.0
+"""The running step and the sources have this long to end, while requests are finished."""
+_CLOCK_JUMP_S = 60.0
+
+
+def run(config_path: Path, once: bool) -> int:
+    """Run the daemon of this configuration in the foreground until it is told to stop.
+
+    Args:
+        config_path: config.toml.
+        once: run one turn to its end and exit; the schedule and the sources stay off.
+
+    Returns:
+        The exit status: 0; 1 when the database failed, or `once` and the turn did.
+
+    Raises:
+        FlywheelError: the daemon cannot start as configured.
+    """
+    config = load(config_path)
+    table = config.flywheel
+    logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level)
+    try:
+        with built(config) as wheel:
+            daemon = Daemon(wheel)
+            with (
+                listening(config.socket_path, config.api.tcp) as sockets,
+                asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            ):
+                code = runner.run(daemon.live(sockets, once=once))
+        log.info("stopped", extra={"event": "daemon.stopped", "code": code})
+    finally:
+        logs.stop()
+    if daemon.left_behind:
+        os._exit(code)  # what cannot be interrupted must not hold the exit up
+    return code
+
+
+class Daemon:
+    """One running wheel with everything around it."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+        self._turns = TurnThread(wheel)
+        self._schedule = Schedule(wheel)
+        self._feed = Feed(wheel)
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._code = 0
+        self._problems: list[str] = []  # of the start
+        vitals = Vitals(
+            next_turn=self._schedule.next_turn, sources=self._feed.states, problems=self.problems
+        )
+        self._server = server_of(wheel, vitals)
+        self.left_behind = False  # a thread still ran when the daemon ended
+
+    async def live(self, sockets: list[socket.socket], *, once: bool) -> int:
+        """Serve these sockets until a signal, a lost database, or the end of the one turn."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._asked_to_stop, number)
+        await asyncio.to_thread(self._reconcile)
+        serving = asyncio.create_task(self._server.serve(sockets))
+        await self._server.listening.wait()
+        await asyncio.to_thread(self._start, once=once)
+        self._notifier.ready(f"flywheel {__version__}")
+        log.info("ready", extra={"event": "daemon.ready", "version": __version__})
+        watching = [asyncio.create_task(self._pulse())]
+        if once:
+            watching.append(asyncio.create_task(self._one_turn()))
+        for task in (serving, *watching):
+            task.add_done_callback(self._ended)
+        await self._stop.wait()
+        self._notifier.stopping()
+        for task in watching:
+            task.cancel()
+        self._server.should_exit = True
+        await asyncio.gather(serving, asyncio.to_thread(self._end), return_exceptions=True)
+        return self._code
+
+    def problems(self) -> Sequence[str]:
+        """What is wrong, in words; empty when all is well."""
+        return (*self._problems, *self._turns.problems())
+
+    def _asked_to_stop(self, number: int) -> None:
+        if self._stop.is_set():
+            self._server.force_exit = True  # asked twice: requests are not waited for
+        log.info("stopping", extra={"event": "daemon.stopping", "signal": number})
+        self._stop.set()
+
+    def _reconcile(self) -> None:
+        """Serve the database's champion; a daemon that cannot still answers, and says so."""
+        try:
+            turn.reconcile(self._wheel)
+        except StoreFailed:
+            raise
+        except FlywheelError as error:
+            self._problems.append(error.message)
+            log.error("the champion is not served: %s", error.message)  # noqa: TRY400
+
+    def _start(self, *, once: bool) -> None:
+        self._turns.start()
+        if not once:
+            self._schedule.start()
+            self._feed.start()
+
+    def _end(self) -> None:
+        """End every thread; blocks for `STOP_S` at most, but for a slot that is being answered."""
+        until = time.monotonic() + STOP_S
+        self._wheel.stopping.set()
+        self._schedule.stop()
+        ended = self._turns.stop(STOP_S)
+        left = self._feed.stop(max(0.0, until - time.monotonic()))
+        self.left_behind = not ended or bool(left)
+
+    async def _pulse(self) -> None:
+        """Try the database and look at the turns; only then tell the watchdog.
+
+        Raises:
+            StoreFailed: the database is lost.
+        """
+        patience = watchdog_seconds()
+        pause = min(PULSE_S, patience / 3) if patience else PULSE_S
+        offset = time.time() - time.monotonic()
+        while not self._stop.is_set():
+            await asyncio.to_thread(self._wheel.store.probe)
+            if self._turns.failure is not None:
+                raise self._turns.failure
+            if self._turns.alive():
+                self._notifier.alive()
+            moved, offset = time.time() - time.monotonic() - offset, time.time() - time.monotonic()
+            if abs(moved) > _CLOCK_JUMP_S:
+                await asyncio.to_thread(self._schedule.clock_moved, moved)
+            await asyncio.sleep(pause)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Give up when a part of the daemon failed: whoever started it starts it anew."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        log.critical("giving up", exc_info=error, extra={"event": "daemon.gives_up"})
+        self._code = 1
+        self._stop.set()
+
+    async def _one_turn(self) -> None:
+        """Run one turn, or the one that was left open, and stop at its end."""
+        self._code = 1  # until it ended well
+        turn_id = await asyncio.to_thread(_open_turn, self._wheel)
+        state = ""
+        while state not in turns.ENDED:
+            await asyncio.sleep(0.2)
+            state = await asyncio.to_thread(_state, self._wheel, turn_id)
+        self._code = 0 if state in ("done", "held") else 1
+        log.info("%s ended: %s", turn_id, state, extra={"event": "daemon.once", "turn": turn_id})
+        self._stop.set()
+
+
+def _open_turn(wheel: Wheel) -> str:
+    try:
+        return turn.request(wheel, "run --once").id
+    except Refused:
+        with wheel.store.read() as con:
+            return turns.open_turns(con)[0].id
+
+
+def _state(wheel: Wheel, turn_id: str) -> str:
+    with wheel.store.read() as con:
+        return str(turns.get(con, turn_id).state)

@@ -1,0 +1,178 @@
+"""When do turns start by themselves?
+
+Five cron fields in UTC, so that no daylight-saving change skips a slot or runs it twice. Two
+habits of APScheduler are refused rather than inherited: it counts weekdays from Monday where
+cron counts from Sunday, so weekdays go by name; and it reads day-of-month *and* weekday as
+both, where cron reads either, so one of the two stays `*`.
+
+The last slot that was served is in the database. However many slots passed while the daemon
+was down, or a turn was running, they are answered by one turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from flywheel import turn
+from flywheel.errors import ConfigError, Refused
+from flywheel.store import turns
+from flywheel.turn import Wheel
+
+log = logging.getLogger(__name__)
+
+_LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 32, 366, 5 * 366))
+
+
+def trigger_of(cron: str) -> CronTrigger | None:
+    """The trigger of a cron line in UTC; None for "".
+
+    Raises:
+        ConfigError: not five fields, a value out of range, a weekday by number, or both
+            day-of-month and weekday.
+
+    >>> trigger_of("30 2 * * sun").get_next_fire_time(None, datetime(2026, 11, 23, tzinfo=UTC))
+    datetime.datetime(2026, 11, 29, 2, 30, tzinfo=datetime.timezone.utc)
+    """
+    fields = cron.split()
+    if not fields:
+        return None
+    where = f'[schedule] cron = "{cron}"'
+    if len(fields) != 5:
+        raise ConfigError(
+            f"{where} has {len(fields)} fields, not 5",
+            hint="minute hour day month weekday, in UTC, e.g. 0 3 * * mon-fri",
+        )
+    if re.search(r"\d", fields[4]):
+        raise ConfigError(
+            f"{where}: weekday {fields[4]} is a number, which programs count from different days",
+            hint="write it by name: sun, mon, tue, wed, thu, fri, sat, or a range like mon-fri",
+        )
+    if fields[2] != "*" and fields[4] != "*":
+        raise ConfigError(
+            f"{where}: day of month and weekday together mean different things to different crons",
+            hint="keep one of the two and write * for the other",
+        )
+    try:
+        return CronTrigger.from_crontab(cron, timezone=UTC)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}", hint="write five fields as cron has them") from error
+
+
+def next_slot(trigger: CronTrigger, now: datetime) -> datetime | None:
+    """The first slot after `now`; None when there is none any more."""
+    slot: datetime | None = trigger.get_next_fire_time(None, now + timedelta(microseconds=1))
+    return slot
+
+
+def latest_slot(trigger: CronTrigger, after: datetime, now: datetime) -> datetime | None:
+    """The last slot in (after, now]; None when no slot passed. Looks back five years at most."""
+    for reach in _LOOK_BACK:
+        begin = max(after, now - reach)
+        latest, slot = None, next_slot(trigger, begin)
+        while slot is not None and slot <= now:
+            latest, slot = slot, next_slot(trigger, slot)
+        if latest is not None or begin == after:
+            return latest
+    return None
+
+
+class Schedule:
+    """Opens a turn at each slot, and one for all the slots that were missed.
+
+    The trigger lives in memory and is rebuilt from the configuration at each start. A changed
+    cron line is a new schedule: nothing of it was missed.
+    """
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+        self._cron = " ".join(wheel.config.schedule.cron.split())
+        self._trigger = trigger_of(self._cron)
+        self._name = f"cron {self._cron}"
+        self._served = wheel.clock()  # slots up to here are answered
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, executors={"default": ThreadPoolExecutor(1)}
+        )
+
+    def start(self) -> None:
+        """Answer missed slots with one turn, then wait for the next ones."""
+        if self._trigger is None:
+            return
+        self._served = self._last_served()
+        self.fire()
+        self._add_job()
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Start no further turn."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def clock_moved(self, seconds: float) -> None:
+        """The clock jumped: look for slots that it skipped, and wait by the new time."""
+        log.warning("the clock moved by %.0f s", seconds, extra={"event": "schedule.clock_moved"})
+        if self._trigger is not None:
+            self._served = min(self._served, self._wheel.clock())
+            self.fire()
+            self._add_job()
+
+    def next_turn(self) -> datetime | None:
+        """The next slot, UTC."""
+        return None if self._trigger is None else next_slot(self._trigger, self._wheel.clock())
+
+    def fire(self) -> None:
+        """Open one turn when a slot passed since the last that was served; else do nothing."""
+        if self._trigger is None:
+            return
+        now = self._wheel.clock()
+        slot = latest_slot(self._trigger, self._served, now)
+        if slot is None:
+            return
+        self._request(slot, late=now - slot > timedelta(minutes=1))
+        self._served = slot
+
+    def _add_job(self) -> None:
+        self._scheduler.add_job(
+            self.fire,
+            self._trigger,
+            id="turn",
+            replace_existing=True,
+            coalesce=True,
+            misfire_grace_time=None,  # the default of a second drops a slot without a word
+            max_instances=1,
+        )
+
+    def _last_served(self) -> datetime:
+        """The last served slot; at the first start of a schedule, nothing counts as missed."""
+        now = self._wheel.clock()
+        with self._wheel.store.read() as con:
+            last: datetime | None = turns.last_slot(con, self._name)
+        if last is None:
+            with self._wheel.store.write() as con:
+                turns.record_slot(con, self._name, now)
+            return now
+        if last > now:
+            log.warning(
+                "the clock is behind the last turn's slot; turns follow the clock as it is",
+                extra={"event": "schedule.clock_back", "last_slot": last.isoformat()},
+            )
+        return min(last, now)
+
+    def _request(self, slot: datetime, *, late: bool) -> None:
+        facts: dict[str, Any] = {"event": "schedule.slot", "slot": slot.isoformat()}
+        trigger = f"schedule {slot:%Y-%m-%dT%H:%MZ}" + (" (late)" if late else "")
+        try:
+            with self._wheel.store.write() as con:  # the slot and its turn, or neither
+                opened = turn.request(self._wheel, trigger)
+                turns.record_slot(con, self._name, slot)
+            log.info("%s opened %s", trigger, opened.id, extra=facts | {"turn": opened.id})
+        except Refused as refused:
+            with self._wheel.store.write() as con:
+                turns.record_slot(con, self._name, slot)
+            log.info("%s opens no turn: %s", trigger, refused.message, extra=facts)

@@ -1,0 +1,108 @@
+"""The one thread that runs turns, whenever there is a step to run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from flywheel import turn
+from flywheel.store import StoreFailed, turns
+from flywheel.turn import Wheel
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 30.0
+"""The thread looks around at least this often while it has nothing to do."""
+_SILENT_S = 4 * IDLE_S  # longer than this without a sign: the thread hangs
+_EXPIRE_S = 600.0  # decisions that waited too long are let go of this often
+_BACKOFF_S = (5.0, 30.0, 120.0, 600.0)  # after a defect outside every step
+
+
+class TurnThread:
+    """Runs open turns, one step after another, until it is told to stop.
+
+    A step may take hours; its jobs have their own time limit, and no step waits for anything
+    without one. So the thread counts as alive while it is in a turn.
+    """
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+        self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
+        self._busy = False
+        self._seen = time.monotonic()
+        self._defects = 0
+        self._expired = float("-inf")
+        self.failure: StoreFailed | None = None  # the database is lost: the process must end
+
+    def start(self) -> None:
+        """Start, with whatever turn was left open."""
+        self._wheel.wake.set()
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Leave the running step as it is: it runs again at the next start.
+
+        Its worker is ended, nothing is recorded as failed, and what was paid for is kept.
+
+        Returns:
+            Whether the thread ended within `timeout` seconds; if not, it ends with the process.
+        """
+        self._wheel.stopping.set()
+        self._wheel.wake.set()
+        until = time.monotonic() + timeout
+        while self._thread.is_alive() and time.monotonic() < until:
+            self._end_jobs()
+            self._thread.join(0.5)
+        return not self._thread.is_alive()
+
+    def alive(self) -> bool:
+        """Whether turns are being run, or would be as soon as there is one."""
+        moves = self._busy or time.monotonic() - self._seen < _SILENT_S
+        return self._thread.is_alive() and moves and self.failure is None
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the thread, in words; empty when all is well."""
+        if not self.alive():
+            return ("the thread that runs turns is dead: restart the daemon",)
+        if self._defects:
+            return ("turns could not be run, see `flywheel log`; trying again",)
+        return ()
+
+    def _run(self) -> None:
+        while not self._wheel.stopping.is_set() and self.failure is None:
+            self._seen = time.monotonic()
+            if self._wheel.wake.is_set() or self._seen - self._expired > _EXPIRE_S:
+                self._wheel.wake.clear()
+                self._busy = True
+                self._turn()
+                self._busy = False
+            else:
+                self._wheel.wake.wait(IDLE_S)
+
+    def _turn(self) -> None:
+        try:
+            turn.expire(self._wheel)
+            self._expired = time.monotonic()
+            turn.run_until_idle(self._wheel)
+            self._defects = 0
+        except StoreFailed as error:
+            if not self._wheel.stopping.is_set():
+                self.failure = error
+                log.critical("turns end: %s", error.message, extra={"event": "store.failed"})
+        except Exception:
+            log.exception("turns could not be run", extra={"event": "turns.defect"})
+            pause = _BACKOFF_S[min(self._defects, len(_BACKOFF_S) - 1)]
+            self._defects += 1
+            self._wheel.stopping.wait(pause)
+            self._wheel.wake.set()
+
+    def _end_jobs(self) -> None:
+        try:
+            with self._wheel.store.read() as con:
+                open_turns = turns.open_turns(con)
+        except StoreFailed:
+            return  # nothing can be recorded either way; the jobs are found at the next start
+        for one in open_turns:
+            for job in self._wheel.job_dir("").glob(f"{one.id}-*"):
+                self._wheel.executor.cancel(job.name)

@@ -1,0 +1,73 @@
+"""Builds the parts of the wheel from the configuration, once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flywheel import gates
+from flywheel.config import Config, load_intents
+from flywheel.errors import FlywheelError
+from flywheel.executors.local import LocalExecutor
+from flywheel.protocols import Teacher
+from flywheel.serving.link import ChampionLink
+from flywheel.store import open_store
+from flywheel.turn import Wheel
+
+DATABASE = "flywheel.duckdb"
+_FOLDERS = ("adapters", "datasets", "jobs")
+
+
+@contextmanager
+def built(config: Config) -> Iterator[Wheel]:
+    """The wheel of this configuration; its database is let go of at the end of the block.
+
+    Raises:
+        ConfigError: a file that the configuration names cannot be used.
+        DatabaseHeld: another daemon owns the state folder; the message names its pid.
+        FlywheelError: the state folder cannot be written.
+    """
+    gates.check(config.gates)
+    intents = load_intents(config.root / config.intents.file)
+    _make_folders(config.state_dir)
+    store = open_store(config.state_dir / DATABASE)
+    try:
+        yield Wheel(
+            config=config,
+            intents=intents,
+            store=store,
+            executor=LocalExecutor(config.state_dir / "jobs"),
+            serving=ChampionLink(config.state_dir / "adapters"),
+            teacher=_teacher(config),
+            clock=_now,
+        )
+    finally:
+        store.close()
+
+
+def _teacher(config: Config) -> Teacher | None:
+    if not config.teacher.base_url:
+        return None
+    from flywheel.teacher.openai import OpenAITeacher  # a third of the start's time
+
+    return OpenAITeacher(config.teacher, config.synthesis)
+
+
+def _make_folders(state_dir: Path) -> None:
+    """Make the state folder, for the daemon's user and its group only."""
+    hint = "the daemon keeps its state there: give it the folder, or set [flywheel] state_dir"
+    try:
+        state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for name in _FOLDERS:
+            (state_dir / name).mkdir(mode=0o750, exist_ok=True)
+    except OSError as error:
+        raise FlywheelError(f"cannot write {state_dir}: {error.strerror}", hint=hint) from error
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        raise FlywheelError(f"cannot write {state_dir}: permission denied", hint=hint)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,116 @@
+"""What an adapter is trained on and chosen with, and the seal of what it is judged by.
+
+Pure functions from samples to tables and names. Nothing here reads or writes a file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from flywheel.content import canonical, content_id, sample_id
+from flywheel.records import Dataset, Sample
+
+__all__ = ["TrainingSet", "assemble", "rows_table", "sample_id", "seal"]
+
+COLUMNS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("intent", pa.string()),
+        ("arguments", pa.string()),  # JSON object; null where the arguments were not judged
+        ("origin", pa.string()),
+        ("split", pa.string()),  # train or dev
+        ("weight", pa.float64()),
+        ("family", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """Samples to learn from, and samples to choose the checkpoint and threshold with."""
+
+    train: tuple[Sample, ...]
+    dev: tuple[Sample, ...] = ()
+
+    def __post_init__(self) -> None:
+        for role, samples in (("train", self.train), ("dev", self.dev)):
+            for sample in samples:
+                if sample.split != role:
+                    raise ValueError(
+                        f"sample {sample.id} is of split `{sample.split}`, not `{role}`: "
+                        "what judges a model may not teach it"
+                    )
+
+
+def assemble(samples: TrainingSet) -> tuple[Dataset, pa.Table]:
+    """Return the dataset's record and its rows, ordered by split and id.
+
+    The id is a hash of the rows, whatever order the samples came in; a sample given twice counts
+    once. The table's columns are `COLUMNS`; its place is `datasets/ID.parquet`.
+    """
+    unique = {(s.split, s.id): s for s in (*samples.train, *samples.dev)}
+    rows = [_row(unique[key]) for key in sorted(unique)]
+    identity = content_id("ds", rows)
+    origins = Counter(s.origin for s in unique.values() if s.split == "train")
+    dataset = Dataset(
+        id=identity,
+        path=f"datasets/{identity}.parquet",
+        train=origins.total(),
+        dev=len(unique) - origins.total(),
+        by_origin=dict(sorted(origins.items())),
+    )
+    return dataset, pa.Table.from_pylist(rows, schema=COLUMNS)
+
+
+def seal(golden: Iterable[Sample]) -> str:
+    """Return the hash of what a golden set holds and how its rows are judged, in any order.
+
+    Raises:
+        ValueError: a sample is not of the golden split.
+    """
+    rows = []
+    for sample in golden:
+        if sample.split != "golden":
+            raise ValueError(f"sample {sample.id} is of split `{sample.split}`, not `golden`")
+        judged = [sample.must_pass, sample.family, sample.slices]
+        rows.append(canonical([sample.id, sample.text, sample.intent, sample.arguments, *judged]))
+    return content_id("golden", sorted(rows))
+
+
+def rows_table(
+    rows: Sequence[tuple[str, str]],
+    *,
+    intent: Sequence[str] | None = None,
+    origin: Sequence[str] | None = None,
+) -> pa.Table:
+    """Return (id, text) rows as a job reads them, with the label and its origin where needed.
+
+    Raises:
+        ValueError: a column has another length than `rows`.
+    """
+    columns = {"id": [row[0] for row in rows], "text": [row[1] for row in rows]}
+    for name, values in (("intent", intent), ("origin", origin)):
+        if values is None:
+            continue
+        if len(values) != len(rows):
+            raise ValueError(f"`{name}` has {len(values)} values for {len(rows)} rows")
+        columns[name] = list(values)
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def _row(sample: Sample) -> dict[str, str | float | None]:
+    return {
+        "id": sample.id,
+        "text": sample.text,
+        "intent": sample.intent,
+        "arguments": None if sample.arguments is None else canonical(sample.arguments),
+        "origin": sample.origin,
+        "split": sample.split,
+        "weight": sample.weight,
+        "family": sample.family,
+    }

@@ -1,0 +1,47 @@
+"""Errors a person can act on: what failed, on what, and what to do next."""
+
+
+class FlywheelError(Exception):
+    """A failure its reader can fix; shown as two lines, never as a stack trace.
+
+    Args:
+        message: what failed, and on what.
+        hint: what the reader does next; empty when there is nothing to do.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(FlywheelError):
+    """config.toml or intents.toml cannot be used as written."""
+
+
+class DatabaseHeld(FlywheelError):
+    """Another process owns the database file."""
+
+
+class DaemonUnreachable(FlywheelError):
+    """Nothing answers on the socket."""
+
+
+class Refused(FlywheelError):
+    """The request is understood and not allowed in the present state."""
+
+
+class NotFound(FlywheelError):
+    """No such turn, decision, adapter, or sample."""
+
+
+class JobFailed(FlywheelError):
+    """A worker ended without a result, or said why it could not give one."""
+
+
+class TeacherUnavailable(FlywheelError):
+    """The teacher did not answer within its retries; try again later."""
+
+
+class SourceUnavailable(FlywheelError):
+    """A source cannot be read now; nothing was consumed."""

@@ -1,0 +1,5 @@
+"""Where jobs run: one module for each place."""
+
+from flywheel.executors.local import LocalExecutor
+
+__all__ = ["LocalExecutor"]

@@ -1,0 +1,216 @@
+"""flywheel's own events: predictions, feedback and samples.
+
+A prediction or sample may hold `messages` in place of `text`; it is then judged on the last user
+message. Keys that are not known are ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any, cast, get_args
+
+from flywheel.content import sample_id
+from flywheel.formats.calls import About, Call, Exchange, arguments, exchange, predictions
+from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, plain
+from flywheel.records import (
+    NONE,
+    Feedback,
+    Origin,
+    Prediction,
+    RaterKind,
+    Sample,
+    Split,
+    VerdictOnPrediction,
+)
+
+NAME = "native"
+SPLITS = ("seed", "train", "dev", "golden", "fresh")  # a seed is of split train
+
+_ORIGINS = get_args(Origin)
+_VERDICTS = get_args(VerdictOnPrediction)
+_RATERS = get_args(RaterKind)
+
+
+def recognises(event: Mapping[str, Any]) -> bool:
+    """Whether the event has the whole shape of a native one."""
+    if "prediction_id" in event and "verdict" in event:
+        return True
+    spoken = "text" in event or "messages" in event
+    return spoken and ({"id", "ts"} <= event.keys() or {"intent", "split"} <= event.keys())
+
+
+def read(event: Mapping[str, Any], context: Context) -> Parsed:
+    """Return the one event as records.
+
+    Raises:
+        BadEvent: a field is missing or wrong.
+    """
+    kind = context.kind
+    if kind == "feedback" or (kind is None and "verdict" in event):
+        return Parsed(feedback=(feedback(event),))
+    if kind == "samples" or (kind is None and "split" in event):
+        kept, answer = sample(event, context.known, context.context_turns)
+        return Parsed(samples=(kept,), answers={kept.id: answer} if answer else {})
+    return Parsed(predictions=_predictions(event, context.context_turns))
+
+
+def prediction(event: Mapping[str, Any], context_turns: int = 0) -> Prediction:
+    """Return a prediction; of an answer with several calls, the first.
+
+    Raises:
+        BadEvent: `id`, `ts` or `text` is missing, or a field is wrong.
+    """
+    return _predictions(event, context_turns)[0]
+
+
+def feedback(event: Mapping[str, Any]) -> Feedback:
+    """Return a verdict on a prediction.
+
+    Raises:
+        BadEvent: `id`, `prediction_id`, `ts` or `verdict` is missing, `intent` is where the
+            verdict is corrected, or a field is wrong.
+    """
+    fields = Fields(NAME, event)
+    verdict = fields.choice("verdict", _VERDICTS)
+    if verdict == "corrected" and "intent" not in event:
+        raise fields.bad("intent", "is missing: the verdict is corrected")
+    right = fields.maybe_text("intent", default=NONE if verdict == "corrected" else "")
+    return Feedback(
+        id=fields.text("id"),
+        prediction_id=fields.text("prediction_id"),
+        ts=fields.moment("ts"),
+        verdict=cast("VerdictOnPrediction", verdict),
+        intent=right or None,
+        arguments=_maybe_arguments(fields),
+        rater=fields.maybe_text("rater"),
+        rater_kind=cast("RaterKind", fields.choice("rater_kind", _RATERS, "user")),
+    )
+
+
+def sample(
+    event: Mapping[str, Any], known: Collection[str] | None = None, context_turns: int = 0
+) -> tuple[Sample, Choice | None]:
+    """Return a labelled text, and what the production model answered to it where that is given.
+
+    `split: "seed"` is split train of origin seed; otherwise a person answers for the label unless
+    `origin` says who does. `intent: null` means no call.
+
+    Args:
+        event: native event.
+        known: names of intents, `none` aside; None: any.
+        context_turns: earlier user messages put before the last one.
+
+    Raises:
+        BadEvent: `text`, `intent` or `split` is missing, the intent is not known, or a field is
+            wrong.
+    """
+    fields = Fields(NAME, event)
+    said = _said(fields, context_turns)
+    if "intent" not in event and not said.calls:
+        raise fields.bad("intent", "is missing")
+    call = _call(fields, said)
+    given = _maybe_arguments(fields)
+    if given is None and said.calls and event.get("intent") is None:
+        given = call.arguments
+    made = labelled(fields, said.text, call.intent, given, known)
+    return made, _answer(fields)
+
+
+def labelled(
+    fields: Fields,
+    text: str,
+    intent: str,
+    given: Mapping[str, Any] | None,
+    known: Collection[str] | None,
+    split: str | None = None,
+) -> Sample:
+    """Return a sample with the fields every format may add: `split`, `origin`, `must_pass`,
+    `family`, `slices`, `weight`, `provenance`.
+
+    Args:
+        fields: of the event.
+        text, intent, given: what is labelled, and how; arguments None: not judged.
+        known: names of intents, `none` aside; None: any.
+        split: for an event without one; None: it must have one.
+    """
+    if known is not None and intent != NONE and intent not in known:
+        near = difflib.get_close_matches(intent, known, 1)
+        raise fields.bad("intent", f"`{intent}` is not known" + (f"; `{near[0]}`?" if near else ""))
+    place = fields.choice("split", SPLITS, split)
+    origin = "seed" if place == "seed" else fields.choice("origin", _ORIGINS, "person")
+    place = "train" if place == "seed" else place
+    weight = fields.number("weight")
+    if weight is not None and weight < 0:
+        raise fields.bad("weight", "is negative")
+    return Sample(
+        id=sample_id(text, intent, given, origin, place),
+        text=text,
+        intent=intent,
+        arguments=given,
+        origin=cast("Origin", origin),
+        split=cast("Split", place),
+        must_pass=fields.flag("must_pass"),
+        family=fields.maybe_text("family"),
+        slices=_slices(fields),
+        provenance=plain(fields.maybe_inner("provenance").value, NAME, "provenance"),
+        weight=1.0 if weight is None else weight,
+    )
+
+
+def _predictions(event: Mapping[str, Any], context_turns: int) -> tuple[Prediction, ...]:
+    fields = Fields(NAME, event)
+    about = About(
+        id=fields.text("id"),
+        ts=fields.moment("ts"),
+        adapter=fields.maybe_text("adapter"),
+        latency_ms=fields.number("latency_ms"),
+        confidence=fields.fraction("confidence"),
+        slices=_slices(fields),
+    )
+    said = _said(fields, context_turns)
+    if event.get("intent") is not None or not said.calls:
+        call = _call(fields, said)
+        said = Exchange(said.text, (Call(call.intent, _maybe_arguments(fields) or {}),))
+    return predictions(said, about)
+
+
+def _said(fields: Fields, context_turns: int) -> Exchange:
+    if fields.get("messages") is None:
+        return Exchange(fields.text("text"), ())
+    return exchange(fields.get("messages"), (), fields, "messages", context_turns)
+
+
+def _call(fields: Fields, said: Exchange) -> Call:
+    named = fields.maybe_text("intent")
+    if named:
+        return Call(named, {})
+    return said.calls[0] if said.calls else Call(NONE, {})
+
+
+def _maybe_arguments(fields: Fields) -> dict[str, Any] | None:
+    value = fields.get("arguments")
+    return None if value is None else arguments(value, NAME, fields.path("arguments"))
+
+
+def _slices(fields: Fields) -> dict[str, str]:
+    given = fields.maybe_inner("slices")
+    for name, value in given.value.items():
+        if not isinstance(value, str):
+            raise given.bad(str(name), "is not a text")
+    return dict(plain(given.value, NAME, "slices"))
+
+
+def _answer(fields: Fields) -> Choice | None:
+    """What the production model answered: {intent, arguments}, or the bare name of an intent."""
+    if "answer" not in fields.value:
+        return None
+    value = fields.value["answer"]
+    if value is None:
+        return NONE, {}
+    if isinstance(value, str):
+        return fields.text("answer"), None
+    if not isinstance(value, Mapping):
+        raise BadEvent(NAME, "answer", "is neither an intent's name nor an object")
+    answer = fields.inner("answer")
+    return answer.maybe_text("intent", "name", default=NONE), _maybe_arguments(answer)

@@ -1,0 +1,163 @@
+"""Foreign feedback: when a score says right or wrong, and when it says what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from flywheel.content import content_id
+from flywheel.formats.calls import NO_CALL, Call, message_calls, numbered, one_call
+from flywheel.formats.reading import BadEvent, plain
+from flywheel.records import Feedback, RaterKind
+
+Judged = Literal["correct", "incorrect"]
+
+_ARGUMENTS = {"arguments", "raw_arguments", "input", "parameters"}
+_RIGHT = frozenset({"correct", "right", "true", "yes", "pass", "passed", "good", "positive", "1"})
+_WRONG = frozenset({"incorrect", "wrong", "false", "no", "fail", "failed", "bad", "negative", "0"})
+_LIKED = frozenset({"up", "thumbs_up", "thumbs-up", "like", "👍"})
+_DISLIKED = frozenset({"down", "thumbs_down", "thumbs-down", "dislike", "👎"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a piece of feedback has beside its verdict."""
+
+    id: str | None  # None: named by its content
+    prediction_id: str
+    ts: datetime
+    rater: str = ""
+    rater_kind: RaterKind = "user"
+
+
+def judged(value: Any, format: str, path: str) -> Judged:
+    """Return what a score says: true or false, a number in 0..1 (right from .5), or a word.
+
+    Raises:
+        BadEvent: it is none of these; stars and other scales have no agreed middle.
+    """
+    if isinstance(value, bool):
+        return "correct" if value else "incorrect"
+    if isinstance(value, (int, float)):
+        if not 0 <= value <= 1:
+            raise BadEvent(
+                format, path, "is a number outside 0..1, so it says neither right nor wrong"
+            )
+        return "correct" if value >= 0.5 else "incorrect"
+    word = word_of(value)
+    if word is None:
+        raise BadEvent(
+            format, path, "is none of: true, false, a number in 0..1, correct, incorrect"
+        )
+    return word
+
+
+def word_of(value: Any) -> Judged | None:
+    """Return what a word of praise or blame says; None for any other value."""
+    word = value.strip().casefold() if isinstance(value, str) else ""
+    if word in _RIGHT | _LIKED:
+        return "correct"
+    return "incorrect" if word in _WRONG | _DISLIKED else None
+
+
+def verdict(said: Judged, given: Given, content: Any, format: str) -> tuple[Feedback, ...]:
+    """Return a verdict as feedback.
+
+    Args:
+        said: right or wrong.
+        given: the rest of the record.
+        content: what names it when it has no id of its own.
+        format: of the event.
+    """
+    return (
+        Feedback(
+            id=given.id or _name(content, format),
+            prediction_id=given.prediction_id,
+            ts=given.ts,
+            verdict=said,
+            rater=given.rater,
+            rater_kind=given.rater_kind,
+        ),
+    )
+
+
+def correction(
+    calls: Sequence[Call], given: Given, content: Any, format: str
+) -> tuple[Feedback, ...]:
+    """Return the right calls as feedback, the n-th for the n-th call of the answer."""
+    identity = given.id or _name(content, format)
+    return tuple(
+        Feedback(
+            id=numbered(identity, number),
+            prediction_id=numbered(given.prediction_id, number),
+            ts=given.ts,
+            verdict="corrected",
+            intent=call.intent,
+            arguments=call.arguments,
+            rater=given.rater,
+            rater_kind=given.rater_kind,
+        )
+        for number, call in enumerate(calls or (NO_CALL,), 1)
+    )
+
+
+def right_calls(value: Any, format: str, path: str, *, names: bool) -> tuple[Call, ...]:
+    """Return the calls of a right answer; empty: no call would be right.
+
+    A call {name, arguments}, a message, a list of calls, blocks or messages, or JSON text of one
+    of these.
+
+    Args:
+        value: the right answer.
+        format: for errors.
+        path: of the field, for errors.
+        names: a bare word is an intent's name; otherwise any text is an answer without a call.
+    """
+    if isinstance(value, str):
+        return _from_text(value, format, path, names)
+    if isinstance(value, Mapping):
+        return _from_object(value, format, path)
+    if isinstance(value, (list, tuple)):
+        return tuple(
+            call for item in value for call in right_calls(item, format, path, names=names)
+        )
+    raise BadEvent(format, path, "is not a function call")
+
+
+def _from_text(text: str, format: str, path: str, names: bool) -> tuple[Call, ...]:
+    word = text.strip()
+    if word[:1] in ("{", "["):
+        try:
+            return right_calls(msgspec.json.decode(word), format, path, names=names)
+        except (msgspec.DecodeError, RecursionError):
+            pass  # a text that merely begins like JSON
+    if not names or word == NO_CALL.intent:
+        return ()
+    if not word or not all(part.isidentifier() for part in word.replace("-", "_").split(".")):
+        raise BadEvent(format, path, "is a text, not a function call")
+    return (Call(word, None),)
+
+
+def _from_object(value: Mapping[str, Any], format: str, path: str) -> tuple[Call, ...]:
+    for name in ("message", "choices", "parsed"):
+        if isinstance(value.get(name), (Mapping, list, tuple)):
+            return right_calls(value[name], format, f"{path}.{name}", names=False)
+    if (
+        any(name in value for name in ("role", "tool_calls", "parts"))
+        or value.get("type") == "text"
+    ):
+        return message_calls(value, format, path)
+    if "intent" in value and value["intent"] is None:
+        return ()
+    call = one_call(value, format, path)
+    if not _ARGUMENTS & value.keys() and "function" not in value:
+        call = Call(call.intent, None)
+    return () if call.intent == NO_CALL.intent else (call,)
+
+
+def _name(content: Any, format: str) -> str:
+    return content_id("f", [format, plain(content, format, "")])

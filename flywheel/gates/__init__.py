@@ -1,0 +1,40 @@
+"""Promotion gates: may this challenger replace the champion?
+
+Pure functions of paired outcomes and a rule. Each answers PASS, FAIL or INCONCLUSIVE, and
+missing evidence is never read as safety: an absent metric, an empty intersection, an unknown
+intent or a row without an answer cannot pass. A gate that is off, or has nothing to judge,
+leaves a note instead of a verdict.
+"""
+
+from flywheel.gates.compared import fresh, overall, prescreen
+from flywheel.gates.evidence import Evidence, HygieneFacts, Judgement, Ledger
+from flywheel.gates.groups import out_of_scope, slices
+from flywheel.gates.judging import check, judge
+from flywheel.gates.measures import calibration, latency
+from flywheel.gates.per_intent import IntentsJudged, intents
+from flywheel.gates.prerequisites import hygiene, must_pass
+from flywheel.gates.units import Kept, Units, kept, pair
+
+__all__ = [
+    "Evidence",
+    "HygieneFacts",
+    "IntentsJudged",
+    "Judgement",
+    "Kept",
+    "Ledger",
+    "Units",
+    "calibration",
+    "check",
+    "fresh",
+    "hygiene",
+    "intents",
+    "judge",
+    "kept",
+    "latency",
+    "must_pass",
+    "out_of_scope",
+    "overall",
+    "pair",
+    "prescreen",
+    "slices",
+]

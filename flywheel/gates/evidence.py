@@ -1,0 +1,77 @@
+"""What the gates are shown, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flywheel.records import GateResult, Intent, IntentVerdict, Outcome, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HygieneFacts:
+    """How the challenger came to be, as far as the golden set is concerned."""
+
+    leaks: tuple[str, ...] = ()  # training texts too close to golden ones, for a person to read
+    sealed_hash: str = ""  # of the golden generation when it was sealed
+    current_hash: str = ""  # of the golden rows judged now
+    trained_hash: str = ""  # content id of the adapter as trained
+    evaluated_hash: str = ""  # content id of the adapter as evaluated
+    chosen_on: str = ""  # split that chose checkpoint and threshold; must be "dev"
+    champion_rows: int = 0  # rows each model answered
+    challenger_rows: int = 0
+    golden_in_prompts: int = 0  # golden texts found in the teacher's prompts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """What a golden generation has been asked already."""
+
+    generation: int
+    used: int  # queries before this one
+    capacity: int  # queries the generation answers
+    earlier_overall: GateResult | None = None  # this challenger's own first answer, carried
+
+    @property
+    def spent(self) -> bool:
+        """Whether no further challenger may ask."""
+        return self.used >= self.capacity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything the gates look at."""
+
+    outcomes: tuple[Outcome, ...] = ()  # golden rows, bought ones included
+    fresh: tuple[Outcome, ...] = ()
+    dev: tuple[Outcome, ...] = ()
+    hygiene: HygieneFacts | None = None
+    ledger: Ledger | None = None
+    intents: tuple[Intent, ...] = ()
+    latency_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # "challenger" and, interleaved on the same machine, "champion"
+    asked: Mapping[str, int] = field(default_factory=dict)  # labels this turn bought, by intent
+    first: bool = False  # there is no champion: nothing to compare with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The gates' verdicts; `notes` say which gates had no word, and why."""
+
+    gates: tuple[GateResult, ...]
+    intents: tuple[IntentVerdict, ...] = ()
+    labels_wanted: Mapping[str, int] = field(default_factory=dict)
+    capped: tuple[str, ...] = ()  # undecided intents that may be asked no further label
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL if any gate fails, PASS if there are gates and all pass."""
+        verdicts = {result.verdict for result in self.gates}
+        if "FAIL" in verdicts:
+            return "FAIL"
+        return "PASS" if verdicts == {"PASS"} else "INCONCLUSIVE"
+
+    def gate(self, name: str) -> GateResult | None:
+        """The result of one gate; None when it had no word."""
+        return next((result for result in self.gates if result.gate == name), None)

@@ -1,0 +1,271 @@
+"""The one client of OpenAI-compatible endpoints: limits, retries, cost, answers kept before use.
+
+A request is named by the hash of its content. Its answer is stored before anybody reads it, and
+looked up before it is asked for: what was paid for once is never bought again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import openai
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai.types.chat import ChatCompletion
+
+from flywheel.config import TeacherTable
+from flywheel.content import canonical
+from flywheel.errors import FlywheelError
+from flywheel.llm import wire
+from flywheel.llm.endpoint import host_of, is_loopback, key_of
+from flywheel.protocols import AnswerStore, StoredAnswer
+
+_LONGEST_WAIT = 120.0  # seconds; a server that wants a longer pause is given up
+_LONGEST_BACKOFF = 30.0  # seconds
+_TEMPORARY = frozenset({408, 409, 425, 429})  # and 500 and above
+_HOPELESS = frozenset({401, 403, 404})  # the next request would fail alike
+_UNKNOWN_FORMAT = frozenset({400, 422})  # how servers refuse a `response_format`
+
+# At debug level the library logs whole request bodies, which are user text; the other two log a
+# line or more for every request.
+for _name in ("openai", "httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class RequestFailed(FlywheelError):
+    """One request has no answer after its retries; others may."""
+
+
+class BudgetSpent(FlywheelError):
+    """The request was not started, since the money is spent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the model said to one request."""
+
+    key: str  # hash of the request's content
+    text: str
+    finish: str  # "stop", "length", "content_filter", …; "" when the server does not say
+    refusal: str  # "" unless the model declined
+    usd: float
+    input_tokens: int
+    output_tokens: int
+    bought: bool  # False when the answer was already stored
+
+
+class Client:
+    """Asks one endpoint; use as `async with`, in one event loop.
+
+    Args:
+        table: endpoint, limits and prices.
+        kept: where answers are stored; called from the loop's thread only.
+        max_usd: no request is started when the answers of this client, stored ones included, and
+            those under way (each taken for as dear as the dearest so far) cost this or more.
+        backoff_s: pause before the first retry; doubled each time. A server's Retry-After wins.
+
+    Raises:
+        EndpointUnusable: the address is none, or the key is not set.
+    """
+
+    def __init__(
+        self,
+        table: TeacherTable,
+        kept: AnswerStore,
+        *,
+        max_usd: float = math.inf,
+        backoff_s: float = 0.5,
+    ) -> None:
+        self._table = table
+        self._kept = kept
+        self._max_usd = max_usd
+        self._backoff_s = backoff_s
+        self._places = asyncio.Semaphore(max(1, table.max_concurrency))
+        self._one_each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._counted: set[str] = set()
+        self._spent = 0.0
+        self._dearest = 0.0
+        self._under_way = 0
+        self._not_before = 0.0  # loop time; a rate limit holds for every request
+        self._refused_formats: set[str] = set()
+        self._hopeless: RequestFailed | None = None
+        self._host = host_of(table)
+        self._client = AsyncOpenAI(
+            base_url=table.base_url,
+            api_key=key_of(table),
+            max_retries=0,  # retried here, where a whole answer has a time limit
+            timeout=table.timeout_s,
+            http_client=DefaultAsyncHttpxClient(trust_env=not is_loopback(table.base_url)),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+    @property
+    def spent_usd(self) -> float:
+        """What the answers given so far have cost, whether bought now or earlier."""
+        return self._spent
+
+    async def ask(
+        self, messages: list[dict[str, Any]], schema: Mapping[str, Any] | None = None
+    ) -> Reply:
+        """Return the model's answer to these messages, stored before it is returned.
+
+        Args:
+            messages: as in the chat-completions protocol.
+            schema: the `json_schema` object of a `response_format`. An endpoint that refuses it is
+                asked for a JSON object, then for plain text.
+
+        Raises:
+            RequestFailed: no answer within the retries, or the request was refused.
+            BudgetSpent: the request was not started.
+        """
+        content = {"model": self._table.model, "messages": messages, "schema": schema}
+        request = wire.valid(content)
+        key = hashlib.sha256(canonical(request).encode()).hexdigest()
+        async with self._one_each[key]:
+            stored = self._kept.get(key)
+            bought = stored is None
+            if stored is None:
+                async with self._places:
+                    stored = await self._buy(key, request)
+            self._count(stored)
+            return _reply(stored, bought=bought)
+
+    async def _buy(self, key: str, request: Mapping[str, Any]) -> StoredAnswer:
+        if self._hopeless is not None:
+            raise self._hopeless
+        if self._spent + self._under_way * self._dearest >= self._max_usd:
+            raise BudgetSpent(f"{self._spent:.4f} of {self._max_usd} US dollars are spent")
+        self._under_way += 1
+        try:
+            response = await self._in_an_accepted_format(request)
+            sent, received = wire.tokens(request, response)
+            usd = self._price(sent, received)
+            answer = StoredAnswer(
+                key=key,
+                request=request,
+                response=response,
+                usd=usd,
+                input_tokens=sent,
+                output_tokens=received,
+            )
+            self._kept.put(answer)
+            return answer
+        finally:
+            self._under_way -= 1
+
+    async def _in_an_accepted_format(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        for name, form in wire.formats(request["schema"]):
+            if name in self._refused_formats:
+                continue
+            try:
+                return await self._with_retries(request["messages"], form)
+            except openai.APIStatusError as error:
+                if form and error.status_code in _UNKNOWN_FORMAT:
+                    self._refused_formats.add(name)
+                    continue
+                raise self._given_up(error) from error
+            except (openai.OpenAIError, TimeoutError, ValueError) as error:
+                raise self._given_up(error) from error
+        raise AssertionError("the plain format is never skipped")
+
+    async def _with_retries(
+        self, messages: list[dict[str, Any]], form: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        for attempt in range(self._table.max_retries + 1):
+            await self._until_allowed()
+            try:
+                return await self._once(messages, form)
+            except (openai.OpenAIError, TimeoutError, ValueError) as error:
+                wait = self._pause(error, attempt)
+                if wait is None or attempt == self._table.max_retries:
+                    raise
+            await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _once(
+        self, messages: list[dict[str, Any]], form: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """One HTTP request. The limit is for the whole answer, not for the next byte of it."""
+        async with asyncio.timeout(self._table.timeout_s):
+            completion: Any = await self._client.chat.completions.create(
+                model=self._table.model,
+                messages=messages,  # type: ignore[arg-type]  # the caller's, as the protocol has them
+                **form,
+            )
+        if not isinstance(completion, ChatCompletion) or not completion.choices:
+            raise ValueError("the endpoint's answer is not a chat completion")
+        dumped: dict[str, Any] = wire.valid(completion.model_dump(mode="json", warnings=False))
+        return dumped
+
+    async def _until_allowed(self) -> None:
+        loop = asyncio.get_running_loop()
+        while (wait := self._not_before - loop.time()) > 0:
+            await asyncio.sleep(wait)
+
+    def _pause(self, error: Exception, attempt: int) -> float | None:
+        """Seconds before the next attempt; None when there should be none."""
+        backoff = min(self._backoff_s * 2.0**attempt, _LONGEST_BACKOFF)
+        if not isinstance(error, openai.APIStatusError):
+            return backoff  # a timeout, a cut connection, an answer that is not one
+        if error.status_code not in _TEMPORARY and error.status_code < 500:
+            return None
+        asked = wire.retry_after(error.response.headers, datetime.now(UTC))
+        if not asked:
+            return backoff
+        if asked > _LONGEST_WAIT:
+            return None
+        allowed = asyncio.get_running_loop().time() + asked
+        self._not_before = max(self._not_before, allowed)
+        return 0.0
+
+    def _given_up(self, error: Exception) -> RequestFailed:
+        failed = RequestFailed(
+            f"{self._host} did not answer for model {self._table.model!r}: {wire.told(error)}",
+            hint="see [teacher] in config.toml: base_url, model, api_key_env, timeout_s",
+        )
+        if isinstance(error, openai.APIStatusError) and error.status_code in _HOPELESS:
+            self._hopeless = failed
+        return failed
+
+    def _price(self, sent: int, received: int) -> float:
+        dear = sent * self._table.usd_per_million_input
+        return (dear + received * self._table.usd_per_million_output) / 1e6
+
+    def _count(self, answer: StoredAnswer) -> None:
+        if answer.key not in self._counted:
+            self._counted.add(answer.key)
+            self._spent += answer.usd
+            self._dearest = max(self._dearest, answer.usd)
+
+
+def _reply(answer: StoredAnswer, *, bought: bool) -> Reply:
+    choice = answer.response["choices"][0]
+    message = wire.message_of(answer.response)
+    return Reply(
+        key=answer.key,
+        text=wire.text_of(message.get("content")),
+        finish=choice.get("finish_reason") or "",
+        refusal=wire.text_of(message.get("refusal")),
+        usd=answer.usd,
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+        bought=bought,
+    )

@@ -1,0 +1,274 @@
+"""The records that flow through the wheel, from a prediction to a decision.
+
+Frozen, slotted, keyword-only; each refuses nonsense at birth. Times are UTC and
+timezone-aware, rates are fractions in 0..1, money is US dollars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+NONE = "none"
+"""The intent of a text that asks for no call (out of scope)."""
+
+Arguments = Mapping[str, Any]
+Split = Literal["train", "dev", "golden", "fresh"]
+Origin = Literal["seed", "feedback", "teacher", "person"]
+VerdictOnPrediction = Literal["correct", "incorrect", "corrected"]
+RaterKind = Literal["user", "expert", "rule", "model"]
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+DecisionVerdict = Literal["promote", "hold", "reject", "rollback"]
+DecisionStatus = Literal["pending", "applied", "rejected", "expired"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A function the model may call, in the OpenAI tool format."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema of an object
+    critical: bool = False  # judged with the narrower margin
+    renamed_from: tuple[str, ...] = ()
+    split_from: tuple[str, ...] = ()
+    merged_from: tuple[str, ...] = ()
+
+    def argument_names(self) -> frozenset[str]:
+        """Names of the arguments the schema knows."""
+        return frozenset(self.parameters.get("properties", {}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One answer given in production; written once, never updated."""
+
+    id: str  # chosen by the caller; repeats are ignored
+    ts: datetime
+    text: str
+    intent: str
+    arguments: Arguments = field(default_factory=dict)
+    confidence: float | None = None  # 0..1; None when the producer gives none
+    adapter: str = ""  # "" when the producer does not say
+    latency_ms: float | None = None
+    slices: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _refuse_naive(self.ts, f"prediction {self.id}")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError(
+                f"prediction {self.id}: `confidence` is {self.confidence}, not in 0..1"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """A verdict on a prediction; the latest by (ts, id) counts."""
+
+    id: str
+    prediction_id: str  # may not have arrived yet
+    ts: datetime
+    verdict: VerdictOnPrediction
+    intent: str | None = None  # the right one; required when `verdict` is "corrected"
+    arguments: Arguments | None = None
+    rater: str = ""
+    rater_kind: RaterKind = "user"
+
+    def __post_init__(self) -> None:
+        _refuse_naive(self.ts, f"feedback {self.id}")
+        if self.verdict == "corrected" and not self.intent:
+            raise ValueError(f"feedback {self.id}: `verdict` is corrected but `intent` is missing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A labelled text."""
+
+    id: str  # content hash, `datasets.sample_id`
+    text: str
+    intent: str
+    arguments: Arguments | None = None  # None: the arguments were not judged
+    origin: Origin
+    split: Split
+    must_pass: bool = False
+    family: str = ""  # id of a paraphrase family; "" stands for the sample itself
+    slices: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # brief, request, prediction, rater…
+    weight: float = 1.0  # in training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A sample that curation kept out, and why."""
+
+    sample: Sample
+    reason: str  # machine word: duplicate, near_duplicate, leak, label_noise, schema, language, …
+    detail: str = ""  # for a person: against which sample, which rule, which number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentHealth:
+    """How an intent does in production, from labelled predictions.
+
+    A labelled prediction concerns an intent when the intent was predicted or was right;
+    it is an error when the two differ (or the arguments were corrected).
+    """
+
+    intent: str
+    predictions: int  # times predicted
+    feedback: int  # labelled predictions that concern the intent
+    errors: int
+    error_rate: float | None  # errors / feedback; None without feedback
+    low: float  # Wilson interval of error_rate
+    high: float
+    failing: bool  # by the interval, never by the point estimate
+    confused_with: tuple[tuple[str, int], ...] = ()  # neighbours, most confused first
+    trend: Literal["worse", "better", "flat", "unknown"] = "unknown"
+    dev_n: int = 0  # the champion's own evaluation on the dev split
+    dev_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """What the teacher is asked to write, and why."""
+
+    id: str
+    intent: Intent
+    neighbour: Intent | None  # the intent it is confused with
+    failed_texts: tuple[str, ...]  # production text: data, never instruction
+    examples: tuple[str, ...]  # accepted samples of the intent
+    contrast: tuple[str, ...]  # accepted samples of the neighbour
+    ask: int  # samples wanted
+    why: str  # one sentence with the numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """The samples one adapter is trained on and chosen with; never golden or fresh."""
+
+    id: str  # "ds-" + content hash
+    path: str  # Parquet, relative to state_dir
+    train: int
+    dev: int
+    by_origin: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A heavy step, run in a child process over a directory."""
+
+    id: str  # also the directory's name under jobs/
+    kind: Literal["train", "predict", "crossfit"]
+    spec: Mapping[str, Any]  # written to job.json
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a job left behind in result.json."""
+
+    id: str
+    ok: bool
+    values: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """LoRA weights, heads and metadata, named by content hash."""
+
+    id: str  # "a-" + content hash; any other name is a production model known by its answers
+    base: str
+    recipe: str
+    dataset: str
+    parent: str | None
+    created_at: datetime
+    state: Literal["challenger", "champion", "retired", "rejected", "external"]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What champion and challenger answered on one evaluation row."""
+
+    sample: str
+    split: Split
+    intent: str  # the truth
+    champion_intent: str | None  # None: the champion has no answer for this row
+    challenger_intent: str | None
+    champion_correct: bool | None  # intent right, and arguments where the sample has them
+    challenger_correct: bool | None
+    champion_confidence: float | None = None
+    challenger_confidence: float | None = None
+    family: str = ""
+    must_pass: bool = False
+    bought: bool = False  # a label that a gate asked for, after the generation was sealed
+    slices: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Per-example outcomes of a challenger against the champion, on the same rows."""
+
+    champion: str
+    challenger: str
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """One gate's verdict with the numbers it rests on."""
+
+    gate: str
+    verdict: Verdict
+    effect: float | None = None  # e.g. difference of accuracies
+    low: float | None = None  # its lower bound, where the gate has one
+    value: float | None = None  # the statistic: p- or e-value
+    threshold: float | None = None  # what `value` was held against
+    n: int = 0  # units judged
+    labels_needed: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentVerdict:
+    """One intent's line in a decision: before, after and the gate's word."""
+
+    intent: str
+    n: int
+    champion_recall: float | None
+    challenger_recall: float | None
+    losses: int
+    gains: int
+    e_value: float | None
+    f_value: float | None
+    verdict: Verdict
+    labels_needed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Promote, hold, reject or roll back: who, when, why, and what it rested on."""
+
+    id: str
+    turn: str | None
+    challenger: str
+    champion: str | None
+    verdict: DecisionVerdict
+    status: DecisionStatus
+    by: str  # "gates", "bootstrap", or a person by uid or token
+    because: str
+    at: datetime
+    gates: tuple[GateResult, ...] = ()
+    intents: tuple[IntentVerdict, ...] = ()
+    rests_on: Mapping[str, str] = field(default_factory=dict)  # hashes: golden, dataset, adapters
+
+
+def _refuse_naive(ts: datetime, owner: str) -> None:
+    if ts.tzinfo is None:
+        raise ValueError(f"{owner}: `ts` has no timezone")

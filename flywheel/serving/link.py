@@ -1,0 +1,59 @@
+"""Serving by a link: `adapters/champion` points to the adapter in service.
+
+The link is replaced by a rename, so a reader sees the old adapter or the new one, never neither.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flywheel.errors import NotFound
+
+CHAMPION = "champion"
+
+
+class ChampionLink:
+    """The link in `adapters_dir`. One thread promotes at a time."""
+
+    def __init__(self, adapters_dir: Path) -> None:
+        self._folder = adapters_dir
+
+    def promote(self, adapter_id: str) -> None:
+        """Serve this adapter from now on; durable when it returns.
+
+        Raises:
+            NotFound: the adapter has no folder.
+        """
+        if not _plain(adapter_id) or not (self._folder / adapter_id).is_dir():
+            raise NotFound(
+                f"adapter {adapter_id} has no folder in {self._folder}",
+                hint="see `flywheel adapters list`; a production model known by its answers "
+                "cannot be served",
+            )
+        if self.serving() == adapter_id:
+            return
+        staged = self._folder / f".{CHAMPION}.{os.getpid()}"
+        staged.unlink(missing_ok=True)
+        staged.symlink_to(adapter_id)
+        staged.replace(self._folder / CHAMPION)
+        _sync(self._folder)
+
+    def serving(self) -> str | None:
+        """The adapter served now; None when there is none."""
+        try:
+            return str((self._folder / CHAMPION).readlink())
+        except OSError:
+            return None
+
+
+def _plain(name: str) -> bool:
+    return name not in ("", ".", "..", CHAMPION) and Path(name).name == name
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

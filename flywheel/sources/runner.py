@@ -1,0 +1,191 @@
+"""Polls every configured source in a thread of its own and commits what it gives.
+
+Events and cursor are committed together, then acknowledged; so each source is at-least-once and
+the effect exactly-once. Whatever a source raises stops that source alone: it is closed, left
+alone for a while, and opened again at its last committed cursor.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flywheel.config.tables import SourceTable
+from flywheel.errors import FlywheelError
+from flywheel.protocols import Source
+from flywheel.sources.discovery import find
+
+log = logging.getLogger(__name__)
+
+Commit = Callable[[str, Sequence[Mapping[str, Any]], str], None]
+"""(name, events, cursor): one transaction for both; bad events are kept aside, not raised."""
+
+BATCH = 1_000  # events asked for at a time
+POLL_S = 1.0  # that a poll may wait; also the pause after an empty one
+FIRST_BACKOFF_S = 1.0
+LONGEST_BACKOFF_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How one source does; replaced whole, so that a reader never sees half of a change."""
+
+    name: str
+    plugin: str
+    state: str = "starting"  # starting, running, backing_off, stopped
+    events: int = 0  # committed since the daemon started
+    last_event_at: datetime | None = None  # when the last batch was committed
+    error: str | None = None
+    backoff_s: float | None = None  # until the next try
+
+
+def backoff(failures: int, chance: random.Random) -> float:
+    """Seconds to wait after the n-th failure in a row: doubled each time, bounded, and shortened
+    by up to half so that many sources of one host do not come back at once.
+    """
+    longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30))
+    return longest * chance.uniform(0.5, 1.0)
+
+
+class Runner:
+    """The threads of the configured sources.
+
+    Args:
+        configured: `[sources.NAME]` by name.
+        plugins_dir: the folder `plugins/` beside config.toml.
+        commit: see `Commit`; called from the sources' threads, several at once.
+        cursor_of: the last committed cursor of a source.
+        now: the time, UTC.
+        seed: of the backoff's jitter.
+    """
+
+    def __init__(
+        self,
+        configured: Mapping[str, SourceTable],
+        plugins_dir: Path,
+        *,
+        commit: Commit,
+        cursor_of: Callable[[str], str | None],
+        now: Callable[[], datetime],
+        seed: int = 0,
+    ) -> None:
+        self._configured = dict(configured)
+        self._plugins_dir = plugins_dir
+        self._commit = commit
+        self._cursor_of = cursor_of
+        self._now = now
+        self._seed = seed
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._states = {
+            name: State(name=name, plugin=table.plugin) for name, table in configured.items()
+        }
+
+    def start(self) -> None:
+        """Start one thread a source; returns at once."""
+        for name in self._configured:
+            thread = threading.Thread(
+                target=self._run, args=(name,), name=f"source-{name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, timeout: float) -> tuple[str, ...]:
+        """Ask every source to stop and wait up to `timeout` seconds for all of them together.
+
+        Returns:
+            Names of the sources that still run; their threads end with the process.
+        """
+        self._stop.set()
+        until = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return tuple(
+            thread.name.removeprefix("source-") for thread in self._threads if thread.is_alive()
+        )
+
+    def states(self) -> list[dict[str, Any]]:
+        """One dict a source, as `status` shows it."""
+        return [
+            {
+                "name": state.name,
+                "plugin": state.plugin,
+                "state": state.state,
+                "events": state.events,
+                "last_event_at": state.last_event_at and state.last_event_at.isoformat(),
+                "error": state.error,
+                "backoff_s": state.backoff_s,
+            }
+            for state in (self._states[name] for name in self._configured)
+        ]
+
+    def _set(self, name: str, **changes: Any) -> None:
+        self._states[name] = replace(self._states[name], **changes)
+
+    def _run(self, name: str) -> None:
+        failures = 0
+        chance = random.Random(f"{self._seed} {name}")  # noqa: S311  jitter, no secret
+        while not self._stop.is_set():
+            before = self._states[name].events
+            try:
+                self._read(name)
+            except Exception as error:  # noqa: BLE001  a stranger's code may raise anything
+                if self._states[name].events > before:
+                    failures = 0
+                failures += 1
+                self._rest(name, error, backoff(failures, chance))
+        self._set(name, state="stopped", backoff_s=None)
+
+    def _rest(self, name: str, error: Exception, seconds: float) -> None:
+        """Show the failure in `states` and leave the source alone for a while."""
+        what = f"{error.message} {error.hint}".strip() if isinstance(error, FlywheelError) else ""
+        self._set(
+            name,
+            state="backing_off",
+            error=what or f"{type(error).__name__}: {error}",
+            backoff_s=round(seconds, 1),
+        )
+        log.warning(
+            "source %s failed with %s; next try in %.1f s",
+            name,
+            type(error).__name__,
+            seconds,
+            extra={"event": "source.failed", "source": name, "backoff_s": seconds},
+        )
+        self._stop.wait(seconds)
+
+    def _read(self, name: str) -> None:
+        """Open the source and read it until it fails or the runner stops."""
+        table = self._configured[name]
+        source = find(table.plugin, self._plugins_dir)()
+        try:
+            source.open(table.options, self._cursor_of(name))
+            while not self._stop.is_set():
+                self._turn(name, source)
+        finally:
+            source.close()
+
+    def _turn(self, name: str, source: Source) -> None:
+        """One poll; the pause after an empty one is here, so that a source need not wait itself."""
+        began = time.monotonic()
+        batch = source.poll(BATCH, POLL_S)
+        if batch is not None:
+            self._commit(name, batch.events, batch.cursor)
+            source.ack(batch.cursor)
+            self._set(
+                name,
+                events=self._states[name].events + len(batch.events),
+                last_event_at=self._now() if batch.events else self._states[name].last_event_at,
+            )
+            log.debug("source %s: %d events", name, len(batch.events))
+        if self._states[name].state != "running":
+            self._set(name, state="running", error=None, backoff_s=None)
+        if batch is None:
+            self._stop.wait(max(0.0, POLL_S - (time.monotonic() - began)))

@@ -1,0 +1,40 @@
+"""Everything that lasts: one DuckDB file, the only importer of duckdb.
+
+`open_store` gives the `Store`; `Store.write()` and `Store.read()` give connections; the modules
+beside hold the SQL, one table family each, as functions of a connection.
+"""
+
+from flywheel.store import (
+    adapters,
+    decisions,
+    events,
+    generations,
+    health,
+    reports,
+    samples,
+    schema,
+    sources,
+    teacher,
+    turns,
+)
+from flywheel.store.columns import Connection
+from flywheel.store.connection import Store, open_store
+from flywheel.store.failures import StoreFailed
+
+__all__ = [
+    "Connection",
+    "Store",
+    "StoreFailed",
+    "adapters",
+    "decisions",
+    "events",
+    "generations",
+    "health",
+    "open_store",
+    "reports",
+    "samples",
+    "schema",
+    "sources",
+    "teacher",
+    "turns",
+]

@@ -1,0 +1,136 @@
+"""The registry of adapters, and which of them was champion from when on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flywheel.errors import NotFound
+from flywheel.records import Adapter
+from flywheel.store.columns import (
+    Connection,
+    Row,
+    changed,
+    moment,
+    pack,
+    records,
+    scalar,
+    stamp,
+    unpack,
+)
+
+_ADD = """
+    INSERT INTO adapters
+    SELECT (SELECT coalesce(max(number), 0) + 1 FROM adapters),
+        $1, $2, $3, $4, $5, $6::TIMESTAMP, $7, $8
+    WHERE NOT EXISTS (SELECT 1 FROM adapters WHERE id = $1)
+"""
+
+_CHAMPION = "SELECT adapter FROM champions ORDER BY number DESC LIMIT 1"
+
+# Rolling back twice goes back two champions, not to and fro between two.
+_PREVIOUS = """
+    SELECT adapter FROM champions
+    WHERE number < (
+        SELECT min(number) FROM champions
+        WHERE adapter = (SELECT adapter FROM champions ORDER BY number DESC LIMIT 1)
+    )
+    ORDER BY number DESC LIMIT 1
+"""
+
+_CROWN = """
+    INSERT INTO champions
+    SELECT coalesce(max(number), 0) + 1, ?, ?, ?::TIMESTAMP FROM champions
+"""
+
+
+def add(con: Connection, adapter: Adapter) -> bool:
+    """Register an adapter; False when its id is known, and then nothing changes."""
+    cells = [
+        adapter.id,
+        adapter.base,
+        adapter.recipe,
+        adapter.dataset,
+        adapter.parent,
+        stamp(adapter.created_at),
+        adapter.state,
+        pack(adapter.metrics),
+    ]
+    return changed(con, _ADD, cells) == 1
+
+
+def get(con: Connection, adapter_id: str) -> Adapter:
+    """Return an adapter.
+
+    Raises:
+        NotFound: there is no such adapter.
+    """
+    found = records(con, "SELECT * FROM adapters WHERE id = ?", [adapter_id])
+    if not found:
+        raise _unknown(adapter_id)
+    return _adapter(found[0])
+
+
+def list_adapters(con: Connection) -> list[Adapter]:
+    """Return all adapters, newest first."""
+    return [_adapter(row) for row in records(con, "SELECT * FROM adapters ORDER BY number DESC")]
+
+
+def set_state(con: Connection, adapter_id: str, state: str) -> None:
+    """Set an adapter's state.
+
+    Raises:
+        NotFound: there is no such adapter.
+    """
+    if not changed(con, "UPDATE adapters SET state = ? WHERE id = ?", [state, adapter_id]):
+        raise _unknown(adapter_id)
+
+
+def champion(con: Connection) -> str | None:
+    """Return the id of the adapter in service; None when there is none."""
+    adapter = scalar(con, _CHAMPION)
+    return None if adapter is None else str(adapter)
+
+
+def set_champion(
+    con: Connection, adapter_id: str | None, decision_id: str | None, at: datetime
+) -> None:
+    """Make an adapter (or nothing) the champion, by a decision.
+
+    The states follow: the new one becomes champion, the one before it retired. An external
+    model stays external. An adapter that is champion already changes nothing.
+
+    Raises:
+        NotFound: there is no such adapter.
+    """
+    if adapter_id == champion(con):
+        return
+    if adapter_id is not None:
+        get(con, adapter_id)
+    con.execute("UPDATE adapters SET state = 'retired' WHERE state = 'champion'")
+    con.execute(
+        "UPDATE adapters SET state = 'champion' WHERE id = ? AND state <> 'external'", [adapter_id]
+    )
+    con.execute(_CROWN, [adapter_id, decision_id, stamp(at)])
+
+
+def previous_champion(con: Connection) -> str | None:
+    """Return the champion before the present one first served; None when there was none."""
+    adapter = scalar(con, _PREVIOUS)
+    return None if adapter is None else str(adapter)
+
+
+def _unknown(adapter_id: str) -> NotFound:
+    return NotFound(f"there is no adapter {adapter_id}", hint="`flywheel adapters list` shows them")
+
+
+def _adapter(row: Row) -> Adapter:
+    return Adapter(
+        id=row["id"],
+        base=row["base"],
+        recipe=row["recipe"],
+        dataset=row["dataset"],
+        parent=row["parent"],
+        created_at=moment(row["created_at"]),
+        state=row["state"],
+        metrics=unpack(row["metrics"]),
+    )

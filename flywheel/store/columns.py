@@ -1,0 +1,111 @@
+"""How records become columns, and rows become records again.
+
+Times are stored as UTC without a zone, JSON as text with sorted keys, so that equal values
+are equal text. Many rows go in as one Arrow table and one statement, never one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import duckdb
+import pyarrow
+
+Connection: TypeAlias = duckdb.DuckDBPyConnection
+Row: TypeAlias = dict[str, Any]
+Bound: TypeAlias = Sequence[Any] | Mapping[str, Any]  # for `?` and `$1`, or for `$name`
+
+TEXT = pyarrow.string()
+REAL = pyarrow.float64()
+WHOLE = pyarrow.int64()
+FLAG = pyarrow.bool_()
+TIME = pyarrow.timestamp("us")
+
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+def stamp(moment: datetime) -> datetime:
+    """Return `moment` as stored: UTC, without a zone.
+
+    Raises:
+        ValueError: `moment` has no timezone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no timezone")
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def moment(stamp: datetime) -> datetime:
+    """Return a stored time with its zone, UTC."""
+    return stamp.replace(tzinfo=UTC)
+
+
+def moment_or_none(stamp: datetime | None) -> datetime | None:
+    """Return a stored time with its zone, UTC; None stays None."""
+    return None if stamp is None else moment(stamp)
+
+
+def pack(value: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return JSON text; the same text for the same value, whatever the order of keys."""
+    if not value:
+        return "[]" if isinstance(value, list | tuple) else "{}"
+    return _encode(dict(value) if isinstance(value, Mapping) else value)
+
+
+def pack_or_none(value: Mapping[str, Any] | None) -> str | None:
+    """Return JSON text; None stays None."""
+    return None if value is None else pack(value)
+
+
+def unpack(text: str) -> Any:
+    """Return what `pack` was given."""
+    return {} if text == "{}" else json.loads(text)
+
+
+def unpack_or_none(text: str | None) -> Any:
+    """Return what `pack_or_none` was given."""
+    return None if text is None else unpack(text)
+
+
+def table(schema: pyarrow.Schema, rows: Iterable[Sequence[Any]]) -> pyarrow.Table:
+    """Return rows (tuples in the schema's order) as columns, with a last column `position`.
+
+    `position` counts from 0; statements use it to keep the first of equal ids.
+    """
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [
+        pyarrow.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)
+    ]
+    arrays.append(pyarrow.array(range(len(columns[0])), WHOLE))
+    return pyarrow.table(arrays, names=[*schema.names, "position"])
+
+
+@contextmanager
+def arriving(con: Connection, rows: pyarrow.Table) -> Iterator[None]:
+    """Show `rows` to statements as the table `arriving`."""
+    con.register("arriving", rows)
+    yield
+    con.unregister("arriving")  # after an error the rollback takes the name away
+
+
+def changed(con: Connection, sql: str, parameters: Bound = ()) -> int:
+    """Run an INSERT, UPDATE or DELETE and return how many rows it touched."""
+    row = con.execute(sql, parameters).fetchone()
+    return int(row[0]) if row else 0
+
+
+def scalar(con: Connection, sql: str, parameters: Bound = ()) -> Any:
+    """Return the first column of the first row; None when there is no row."""
+    row = con.execute(sql, parameters).fetchone()
+    return row[0] if row else None
+
+
+def records(con: Connection, sql: str, parameters: Bound = ()) -> list[Row]:
+    """Return all rows as dictionaries by column name."""
+    con.execute(sql, parameters)
+    names = [column[0] for column in con.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in con.fetchall()]

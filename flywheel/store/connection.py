@@ -1,0 +1,246 @@
+"""The one database file: who holds it, who may write, who reads what.
+
+One process holds the file. Inside it there is one write transaction at a time; readers never
+wait and never see half a transaction. DuckDB is locked down before the first statement: no
+file but its own, no network, no extension, no change of settings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from flywheel.errors import DatabaseHeld
+from flywheel.store import schema
+from flywheel.store.columns import Connection
+from flywheel.store.failures import StoreFailed
+
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
+    "lock_configuration": "true",
+}
+_BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.IOException)
+
+
+def open_store(path: Path) -> Store:
+    """Open the database file, creating and migrating it as needed.
+
+    Raises:
+        DatabaseHeld: another process (or another store of this one) holds the file.
+        StoreFailed: the file is damaged, or of a newer flywheel or DuckDB.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _hold(path)
+    try:
+        root = _connect(path)
+        try:
+            schema.migrate(root, schema.shipped())
+        except BaseException:
+            root.close()
+            raise
+    except BaseException:
+        os.close(lock)
+        raise
+    return Store(path, root, lock)
+
+
+class Store:
+    """The open database. Any thread may use it; `write` lets one in at a time."""
+
+    def __init__(self, path: Path, root: Connection, lock: int) -> None:
+        self.path = path
+        self._root = root
+        self._lock_file = lock
+        self._writer = root.cursor()
+        self._writing = threading.RLock()
+        self._cursors = threading.Lock()
+        self._depth = 0
+        self._spoiled = False
+        self._closed = False
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Run one write transaction: commit on exit, roll back on any exception.
+
+        Other threads wait. Inside itself, on the same thread, it joins the transaction that
+        is open; an exception there dooms the whole transaction even when it is caught.
+        Do not `await` inside: tasks of one thread would share a transaction.
+
+        Raises:
+            StoreFailed: the database can no longer be used.
+        """
+        with self._writing:
+            self._refuse_closed()
+            self._depth += 1
+            try:
+                if self._depth > 1:
+                    yield from self._join()
+                else:
+                    with _readable_failures(self.path):
+                        yield from self._transact()
+            finally:
+                self._depth -= 1
+
+    @contextmanager
+    def write_durably(self) -> Iterator[Connection]:
+        """Run a write transaction that is on disk when the block ends.
+
+        Raises:
+            RuntimeError: this thread has a write transaction open, which could still undo it.
+        """
+        with self._writing:
+            if self._depth:
+                raise RuntimeError("a durable write cannot be part of another transaction")
+            with self.write() as con:
+                yield con
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a read-only connection that sees one state of the database throughout.
+
+        It never waits for writers and does not see what this thread has not committed yet.
+
+        Raises:
+            StoreFailed: the database can no longer be used.
+        """
+        with self._cursors:
+            self._refuse_closed()
+            cursor = self._root.cursor()
+        try:
+            with _readable_failures(self.path):
+                cursor.execute("BEGIN TRANSACTION READ ONLY")
+                yield cursor
+        finally:
+            cursor.close()  # ends the transaction too
+
+    def probe(self) -> None:
+        """Read and durably write a row.
+
+        Raises:
+            StoreFailed: one of the two did not work.
+        """
+        try:
+            with self.read() as con:
+                con.execute("SELECT max(version) FROM schema_version").fetchone()
+            with self.write() as con:
+                con.execute("UPDATE heartbeat SET beats = beats + 1")
+        except duckdb.Error as error:
+            raise _failed(self.path, error) from error
+
+    def checkpoint(self) -> None:
+        """Move what was committed from the log into the database file.
+
+        Raises:
+            RuntimeError: this thread has a write transaction open.
+            StoreFailed: the database can no longer be used.
+        """
+        with self._writing:
+            self._refuse_closed()
+            if self._depth:
+                raise RuntimeError("a checkpoint cannot be part of a transaction")
+            with _readable_failures(self.path):
+                self._writer.execute("CHECKPOINT")
+
+    def close(self) -> None:
+        """Checkpoint and let go of the file; harmless when already closed."""
+        with self._writing, self._cursors:
+            if self._closed:
+                return
+            self._closed = True
+            # Whatever was committed is in the log already: a failure here loses nothing.
+            with contextlib.suppress(duckdb.Error):
+                self._writer.execute("CHECKPOINT")
+            self._writer.close()
+            self._root.close()
+            os.close(self._lock_file)
+
+    def _transact(self) -> Iterator[Connection]:
+        self._spoiled = False
+        self._writer.execute("BEGIN TRANSACTION")
+        try:
+            yield self._writer
+            if self._spoiled:
+                raise RuntimeError("a part of this transaction failed; nothing was written")
+            self._writer.execute("COMMIT")
+        except BaseException:
+            # DuckDB has already rolled back when COMMIT itself failed.
+            with contextlib.suppress(duckdb.Error):
+                self._writer.execute("ROLLBACK")
+            raise
+
+    def _join(self) -> Iterator[Connection]:
+        try:
+            yield self._writer
+        except BaseException:
+            self._spoiled = True
+            raise
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreFailed(f"the database {self.path} is closed")
+
+
+def _hold(path: Path) -> int:
+    """Take the lock beside the database and return its file descriptor.
+
+    DuckDB's own lock is a POSIX record lock, which the kernel drops as soon as this process
+    closes any descriptor of the file (a hash, a copy); two writers would destroy the file.
+    """
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise _held(path, holder) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _held(path: Path, pid: str) -> DatabaseHeld:
+    return DatabaseHeld(
+        f"cannot open {path}: process {pid or 'of unknown id'} holds it",
+        hint="the daemon owns this file; ask it with `flywheel status`",
+    )
+
+
+def _connect(path: Path) -> Connection:
+    try:
+        return duckdb.connect(str(path), config=_SETTINGS)
+    except duckdb.IOException as error:
+        holder = re.search(r"Conflicting lock is held.*\(PID (\d+)\)", str(error))
+        if holder:
+            raise _held(path, holder.group(1)) from error
+        raise _failed(path, error) from error
+    except duckdb.Error as error:
+        raise _failed(path, error) from error
+
+
+@contextmanager
+def _readable_failures(path: Path) -> Iterator[None]:
+    """Say plainly when the file, not the statement, is at fault."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise _failed(path, error) from error
+
+
+def _failed(path: Path, error: duckdb.Error) -> StoreFailed:
+    return StoreFailed(
+        f"the database {path} cannot be used: {error}",
+        hint="check disk space and `flywheel db check`; if the file is damaged, "
+        "`flywheel db restore` a backup",
+    )

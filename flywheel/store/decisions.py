@@ -1,0 +1,129 @@
+"""Decisions and everything that happened to them; nothing is ever overwritten.
+
+A decision's status is that of its last event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from flywheel.errors import NotFound
+from flywheel.records import Decision, DecisionStatus, GateResult, IntentVerdict
+from flywheel.store.columns import Connection, Row, moment, pack, records, scalar, stamp, unpack
+
+_ADD = """
+    INSERT INTO decisions
+    SELECT coalesce(max(number), 0) + 1, ?, ?, ?, ?, ?, ?::TIMESTAMP, ?, ?, ? FROM decisions
+"""
+
+_ADD_EVENT = """
+    INSERT INTO decision_events
+    SELECT coalesce(max(number), 0) + 1, ?, ?, ?, ?, ?, ?::TIMESTAMP FROM decision_events
+"""
+
+_LIST = """
+    SELECT d.*, e.status, e.actor, e.because
+    FROM decisions AS d
+    JOIN (
+        SELECT * FROM decision_events
+        QUALIFY row_number() OVER (PARTITION BY decision ORDER BY number DESC) = 1
+    ) AS e ON e.decision = d.id
+    WHERE ($1 IS NULL OR d.id = $1) AND ($2 IS NULL OR e.status = $2)
+    ORDER BY d.number DESC LIMIT $3
+"""
+
+_EVENTS = """
+    SELECT happened_at AS "at", actor AS "by", what, because
+    FROM decision_events WHERE decision = ? ORDER BY number
+"""
+
+
+def next_id(con: Connection) -> str:
+    """Return the id for the next decision, "d-1" for the first."""
+    number = scalar(con, "SELECT coalesce(max(number), 0) + 1 FROM decisions")
+    return f"d-{number}"
+
+
+def add(con: Connection, decision: Decision) -> None:
+    """Record a decision and its first event.
+
+    Raises:
+        ValueError: its id is taken.
+    """
+    if scalar(con, "SELECT count(*) FROM decisions WHERE id = ?", [decision.id]):
+        raise ValueError(f"decision {decision.id} is recorded already")
+    cells = [
+        decision.id,
+        decision.turn,
+        decision.challenger,
+        decision.champion,
+        decision.verdict,
+        stamp(decision.at),
+        pack([asdict(gate) for gate in decision.gates]),
+        pack([asdict(intent) for intent in decision.intents]),
+        pack(decision.rests_on),
+    ]
+    con.execute(_ADD, cells)
+    event = [decision.id, decision.verdict, decision.status, decision.by, decision.because]
+    con.execute(_ADD_EVENT, [*event, stamp(decision.at)])
+
+
+def get(con: Connection, decision_id: str) -> Decision:
+    """Return a decision as it stands: `at` is when it was made; `status`, `by` and `because`
+    are those of its last event.
+
+    Raises:
+        NotFound: there is no such decision.
+    """
+    found = records(con, _LIST, [decision_id, None, 1])
+    if not found:
+        raise NotFound(
+            f"there is no decision {decision_id}", hint="`flywheel review list` shows them"
+        )
+    return _decision(found[0])
+
+
+def list_decisions(
+    con: Connection, status: DecisionStatus | None = None, limit: int = 50
+) -> list[Decision]:
+    """Return the newest decisions, newest first, of one status or of all."""
+    return [_decision(row) for row in records(con, _LIST, [None, status, limit])]
+
+
+def set_status(
+    con: Connection, decision_id: str, status: DecisionStatus, by: str, because: str, at: datetime
+) -> None:
+    """Add an event that gives a decision its next status.
+
+    Raises:
+        NotFound: there is no such decision.
+    """
+    get(con, decision_id)
+    con.execute(_ADD_EVENT, [decision_id, status, status, by, because, stamp(at)])
+
+
+def events(con: Connection, decision_id: str) -> list[dict[str, Any]]:
+    """Return what happened to a decision: {at, by, what, because}, oldest first.
+
+    `what` is the verdict in the first event and the new status in every later one.
+    """
+    return [{**row, "at": moment(row["at"])} for row in records(con, _EVENTS, [decision_id])]
+
+
+def _decision(row: Row) -> Decision:
+    return Decision(
+        id=row["id"],
+        turn=row["turn"],
+        challenger=row["challenger"],
+        champion=row["champion"],
+        verdict=row["verdict"],
+        status=row["status"],
+        by=row["actor"],
+        because=row["because"],
+        at=moment(row["decided_at"]),
+        gates=tuple(GateResult(**gate) for gate in unpack(row["gates"])),
+        intents=tuple(IntentVerdict(**intent) for intent in unpack(row["intents"])),
+        rests_on=unpack(row["rests_on"]),
+    )

@@ -1,0 +1,224 @@
+"""Predictions and feedback as they arrive: stored once each, in any order.
+
+An id that is already there is skipped, so a repeat or a replay changes nothing. Feedback that
+comes before its prediction waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import pyarrow
+
+from flywheel.records import Feedback, Prediction
+from flywheel.store.columns import (
+    REAL,
+    TEXT,
+    TIME,
+    WHOLE,
+    Connection,
+    arriving,
+    changed,
+    pack,
+    pack_or_none,
+    scalar,
+    stamp,
+    table,
+)
+
+_PREDICTIONS = pyarrow.schema(
+    {
+        "id": TEXT,
+        "ts": TIME,
+        "text": TEXT,
+        "intent": TEXT,
+        "arguments": TEXT,
+        "confidence": REAL,
+        "adapter": TEXT,
+        "latency_ms": REAL,
+        "slices": TEXT,
+    }
+)
+_FEEDBACK = pyarrow.schema(
+    {
+        "id": TEXT,
+        "prediction_id": TEXT,
+        "ts": TIME,
+        "verdict": TEXT,
+        "intent": TEXT,
+        "arguments": TEXT,
+        "rater": TEXT,
+        "rater_kind": TEXT,
+    }
+)
+_REJECTED = pyarrow.schema(
+    {"kind": TEXT, "line": WHOLE, "raw": TEXT, "field": TEXT, "why": TEXT, "happened_at": TIME}
+)
+
+_ADD_PREDICTIONS = """
+    INSERT INTO predictions BY NAME
+    SELECT * EXCLUDE (position) FROM arriving AS a
+    WHERE NOT EXISTS (SELECT 1 FROM predictions AS p WHERE p.id = a.id)
+    QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
+    ORDER BY ts, id
+"""
+
+# Feedback that waits has no prediction in the table, so the first one arriving now is its own.
+_JUDGE_WAITING = """
+    INSERT INTO judged BY NAME
+    SELECT f.id AS feedback_id, p.id AS prediction_id, p.ts, p.text, p.intent AS predicted,
+        p.arguments AS predicted_arguments, p.confidence, p.adapter, p.slices,
+        f.ts AS feedback_ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
+    FROM (
+        SELECT * FROM arriving QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
+    ) AS p
+    JOIN feedback AS f ON f.prediction_id = p.id
+    WHERE NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.feedback_id = f.id)
+"""
+
+_ADD_FEEDBACK = """
+    INSERT INTO feedback BY NAME
+    SELECT * EXCLUDE (position) FROM arriving AS a
+    WHERE NOT EXISTS (SELECT 1 FROM feedback AS f WHERE f.id = a.id)
+    QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
+    ORDER BY ts, id
+"""
+
+# Reads the stored feedback, not the arriving one: of two with one id only the first counts.
+_JUDGE_ARRIVING = """
+    INSERT INTO judged BY NAME
+    SELECT f.id AS feedback_id, p.id AS prediction_id, p.ts, p.text, p.intent AS predicted,
+        p.arguments AS predicted_arguments, p.confidence, p.adapter, p.slices,
+        f.ts AS feedback_ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
+    FROM feedback AS f
+    JOIN predictions AS p ON p.id = f.prediction_id
+    WHERE f.id IN (SELECT id FROM arriving)
+        AND NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.feedback_id = f.id)
+"""
+
+_ADD_REJECTED = """
+    INSERT INTO rejected BY NAME
+    SELECT * EXCLUDE (position) FROM arriving AS a
+    WHERE NOT EXISTS (
+        SELECT 1 FROM rejected AS r
+        WHERE r.kind = a.kind AND r.raw = a.raw AND r.field = a.field AND r.why = a.why
+    )
+    QUALIFY row_number() OVER (PARTITION BY kind, raw, field, why ORDER BY position) = 1
+    ORDER BY position
+"""
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM predictions),
+        (SELECT count(*) FROM feedback),
+        (SELECT count(DISTINCT prediction_id) FROM judged),
+        (SELECT count(*) FROM feedback) - (SELECT count(*) FROM judged),
+        (SELECT count(*) FROM rejected)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedEvent:
+    """A line that is no event, kept as it came for the person who sent it."""
+
+    kind: Literal["predictions", "feedback", "samples"] | str  # what it was sent as
+    line: int  # in its batch, from 1
+    raw: str
+    field: str  # the field at fault; "" for the line as a whole
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventCounts:
+    """How many events are stored."""
+
+    predictions: int
+    feedback: int
+    labelled: int  # predictions that have feedback
+    waiting_feedback: int  # feedback whose prediction has not arrived
+    rejected: int  # different bad lines
+
+
+def add_predictions(con: Connection, predictions: Sequence[Prediction]) -> int:
+    """Store predictions and return how many were new; a repeated `id` keeps the first."""
+    if not predictions:
+        return 0
+    rows = table(
+        _PREDICTIONS,
+        (
+            (
+                p.id,
+                stamp(p.ts),
+                p.text,
+                p.intent,
+                pack(p.arguments),
+                p.confidence,
+                p.adapter,
+                p.latency_ms,
+                pack(p.slices),
+            )
+            for p in predictions
+        ),
+    )
+    with arriving(con, rows):
+        con.execute(_JUDGE_WAITING)
+        return changed(con, _ADD_PREDICTIONS)
+
+
+def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> int:
+    """Store feedback and return how much was new; a repeated `id` keeps the first."""
+    if not feedback:
+        return 0
+    rows = table(
+        _FEEDBACK,
+        (
+            (
+                f.id,
+                f.prediction_id,
+                stamp(f.ts),
+                f.verdict,
+                f.intent,
+                pack_or_none(f.arguments),
+                f.rater,
+                f.rater_kind,
+            )
+            for f in feedback
+        ),
+    )
+    with arriving(con, rows):
+        added = changed(con, _ADD_FEEDBACK)
+        con.execute(_JUDGE_ARRIVING)
+    return added
+
+
+def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:
+    """Keep lines that are no events and return how many were new; the same line counts once."""
+    if not rejected:
+        return 0
+    rows = table(
+        _REJECTED, ((r.kind, r.line, r.raw, r.field, r.why, stamp(r.at)) for r in rejected)
+    )
+    with arriving(con, rows):
+        return changed(con, _ADD_REJECTED)
+
+
+def counts(con: Connection) -> EventCounts:
+    """Return how many events are stored."""
+    row = con.execute(_COUNTS).fetchone()
+    assert row is not None
+    predictions, feedback, labelled, waiting, rejected = row
+    return EventCounts(
+        predictions=predictions,
+        feedback=feedback,
+        labelled=labelled,
+        waiting_feedback=waiting,
+        rejected=rejected,
+    )
+
+
+def feedback_since(con: Connection, since: datetime) -> int:
+    """Return how much feedback was given at or after `since`, by its own time."""
+    return int(scalar(con, "SELECT count(*) FROM feedback WHERE ts >= ?", [stamp(since)]))

@@ -1,0 +1,99 @@
+"""What production says about the intents: counts, failed texts and labels for training.
+
+Everything reads `labelled`: one row per prediction that has feedback, the latest by (ts, id).
+A prediction falls in the period in which that feedback was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from flywheel.metrics import IntentPair, Tallies
+from flywheel.records import Arguments, RaterKind
+from flywheel.store.columns import (
+    Connection,
+    moment,
+    records,
+    scalar,
+    stamp,
+    unpack,
+    unpack_or_none,
+)
+
+_VOLUME = """
+    SELECT intent, count(*) FROM predictions
+    WHERE ts >= ? AND ts < ? GROUP BY intent ORDER BY intent
+"""
+
+_PAIRS = """
+    SELECT predicted, truth, correct, count(*) AS count
+    FROM labelled_since(?) WHERE feedback_ts < ?
+    GROUP BY ALL ORDER BY predicted, truth NULLS FIRST, correct
+"""
+
+_FAILED_TEXTS = """
+    SELECT text FROM labelled_since(?)
+    WHERE NOT correct AND (predicted = ? OR truth = ?)
+    GROUP BY text ORDER BY max(ts) DESC, text LIMIT ?
+"""
+
+_LABELLED_TEXTS = """
+    SELECT prediction_id, text, truth, truth_arguments, rater, rater_kind, ts, slices
+    FROM labelled WHERE truth IS NOT NULL ORDER BY ts, prediction_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledText:
+    """A production text whose right intent a rater named."""
+
+    prediction_id: str
+    text: str
+    intent: str  # the right one
+    arguments: Arguments | None  # None: the rater did not say
+    rater: str
+    rater_kind: RaterKind
+    ts: datetime  # of the prediction
+    slices: Mapping[str, str]
+
+
+def newest_label(con: Connection) -> datetime | None:
+    """When the latest feedback on a known prediction was given; None before the first."""
+    newest = scalar(con, "SELECT max(feedback_ts) FROM judged")
+    return None if newest is None else moment(newest)
+
+
+def tallies(con: Connection, since: datetime, until: datetime) -> Tallies:
+    """Count predictions made, and labels given, from `since` up to but not at `until`."""
+    period = [stamp(since), stamp(until)]
+    volume = dict(con.execute(_VOLUME, period).fetchall())
+    pairs = tuple(IntentPair(**row) for row in records(con, _PAIRS, period))
+    return Tallies(volume=volume, pairs=pairs)
+
+
+def failed_texts(con: Connection, intent: str, since: datetime, limit: int) -> list[str]:
+    """Return different texts, newest first, that were answered wrongly and concern `intent`.
+
+    A text concerns an intent when the intent was predicted or was right.
+    """
+    rows = con.execute(_FAILED_TEXTS, [stamp(since), intent, intent, limit]).fetchall()
+    return [text for (text,) in rows]
+
+
+def labelled_texts(con: Connection) -> list[LabelledText]:
+    """Return every text whose right intent is known from feedback, oldest first."""
+    return [
+        LabelledText(
+            prediction_id=row["prediction_id"],
+            text=row["text"],
+            intent=row["truth"],
+            arguments=unpack_or_none(row["truth_arguments"]),
+            rater=row["rater"],
+            rater_kind=row["rater_kind"],
+            ts=moment(row["ts"]),
+            slices=unpack(row["slices"]),
+        )
+        for row in records(con, _LABELLED_TEXTS)
+    ]

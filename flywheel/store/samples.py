@@ -1,0 +1,253 @@
+"""Samples: what is trained on, chosen with and judged by; and those that were kept out.
+
+Lists come ordered by id, so they do not depend on the order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow
+
+from flywheel.records import Arguments, Refusal, Sample
+from flywheel.store.columns import (
+    TEXT,
+    Connection,
+    arriving,
+    changed,
+    pack_or_none,
+    records,
+    stamp,
+    table,
+    unpack_or_none,
+)
+from flywheel.store.generations import (
+    Generation,
+    current_generation,
+    open_generation,
+    queries,
+    reseal,
+    write_query,
+)
+from flywheel.store.sample_rows import SAMPLE, cells_of, sample_of
+
+__all__ = [
+    "Generation",
+    "GoldenSample",
+    "StoredChoice",
+    "add",
+    "add_answers",
+    "add_refusals",
+    "answers",
+    "current_generation",
+    "dev",
+    "fresh",
+    "golden",
+    "open_generation",
+    "queries",
+    "refusals",
+    "reseal",
+    "stats",
+    "training",
+    "write_query",
+]
+
+_REFUSAL = pyarrow.schema([*SAMPLE, ("reason", TEXT), ("detail", TEXT)])
+_ANSWER = pyarrow.schema({"sample": TEXT, "intent": TEXT, "arguments": TEXT})
+
+_ADD = """
+    INSERT INTO samples BY NAME
+    SELECT * EXCLUDE (position), ? AS bought_for, ? AS added_at FROM arriving AS a
+    WHERE NOT EXISTS (SELECT 1 FROM samples AS s WHERE s.id = a.id)
+    QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
+    ORDER BY position
+"""
+
+_ADD_GOLDEN = """
+    INSERT INTO golden_rows
+    SELECT DISTINCT $1::INTEGER, a.id,
+        $2 IS NOT NULL OR EXISTS (SELECT 1 FROM golden_queries AS q WHERE q.generation = $1),
+        $2, $3::TIMESTAMP
+    FROM arriving AS a
+    WHERE NOT EXISTS (SELECT 1 FROM golden_rows AS g WHERE g.generation = $1 AND g.sample = a.id)
+"""
+
+_OF_SPLIT = "SELECT * FROM samples WHERE split = ? ORDER BY id"
+
+_GOLDEN = """
+    SELECT s.*, g.bought, c.sample IS NOT NULL AS answered,
+        c.intent AS answer_intent, c.arguments AS answer_arguments
+    FROM golden_rows AS g
+    JOIN samples AS s ON s.id = g.sample
+    LEFT JOIN sample_answers AS c ON c.sample = s.id AND c.adapter = coalesce(
+        $adapter, (SELECT adapter FROM champions ORDER BY number DESC LIMIT 1)
+    )
+    WHERE g.generation = coalesce($generation, (SELECT max(number) FROM generations))
+    ORDER BY s.id
+"""
+
+_STATS = """
+    SELECT split, origin, intent, count(*) AS count FROM samples
+    WHERE split <> 'golden' OR id IN (
+        SELECT sample FROM golden_rows
+        WHERE generation = (SELECT max(number) FROM generations)
+    )
+    GROUP BY ALL ORDER BY split, origin, intent
+"""
+
+_ADD_ANSWERS = """
+    INSERT INTO sample_answers
+    SELECT $adapter, sample, intent, arguments FROM arriving AS a
+    WHERE NOT EXISTS (
+        SELECT 1 FROM sample_answers AS c WHERE c.adapter = $adapter AND c.sample = a.sample
+    )
+    QUALIFY row_number() OVER (PARTITION BY sample ORDER BY position) = 1
+"""
+
+_ADD_REFUSALS = """
+    INSERT INTO refusals BY NAME
+    SELECT * EXCLUDE (position), $turn AS turn, $at::TIMESTAMP AS refused_at FROM arriving AS a
+    WHERE NOT EXISTS (
+        SELECT 1 FROM refusals AS r
+        WHERE r.turn = $turn AND r.id = a.id AND r.reason = a.reason AND r.detail = a.detail
+    )
+    QUALIFY row_number() OVER (PARTITION BY id, reason, detail ORDER BY position) = 1
+    ORDER BY position
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredChoice:
+    """What a model once answered for a sample."""
+
+    intent: str
+    arguments: Arguments | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenSample:
+    """A sample in a golden generation."""
+
+    sample: Sample
+    bought: bool  # its label came after the generation had answered a query
+    answer: StoredChoice | None  # of a champion that cannot be run again
+
+
+def add(
+    con: Connection,
+    samples: Sequence[Sample],
+    *,
+    generation: int | None,
+    bought_for: str | None,
+    at: datetime,
+) -> int:
+    """Store samples and return how many were new (golden ones: new in the generation).
+
+    Args:
+        con: a write transaction.
+        samples: a repeated id keeps the first.
+        generation: where golden samples go; other splits ignore it.
+        bought_for: what asked for these labels, such as a decision. A golden sample counts as
+            bought when this is given, or when its generation has answered a query already.
+        at: when they were added.
+
+    Raises:
+        ValueError: there are golden samples and no `generation`.
+    """
+    held_out = [sample for sample in samples if sample.split == "golden"]
+    if held_out and generation is None:
+        raise ValueError(f"{len(held_out)} golden samples without a generation")
+    others = [sample for sample in samples if sample.split != "golden"]
+    origin = [bought_for, stamp(at)]
+    new = 0
+    if others:
+        with arriving(con, table(SAMPLE, map(cells_of, others))):
+            new = changed(con, _ADD, origin)
+    if held_out:
+        with arriving(con, table(SAMPLE, map(cells_of, held_out))):
+            con.execute(_ADD, origin)  # may be there from an earlier generation
+            new += changed(con, _ADD_GOLDEN, [generation, *origin])
+    return new
+
+
+def training(con: Connection) -> list[Sample]:
+    """Return the samples of split train."""
+    return [sample_of(row) for row in records(con, _OF_SPLIT, ["train"])]
+
+
+def dev(con: Connection) -> list[Sample]:
+    """Return the samples of split dev."""
+    return [sample_of(row) for row in records(con, _OF_SPLIT, ["dev"])]
+
+
+def fresh(con: Connection) -> list[Sample]:
+    """Return the samples of split fresh."""
+    return [sample_of(row) for row in records(con, _OF_SPLIT, ["fresh"])]
+
+
+def golden(
+    con: Connection, generation: int | None = None, *, answered_by: str | None = None
+) -> list[GoldenSample]:
+    """Return a golden generation, by default the current one.
+
+    `answer` holds what `answered_by`, by default the champion, was recorded to have answered.
+    """
+    bound = {"generation": generation, "adapter": answered_by}
+    return [
+        GoldenSample(
+            sample=sample_of(row),
+            bought=row["bought"],
+            answer=StoredChoice(
+                intent=row["answer_intent"], arguments=unpack_or_none(row["answer_arguments"])
+            )
+            if row["answered"]
+            else None,
+        )
+        for row in records(con, _GOLDEN, bound)
+    ]
+
+
+def stats(con: Connection) -> list[dict[str, Any]]:
+    """Count samples: {split, origin, intent, count}; golden ones of the current generation."""
+    return records(con, _STATS)
+
+
+def add_answers(
+    con: Connection, adapter: str, rows: Sequence[tuple[str, str, Arguments | None]]
+) -> int:
+    """Store what a model answered, as (sample id, intent, arguments); the first answer stays."""
+    if not rows:
+        return 0
+    cells = ((sample, intent, pack_or_none(arguments)) for sample, intent, arguments in rows)
+    with arriving(con, table(_ANSWER, cells)):
+        return changed(con, _ADD_ANSWERS, {"adapter": adapter})
+
+
+def answers(con: Connection, adapter: str) -> dict[str, tuple[str, Arguments | None]]:
+    """Return what a model answered, by sample id."""
+    sql = "SELECT sample, intent, arguments FROM sample_answers WHERE adapter = ? ORDER BY sample"
+    return {
+        sample: (intent, unpack_or_none(arguments))
+        for sample, intent, arguments in con.execute(sql, [adapter]).fetchall()
+    }
+
+
+def add_refusals(con: Connection, turn: str, refused: Sequence[Refusal], at: datetime) -> int:
+    """Keep the samples a turn refused, with their reasons, and return how many were new."""
+    if not refused:
+        return 0
+    cells = ((*cells_of(r.sample), r.reason, r.detail) for r in refused)
+    with arriving(con, table(_REFUSAL, cells)):
+        return changed(con, _ADD_REFUSALS, {"turn": turn, "at": stamp(at)})
+
+
+def refusals(con: Connection, turn: str) -> list[Refusal]:
+    """Return the samples a turn refused, in the order it gave."""
+    sql = "SELECT * FROM refusals WHERE turn = ? ORDER BY rowid"
+    return [
+        Refusal(sample=sample_of(row), reason=row["reason"], detail=row["detail"])
+        for row in records(con, sql, [turn])
+    ]

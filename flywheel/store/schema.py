@@ -1,0 +1,104 @@
+"""Which tables are there: numbered SQL files, each applied once, in order, in one transaction.
+
+`schema_version` has a row for each that was applied. There is no way down: to go back, restore
+a backup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from flywheel.store.columns import Connection, records, scalar
+from flywheel.store.failures import StoreFailed
+
+# Not compared by `fingerprints`: says how often the database was looked at, not what it holds.
+_NOT_CONTENT = frozenset({"heartbeat"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One numbered step from a schema to the next."""
+
+    version: int  # 1, 2, 3 … without gaps
+    name: str
+    sql: str
+
+
+def shipped() -> tuple[Migration, ...]:
+    """Return the migrations of this installation, oldest first.
+
+    Raises:
+        ValueError: the numbers of the files have a gap or a repeat.
+    """
+    folder = resources.files("flywheel.store") / "migrations"
+    found = []
+    for file in folder.iterdir():
+        if file.name.endswith(".sql"):
+            number, name = file.name.removesuffix(".sql").split("_", 1)
+            sql = file.read_text(encoding="utf-8")
+            found.append(Migration(version=int(number), name=name, sql=sql))
+    found.sort(key=lambda migration: migration.version)
+    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
+        raise ValueError(f"migrations are not numbered 1, 2, 3 …: {[m.name for m in found]}")
+    return tuple(found)
+
+
+def version(con: Connection) -> int:
+    """Return the number of the last applied migration; 0 for an empty database."""
+    con.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER, name VARCHAR)")
+    return int(scalar(con, "SELECT coalesce(max(version), 0) FROM schema_version"))
+
+
+def migrate(con: Connection, migrations: Sequence[Migration]) -> int:
+    """Apply what is not applied yet and return how many that were.
+
+    Raises:
+        StoreFailed: the database was written by a newer flywheel; nothing was changed.
+    """
+    present = version(con)
+    newest = max((migration.version for migration in migrations), default=0)
+    if present > newest:
+        raise StoreFailed(
+            f"the database has schema version {present}, this flywheel knows {newest}",
+            hint="install the flywheel that wrote it, or a newer one; or restore a backup",
+        )
+    missing = [migration for migration in migrations if migration.version > present]
+    for migration in missing:
+        con.execute("BEGIN TRANSACTION")
+        try:
+            con.execute(migration.sql)
+            con.execute(
+                "INSERT INTO schema_version VALUES (?, ?)", [migration.version, migration.name]
+            )
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+    return len(missing)
+
+
+def fingerprints(con: Connection) -> dict[str, str]:
+    """Return one fingerprint per table, the same for the same rows in any order.
+
+    Two databases that went through the same events in another order, or through a crash,
+    have the same fingerprints. The hash is DuckDB's own: compare within one version of it.
+    """
+    names = records(
+        con,
+        "SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND NOT internal ORDER BY 1",
+    )
+    return {
+        row["table_name"]: _fingerprint(con, row["table_name"])
+        for row in names
+        if row["table_name"] not in _NOT_CONTENT
+    }
+
+
+def _fingerprint(con: Connection, name: str) -> str:
+    row = con.execute(
+        "SELECT count(*), coalesce(sum(hash(r)), 0) FROM query_table(?) AS r", [name]
+    ).fetchone()
+    assert row is not None
+    return f"{row[0]}:{row[1]}"

@@ -1,0 +1,1 @@
+"""Who writes samples: one module a kind of teacher."""

@@ -1,0 +1,26 @@
+"""One turn of the wheel: from failing intents to a decision about a challenger.
+
+`table` is the step table; `control` is what a person, the schedule or a source may ask;
+`views` is what they see.
+"""
+
+from flywheel.turn.apply import reconcile, rollback
+from flywheel.turn.control import approve, cancel, expire, reject, request
+from flywheel.turn.labels import Incoming, add_samples
+from flywheel.turn.table import advance, run_until_idle
+from flywheel.turn.wheel import Wheel
+
+__all__ = [
+    "Incoming",
+    "Wheel",
+    "add_samples",
+    "advance",
+    "approve",
+    "cancel",
+    "expire",
+    "reconcile",
+    "reject",
+    "request",
+    "rollback",
+    "run_until_idle",
+]

@@ -1,0 +1,87 @@
+"""Files of a turn: datasets, adapters and job input, each written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flywheel.errors import JobFailed
+from flywheel.records import Job, JobResult, Sample
+from flywheel.turn.wheel import Wheel
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write Parquet so that a crash leaves the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    pq.write_table(table, temporary)
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def run_job(
+    wheel: Wheel, job_id: str, kind: Any, spec: Mapping[str, Any], rows: pa.Table | None = None
+) -> JobResult:
+    """Run a job to its result; one that a killed daemon left behind is adopted.
+
+    Raises:
+        JobFailed: it has no result, or the result is a failure.
+    """
+    folder = wheel.job_dir(job_id)
+    if rows is not None and not (folder / "result.json").exists():
+        write_table(folder / "rows.parquet", rows)
+    job = Job(
+        id=job_id,
+        kind=kind,
+        spec={**wheel.worker_spec(), **spec},
+        timeout_s=wheel.job_timeout_s,
+    )
+    result = wheel.executor.run(job)
+    if not result.ok:
+        raise JobFailed(f"{kind} job {job_id} failed: {result.error}", hint=f"see {folder}")
+    return result
+
+
+def install_adapter(wheel: Wheel, built: Path, adapter_id: str) -> Path:
+    """Move a worker's adapter folder to its place, named by its content."""
+    final = wheel.adapters_dir / adapter_id
+    if not final.exists():
+        final.parent.mkdir(parents=True, exist_ok=True)
+        built.rename(final)
+        sync_folder(final.parent)
+    return final
+
+
+def dataset_rows(path: Path, split: str = "train") -> list[dict[str, Any]]:
+    """A dataset's samples of one split, as plain dicts; empty when the file is gone."""
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return [row for row in rows if row["split"] == split]
+
+
+def arguments_of(text: str | None) -> Mapping[str, Any]:
+    """Arguments as a worker wrote them."""
+    return json.loads(text) if text else {}
+
+
+def texts_of(samples: Sequence[Sample]) -> list[str]:
+    """The samples' texts, in order."""
+    return [sample.text for sample in samples]

@@ -1,0 +1,89 @@
+"""Step 1: which intents fail in production, and what should be written for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from flywheel import curation, diagnosis
+from flywheel.records import IntentHealth
+from flywheel.store import Connection, adapters, health, samples
+from flywheel.store.turns import Turn
+from flywheel.turn.step import StepResult
+from flywheel.turn.wheel import Wheel
+
+_EXAMPLES = 5  # accepted samples of an intent, and of its neighbour, shown in a brief
+
+
+def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
+    """Judge every intent by its interval and write a brief for each failing one."""
+    with wheel.store.read() as con:
+        found = intent_health(wheel, con, wheel.clock())
+        failing = [item for item in found if item.failing]
+        briefs = diagnosis.briefs(
+            found,
+            wheel.intents,
+            {item.intent: _failed_texts(wheel, con, item.intent) for item in failing},
+            _examples(con),
+            wheel.config.synthesis,
+        )
+    names = ", ".join(item.intent for item in failing[:5]) + (" …" if len(failing) > 5 else "")
+    judged = sum(1 for item in found if item.feedback)
+    return StepResult(
+        next_state="synthesize",
+        detail=f"{len(failing)} of {judged} intents with feedback fail" + (names and f": {names}"),
+        outputs={"briefs": [dataclasses.asdict(brief) for brief in briefs]},
+    )
+
+
+def intent_health(wheel: Wheel, con: Connection, now: datetime) -> tuple[IntentHealth, ...]:
+    """Health of every intent over the configured window, the worst first."""
+    table = wheel.config.intents
+    since = _window_start(wheel, con, now)
+    middle = since + timedelta(days=table.window_days) / 2
+    until = now + timedelta(days=1)  # clocks of producers run ahead a little
+    champion = adapters.champion(con)
+    metrics = adapters.get(con, champion).metrics if champion else {}
+    dev = {name: (n, errors) for name, (errors, n) in metrics.get("dev_intents", {}).items()}
+    return diagnosis.health(
+        health.tallies(con, since, until),
+        wheel.intents,
+        table,
+        dev=dev,
+        earlier=health.tallies(con, since, middle),
+        recent=health.tallies(con, middle, until),
+    )
+
+
+def _window_start(wheel: Wheel, con: Connection, now: datetime) -> datetime:
+    """The window ends with the newest label, so that an imported archive is judged as it was."""
+    newest = min(now, health.newest_label(con) or now)
+    return newest - timedelta(days=wheel.config.intents.window_days)
+
+
+def _failed_texts(wheel: Wheel, con: Connection, intent: str) -> Sequence[str]:
+    """Texts the intent failed on, less whatever is too near an evaluation row to be shown."""
+    since = _window_start(wheel, con, wheel.clock())
+    texts = health.failed_texts(con, intent, since, wheel.config.synthesis.failed_texts * 3)
+    near = curation.near_duplicates(texts, held_out(con), wheel.config.curation.leak)
+    leaked = {match.i for match in near}
+    kept = [text for index, text in enumerate(texts) if index not in leaked]
+    return kept[: wheel.config.synthesis.failed_texts]
+
+
+def held_out(con: Connection) -> list[str]:
+    """Every text that must reach neither training nor a teacher."""
+    golden = [row.sample.text for row in samples.golden(con)]
+    return (
+        golden + [row.text for row in samples.dev(con)] + [row.text for row in samples.fresh(con)]
+    )
+
+
+def _examples(con: Connection) -> dict[str, list[str]]:
+    shown: dict[str, list[str]] = {}
+    for sample in samples.training(con):
+        texts = shown.setdefault(sample.intent, [])
+        if sample.origin in ("seed", "person") and len(texts) < _EXAMPLES:
+            texts.append(sample.text)
+    return shown

@@ -1,0 +1,161 @@
+"""Step 5: ask champion and challenger about the same rows.
+
+A row that both have answered is not asked again: after bought labels only those are new.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from flywheel import datasets
+from flywheel.errors import FlywheelError
+from flywheel.records import Outcome, Report, Sample
+from flywheel.store import Connection, adapters, reports, samples
+from flywheel.store.turns import Turn
+from flywheel.turn.artifacts import arguments_of, run_job
+from flywheel.turn.step import StepResult
+from flywheel.turn.wheel import Wheel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    sample: Sample
+    bought: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    intent: str
+    arguments: Mapping[str, Any]
+    confidence: float | None
+
+
+def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
+    """Predict dev and golden rows with both models and keep every outcome."""
+    challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
+    with wheel.store.read() as con:
+        rows = _rows(con)
+        earlier = reports.load(con, turn.id)
+        stored = _stored_answers(con, champion)
+    known = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
+    asked = [row for row in rows if row.sample.id not in known]
+    answers, hashes = _predict(wheel, turn, asked, challenger, champion, stored)
+    fresh = [_outcome(row, answers.get(champion, {}), answers[challenger]) for row in asked]
+    outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + fresh
+    report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
+
+    def writes(con: Connection) -> None:
+        reports.save(con, turn.id, report)
+
+    again = turn.cursor.get("round", 0)
+    golden = sum(1 for outcome in outcomes if outcome.split == "golden")
+    return StepResult(
+        next_state="gate",
+        detail=f"{len(asked)} rows asked; {golden} golden and {len(outcomes) - golden} dev in all",
+        outputs={
+            "hashes": {**turn.cursor.get("hashes", {}), **hashes},
+            "round": again + 1,
+            "asked": _bought_this_turn(turn, asked) if again else {},
+        },
+        writes=writes,
+    )
+
+
+def _rows(con: Connection) -> list[_Row]:
+    golden = [_Row(sample=row.sample, bought=row.bought) for row in samples.golden(con)]
+    if not golden:
+        raise FlywheelError(
+            "there is no golden set to judge on",
+            hint="import verified texts: `flywheel samples import FILE --split golden`",
+        )
+    return golden + [_Row(sample=sample, bought=False) for sample in samples.dev(con)]
+
+
+def _bought_this_turn(turn: Turn, asked: Sequence[_Row]) -> dict[str, int]:
+    """Labels by intent that came in since this turn first evaluated its challenger."""
+    counts = Counter(turn.cursor.get("asked", {}))
+    counts.update(row.sample.intent for row in asked if row.bought)
+    return dict(counts)
+
+
+def _stored_answers(con: Connection, champion: str | None) -> dict[str, _Answer] | None:
+    """Answers of a champion that cannot be run again; None for one that can."""
+    if champion is None or adapters.get(con, champion).state != "external":
+        return None
+    return {
+        sample: _Answer(intent=intent, arguments=arguments or {}, confidence=None)
+        for sample, (intent, arguments) in samples.answers(con, champion).items()
+    }
+
+
+def _predict(
+    wheel: Wheel,
+    turn: Turn,
+    asked: Sequence[_Row],
+    challenger: str,
+    champion: str | None,
+    stored: dict[str, _Answer] | None,
+) -> tuple[dict[str, dict[str, _Answer]], Mapping[str, str]]:
+    """Answers by adapter and sample, and the content hash of each adapter that was run."""
+    run = [challenger] + ([champion] if champion and stored is None else [])
+    answers: dict[str, dict[str, _Answer]] = {name: {} for name in run}
+    if champion and stored is not None:
+        answers[champion] = stored
+    if not asked:
+        return answers, {}
+    job_id = f"{turn.id}-evaluate-{turn.cursor.get('round', 0)}"
+    result = run_job(
+        wheel,
+        job_id,
+        "predict",
+        {"adapters": {name: str(wheel.adapters_dir / name) for name in run}},
+        datasets.rows_table([(row.sample.id, row.sample.text) for row in asked]),
+    )
+    for row in pq.read_table(wheel.job_dir(job_id) / "predictions.parquet").to_pylist():
+        answers[row["adapter"]][row["id"]] = _Answer(
+            intent=row["intent"],
+            arguments=arguments_of(row["arguments"]),
+            confidence=row["confidence"],
+        )
+    return answers, dict(result.values["hashes"])
+
+
+def _outcome(
+    row: _Row, champion: Mapping[str, _Answer], challenger: Mapping[str, _Answer]
+) -> Outcome:
+    sample = row.sample
+    before, after = champion.get(sample.id), challenger.get(sample.id)
+    return Outcome(
+        sample=sample.id,
+        split=sample.split,
+        intent=sample.intent,
+        champion_intent=before.intent if before else None,
+        challenger_intent=after.intent if after else None,
+        champion_correct=_correct(sample, before),
+        challenger_correct=_correct(sample, after),
+        champion_confidence=before.confidence if before else None,
+        challenger_confidence=after.confidence if after else None,
+        family=sample.family,
+        must_pass=sample.must_pass,
+        bought=row.bought,
+        slices=sample.slices,
+    )
+
+
+def _correct(sample: Sample, answer: _Answer | None) -> bool | None:
+    """Intent right, and arguments right where the sample has them; None without an answer."""
+    if answer is None:
+        return None
+    if answer.intent != sample.intent:
+        return False
+    return sample.arguments is None or _plain(answer.arguments) == _plain(sample.arguments)
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Arguments as said: case and surrounding space do not make a value wrong."""
+    return {name: str(value).strip().casefold() for name, value in arguments.items()}

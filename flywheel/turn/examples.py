@@ -1,0 +1,71 @@
+"""What a reviewer looks at: examples that moved, and where the training samples came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from flywheel.records import Decision
+from flywheel.store import Connection, adapters, reports, samples
+from flywheel.store.turns import Turn
+from flywheel.turn.artifacts import dataset_rows
+from flywheel.turn.wheel import Wheel
+
+_SHOWN = 20  # examples of each kind
+
+
+def moved(con: Connection, decision: Decision) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Golden examples that the challenger fixes, and those that it breaks.
+
+    Broken ones come worst first: must-pass, then by how sure the challenger was.
+    """
+    report = reports.load(con, decision.turn) if decision.turn else None
+    if report is None or report.challenger != decision.challenger:
+        return [], []
+    texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
+    fixed: list[dict[str, Any]] = []
+    broken: list[dict[str, Any]] = []
+    for row in report.outcomes:
+        if row.split != "golden" or row.champion_correct == row.challenger_correct:
+            continue
+        if row.champion_correct is None or row.challenger_correct is None:
+            continue
+        example = {
+            "text": texts.get(row.sample, ""),
+            "intent": row.intent,
+            "before": row.champion_intent,
+            "after": row.challenger_intent,
+            "must_pass": row.must_pass,
+            "confidence": row.challenger_confidence,
+        }
+        (fixed if row.challenger_correct else broken).append(example)
+    broken.sort(key=lambda item: (not item["must_pass"], -(item["confidence"] or 0.0)))
+    return fixed[:_SHOWN], broken[:_SHOWN]
+
+
+def training(
+    wheel: Wheel, con: Connection, decision: Decision, turn: Turn | None
+) -> dict[str, Any]:
+    """Where the challenger's samples came from, what is new among them, and what was refused."""
+    known = {item.id: item for item in adapters.list_adapters(con)}
+    challenger = known.get(decision.challenger)
+    champion = known.get(decision.champion or "")
+    if challenger is None:
+        return {"by_origin": {}, "added": [], "added_total": 0, "refused": {}}
+    rows = dataset_rows(wheel.datasets_dir / f"{challenger.dataset}.parquet")
+    before = set()
+    if champion and champion.dataset:
+        before = {
+            row["id"] for row in dataset_rows(wheel.datasets_dir / f"{champion.dataset}.parquet")
+        }
+    added = [row for row in rows if row["id"] not in before]
+    return {
+        "by_origin": dict(Counter(row["origin"] for row in rows)),
+        "added": [
+            {"text": row["text"], "intent": row["intent"], "origin": row["origin"]}
+            for row in added[:_SHOWN]
+        ],
+        "added_total": len(added),
+        "added_by_intent": dict(Counter(row["intent"] for row in added).most_common()),
+        "refused": dict(turn.cursor.get("refused", {})) if turn else {},
+    }

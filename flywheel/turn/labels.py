@@ -1,0 +1,109 @@
+"""Samples from outside: seeds, golden generations, and the labels that gates ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from flywheel import datasets
+from flywheel.records import Adapter, Sample
+from flywheel.store import Connection, adapters, decisions, generations, samples, turns
+from flywheel.turn.wheel import Wheel
+
+EXTERNAL = "production"
+"""The name of a champion that is known only by its stored answers."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One imported row: a sample, and what the production model answers to it, if known."""
+
+    sample: Sample
+    answer: tuple[str, dict[str, Any] | None] | None = None
+
+
+def add_samples(
+    wheel: Wheel, rows: Sequence[Incoming], *, new_generation: bool = False
+) -> dict[str, Any]:
+    """Store samples; golden rows join the current generation, or open a new one.
+
+    Rows that arrive after the generation's first query are kept as bought labels: they decide
+    single intents, not the overall comparison that the seal was made for.
+
+    Returns:
+        {"accepted", "duplicates", "generation", "bought"}.
+    """
+    now = wheel.clock()
+    golden = [row for row in rows if row.sample.split == "golden"]
+    other = [row.sample for row in rows if row.sample.split != "golden"]
+    with wheel.store.write() as con:
+        added = samples.add(con, other, generation=None, bought_for=None, at=now) if other else 0
+        number, bought = None, 0
+        if golden:
+            number, new, bought = _add_golden(con, golden, new_generation, now)
+            added += new
+        _keep_answers(con, rows, now)
+        woken = bool(bought) and _reopen_held(con)
+    if woken:
+        wheel.wake.set()
+    return {
+        "accepted": added,
+        "duplicates": len(rows) - added,
+        "generation": number,
+        "bought": bought,
+    }
+
+
+def _add_golden(
+    con: Connection, rows: Sequence[Incoming], new_generation: bool, now: datetime
+) -> tuple[int, int, int]:
+    """Return the generation's number, the rows that were new, and how many count as bought."""
+    current = generations.current_generation(con)
+    if current is None or new_generation:
+        number, queried = generations.open_generation(con, now), False
+    else:
+        number, queried = current.number, current.queries_used > 0
+    waiting = [d.id for d in decisions.list_decisions(con, status="pending")]
+    reason = (waiting[0] if waiting else "addition") if queried else None
+    added = samples.add(
+        con, [row.sample for row in rows], generation=number, bought_for=reason, at=now
+    )
+    if not queried:
+        kept = [row.sample for row in samples.golden(con, number) if not row.bought]
+        generations.reseal(con, number, datasets.seal(kept), len(kept))
+    return number, added, added if queried else 0
+
+
+def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> None:
+    """Stored answers make the production model the first champion: it serves already."""
+    answered = [(row.sample.id, *row.answer) for row in rows if row.answer is not None]
+    if not answered:
+        return
+    samples.add_answers(con, EXTERNAL, answered)
+    if adapters.champion(con) is None:
+        adapters.add(
+            con,
+            Adapter(
+                id=EXTERNAL,
+                base="",
+                recipe="",
+                dataset="",
+                parent=None,
+                created_at=now,
+                state="external",
+            ),
+        )
+        adapters.set_champion(con, EXTERNAL, None, now)
+
+
+def _reopen_held(con: Connection) -> bool:
+    """Judge a held challenger again: its e-values are valid at any sample size."""
+    for decision in decisions.list_decisions(con, status="pending"):
+        if decision.verdict == "hold" and decision.turn:
+            turn = turns.get(con, decision.turn)
+            if turn.state == "held" and turn.cursor.get("labels_wanted"):
+                turns.reopen(con, turn.id, "evaluate")
+                return True
+    return False

@@ -1,0 +1,81 @@
+"""Step 2: have the teacher write samples for the failing intents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from flywheel import datasets
+from flywheel.errors import TeacherUnavailable
+from flywheel.protocols import Answer
+from flywheel.records import Brief, Sample
+from flywheel.store import Connection, samples
+from flywheel.store.teacher import Answers
+from flywheel.store.turns import Turn
+from flywheel.turn.step import StepResult
+from flywheel.turn.wheel import Wheel
+
+_BRIEFS = TypeAdapter(tuple[Brief, ...])
+
+
+def synthesize(wheel: Wheel, turn: Turn) -> StepResult:
+    """Buy what the briefs ask for; a teacher that is down costs the turn nothing but samples."""
+    briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
+    if not briefs:
+        return _skipped("no failing intent to write for")
+    if wheel.teacher is None:
+        return _skipped(f"no teacher configured; {len(briefs)} briefs stay unanswered")
+    try:
+        answers = wheel.teacher.write(briefs, Answers(wheel.store))
+    except TeacherUnavailable as error:
+        return _skipped(f"teacher unavailable: {error.message}")
+    written = _samples(briefs, answers, turn.id)
+    bought = [answer for given in answers.values() for answer in given if answer.bought]
+    unread = sum(len(answer.problems) for given in answers.values() for answer in given)
+
+    def writes(con: Connection) -> None:
+        samples.add(con, written, generation=None, bought_for=None, at=wheel.clock())
+
+    return StepResult(
+        next_state="curate",
+        detail=f"{len(written)} samples written for {len(answers)} of {len(briefs)} intents"
+        + (f"; {unread} parts of answers unreadable" if unread else ""),
+        outputs={"written": _counts(written)},
+        writes=writes,
+        cost_usd=sum(answer.usd for answer in bought),
+    )
+
+
+def _skipped(detail: str) -> StepResult:
+    return StepResult(next_state="curate", detail=detail, state="skipped")
+
+
+def _samples(
+    briefs: Sequence[Brief], answers: Mapping[str, Sequence[Answer]], turn_id: str
+) -> list[Sample]:
+    written: dict[str, Sample] = {}
+    for brief in briefs:
+        for answer in answers.get(brief.id, ()):
+            for draft in answer.drafts:
+                identity = datasets.sample_id(
+                    draft.text, draft.intent, draft.arguments, "teacher", "train"
+                )
+                written[identity] = Sample(
+                    id=identity,
+                    text=draft.text,
+                    intent=draft.intent,
+                    arguments=draft.arguments,
+                    origin="teacher",
+                    split="train",
+                    provenance={"turn": turn_id, "brief": brief.id, "request": answer.request},
+                )
+    return list(written.values())
+
+
+def _counts(written: Sequence[Sample]) -> Mapping[str, Any]:
+    counts: dict[str, int] = {}
+    for sample in written:
+        counts[sample.intent] = counts.get(sample.intent, 0) + 1
+    return counts

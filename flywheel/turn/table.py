@@ -1,0 +1,126 @@
+"""The turn's step table, and the one loop that walks it.
+
+Each step reads state, acts, and returns what it wants written. Its outputs and the turn's next
+state are committed in one transaction, so a crash at any point repeats one step and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from flywheel.errors import FlywheelError
+from flywheel.store import turns
+from flywheel.store.turns import Turn
+from flywheel.turn.apply import apply, watch
+from flywheel.turn.curate import curate
+from flywheel.turn.diagnose import diagnose
+from flywheel.turn.evaluate import evaluate
+from flywheel.turn.judge import decide, gate
+from flywheel.turn.step import StepResult
+from flywheel.turn.synthesize import synthesize
+from flywheel.turn.train import train
+from flywheel.turn.wheel import Wheel
+
+log = logging.getLogger(__name__)
+
+STEPS: Mapping[str, Callable[[Wheel, Turn], StepResult]] = {
+    "diagnose": diagnose,
+    "synthesize": synthesize,
+    "curate": curate,
+    "train": train,
+    "evaluate": evaluate,
+    "gate": gate,
+    "decide": decide,
+    "apply": apply,
+    "watch": watch,
+}
+FIRST_STATE = "diagnose"
+
+
+def run_until_idle(wheel: Wheel) -> None:
+    """Run every open turn to its end, the oldest first. One thread calls this, never two."""
+    while not wheel.stopping.is_set():
+        with wheel.store.read() as con:
+            waiting = turns.open_turns(con)
+        if not waiting:
+            return
+        advance(wheel, waiting[0].id)
+
+
+def advance(wheel: Wheel, turn_id: str) -> Turn:
+    """Run the one step that the turn's state calls for, and commit it with the next state.
+
+    A step that fails ends the turn with its reason; while the daemon stops, nothing is
+    recorded and the step runs again at the next start.
+    """
+    with wheel.store.write() as con:
+        turn = turns.get(con, turn_id)
+        if turn.state in turns.ENDED:
+            return turn
+        turns.start_step(con, turn_id, turn.state, wheel.clock())
+    try:
+        result = STEPS[turn.state](wheel, turn)
+    except FlywheelError as error:
+        if not wheel.stopping.is_set():
+            _fail(wheel, turn, error.message, error.hint)
+    except Exception as error:
+        if not wheel.stopping.is_set():
+            log.exception("step %s of %s broke", turn.state, turn_id, extra=_fields(turn))
+            _fail(wheel, turn, f"{type(error).__name__}: {error}", "see the log")
+    else:
+        _finish(wheel, turn, result)
+    with wheel.store.read() as con:
+        return turns.get(con, turn_id)
+
+
+def _finish(wheel: Wheel, turn: Turn, result: StepResult) -> None:
+    now = wheel.clock()
+    with wheel.store.write() as con:
+        if turns.get(con, turn.id).state != turn.state:
+            return  # cancelled meanwhile: the step's outputs are not wanted any more
+        result.writes(con)
+        turns.finish_step(
+            con,
+            turn.id,
+            turn.state,
+            now,
+            state=result.state,
+            detail=result.detail,
+            next_state=result.next_state,
+            outputs=result.outputs,
+            cost_usd=result.cost_usd,
+        )
+    log.info(
+        "%s %s: %s",
+        turn.id,
+        turn.state,
+        result.detail,
+        extra={**_fields(turn), "next_state": result.next_state},
+    )
+
+
+def _fail(wheel: Wheel, turn: Turn, message: str, hint: str) -> None:
+    now = wheel.clock()
+    with wheel.store.write() as con:
+        if turns.get(con, turn.id).state != turn.state:
+            return
+        turns.finish_step(
+            con,
+            turn.id,
+            turn.state,
+            now,
+            state="failed",
+            detail=message,
+            next_state="failed",
+            outputs={},
+            cost_usd=0.0,
+        )
+        turns.close(
+            con, turn.id, now, state="failed", error=" → ".join(filter(None, (message, hint)))
+        )
+    log.error("%s failed in %s: %s", turn.id, turn.state, message, extra=_fields(turn))
+
+
+def _fields(turn: Turn) -> dict[str, str]:
+    return {"event": "turn.step", "turn": turn.id, "step": turn.state}

@@ -1,0 +1,251 @@
+"""What people and programs see of the wheel: the JSON of the commands and the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from flywheel import __version__
+from flywheel.records import Adapter, Decision
+from flywheel.store import Connection, adapters, decisions, events, generations, turns
+from flywheel.store.turns import Turn
+from flywheel.turn.diagnose import intent_health
+from flywheel.turn.examples import moved, training
+from flywheel.turn.wheel import Wheel
+
+_LISTED = 50  # newest turns and decisions in a listing
+
+
+def status(
+    wheel: Wheel,
+    *,
+    uptime_s: float,
+    next_turn: str | None,
+    sources: Sequence[Mapping[str, Any]] = (),
+    problems: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the daemon is doing, and what waits for a person."""
+    with wheel.store.read() as con:
+        counts = events.counts(con)
+        generation = generations.current_generation(con)
+        running = turns.open_turns(con)
+        waiting = decisions.list_decisions(con, status="pending")
+        champion = adapters.champion(con)
+        wanted = _labels_wanted(con, waiting)
+        found = [*problems, *_problems(con, champion, generation is None)]
+    capacity = wheel.config.gates.overall.queries
+    return {
+        "version": __version__,
+        "uptime_s": round(uptime_s, 1),
+        "champion": champion,
+        "turn": _turn_line(running[0], wheel) if running else None,
+        "next_turn": next_turn,
+        "backlog": {
+            "predictions": counts.predictions,
+            "feedback": counts.feedback,
+            "labelled": counts.labelled,
+            "waiting_feedback": counts.waiting_feedback,
+            "rejected": counts.rejected,
+            "labels_wanted": wanted,
+            "held": [decision.id for decision in waiting],
+        },
+        "sources": list(sources),
+        "golden": {
+            "generation": generation.number if generation else None,
+            "rows": generation.rows if generation else 0,
+            "queries_left": max(0, capacity - generation.queries_used) if generation else 0,
+        },
+        "problems": found,
+    }
+
+
+def intents(wheel: Wheel, *, failing_only: bool = False) -> list[dict[str, Any]]:
+    """Health of each intent with its interval, the worst first."""
+    with wheel.store.read() as con:
+        found = intent_health(wheel, con, wheel.clock())
+    return [
+        {
+            **asdict(item),
+            "confused_with": [
+                {"intent": name, "count": count} for name, count in item.confused_with
+            ],
+        }
+        for item in found
+        if item.failing or not failing_only
+    ]
+
+
+def turns_view(wheel: Wheel) -> list[dict[str, Any]]:
+    """The newest turns, newest first."""
+    with wheel.store.read() as con:
+        return [_turn(wheel, con, turn) for turn in turns.list_turns(con, _LISTED)]
+
+
+def turn_view(wheel: Wheel, turn_id: str) -> dict[str, Any]:
+    """One turn with its steps.
+
+    Raises:
+        NotFound: no such turn.
+    """
+    with wheel.store.read() as con:
+        turn = turns.get(con, turn_id)
+        view = _turn(wheel, con, turn)
+    cursor = turn.cursor
+    return {
+        **view,
+        "briefs": [
+            {
+                "intent": brief["intent"]["name"],
+                "neighbour": brief["neighbour"]["name"] if brief["neighbour"] else None,
+                "ask": brief["ask"],
+                "why": brief["why"],
+            }
+            for brief in cursor.get("briefs", ())
+        ],
+        "written": cursor.get("written", {}),
+        "refused": cursor.get("refused", {}),
+        "dataset": cursor.get("dataset"),
+        "challenger": cursor.get("challenger"),
+        "labels_wanted": cursor.get("labels_wanted", {}),
+    }
+
+
+def decisions_view(wheel: Wheel) -> list[dict[str, Any]]:
+    """The newest decisions, newest first."""
+    with wheel.store.read() as con:
+        return [_decision(item) for item in decisions.list_decisions(con, limit=_LISTED)]
+
+
+def decision_view(wheel: Wheel, decision_id: str) -> dict[str, Any]:
+    """One decision with what a person needs to judge it.
+
+    Raises:
+        NotFound: no such decision.
+    """
+    with wheel.store.read() as con:
+        decision = decisions.get(con, decision_id)
+        turn = turns.get(con, decision.turn) if decision.turn else None
+        fixed, broken = moved(con, decision)
+        return {
+            **_decision(decision),
+            "summary": _summary(decision),
+            "fixed": fixed,
+            "broken": broken,
+            "training": training(wheel, con, decision, turn),
+            "labels_wanted": _labels_wanted(con, [decision])
+            if decision.status == "pending"
+            else {},
+            "rests_on": dict(decision.rests_on),
+            "events": decisions.events(con, decision_id),
+        }
+
+
+def adapters_view(wheel: Wheel) -> list[dict[str, Any]]:
+    """Every adapter, newest first."""
+    with wheel.store.read() as con:
+        return [_adapter(item) for item in adapters.list_adapters(con)]
+
+
+def _turn(wheel: Wheel, con: Connection, turn: Turn) -> dict[str, Any]:
+    return {
+        **_turn_line(turn, wheel),
+        "closed_at": turn.closed_at.isoformat() if turn.closed_at else None,
+        "error": turn.error,
+        "steps": [
+            {
+                "name": step.name,
+                "state": step.state,
+                "seconds": step.seconds,
+                "detail": step.detail,
+            }
+            for step in turns.steps(con, turn.id)
+        ],
+    }
+
+
+def _turn_line(turn: Turn, wheel: Wheel) -> dict[str, Any]:
+    return {
+        "id": turn.id,
+        "state": turn.state,
+        "trigger": turn.trigger,
+        "opened_at": turn.opened_at.isoformat(),
+        "cost_usd": turn.cost_usd,
+        "decision": turn.decision,
+        "progress": _progress(turn, wheel),
+    }
+
+
+def _progress(turn: Turn, wheel: Wheel) -> dict[str, Any] | None:
+    job = {
+        "curate": f"{turn.id}-crossfit",
+        "train": f"{turn.id}-train",
+        "evaluate": f"{turn.id}-evaluate-{turn.cursor.get('round', 0)}",
+    }.get(turn.state)
+    latest = wheel.executor.progress(job) if job else None
+    if latest is None:
+        return None
+    return {"done": latest.done, "detail": latest.detail, "eta_s": latest.eta_s}
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "turn": decision.turn,
+        "challenger": decision.challenger,
+        "champion": decision.champion,
+        "verdict": decision.verdict,
+        "status": decision.status,
+        "by": decision.by,
+        "because": decision.because,
+        "at": decision.at.isoformat(),
+        "gates": [asdict(line) for line in decision.gates],
+        "intents": [asdict(line) for line in decision.intents],
+    }
+
+
+def _adapter(adapter: Adapter) -> dict[str, Any]:
+    return {
+        "id": adapter.id,
+        "base": adapter.base,
+        "recipe": adapter.recipe,
+        "dataset": adapter.dataset,
+        "parent": adapter.parent,
+        "created_at": adapter.created_at.isoformat(),
+        "state": adapter.state,
+        "metrics": dict(adapter.metrics),
+    }
+
+
+def _summary(decision: Decision) -> str:
+    """The verdict in one sentence."""
+    if decision.verdict == "rollback":
+        return f"Rolled back from {decision.champion} to {decision.challenger}."
+    said = {
+        ("promote", "applied"): "was promoted",
+        ("promote", "pending"): "passed the gates and waits for a person",
+        ("hold", "pending"): "is held: the evidence does not decide yet",
+        ("hold", "applied"): "was promoted by a person",
+        ("reject", "rejected"): "was refused",
+    }.get((decision.verdict, decision.status), f"is {decision.status}")
+    return f"{decision.challenger} {said}. {decision.because}"
+
+
+def _labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:
+    wanted: dict[str, int] = {}
+    for decision in waiting:
+        if decision.turn and turns.get(con, decision.turn).decision == decision.id:
+            wanted.update(turns.get(con, decision.turn).cursor.get("labels_wanted", {}))
+    return wanted
+
+
+def _problems(con: Connection, champion: str | None, no_golden: bool) -> list[str]:
+    found = []
+    if no_golden:
+        found.append("no golden set: import one with `flywheel samples import --split golden`")
+    if champion is None:
+        found.append("no champion yet: import seeds, then `flywheel turn start`")
+    latest = turns.list_turns(con, 1)
+    if latest and latest[0].state == "failed":
+        found.append(f"{latest[0].id} failed: {latest[0].error}")
+    return found

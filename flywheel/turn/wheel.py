@@ -1,0 +1,64 @@
+"""What a turn works with, built once by the daemon."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from flywheel.config import Config
+from flywheel.protocols import Executor, Serving, Teacher
+from flywheel.records import NONE, Intent
+from flywheel.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """The parts of the loop, and the two signals between its threads."""
+
+    config: Config
+    intents: tuple[Intent, ...]
+    store: Store
+    executor: Executor
+    serving: Serving
+    teacher: Teacher | None  # None: no samples are written for failing intents
+    clock: Callable[[], datetime]  # UTC, timezone-aware
+    wake: threading.Event = field(default_factory=threading.Event)  # there may be a step to run
+    stopping: threading.Event = field(default_factory=threading.Event)  # leave turns as they are
+
+    @property
+    def known_intents(self) -> frozenset[str]:
+        """Names a prediction or sample may carry today, `none` included."""
+        return frozenset(intent.name for intent in self.intents) | {NONE}
+
+    @property
+    def adapters_dir(self) -> Path:
+        """One folder an adapter, named by its id, and the link `champion`."""
+        return self.config.state_dir / "adapters"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """One Parquet file a dataset, named by its id."""
+        return self.config.state_dir / "datasets"
+
+    def job_dir(self, job_id: str) -> Path:
+        """Where a job finds its input and leaves its result."""
+        return self.config.state_dir / "jobs" / job_id
+
+    def worker_spec(self) -> dict[str, object]:
+        """What every job needs to know of the base model."""
+        model = self.config.model
+        return {
+            "base": model.base,
+            "threads": model.threads,
+            "max_length": model.max_length,
+            "cache_dir": str(self.config.state_dir / "cache"),
+            "seed": self.config.training.seed,
+        }
+
+    @property
+    def job_timeout_s(self) -> float:
+        """After this a worker counts as hung."""
+        return self.config.training.timeout_minutes * 60

@@ -1,0 +1,111 @@
+"""How likely is each row's label, as a model sees it that was not shown the row?
+
+Logistic regression on the frozen embedding, out of fold: the raw material of curation's
+label-noise rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from flywheel.worker import base as bases
+from flywheel.worker import logistic
+from flywheel.worker.encoder import Encoder
+from flywheel.worker.jobs import Progress
+from flywheel.worker.logistic import Linear
+from flywheel.worker.recipes import LAYERS
+from flywheel.worker.trunk import Report, Trunk
+
+_STEPS = 25  # of L-BFGS a fold; more change the probabilities, and no verdict
+_STEPS_AGAIN = 12  # from where the first pass ended
+_RATIO = 2.0  # the second pass leaves out rows whose top class is this much likelier than the label
+_TRUSTED = ("seed", "person")
+
+
+def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Read rows.parquet (id, text, intent, origin), write scores.parquet (id, p_label, top, p_top).
+
+    Returns:
+        values: rows, and agreed (share of rows whose likeliest class is the label).
+    """
+    rows = pq.read_table(
+        folder / "rows.parquet", columns=["id", "text", "intent", "origin"]
+    ).to_pydict()
+    base = bases.load(spec["base"])
+    depth = max(0, base.depth - LAYERS)
+    cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
+    trunk = Trunk(Encoder.load(base), depth, int(spec["max_length"]), cache)
+    x = trunk.states(rows["text"], progress.part(0.0, 0.5, "reading texts")).embedding
+    labels = sorted(set(rows["intent"]))
+    y = torch.tensor([labels.index(i) for i in rows["intent"]], dtype=torch.int64)
+    fold = folds(rows["text"], rows["intent"], int(spec["folds"]), int(spec["seed"]))
+    trusted = torch.tensor([origin in _TRUSTED for origin in rows["origin"]], dtype=torch.bool)
+    p = out_of_fold(x, y, fold, max(1, len(labels)), trusted, progress.part(0.5, 1.0, "fitting"))
+    top_p, top = p.max(1)
+    scores = {
+        "id": pa.array(rows["id"], pa.string()),
+        "p_label": p.gather(1, y[:, None])[:, 0].numpy(),
+        "top": pa.array([labels[i] for i in top.tolist()], pa.string()),
+        "p_top": top_p.numpy(),
+    }
+    staged = folder / "scores.tmp"
+    pq.write_table(pa.table(scores), staged)
+    staged.replace(folder / "scores.parquet")
+    agreed = float((top == y).float().mean()) if len(p) else 1.0
+    return {"rows": len(y), "agreed": round(agreed, 4)}
+
+
+def folds(texts: Sequence[str], intents: Sequence[str], count: int, seed: int) -> Tensor:
+    """Fold of each row, int64 (n,): spread over each intent, equal texts together."""
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()
+    of_text: dict[str, int] = {}
+    used: dict[str, int] = {}
+    for row in order:
+        key = texts[row].casefold()
+        if key not in of_text:
+            turn = used.get(intents[row], len(used))  # intents start at different folds
+            used[intents[row]] = turn + 1
+            of_text[key] = turn % count
+    return torch.tensor([of_text[text.casefold()] for text in texts], dtype=torch.int64)
+
+
+def out_of_fold(
+    x: Tensor,
+    y: Tensor,
+    fold: Tensor,
+    classes: int,
+    trusted: Tensor,
+    report: Report = lambda _: None,
+) -> Tensor:
+    """Probabilities float32 (n, classes) of each row from fits on the other folds.
+
+    Twice: the second fit leaves out what the first one doubts. On CLINC150 with 11 % wrong
+    labels that keeps a quarter more of the right rows and finds a tenth more of the wrong ones.
+
+    Args:
+        trusted: bool (n,), rows that are never left out.
+    """
+    p = torch.zeros(len(x), classes)
+    kept = torch.ones(len(x), dtype=torch.bool)
+    heads: dict[int, Linear] = {}
+    numbers = sorted(set(fold.tolist()))
+    for last, steps in ((False, _STEPS), (True, _STEPS_AGAIN)):
+        for done, number in enumerate(numbers):
+            held = fold == number
+            shown = ~held & kept
+            if shown.any():
+                heads[number] = logistic.fit(
+                    x[shown], y[shown], classes, steps=steps, start=heads.get(number)
+                )
+                p[held] = heads[number].logits(x[held]).softmax(1)
+            report((done + 1) / len(numbers) / 2 + last / 2)
+        doubted = p.amax(1) > _RATIO * p.gather(1, y[:, None])[:, 0]
+        kept = trusted | ~doubted
+    return p

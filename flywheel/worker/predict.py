@@ -1,0 +1,118 @@
+"""Answers of adapters on rows: the same rows, the same float32 arithmetic, for each of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from flywheel.errors import FlywheelError
+from flywheel.worker import adapter as adapters
+from flywheel.worker import base as bases
+from flywheel.worker import scope, slots
+from flywheel.worker.adapter import Trained
+from flywheel.worker.encoder import Encoder
+from flywheel.worker.finish import finish
+from flywheel.worker.jobs import Progress
+from flywheel.worker.trunk import Report, Trunk
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """One answer a row."""
+
+    intents: Sequence[str]
+    arguments: Sequence[Mapping[str, str]]
+    confidence: Tensor  # float32 (n,)
+
+
+def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Read rows.parquet (id, text), write predictions.parquet.
+
+    Its columns: id, adapter, intent, arguments (a JSON object), confidence; the rows of one
+    adapter after those of the other.
+
+    Returns:
+        values: hashes (content id by adapter, computed from the files read), rows.
+    """
+    rows = pq.read_table(folder / "rows.parquet", columns=["id", "text"]).to_pydict()
+    cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
+    trunks: dict[tuple[str, int, int], Trunk] = {}
+    hashes, tables = {}, []
+    for number, (name, place) in enumerate(spec["adapters"].items()):
+        trained = adapters.load(Path(place))
+        hashes[name] = adapters.content_id(trained)
+        key = (trained.base, trained.depth, trained.max_length)
+        if key not in trunks:
+            trunks[key] = _trunk(trained, cache)
+        share = (number / len(spec["adapters"]), (number + 1) / len(spec["adapters"]))
+        calls = answer(trained, trunks[key], rows["text"], progress.part(*share, name))
+        tables.append(_table(rows["id"], name, calls))
+    staged = folder / "predictions.tmp"
+    pq.write_table(pa.concat_tables(tables), staged)
+    staged.replace(folder / "predictions.parquet")
+    return {"hashes": hashes, "rows": len(rows["id"])}
+
+
+def answer(
+    trained: Trained, trunk: Trunk, texts: Sequence[str], report: Report = lambda _: None
+) -> Calls:
+    """What the adapter answers to each text."""
+    states = trunk.states(texts, lambda done: report(done / 2))
+    tagged = trained.tag_head is not None and bool(texts)
+    embedding, tokens = states.embedding, []
+    if tagged or not trained.unchanged:
+        done = finish(
+            trunk.encoder.merged(trained.lora),
+            trained.depth,
+            states.hidden,
+            tokens=tagged,
+            report=lambda done: report(0.5 + done / 2),
+        )
+        embedding, tokens = done.embedding, done.tokens
+    found = scope.answer(trained.head.logits(embedding), trained.labels, trained.scope)
+    spelled: Sequence[Mapping[str, str]] = [{}] * len(texts)
+    if trained.tag_head is not None and texts:
+        spelled = [
+            slots.read(
+                encoding,
+                text,
+                trained.tag_head.logits(states_of),
+                trained.slots,
+                trained.arguments.get(intent, ()),
+            )
+            for encoding, text, states_of, intent in zip(
+                bases.encode(trunk.tokenizer, texts), texts, tokens, found.intents, strict=True
+            )
+        ]
+    return Calls(found.intents, spelled, found.confidence)
+
+
+def _trunk(trained: Trained, cache: Path | None) -> Trunk:
+    base = bases.load(trained.base)
+    if base.sha256 != trained.base_sha256:
+        raise FlywheelError(
+            f"base model {trained.base} is not the one the adapter was trained on",
+            hint="put the old base back, or train again",
+        )
+    return Trunk(Encoder.load(base), trained.depth, trained.max_length, cache)
+
+
+def _table(ids: Sequence[str], name: str, calls: Calls) -> pa.Table:
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.string()),
+            "adapter": pa.array([name] * len(ids), pa.string()),
+            "intent": pa.array(calls.intents, pa.string()),
+            "arguments": pa.array(
+                [json.dumps(a, ensure_ascii=False) for a in calls.arguments], pa.string()
+            ),
+            "confidence": pa.array(calls.confidence.double().numpy(), pa.float64()),
+        }
+    )

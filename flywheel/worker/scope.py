@@ -1,0 +1,105 @@
+"""In scope or not: the score and the threshold that tell a call from `none`, chosen on dev.
+
+A text is out of scope when its score is below the threshold. `none` may also be a class of the
+head, when there are training rows for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from flywheel.records import NONE
+
+Score = Literal["energy", "confidence", "margin", "always"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The rule: `none` where the score is below the threshold.
+
+    energy: logsumexp of the in-scope logits; confidence: their largest softmax; margin: the
+    largest one minus that of the class `none`; always: every text is in scope.
+    """
+
+    score: Score = "always"
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One answer a row."""
+
+    intents: list[str]
+    confidence: Tensor  # float32 (n,), 0..1
+
+
+def answer(logits: Tensor, labels: Sequence[str], scope: Scope) -> Answers:
+    """Turn logits float32 (n, labels) into intents.
+
+    The confidence in an intent is its softmax over all labels; in `none`, one minus that of the
+    intent it would otherwise be.
+    """
+    inside = [i for i, label in enumerate(labels) if label != NONE]
+    if not inside:
+        return Answers([NONE] * len(logits), torch.ones(len(logits)))
+    best = logits[:, inside].argmax(1)
+    p = logits.softmax(1)[:, inside].gather(1, best[:, None])[:, 0]
+    out = _score(logits, labels, scope.score) < scope.threshold
+    names = [labels[i] for i in inside]
+    picked = zip(best.tolist(), out.tolist(), strict=True)
+    intents = [NONE if outside else names[row] for row, outside in picked]
+    return Answers(intents, torch.where(out, 1 - p, p).clamp(0, 1))
+
+
+def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope:
+    """The rule with the highest accuracy on dev.
+
+    Args:
+        logits: float32 (n, labels) of the dev rows.
+        truth: their intents.
+
+    Without dev rows of `none` there is nothing to choose by: the class decides where there is
+    one, and every text is in scope where there is none.
+    """
+    has_class = NONE in labels
+    fallback = Scope("margin", 0.0) if has_class else Scope()
+    if NONE not in truth or not set(truth) - {NONE}:
+        return fallback
+    inside = answer(logits, labels, Scope()).intents
+    right = torch.tensor([a == b for a, b in zip(inside, truth, strict=True)])
+    outside = torch.tensor([t == NONE for t in truth])
+    scores: list[Score] = ["energy", "confidence"]
+    if has_class:
+        scores.insert(0, "margin")
+    found = [(*_best_cut(_score(logits, labels, s), right, outside), s) for s in scores]
+    hits, threshold, score = max(found, key=lambda item: item[0])
+    return Scope(score, threshold) if hits > int(right.sum()) else fallback
+
+
+def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:
+    """Most rows right at any cut, and the middle of the widest run of cuts that reach it."""
+    order = scores.argsort()
+    ranked = scores[order].double()
+    # hits[k]: the k rows of the lowest scores are called out of scope.
+    gain = outside[order].long() - right[order].long()
+    hits = right.sum() + torch.cat([torch.zeros(1, dtype=torch.long), gain.cumsum(0)])
+    edges = torch.cat([ranked[:1] - 1, (ranked[1:] + ranked[:-1]) / 2, ranked[-1:] + 1])
+    best = hits.max()
+    reaching = edges[hits == best]
+    return int(best), float(reaching[len(reaching) // 2])
+
+
+def _score(logits: Tensor, labels: Sequence[str], score: Score) -> Tensor:
+    inside = logits[:, [i for i, label in enumerate(labels) if label != NONE]]
+    if score == "energy":
+        return inside.logsumexp(1)
+    if score == "confidence":
+        return inside.softmax(1).amax(1)
+    if score == "margin":
+        return inside.amax(1) - logits[:, list(labels).index(NONE)]
+    return torch.ones(len(logits))

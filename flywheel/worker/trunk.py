@@ -1,0 +1,186 @@
+"""Frozen states of texts: computed once for a text, kept on disk by content hash.
+
+A turn trains only the upper layers, so what the lower ones make of a text never changes. The
+trunk keeps, for each text, the states below the first trained layer (float16, ten bits of
+mantissa; bf16 has seven) and the mean-pooled embedding of the whole frozen base (float32).
+
+A text's states do not depend on the texts computed with it: the shape of the batch it is put in
+is a function of its own length alone, so the same matrix kernel works on it each time. An
+adapter's content id therefore does not depend on what was cached before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor
+
+from flywheel.worker import base as bases
+from flywheel.worker.encoder import Encoder, pool
+
+Report = Callable[[float], None]
+"""Called with the fraction done, 0..1."""
+
+_SEGMENT = 1024  # texts in one file of the cache
+_CACHE_BYTES = 4 << 30  # the oldest segments above this are dropped
+_GRAIN = 4  # rows are padded to a multiple of this many tokens
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Frozen states of n texts, in the order asked for."""
+
+    hidden: list[Tensor]  # n × float16 (length, width)
+    embedding: Tensor  # float32 (n, width), of length one
+
+
+class Trunk:
+    """The lower `depth` layers of an encoder, with a cache. One process uses it at a time."""
+
+    def __init__(
+        self, encoder: Encoder, depth: int, max_length: int, cache_dir: Path | None
+    ) -> None:
+        self.encoder = encoder
+        self.depth = depth
+        self.tokenizer: Tokenizer = bases.tokenizer(encoder.base, max_length)
+        self._known: dict[str, tuple[Tensor, Tensor]] = {}
+        self._folder: Path | None = None
+        if cache_dir is not None:
+            self._folder = cache_dir / f"{encoder.base.sha256[:16]}-{max_length}-{depth}"
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._read()
+
+    def states(self, texts: Sequence[str], report: Report = lambda _: None) -> States:
+        """States of `texts`; those not yet known are computed and kept."""
+        keys = [_key(text) for text in texts]
+        missing = {k: t for k, t in zip(keys, texts, strict=True) if k not in self._known}
+        order = sorted(missing, key=lambda k: (len(missing[k]), k))
+        for start in range(0, len(order), _SEGMENT):
+            segment = order[start : start + _SEGMENT]
+            made = dict(zip(segment, self._compute([missing[k] for k in segment]), strict=True))
+            self._known.update(made)
+            self._write(made)
+            report((start + len(segment)) / len(order))
+        found = [self._known[key] for key in keys]
+        embedding = (
+            torch.stack([e for _, e in found]) if found else torch.zeros(0, self.encoder.base.width)
+        )
+        return States(hidden=[h for h, _ in found], embedding=embedding)
+
+    @torch.inference_mode()
+    def _compute(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        encodings = bases.encode(self.tokenizer, texts)
+        made: list[tuple[Tensor, Tensor] | None] = [None] * len(texts)
+        base = self.encoder.base
+        for rows in _batches(encodings):
+            ids, mask = padded_ids([encodings[i] for i in rows], whole=True)
+            low = self.encoder.run(self.encoder.embed(ids), mask, range(self.depth))
+            embedding = pool(self.encoder.run(low, mask, range(self.depth, base.depth)), mask)
+            for row, hidden, vector, n in zip(rows, low, embedding, mask.sum(1), strict=False):
+                made[row] = (hidden[: int(n)].half(), vector.clone())
+        return [pair for pair in made if pair is not None]
+
+    def _read(self) -> None:
+        assert self._folder is not None
+        kept = 0
+        for path in sorted(self._folder.glob("*.safetensors"), key=_age, reverse=True):
+            kept += path.stat().st_size
+            if kept > _CACHE_BYTES:
+                path.unlink(missing_ok=True)
+                continue
+            try:
+                with safe_open(path, "pt") as file:
+                    keys = file.metadata()["keys"].split()
+                    lengths = file.get_tensor("lengths").tolist()
+                    hidden = file.get_tensor("hidden").split(lengths)
+                    embedding = file.get_tensor("embedding")
+            except (SafetensorError, OSError, KeyError):
+                path.unlink(missing_ok=True)  # only a cache: computed again
+                continue
+            self._known.update(zip(keys, zip(hidden, embedding, strict=True), strict=True))
+
+    def _write(self, made: dict[str, tuple[Tensor, Tensor]]) -> None:
+        if self._folder is None:
+            return
+        name = hashlib.sha256("".join(made).encode()).hexdigest()[:24]
+        path = self._folder / f"{name}.safetensors"
+        staged = path.with_suffix(f".{os.getpid()}.tmp")
+        tensors = {
+            "lengths": torch.tensor([len(h) for h, _ in made.values()]),
+            "hidden": torch.cat([h for h, _ in made.values()]),
+            "embedding": torch.stack([e for _, e in made.values()]),
+        }
+        save_file(tensors, staged, metadata={"keys": " ".join(made)})
+        staged.replace(path)
+
+
+def padded_ids(encodings: Sequence[Encoding], *, whole: bool = False) -> tuple[Tensor, Tensor]:
+    """Token ids int64 and mask bool, both (batch, length); the length fits the longest row.
+
+    A `whole` batch has as many rows as that length asks for; the last ones may be empty.
+    """
+    length = _padded(max(len(e.ids) for e in encodings))
+    batch = _batch_rows(length) if whole else len(encodings)
+    ids = torch.zeros(batch, length, dtype=torch.int64)
+    mask = torch.zeros(batch, length, dtype=torch.bool)
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
+        mask[row, : len(encoding.ids)] = True
+    return ids, mask
+
+
+def padded_states(
+    hidden: Sequence[Tensor], dtype: torch.dtype, *, whole: bool = False
+) -> tuple[Tensor, Tensor]:
+    """States (batch, length, width) of `dtype` and mask bool (batch, length); see `padded_ids`."""
+    length = _padded(max(len(h) for h in hidden))
+    batch = _batch_rows(length) if whole else len(hidden)
+    lengths = torch.zeros(batch, dtype=torch.int64)
+    lengths[: len(hidden)] = torch.tensor([len(h) for h in hidden])
+    x = torch.zeros(batch, length, hidden[0].shape[1], dtype=dtype)
+    for row, states in enumerate(hidden):
+        x[row, : len(states)] = states
+    return x, torch.arange(length)[None, :] < lengths[:, None]
+
+
+def length_batches(hidden: Sequence[Tensor]) -> Iterator[list[int]]:
+    """Row numbers in batches of equal padded length, none larger than a whole batch."""
+    return _grouped([len(h) for h in hidden])
+
+
+def _batches(encodings: Sequence[Encoding]) -> Iterator[list[int]]:
+    return _grouped([len(e.ids) for e in encodings])
+
+
+def _grouped(lengths: Sequence[int]) -> Iterator[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        groups.setdefault(_padded(length), []).append(row)
+    for length in sorted(groups):
+        size = _batch_rows(length)
+        for start in range(0, len(groups[length]), size):
+            yield groups[length][start : start + size]
+
+
+def _batch_rows(length: int) -> int:
+    return 32 if length <= 12 else 16
+
+
+def _padded(length: int) -> int:
+    return -(-length // _GRAIN) * _GRAIN
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime

@@ -1,0 +1,241 @@
+"""The LoRA loop: from the base, with heads that start from logistic regression.
+
+bf16 where the processor has it, no dropout, batches of similar length, AdamW with warm-up and
+linear decay. Every epoch leaves a checkpoint; the order of rows depends on seed and epoch alone,
+so a run that was killed ends in the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from flywheel.worker.encoder import MODULES, Encoder, Lora, Pair, has_bf16, pool
+from flywheel.worker.logistic import Linear
+from flywheel.worker.recipes import Recipe
+from flywheel.worker.slots import IGNORED
+from flywheel.worker.trunk import padded_states
+
+_BETAS = (0.9, 0.999)
+_EPS = 1e-8
+_CHUNK = 16  # batches that are sorted by length together
+
+Line = dict[str, Any]
+"""One epoch of the learning curve, as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Training rows."""
+
+    hidden: Sequence[Tensor]  # float16 (length, width) each, below the first trained layer
+    labels: Tensor  # int64 (n,)
+    weights: Tensor  # float32 (n,)
+    tags: Sequence[Tensor] | None  # int64 (length,) each; None when there are no slots
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What training makes."""
+
+    lora: Lora
+    head: Linear
+    tag_head: Linear | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """Given to the watcher after each epoch."""
+
+    epoch: int  # 1..epochs
+    loss: float  # mean over the epoch's batches
+    tuned: Tuned
+
+
+class _Parameters:
+    """All trainable numbers in one flat float32 tensor, so that AdamW and checkpoints are short."""
+
+    def __init__(
+        self, encoder: Encoder, recipe: Recipe, head: Linear, tag_head: Linear | None, seed: int
+    ) -> None:
+        depth = encoder.base.depth
+        generator = torch.Generator().manual_seed(seed)
+        self.scale = recipe.alpha / recipe.rank
+        self.modules = [
+            (layer, module) for layer in range(depth - recipe.layers, depth) for module in MODULES
+        ]
+        tensors: list[Tensor] = []
+        for layer, module in self.modules:
+            out, width = encoder.weights[f"encoder.layer.{layer}.{module}.weight"].shape
+            bound = 1 / math.sqrt(width)
+            a = torch.empty(recipe.rank, width).uniform_(-bound, bound, generator=generator)
+            tensors += [a, torch.zeros(out, recipe.rank)]
+        self.lora_size = sum(t.numel() for t in tensors)
+        tensors += [head.weight, head.bias]
+        tensors += [tag_head.weight, tag_head.bias] if tag_head is not None else []
+        self.shapes = [t.shape for t in tensors]
+        self.flat = torch.cat([t.flatten() for t in tensors])
+
+    def build(self, lora: Tensor, heads: Tensor) -> Tuned:
+        """Name the parts of the two flat tensors; gradients flow back into them."""
+        sizes = [math.prod(shape) for shape in self.shapes]
+        n = 2 * len(self.modules)
+        parts = [*torch.split(lora, sizes[:n]), *torch.split(heads, sizes[n:])]
+        views = [p.view(shape) for p, shape in zip(parts, self.shapes, strict=True)]
+        pairs: dict[tuple[int, str], Pair] = {
+            key: (views[2 * i], views[2 * i + 1]) for i, key in enumerate(self.modules)
+        }
+        tag_head = Linear(views[n + 2], views[n + 3]) if len(views) > n + 2 else None
+        return Tuned(Lora(pairs, self.scale), Linear(views[n], views[n + 1]), tag_head)
+
+    def copy(self) -> Tuned:
+        flat = self.flat.clone()
+        return self.build(flat[: self.lora_size], flat[self.lora_size :])
+
+
+class _AdamW:
+    def __init__(self, size: int, recipe: Recipe, steps: int) -> None:
+        self.mean, self.square = torch.zeros(size), torch.zeros(size)
+        self.step, self.steps, self.recipe = 0, steps, recipe
+
+    def update(self, flat: Tensor, gradient: Tensor) -> None:
+        self.step += 1
+        rate = self.recipe.learning_rate * self._schedule()
+        self.mean.lerp_(gradient, 1 - _BETAS[0])
+        self.square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+        mean_scale = 1 / (1 - _BETAS[0] ** self.step)
+        spread = (self.square / (1 - _BETAS[1] ** self.step)).sqrt_().add_(_EPS)
+        flat.mul_(1 - rate * self.recipe.weight_decay)
+        flat.addcdiv_(self.mean, spread, value=-rate * mean_scale)
+
+    def _schedule(self) -> float:
+        warm = max(1, round(self.recipe.warmup * self.steps))
+        if self.step <= warm:
+            return self.step / warm
+        return max(0.0, (self.steps - self.step + 1) / max(1, self.steps - warm + 1))
+
+
+def initial(
+    encoder: Encoder, recipe: Recipe, head: Linear, tag_head: Linear | None, seed: int
+) -> Tuned:
+    """The untrained state: LoRA that changes nothing, and the heads as given."""
+    return _Parameters(encoder, recipe, head, tag_head, seed).copy()
+
+
+def tune(
+    encoder: Encoder,
+    recipe: Recipe,
+    rows: Rows,
+    start: tuple[Linear, Linear | None],
+    *,
+    seed: int,
+    checkpoint: Path,
+    fingerprint: str,
+    watch: Callable[[EpochEnd], Line],
+    report: Callable[[float, str], None],
+) -> tuple[Tuned, list[Line]]:
+    """Train, or go on from the checkpoint of the same fingerprint.
+
+    Args:
+        start: the intent head and the tag head to start from.
+        fingerprint: of everything the result depends on; another one starts afresh.
+        watch: called after each epoch; what it returns becomes a line of the curve.
+        report: called with the fraction done and a short text.
+    """
+    parameters = _Parameters(encoder, recipe, *start, seed)
+    per_epoch = -(-len(rows.hidden) // recipe.batch)
+    adam = _AdamW(len(parameters.flat), recipe, recipe.epochs * per_epoch)
+    curve = _resume(checkpoint, fingerprint, parameters, adam)
+    dtype = torch.bfloat16 if has_bf16() else torch.float32
+    low = encoder.to(dtype)
+    for epoch in range(len(curve), recipe.epochs):
+        losses = []
+        for batch in _batches(rows.hidden, recipe.batch, seed * 1009 + epoch):
+            losses.append(_step(low, parameters, adam, rows, batch, recipe, dtype))
+            report(adam.step / adam.steps, f"epoch {epoch + 1} of {recipe.epochs}")
+        curve.append(watch(EpochEnd(epoch + 1, sum(losses) / len(losses), parameters.copy())))
+        _save(checkpoint, fingerprint, curve, parameters, adam)
+    return parameters.copy(), curve
+
+
+def _step(
+    encoder: Encoder,
+    parameters: _Parameters,
+    adam: _AdamW,
+    rows: Rows,
+    batch: list[int],
+    recipe: Recipe,
+    dtype: torch.dtype,
+) -> float:
+    cut = parameters.lora_size
+    lora = parameters.flat[:cut].to(dtype, copy=True).requires_grad_()
+    heads = parameters.flat[cut:].clone().requires_grad_()
+    tuned = parameters.build(lora, heads)
+    depth = encoder.base.depth
+    x, mask = padded_states([rows.hidden[i] for i in batch], dtype)
+    top = encoder.run(x, mask, range(depth - recipe.layers, depth), tuned.lora)
+    weights = rows.weights[batch]
+    each = functional.cross_entropy(
+        tuned.head.logits(pool(top, mask)), rows.labels[batch], reduction="none"
+    )
+    loss = (each * weights).sum() / weights.sum()
+    if tuned.tag_head is not None and rows.tags is not None:
+        tags = torch.full(mask.shape, IGNORED)
+        for row, i in enumerate(batch):
+            tags[row, : len(rows.tags[i])] = rows.tags[i]
+        judged = tags != IGNORED
+        if judged.any():
+            logits = tuned.tag_head.logits(top[judged].float())
+            loss = loss + recipe.tag_weight * functional.cross_entropy(logits, tags[judged])
+    gradients = torch.autograd.grad(loss, [lora, heads])
+    adam.update(parameters.flat, torch.cat([g.float() for g in gradients]))
+    return float(loss.detach())
+
+
+def _batches(hidden: Sequence[Tensor], size: int, seed: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(hidden), generator=generator).tolist()
+    made: list[list[int]] = []
+    for start in range(0, len(order), size * _CHUNK):
+        chunk = sorted(order[start : start + size * _CHUNK], key=lambda i: len(hidden[i]))
+        made += [chunk[i : i + size] for i in range(0, len(chunk), size)]
+    return [made[i] for i in torch.randperm(len(made), generator=generator).tolist()]
+
+
+def _save(path: Path, fingerprint: str, curve: list[Line], made: _Parameters, adam: _AdamW) -> None:
+    staged = path.with_suffix(".tmp")
+    tensors: Mapping[str, Tensor] = {
+        "flat": made.flat,
+        "mean": adam.mean,
+        "square": adam.square,
+    }
+    facts = {"fingerprint": fingerprint, "curve": json.dumps(curve), "step": str(adam.step)}
+    save_file(dict(tensors), staged, metadata=facts)
+    staged.replace(path)
+
+
+def _resume(path: Path, fingerprint: str, made: _Parameters, adam: _AdamW) -> list[Line]:
+    """Load the checkpoint and return its curve; an empty one when no checkpoint fits."""
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata()
+            if facts.get("fingerprint") != fingerprint:
+                return []
+            made.flat.copy_(file.get_tensor("flat"))
+            adam.mean.copy_(file.get_tensor("mean"))
+            adam.square.copy_(file.get_tensor("square"))
+    except (OSError, SafetensorError):
+        return []
+    adam.step = int(facts["step"])
+    curve: list[Line] = json.loads(facts["curve"])
+    return curve

@@ -1,0 +1,68 @@
+import os
+from datetime import UTC, datetime
+
+import pytest
+from starlette.testclient import TestClient
+
+from flywheel.api import Vitals, create_app
+from flywheel.api.peer import UID
+from flywheel.config import load, load_intents
+from flywheel.executors.local import LocalExecutor
+from flywheel.serving.link import ChampionLink
+from flywheel.store import open_store
+from flywheel.turn import Wheel
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+INTENTS = """
+[[intent]]
+name = "set_alarm"
+description = "Wake the user at a time"
+
+[[intent]]
+name = "play_music"
+description = "播放音乐"
+"""
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    (tmp_path / "intents.toml").write_text(INTENTS, encoding="utf-8")
+    (tmp_path / "config.toml").write_text("[api]\nmax_body_mb = 1\nmax_line_kb = 1\n")
+    config = load(tmp_path / "config.toml")
+    store = open_store(config.state_dir / "flywheel.duckdb")
+    yield Wheel(
+        config=config,
+        intents=load_intents(tmp_path / "intents.toml"),
+        store=store,
+        executor=LocalExecutor(config.state_dir / "jobs"),
+        serving=ChampionLink(config.state_dir / "adapters"),
+        teacher=None,
+        clock=lambda: NOW,
+    )
+    store.close()
+
+
+def through_socket(app):
+    """The application as a caller on the Unix socket meets it: the kernel told the uid."""
+
+    async def asked(scope, receive, send):
+        await app({**scope, UID: os.getuid()}, receive, send)
+
+    return asked
+
+
+@pytest.fixture
+def vitals():
+    return Vitals()
+
+
+@pytest.fixture
+def client(wheel, vitals):
+    app = create_app(wheel, vitals=vitals)
+    return TestClient(through_socket(app), raise_server_exceptions=False)
+
+
+@pytest.fixture
+def over_tcp(wheel):
+    app = create_app(wheel, token="s3cret", hosts=frozenset({"wheel.example.org"}))
+    return TestClient(app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False)

@@ -1,0 +1,221 @@
+import getpass
+import os
+
+import pytest
+
+from flywheel.records import Adapter, Decision
+from flywheel.store import adapters, decisions, turns
+
+ME = f"{getpass.getuser()} (uid {os.getuid()})"
+BECAUSE = {"because": "读过例子"}
+
+
+def adapter(name, wheel, state):
+    (wheel.adapters_dir / name).mkdir(parents=True)
+    return Adapter(
+        id=name,
+        base="b",
+        recipe="flywheel",
+        dataset="ds-1",
+        parent=None,
+        created_at=wheel.clock(),
+        state=state,
+    )
+
+
+@pytest.fixture
+def waiting(wheel):
+    """Champion a-1 in service, and decision d-1: a-2 passed the gates and waits."""
+    with wheel.store.write() as con:
+        adapters.add(con, adapter("a-1", wheel, "champion"))
+        adapters.add(con, adapter("a-2", wheel, "challenger"))
+        adapters.set_champion(con, "a-1", "d-0", wheel.clock())
+        decisions.add(
+            con,
+            Decision(
+                id="d-1",
+                turn=None,
+                challenger="a-2",
+                champion="a-1",
+                verdict="promote",
+                status="pending",
+                by="gates",
+                because="every gate passed <b>",
+                at=wheel.clock(),
+            ),
+        )
+    wheel.serving.promote("a-1")
+    return "d-1"
+
+
+def test_status_has_the_fields_of_the_contract(client):
+    said = client.get("/v1/status").json()
+    fields = [
+        "version",
+        "uptime_s",
+        "champion",
+        "turn",
+        "next_turn",
+        "backlog",
+        "sources",
+        "golden",
+        "problems",
+    ]
+    assert set(fields) <= set(said)
+    assert said["champion"] is None
+    assert said["golden"]["generation"] is None
+
+
+def test_a_turn_is_opened_by_its_caller_and_there_is_one_at_a_time(client, wheel):
+    reply = client.post("/v1/turns")
+    assert reply.status_code == 202
+    assert (reply.json()["id"], reply.json()["trigger"]) == ("t-1", f"asked by {ME}")
+    assert wheel.wake.is_set()
+    again = client.post("/v1/turns", json={})
+    assert again.status_code == 409
+    assert "t-1 is open" in again.json()["error"]
+    assert again.json()["hint"]
+    assert [one["id"] for one in client.get("/v1/turns").json()] == ["t-1"]
+
+
+def test_a_turn_is_cancelled_once(client):
+    client.post("/v1/turns")
+    assert client.post("/v1/turns/t-1/cancel").json()["state"] == "cancelled"
+    assert client.get("/v1/turns/t-1").json()["error"] == f"cancelled by {ME}"
+    assert client.post("/v1/turns/t-1/cancel").status_code == 409
+
+
+def test_approving_promotes_and_keeps_who_and_why(client, wheel, waiting):
+    said = client.post("/v1/decisions/d-1/approve", json=BECAUSE).json()
+    assert (said["status"], said["challenger"]) == ("applied", "a-2")
+    assert (said["events"][-1]["by"], said["events"][-1]["because"]) == (ME, "读过例子")
+    assert client.get("/v1/status").json()["champion"] == "a-2"
+    assert wheel.serving.serving() == "a-2"
+    assert client.post("/v1/decisions/d-1/approve", json=BECAUSE).status_code == 200
+
+
+def test_rejecting_leaves_the_champion_and_forbids_approval(client, waiting):
+    assert client.post("/v1/decisions/d-1/reject", json=BECAUSE).json()["status"] == "rejected"
+    assert client.get("/v1/status").json()["champion"] == "a-1"
+    assert client.post("/v1/decisions/d-1/approve", json=BECAUSE).status_code == 409
+
+
+def test_rollback_goes_back_and_says_who(client, wheel, waiting):
+    client.post("/v1/decisions/d-1/approve", json=BECAUSE)
+    said = client.post("/v1/rollback", json=BECAUSE).json()
+    assert (said["verdict"], said["challenger"], said["by"]) == ("rollback", "a-1", ME)
+    assert wheel.serving.serving() == "a-1"
+    assert {one["id"]: one["state"] for one in client.get("/v1/adapters").json()}[
+        "a-1"
+    ] == "champion"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b'{"because": "  "}', b'{"because": 1}', b'{"because": "x", "why": 1}', b"["],
+)
+def test_a_decision_needs_a_reason(client, waiting, body):
+    for path in ("/v1/decisions/d-1/approve", "/v1/decisions/d-1/reject", "/v1/rollback"):
+        reply = client.post(path, content=body)
+        assert reply.status_code == 400
+        assert reply.json()["error"]
+    assert client.get("/v1/decisions/d-1").json()["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/turns/t-9", "/v1/decisions/d-9", "/v1/nothing", "/v1/turns/../turns"]
+)
+def test_what_is_not_there_is_404_with_what_to_do(client, path):
+    reply = client.get(path)
+    assert reply.status_code == 404 or path.endswith("../turns")
+    if reply.status_code == 404:
+        assert reply.json()["error"]
+        assert reply.json()["hint"]
+
+
+def test_a_wrong_method_is_405_as_json(client):
+    reply = client.post("/v1/status")
+    assert reply.status_code == 405
+    assert "GET" in reply.headers["allow"]
+    assert "status" in reply.json()["error"]
+
+
+def test_a_control_body_over_its_limit_is_413(client, waiting):
+    body = b'{"because": "' + b"x" * 70_000 + b'"}'
+    assert client.post("/v1/decisions/d-1/approve", content=body).status_code == 413
+
+
+def test_intents_are_listed_worst_first(client):
+    assert {one["intent"] for one in client.get("/v1/intents").json()} >= {"set_alarm"}
+    assert client.get("/v1/intents?failing=1").json() == []
+
+
+def test_a_daemon_whose_database_is_lost_says_so(client, wheel):
+    wheel.store.close()
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    reply = client.get("/v1/status")
+    assert reply.status_code == 503
+    assert "database" in reply.json()["error"]
+
+
+def test_a_defect_is_500_without_a_word_of_what_was_said(client, wheel, monkeypatch, caplog):
+    def broken(*args, **kwargs):
+        raise ValueError("我要听音乐")
+
+    monkeypatch.setattr(turns, "list_turns", broken)
+    reply = client.get("/v1/turns")
+    assert reply.status_code == 500
+    assert reply.json()["error"] == "the daemon failed on this request"
+    assert "音乐" not in reply.text
+    assert [record.message for record in caplog.records] == ["GET /v1/turns broke"]
+
+
+def test_readiness_tells_what_is_wrong_with_the_turns(wheel):
+    from starlette.testclient import TestClient
+
+    from flywheel.api import Vitals, create_app
+
+    app = create_app(wheel, vitals=Vitals(problems=lambda: ("the thread that runs turns is dead",)))
+    reply = TestClient(app).get("/readyz")
+    assert reply.status_code == 503
+    assert reply.json()["error"] == "the thread that runs turns is dead"
+
+
+def test_the_page_shows_what_waits_escaped_and_without_script(client, waiting):
+    reply = client.get("/")
+    assert reply.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert "d-1" in reply.text
+    assert "every gate passed &lt;b&gt;" in reply.text
+    assert "<b>" not in reply.text
+    assert "<script" not in reply.text
+    assert "http" not in reply.text
+
+
+def test_metrics_count_requests_by_route_and_never_by_id(client, waiting):
+    client.get("/v1/decisions/d-1")
+    client.get("/v1/turns/t-9")
+    client.get("/%22%0A")
+    page = client.get("/metrics")
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = page.text.splitlines()
+    one = '{route="/v1/decisions/{id}",method="GET",status="200"}'
+    assert f"flywheel_http_requests_total{one} 1" in lines
+    assert 'flywheel_http_requests_total{route="other",method="GET",status="404"} 1' in lines
+    assert "flywheel_decisions_pending 1" in lines
+    assert "t-9" not in page.text
+
+
+def test_the_openapi_document_describes_every_route(client):
+    from flywheel.api.routes import ROUTES
+
+    document = client.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    described = {(path, m.upper()) for path, ops in document["paths"].items() for m in ops}
+    assert described == {(one.path, one.method) for one in ROUTES}
+    approve = document["paths"]["/v1/decisions/{id}/approve"]["post"]
+    assert approve["parameters"][0]["name"] == "id"
+    assert document["components"]["schemas"]["Reason"]["required"] == ["because"]
+    ids = [op["operationId"] for ops in document["paths"].values() for op in ops.values()]
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,245 @@
+"""`flywheel doctor`: each line is ok, or says what to do; exit 1 when the daemon could not work."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from flywheel.cli.doctor import finding, model
+from flywheel.cli.doctor.model import normal, script, vocabulary
+
+INTENTS = """
+[[intent]]
+name = "{name}"
+description = "{description}"
+"""
+
+
+@pytest.fixture
+def ready(alone, monkeypatch):
+    """A folder that a daemon could work in; the base model is a small stand-in."""
+    write_intents(alone, "set_alarm", "Wake the user at a time")
+    base = alone.folder / "base"
+    base.mkdir()
+    vocab = {"[UNK]": 0, "wake": 1, "##up": 2, "一": 3, "人": 4, "ο": 5, "κ": 6, "q": 7}
+    (base / "tokenizer.json").write_text(json.dumps({"model": {"type": "W", "vocab": vocab}}))
+    look = {"folder": str(base), "sha256": "53aa51172d142c89"}
+    monkeypatch.setattr(model, "_look", lambda name: look)
+    return alone
+
+
+def write_intents(fake, name, description):
+    text = INTENTS.format(name=name, description=description)
+    (fake.folder / "intents.toml").write_text(text, encoding="utf-8")
+
+
+def found(fake):
+    """Level and text by check, and the exit code."""
+    result = fake.run("doctor", "--json")
+    rows = json.loads(result.stdout)
+    return {
+        row["check"]: (row["level"], row["text"], row["todo"]) for row in rows
+    }, result.exit_code
+
+
+def test_a_good_folder_is_ok_in_every_line(ready):
+    checks, code = found(ready)
+    assert code == 0
+    assert {check for check, (level, *_) in checks.items() if level == "FAIL"} == set()
+    assert {"config", "intents", "state", "database", "model", "script", "disk"} <= set(checks)
+
+
+def test_lines_fit_the_screen_and_say_what_to_do(ready):
+    (ready.folder / "intents.toml").unlink()
+    result = ready.run("doctor", env={"COLUMNS": "80"})
+    assert result.exit_code == 1
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    assert "FAIL  intents     cannot" in result.stdout
+    assert "→ list your functions" in " ".join(result.stdout.split())
+
+
+def test_a_wrong_key_is_told_with_the_nearest_one(alone):
+    (alone.folder / "config.toml").write_text("[flywheel]\nstate_dri = 'x'\n")
+    checks, code = found(alone)
+    assert code == 1
+    level, text, todo = checks["config"]
+    assert (level, todo) == ("FAIL", "did you mean `state_dir`?")
+    assert ":2: " in text
+
+
+def test_config_can_be_named_after_the_command(alone, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text("[flywheel]\nstate_dri = 'x'\n")
+    result = alone.run("doctor", "--config", other)
+    assert result.exit_code == 1
+    assert "other.toml" in "".join(result.stdout.split())
+
+
+def test_a_base_that_does_not_know_the_script_is_told_with_numbers(ready):
+    write_intents(ready, "播放音乐", "一个人听音乐")
+    checks, code = found(ready)
+    assert code == 0
+    level, text, todo = checks["script"]
+    assert level == "warn"
+    assert "Chinese: 2 of the 8 characters in use are known (2 in the whole vocabulary)" in text
+    assert "multilingual" in todo
+
+
+def test_the_bundled_base_is_checked_by_the_worker_itself(alone):
+    looked = model._look("bundled:all-minilm-l6-v2")
+    assert looked["sha256"].startswith("53aa5117")
+    tokenizer = Path(looked["folder"]) / "tokenizer.json"
+    known = vocabulary(json.loads(tokenizer.read_text(encoding="utf-8")))
+    assert 244 <= sum(script(c) == "Chinese" for c in known if c.isalpha()) <= 488
+
+
+def test_a_bundled_base_that_does_not_exist_fails(ready, monkeypatch):
+    monkeypatch.undo()
+    with (ready.folder / "config.toml").open("a") as file:
+        file.write('[model]\nbase = "bundled:nothing"\n')
+    checks, code = found(ready)
+    assert (code, checks["model"][0]) == (1, "FAIL")
+
+
+def test_a_byte_level_vocabulary_knows_every_script():
+    assert vocabulary({"model": {"vocab": {}}, "pre_tokenizer": {"type": "ByteLevel"}}) is None
+    assert vocabulary({"model": {"vocab": [["▁你", -1.5]]}}) == {"▁", "你"}
+
+
+def test_accents_and_capitals_are_seen_as_the_vocabulary_sees_them():
+    assert normal("Über") == "uber"
+    assert script("ж") == "Cyrillic"
+    assert script("乐") == "Chinese"
+
+
+@pytest.fixture
+def endpoint():
+    """An OpenAI-compatible endpoint that wants the key `sesame`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            right = self.headers.get("Authorization") == "Bearer sesame"
+            self.send_response(200 if right and self.path == "/v1/models" else 401)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def with_teacher(fake, url):
+    with (fake.folder / "config.toml").open("a") as file:
+        file.write(f'[teacher]\nbase_url = "{url}"\nmodel = "m"\napi_key_env = "TEACHER_KEY"\n')
+
+
+@pytest.mark.parametrize(
+    ("key", "level", "said"),
+    [
+        ("sesame", "ok", "answers"),
+        ("wrong", "warn", "refuses the key"),
+        (None, "warn", "TEACHER_KEY"),
+    ],
+)
+def test_the_teacher_is_asked_with_its_key(ready, endpoint, monkeypatch, key, level, said):
+    with_teacher(ready, endpoint)
+    monkeypatch.delenv("TEACHER_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("TEACHER_KEY", key)
+    checks, code = found(ready)
+    assert (code, checks["teacher"][0]) == (0, level)
+    assert said in checks["teacher"][1]
+
+
+def test_a_teacher_that_is_away_is_a_warning(ready, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", "sesame")
+    with_teacher(ready, "http://127.0.0.1:9/v1")
+    checks, code = found(ready)
+    assert (code, checks["teacher"][0]) == (0, "warn")
+
+
+def test_a_source_that_cannot_be_imported_fails(ready):
+    with (ready.folder / "config.toml").open("a") as file:
+        file.write('[sources.crm]\nplugin = "nowhere"\n')
+    checks, code = found(ready)
+    assert (code, checks["sources"][0]) == (1, "FAIL")
+    assert "nowhere" in checks["sources"][1]
+
+
+def test_a_file_that_is_no_database_fails(ready):
+    (ready.folder / "var" / "flywheel.duckdb").write_bytes(b"x" * 5000)
+    checks, code = found(ready)
+    assert (code, checks["database"][0]) == (1, "FAIL")
+
+
+def test_a_state_folder_open_to_everybody_is_a_warning(ready):
+    (ready.folder / "var").chmod(0o777)
+    assert found(ready)[0]["state"][0] == "warn"
+
+
+@pytest.fixture
+def running(ready, daemon):
+    daemon.says("GET /v1/status", {"version": "0.1.0", "golden": {"queries_left": 3}})
+    daemon.says("GET /readyz", {"ready": True})
+    daemon.says("GET /v1/samples?format=ndjson", json.dumps({"text": "κοκο"}).encode())
+    return daemon
+
+
+def golden(**counts):
+    return [
+        {"split": "golden", "origin": "person", "intent": name, "count": count}
+        for name, count in counts.items()
+    ]
+
+
+def test_a_running_daemon_is_asked_for_its_database_and_its_texts(running):
+    running.says("GET /v1/samples", golden(set_alarm=40))
+    checks, code = found(running)
+    assert code == 0
+    assert checks["database"][1] == "the running daemon (0.1.0) reads and writes it"
+    assert checks["script"] == ("ok", "Greek: 2 of the 2 characters in use are known", "")
+
+
+@pytest.mark.parametrize(
+    ("counts", "level", "said"),
+    [
+        ({"set_alarm": 40, "get_weather": 40}, "ok", "can be decided"),
+        ({"set_alarm": 40, "get_weather": 12}, "warn", "stays undecided for 1 of 2 intents"),
+        ({}, "warn", "there is none"),
+    ],
+)
+def test_the_golden_set_says_which_margin_it_resolves(running, counts, level, said):
+    running.says("GET /v1/samples", golden(**counts))
+    checks, code = found(running)
+    assert (code, checks["golden"][0]) == (0, level)
+    assert said in checks["golden"][1]
+
+
+def test_a_daemon_that_is_not_ready_fails(running):
+    running.says("GET /v1/samples", golden(set_alarm=40))
+    running.says("GET /readyz", {"error": "the database does not work", "hint": "x"}, status=503)
+    checks, code = found(running)
+    assert (code, checks["daemon"][0]) == (1, "FAIL")
+
+
+def test_a_disk_that_is_full_fails(ready, monkeypatch):
+    usage = type("Usage", (), {"free": 100_000_000})
+    monkeypatch.setattr("flywheel.cli.doctor.machine.shutil.disk_usage", lambda path: usage)
+    checks, code = found(ready)
+    assert (code, checks["disk"][0]) == (1, "FAIL")
+
+
+def test_findings_are_born_with_their_level():
+    assert [f("x", "y").level for f in (finding.ok, finding.warn, finding.fail)] == [
+        "ok",
+        "warn",
+        "FAIL",
+    ]

@@ -1,0 +1,214 @@
+"""`flywheel ingest` and `flywheel samples import`: files in batches, told by file and line."""
+
+import json
+
+import pytest
+
+from flywheel.cli import sending
+from flywheel.cli.client import Daemon
+from flywheel.cli.sending import BATCH_BYTES, BATCH_LINES
+
+PREDICTION = {
+    "id": "p-1",
+    "ts": "2026-11-22T05:17:00Z",
+    "text": "我要听音乐",
+    "intent": "play_music",
+}
+FEEDBACK = {"id": "f-1", "prediction_id": "p-1", "ts": "2026-11-22T05:18:00Z", "verdict": "correct"}
+SAMPLE = {"text": "wake me at seven", "intent": "set_alarm", "split": "golden"}
+
+
+def taken(body):
+    lines = body.splitlines()
+    return {"accepted": len(lines), "duplicates": 0, "rejected": []}
+
+
+@pytest.fixture
+def taking(daemon):
+    for route in ("predictions", "feedback", "samples"):
+        daemon.says(f"POST /v1/{route}", taken)
+    return daemon
+
+
+def write(folder, name, *events):
+    path = folder / name
+    path.write_text("".join(json.dumps(e, ensure_ascii=False) + "\n" for e in events))
+    return path
+
+
+def test_each_line_goes_where_its_fields_say(taking, folder):
+    path = write(folder, "mixed.jsonl", FEEDBACK, PREDICTION, SAMPLE)
+    result = taking.run("ingest", path)
+    assert (result.exit_code, result.stdout) == (0, "3 lines sent: 3 new, 0 known already\n")
+    assert taking.bodies("/v1/predictions") == [[PREDICTION]]
+    assert taking.bodies("/v1/feedback") == [[FEEDBACK]]
+    assert taking.bodies("/v1/samples") == [[SAMPLE]]
+
+
+def test_a_named_kind_is_not_second_guessed(taking, folder):
+    taking.run("ingest", "--kind", "predictions", write(folder, "odd.jsonl", FEEDBACK))
+    assert taking.bodies("/v1/predictions") == [[FEEDBACK]]
+
+
+def test_batches_hold_at_most_500_lines_and_4_mb(taking, folder):
+    many = [{**PREDICTION, "id": f"p-{i}"} for i in range(BATCH_LINES + 1)]
+    taking.run("ingest", write(folder, "many.jsonl", *many))
+    assert [len(batch) for batch in taking.bodies("/v1/predictions")] == [BATCH_LINES, 1]
+
+    taking.asked.clear()
+    large = [{**PREDICTION, "id": f"q-{i}", "text": "长" * 700_000} for i in range(3)]
+    taking.run("ingest", write(folder, "large.jsonl", *large))
+    assert [len(batch) for batch in taking.bodies("/v1/predictions")] == [1, 1, 1]
+    assert all(len(body) <= BATCH_BYTES for _, _, body, _ in taking.asked)
+
+
+def test_a_rejected_line_is_told_by_its_place_in_the_file(daemon, folder):
+    def answer(body):
+        rejected = [{"line": 2, "field": "intent", "why": "is missing"}]
+        return {"accepted": 1, "duplicates": 1, "rejected": rejected}
+
+    daemon.says("POST /v1/predictions", answer)
+    path = folder / "gaps.jsonl"
+    path.write_text("\n".join(["", json.dumps(PREDICTION), "", '{"id": "p-2"}', ""]))
+    result = daemon.run("ingest", path)
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "2 lines sent: 1 new, 1 known already, 1 rejected\n",
+        f"{path}:4: intent: is missing\n",
+    )
+
+
+def test_a_batch_with_nothing_good_in_it_is_an_answer_not_an_error(daemon, folder):
+    answer = {"accepted": 0, "duplicates": 0, "rejected": [{"line": 1, "why": "not JSON"}]}
+    daemon.says("POST /v1/predictions", answer, status=422)
+    path = folder / "bad.jsonl"
+    path.write_text("{\n")
+    result = daemon.run("ingest", path)
+    assert (result.exit_code, result.stderr) == (1, f"{path}:1: not JSON\n")
+
+
+def test_many_rejected_lines_are_counted_and_listed_as_json(daemon, folder):
+    rejected = [{"line": i, "field": "ts", "why": "has no timezone"} for i in range(1, 21)]
+    daemon.says("POST /v1/predictions", {"accepted": 0, "duplicates": 0, "rejected": rejected})
+    path = write(folder, "many.jsonl", *[PREDICTION] * 20)
+    result = daemon.run("ingest", path)
+    assert result.stderr.count("\n") == 11
+    assert result.stderr.endswith("10 more lines rejected; --json lists every one\n")
+    assert len(json.loads(daemon.run("ingest", path, "--json").stdout)["rejected"]) == 20
+
+
+def test_a_byte_order_mark_and_a_missing_last_newline_do_no_harm(taking, folder):
+    path = folder / "dos.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(PREDICTION).encode() + b"\r\n" + b'{"id": 2}')
+    taking.run("ingest", path)
+    assert taking.bodies("/v1/predictions") == [[PREDICTION, {"id": 2}]]
+
+
+def test_a_line_that_is_too_long_is_refused_and_the_next_is_sent(taking, folder, monkeypatch):
+    monkeypatch.setattr(sending, "LINE_BYTES", 200)
+    path = folder / "long.jsonl"
+    path.write_text("x" * 1000 + "\n" + json.dumps(PREDICTION) + "\n")
+    result = taking.run("ingest", path)
+    assert result.exit_code == 1
+    assert result.stderr == f"{path}:1: longer than 200 bytes\n"
+    assert taking.bodies("/v1/predictions") == [[PREDICTION]]
+
+
+def test_standard_input_can_be_sent(taking):
+    result = taking.run("ingest", "-", input=json.dumps(PREDICTION) + "\n")
+    assert result.exit_code == 0
+    assert taking.bodies("/v1/predictions") == [[PREDICTION]]
+
+
+def test_a_busy_daemon_is_asked_again(daemon, folder, monkeypatch):
+    monkeypatch.setattr("flywheel.cli.client.time.sleep", lambda seconds: None)
+    busy = {"error": "too much is waiting", "hint": "try again later"}
+    daemon.answers["POST /v1/predictions"] = [(503, busy), (429, busy), (200, taken)]
+    result = daemon.run("ingest", write(folder, "one.jsonl", PREDICTION))
+    assert (result.exit_code, len(daemon.asked)) == (0, 3)
+
+
+def test_ctrl_c_says_what_was_sent(taking, folder, monkeypatch):
+    real = Daemon.post_lines
+    sent = []
+
+    def second_time_interrupted(self, *segments, lines, query=None):
+        if sent:
+            raise KeyboardInterrupt
+        sent.append(lines)
+        return real(self, *segments, lines=lines, query=query)
+
+    monkeypatch.setattr(Daemon, "post_lines", second_time_interrupted)
+    many = [{**PREDICTION, "id": f"p-{i}"} for i in range(1200)]
+    result = taking.run("ingest", write(folder, "many.jsonl", *many))
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        130,
+        "",
+        "stopped: 500 lines sent, the rest was not\n"
+        "next: send the file again; what is known already is not counted twice\n",
+    )
+
+
+def test_a_missing_file_is_two_words_not_a_trace(taking):
+    result = taking.run("ingest", "nowhere.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr == "error: nowhere.jsonl: No such file or directory\n"
+
+
+def test_import_marks_lines_with_their_split_and_opens_a_generation_once(daemon, folder):
+    def answer(body):
+        return {**taken(body), "generation": 2}
+
+    daemon.says("POST /v1/samples", answer)
+    rows = [{"text": f"文本 {i}", "intent": "play_music"} for i in range(BATCH_LINES + 1)]
+    path = write(folder, "golden.jsonl", *rows)
+    result = daemon.run("samples", "import", path, "--split", "golden", "--new-generation")
+    assert result.stdout == "501 lines sent: 501 new, 0 known already (golden generation 2)\n"
+    assert [target for _, target, _, _ in daemon.asked] == [
+        "/v1/samples?new_generation=1",
+        "/v1/samples",
+    ]
+    assert daemon.bodies("/v1/samples")[0][0] == {**rows[0], "split": "golden"}
+
+
+def test_a_golden_line_in_a_file_of_seeds_is_never_trained_on(taking, folder):
+    path = write(folder, "seeds.jsonl", SAMPLE, {**SAMPLE, "split": "seed"})
+    result = taking.run("samples", "import", path, "--split", "seed")
+    assert result.exit_code == 1
+    assert result.stderr == f"{path}:1: split: the line says golden, --split says seed\n"
+    assert taking.bodies("/v1/samples") == [[{**SAMPLE, "split": "seed"}]]
+
+
+def test_only_golden_samples_have_generations(taking, folder):
+    path = write(folder, "seeds.jsonl", SAMPLE)
+    result = taking.run("samples", "import", path, "--split", "dev", "--new-generation")
+    assert result.exit_code == 2
+    assert taking.asked == []
+
+
+def test_stats_count_training_samples_by_origin_and_the_rest_by_split(daemon):
+    rows = [
+        {"split": "train", "origin": "seed", "intent": "set_alarm", "count": 12},
+        {"split": "train", "origin": "teacher", "intent": "播放音乐", "count": 1200},
+        {"split": "golden", "origin": "person", "intent": "播放音乐", "count": 40},
+    ]
+    assert (
+        daemon.says("GET /v1/samples", rows).run("samples", "stats").stdout
+        == """\
+intent     seed  feedback  teacher  person  dev  golden  fresh
+set_alarm    12         -        -       -    -       -      -
+播放音乐      -         -    1,200       -    -      40      -
+all          12         -    1,200       -    -      40      -
+"""
+    )
+
+
+def test_export_writes_what_the_daemon_gives_and_overwrites_nothing(daemon, folder):
+    body = json.dumps(SAMPLE).encode() + b"\n"
+    daemon.says("GET /v1/samples?format=ndjson&split=golden", body)
+    out = folder / "golden.jsonl"
+    command = ("samples", "export", "--split", "golden")
+    assert daemon.run(*command).stdout == body.decode()
+    assert daemon.run(*command, "--out", out).stdout == f"wrote {out}: 1 samples\n"
+    assert out.read_bytes() == body
+    assert daemon.run(*command, "--out", out).exit_code == 1

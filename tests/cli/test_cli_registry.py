@@ -1,0 +1,262 @@
+"""`flywheel adapters`, `plugins`, `db`, `log`: what is on this machine."""
+
+import json
+import tarfile
+
+import pytest
+
+from flywheel.store import open_store
+
+ADAPTERS = [
+    {
+        "id": "a-5b1e09c2d3f4",
+        "base": "bundled:all-minilm-l6-v2",
+        "recipe": "flywheel",
+        "dataset": "ds-90ab",
+        "parent": "a-3f2c41d09b7e",
+        "created_at": "2026-11-22T05:15:00+00:00",
+        "state": "champion",
+        "metrics": {"dev_accuracy": 0.9125, "train_rows": 312, "curve": [1, 2]},
+    },
+    {
+        "id": "a-3f2c41d09b7e",
+        "base": "bundled:all-minilm-l6-v2",
+        "recipe": "frozen",
+        "dataset": "ds-11cd",
+        "parent": None,
+        "created_at": "2026-11-20T05:15:00+00:00",
+        "state": "retired",
+        "metrics": {},
+    },
+]
+
+
+def test_list_shows_the_latest_first(daemon):
+    assert (
+        daemon.says("GET /v1/adapters", ADAPTERS).run("adapters", "list").stdout
+        == """\
+adapter         state     created           recipe       dev  parent
+a-5b1e09c2d3f4  champion  2026-11-22 05:15  flywheel  91.2 %  a-3f2c41d09b7e
+a-3f2c41d09b7e  retired   2026-11-20 05:15  frozen         -  -
+"""
+    )
+
+
+@pytest.mark.parametrize("wanted", ["a-5b", "a-5b1e09c2d3f4", "champion"])
+def test_show_takes_an_id_or_its_beginning(daemon, wanted):
+    assert (
+        daemon.says("GET /v1/adapters", ADAPTERS).run("adapters", "show", wanted).stdout
+        == """\
+adapter a-5b1e09c2d3f4: champion
+
+base     bundled:all-minilm-l6-v2
+recipe   flywheel
+dataset  ds-90ab
+parent   a-3f2c41d09b7e
+created  2026-11-22 05:15
+folder   not on this machine
+
+Metrics
+  dev accuracy  91.2 %
+  train rows    312
+"""
+    )
+
+
+@pytest.mark.parametrize(("wanted", "said"), [("a-", "could be"), ("b-1", "no adapter")])
+def test_an_id_that_is_nobodys_or_several_is_refused(daemon, wanted, said):
+    result = daemon.says("GET /v1/adapters", ADAPTERS).run("adapters", "show", wanted)
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_rollback_sends_where_to_and_why(daemon):
+    decision = {
+        "id": "d-9",
+        "verdict": "rollback",
+        "status": "applied",
+        "challenger": "a-3f2c41d09b7e",
+        "champion": "a-5b1e09c2d3f4",
+    }
+    daemon.says("GET /v1/adapters", ADAPTERS).says("POST /v1/rollback", decision)
+    result = daemon.run("adapters", "rollback", "a-3f", "--because", "complaints")
+    assert result.stdout == "d-9 rolled back: a-3f2c41d09b7e replaces a-5b1e09c2d3f4\n"
+    assert json.loads(daemon.asked[-1][2]) == {"because": "complaints", "to": "a-3f2c41d09b7e"}
+    daemon.run("adapters", "rollback", "--because", "complaints")
+    assert json.loads(daemon.asked[-1][2]) == {"because": "complaints"}
+
+
+@pytest.fixture
+def trained(alone):
+    folder = alone.folder / "var" / "adapters" / "a-5b1e09c2d3f4"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    (folder.parent / "champion").symlink_to(folder.name)
+    return alone
+
+
+def test_export_copies_the_folder_or_packs_it(trained, tmp_path):
+    out, packed = tmp_path / "out", tmp_path / "out.tar.gz"
+    assert trained.run("adapters", "export", "champion", out).exit_code == 0
+    assert (out / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert trained.run("adapters", "export", "a-5b", packed).exit_code == 0
+    with tarfile.open(packed) as archive:
+        assert "a-5b1e09c2d3f4/adapter_config.json" in archive.getnames()
+
+
+def test_export_overwrites_nothing_and_leaves_its_folder_for_nothing(trained, tmp_path):
+    (tmp_path / "there").mkdir()
+    (trained.folder / "var" / "secret").mkdir()
+    (trained.folder / "var" / "secret" / "adapter_config.json").write_text("{}")
+    for wanted, to in (("champion", "there"), ("../secret", "new"), ("..", "new"), ("a-9", "new")):
+        result = trained.run("adapters", "export", wanted, tmp_path / to)
+        assert (result.exit_code, result.stderr[:6]) == (1, "error:")
+    assert not (tmp_path / "new").exists()
+
+
+def test_plugins_lists_what_could_be_configured_and_what_is(alone):
+    plugins = alone.folder / "plugins"
+    plugins.mkdir()
+    (plugins / "crm.py").write_text("raise RuntimeError('not imported to be listed')\n")
+    with (alone.folder / "config.toml").open("a") as file:
+        file.write('[sources.sales]\nplugin = "crm"\n')
+    rows = json.loads(alone.run("plugins", "list", "--json").stdout)
+    assert {row["plugin"]: row["configured_as"] for row in rows} == {"crm": ["sales"], "jsonl": []}
+    assert alone.run("plugins", "list").exit_code == 0
+    checked = alone.run("plugins", "check")
+    assert checked.exit_code == 1
+    assert checked.stdout.startswith("FAIL  sales: ")
+    assert "RuntimeError" in checked.stdout
+
+
+def test_a_source_that_keeps_its_contract_passes(alone):
+    (alone.folder / "events.jsonl").write_text(
+        "".join(json.dumps({"id": f"p-{i}", "text": "你好"}) + "\n" for i in range(20))
+    )
+    with (alone.folder / "config.toml").open("a") as file:
+        file.write(f'[sources.web]\nplugin = "jsonl"\npath = "{alone.folder}/events.jsonl"\n')
+    result = alone.run("plugins", "check", "web")
+    assert (result.exit_code, result.stdout) == (0, "ok    web\n")
+
+
+def test_without_sources_check_says_where_to_look(alone):
+    result = alone.run("plugins", "check")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "no source is configured\nnext: flywheel plugins list\n",
+    )
+
+
+@pytest.fixture
+def stored(alone):
+    store = open_store(alone.folder / "var" / "flywheel.duckdb")
+    with store.write() as con:
+        con.execute("UPDATE heartbeat SET beats = 41")
+    store.close()
+    return alone
+
+
+def beats(path):
+    store = open_store(path)
+    try:
+        with store.read() as con:
+            return con.execute("SELECT beats FROM heartbeat").fetchone()[0]
+    finally:
+        store.close()
+
+
+def test_check_opens_the_database_when_no_daemon_runs(stored):
+    result = stored.run("db", "check")
+    assert result.exit_code == 0
+    assert "read and written" in result.stdout
+
+
+def test_a_backup_can_be_restored_and_what_was_there_is_kept(stored, tmp_path):
+    database = stored.folder / "var" / "flywheel.duckdb"
+    copy = tmp_path / "copy.duckdb"
+    assert stored.run("db", "backup", copy).exit_code == 0
+    kept_beats = beats(copy)
+    assert kept_beats >= 41
+    store = open_store(database)
+    with store.write() as con:
+        con.execute("UPDATE heartbeat SET beats = 7")
+    store.close()
+    result = stored.run("db", "restore", copy)
+    assert result.exit_code == 0
+    assert beats(database) >= kept_beats
+    kept = [path for path in database.parent.iterdir() if ".before-" in path.name]
+    assert [beats(path) for path in kept if path.suffix != ".lock"] == [7]
+    assert not list(database.parent.glob("*.arriving*"))
+
+
+def test_a_backup_overwrites_nothing(stored, tmp_path):
+    (tmp_path / "copy").write_text("mine")
+    result = stored.run("db", "backup", tmp_path / "copy")
+    assert result.exit_code == 1
+    assert (tmp_path / "copy").read_text() == "mine"
+
+
+def test_a_damaged_backup_is_not_restored(stored, tmp_path):
+    (tmp_path / "copy").write_bytes(b"nonsense" * 1000)
+    result = stored.run("db", "restore", tmp_path / "copy")
+    assert (result.exit_code, result.stderr[:6]) == (1, "error:")
+    assert beats(stored.folder / "var" / "flywheel.duckdb") == 41
+    assert not list((stored.folder / "var").glob("*.arriving*"))
+
+
+@pytest.mark.parametrize("command", [("backup", "b.duckdb"), ("restore", "b.duckdb")])
+def test_a_running_daemons_database_is_left_alone(daemon, command):
+    daemon.says("GET /v1/status", {})
+    result = daemon.run("db", *command)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("next: stop it first: systemctl stop flywheel\n")
+
+
+def test_check_asks_a_running_daemon(daemon):
+    daemon.says("GET /v1/status", {}).says("GET /readyz", {"ready": True})
+    assert "the daemon reads and writes it" in daemon.run("db", "check").stdout
+    daemon.says("GET /readyz", {"error": "the database does not work", "hint": ""}, status=503)
+    assert daemon.run("db", "check").exit_code == 1
+
+
+LOG = [
+    {"ts": "2026-11-22T05:10:00.000+00:00", "level": "info", "message": "ready", "logger": "x"},
+    {"ts": "2026-11-22T05:11:00.000+00:00", "level": "info", "message": "t-3 train", "turn": "t-3"},
+    {
+        "ts": "2026-11-22T05:12:00.000+00:00",
+        "level": "error",
+        "message": "t-3 broke \x1b[31m",
+        "error": "OSError",
+        "turn": "t-3",
+    },
+]
+
+
+@pytest.fixture
+def logged(alone):
+    (alone.folder / "logs").mkdir()
+    lines = [json.dumps(line) for line in LOG]
+    (alone.folder / "logs" / "flywheel.jsonl.1").write_text(lines[0] + "\n")
+    (alone.folder / "logs" / "flywheel.jsonl").write_text("\n".join(lines[1:]) + '\n{"ts": "cut')
+    return alone
+
+
+def test_log_reads_the_rotated_files_too_and_shows_escapes_as_text(logged):
+    assert logged.run("log").stdout == (
+        "2026-11-22 05:10  ready\n"
+        "2026-11-22 05:11  t-3 train\n"
+        "2026-11-22 05:12  error: t-3 broke \\x1b[31m (OSError)\n"
+    )
+
+
+def test_log_can_be_narrowed(logged):
+    assert logged.run("log", "-n", "1", "--turn", "t-3").stdout.startswith("2026-11-22 05:12")
+    assert logged.run("log", "--problems").stdout.count("\n") == 1
+    assert [json.loads(line) for line in logged.run("log", "--json").stdout.splitlines()] == LOG
+
+
+def test_log_says_where_to_look_when_there_is_none(alone):
+    assert "the daemon writes it" in alone.run("log").stderr
+    (alone.folder / "config.toml").write_text('[flywheel]\nlog_dir = ""\n')
+    assert alone.run("log").stderr.endswith("next: journalctl -u flywheel\n")

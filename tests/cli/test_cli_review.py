@@ -1,0 +1,350 @@
+"""`flywheel review`: what a person reads before a decision, to the letter."""
+
+import json
+import unicodedata
+
+import pytest
+
+SHOWN = """\
+d-7  hold  (waits for a person)
+a-5b1e09c2d3f4 is held: the evidence does not decide yet. 播放音乐 is undecided
+after 30 examples
+
+challenger  a-5b1e09c2d3f4
+champion    a-3f2c41d09b7e
+turn        t-3
+decided     2026-11-22 05:17 by gates
+
+Gates
+  gate     verdict        effect  at least    value  limit    n  labels
+  hygiene  PASS                -         -        -      -    -       -
+      no golden text reached training
+  overall  PASS          +4.2 pt   +1.1 pt  0.00123   0.05  620       -
+      31 won, 5 lost; the smallest gain this set would show is 2.1 points
+  intents  INCONCLUSIVE        -         -     1.24     20    8      21
+      播放音乐 is undecided
+
+Intents
+  intent                      before   after   n  lost/won  verdict       labels
+  播放音乐                    93.3 %  83.3 %  30       4/1  INCONCLUSIVE      21
+  set_alarm                   80.0 %  97.5 %  40       1/8  PASS               -
+  set_timer_with_a_name_that  90.0 %  95.0 %  40       0/2  PASS               -
+  _is_really_long
+  2 more intents passed and did not move; --all lists every one
+
+Examples fixed (1)
+  text              before     after
+  wake me at seven  set_timer  set_alarm
+
+Examples broken (1)
+  text                                                    right     after
+  我要听音乐\\x1b[2J，来一首轻松的歌，适合下雨的晚上一个   播放音乐  play_podcast
+  人听，不要太吵
+
+Training data
+  by origin  feedback 212, teacher 60, seed 40
+  added      set_alarm 60, 播放音乐 38
+  refused    near duplicate 12, leak 1
+
+  added                  intent     origin
+  get me up at half six  set_alarm  teacher
+  放点爵士               播放音乐   feedback
+  96 more samples; not shown
+
+Rests on
+  golden   7d1f
+  dataset  ds-90ab
+
+Labels wanted
+  播放音乐 21
+
+What happened
+  2026-11-22 05:17  hold by gates: 播放音乐 is undecided after 30 examples
+
+Next
+  flywheel samples import FILE --split golden
+  flywheel review approve d-7 --because "…"
+  flywheel review reject d-7 --because "…"
+"""
+
+GATES = [
+    {
+        "gate": "hygiene",
+        "verdict": "PASS",
+        "effect": None,
+        "low": None,
+        "value": None,
+        "threshold": None,
+        "n": 0,
+        "labels_needed": 0,
+        "detail": "no golden text reached training",
+    },
+    {
+        "gate": "overall",
+        "verdict": "PASS",
+        "effect": 0.0421,
+        "low": 0.0113,
+        "value": 0.00123456,
+        "threshold": 0.05,
+        "n": 620,
+        "labels_needed": 0,
+        "detail": "31 won, 5 lost; the smallest gain this set would show is 2.1 points",
+    },
+    {
+        "gate": "intents",
+        "verdict": "INCONCLUSIVE",
+        "effect": None,
+        "low": None,
+        "value": 1.24,
+        "threshold": 20.0,
+        "n": 8,
+        "labels_needed": 21,
+        "detail": "播放音乐 is undecided",
+    },
+]
+INTENTS = [
+    {
+        "intent": name,
+        "n": n,
+        "champion_recall": before,
+        "challenger_recall": after,
+        "losses": losses,
+        "gains": gains,
+        "e_value": 30.0,
+        "f_value": 0.1,
+        "verdict": verdict,
+        "labels_needed": labels,
+    }
+    for name, n, before, after, losses, gains, verdict, labels in [
+        ("call_contact", 40, 1.0, 1.0, 0, 0, "PASS", 0),
+        ("get_weather", 40, 0.95, 0.95, 0, 0, "PASS", 0),
+        ("set_alarm", 40, 0.8, 0.975, 1, 8, "PASS", 0),
+        ("set_timer_with_a_name_that_is_really_long", 40, 0.9, 0.95, 0, 2, "PASS", 0),
+        ("播放音乐", 30, 0.9333333, 0.8333333, 4, 1, "INCONCLUSIVE", 21),
+    ]
+]
+DECISION = {
+    "id": "d-7",
+    "turn": "t-3",
+    "challenger": "a-5b1e09c2d3f4",
+    "champion": "a-3f2c41d09b7e",
+    "verdict": "hold",
+    "status": "pending",
+    "by": "gates",
+    "because": "播放音乐 is undecided after 30 examples",
+    "at": "2026-11-22T05:17:42+00:00",
+    "gates": GATES,
+    "intents": INTENTS,
+    "summary": "a-5b1e09c2d3f4 is held: the evidence does not decide yet. "
+    "播放音乐 is undecided after 30 examples",
+    "fixed": [
+        {
+            "text": "wake me at seven",
+            "intent": "set_alarm",
+            "before": "set_timer",
+            "after": "set_alarm",
+        }
+    ],
+    "broken": [
+        {
+            "text": "我要听音乐\x1b[2J，来一首轻松的歌，适合下雨的晚上一个人听，不要太吵",
+            "intent": "播放音乐",
+            "before": "播放音乐",
+            "after": "play_podcast",
+        }
+    ],
+    "training": {
+        "by_origin": {"seed": 40, "feedback": 212, "teacher": 60},
+        "added": [
+            {"text": "get me up at half six", "intent": "set_alarm", "origin": "teacher"},
+            {"text": "放点爵士", "intent": "播放音乐", "origin": "feedback"},
+        ],
+        "added_total": 98,
+        "added_by_intent": {"set_alarm": 60, "播放音乐": 38},
+        "refused": {"near_duplicate": 12, "leak": 1},
+    },
+    "labels_wanted": {"播放音乐": 21},
+    "rests_on": {"golden": "7d1f", "dataset": "ds-90ab"},
+    "events": [
+        {
+            "at": "2026-11-22T05:17:42+00:00",
+            "by": "gates",
+            "what": "hold",
+            "because": "播放音乐 is undecided after 30 examples",
+        }
+    ],
+}
+
+
+@pytest.fixture
+def reviewed(daemon):
+    other = {
+        **DECISION,
+        "id": "d-6",
+        "verdict": "promote",
+        "status": "applied",
+        "at": "2026-11-21T05:17:42+00:00",
+        "because": "all gates passed",
+    }
+    listed = [{**DECISION, "id": "d-8", "at": "2026-11-23T03:01:00Z"}, DECISION, other]
+    daemon.says("GET /v1/decisions", listed)
+    daemon.says("GET /v1/decisions/d-7", DECISION)
+    return daemon
+
+
+def test_show_says_the_verdict_then_why_then_what_to_look_at_then_what_to_do(reviewed):
+    result = reviewed.run("review", "show", "d-7")
+    assert (result.exit_code, result.stdout) == (0, SHOWN)
+
+
+def columns(line):
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
+
+
+def test_no_line_is_wider_than_the_terminal(reviewed):
+    for command in (["review", "show", "d-7", "--all"], ["review", "list"]):
+        result = reviewed.run(*command)
+        assert max(columns(line) for line in result.stdout.splitlines()) <= 80
+
+
+def test_all_lists_the_intents_that_did_not_move_too(reviewed):
+    shown = reviewed.run("review", "show", "d-7", "--all").stdout
+    assert "call_contact" in shown
+    assert "did not move" not in shown
+
+
+def test_without_an_id_the_one_that_waits_longest_is_shown(reviewed):
+    assert reviewed.run("review", "show").stdout == SHOWN
+
+
+def test_without_any_decision_show_says_how_to_get_one(daemon):
+    daemon.says("GET /v1/decisions", [])
+    result = daemon.run("review", "show")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: no decision yet\nnext: a turn ends in one: `flywheel turn start --wait`\n",
+    )
+
+
+def test_list_puts_what_waits_longest_first(reviewed):
+    result = reviewed.run("review", "list")
+    assert (
+        result.stdout
+        == """\
+decision  verdict  status   since             challenger      champion
+d-7       hold     pending  2026-11-22 05:17  a-5b1e09c2d3f4  a-3f2c41d09b7e
+    播放音乐 is undecided after 30 examples
+d-8       hold     pending  2026-11-23 03:01  a-5b1e09c2d3f4  a-3f2c41d09b7e
+    播放音乐 is undecided after 30 examples
+d-6       promote  applied  2026-11-21 05:17  a-5b1e09c2d3f4  a-3f2c41d09b7e
+    all gates passed
+
+next: flywheel review show d-7
+"""
+    )
+
+
+def test_list_of_what_is_pending_leaves_the_rest_out(reviewed):
+    rows = json.loads(reviewed.run("review", "list", "--pending", "--json").stdout)
+    assert [row["id"] for row in rows] == ["d-8", "d-7"]
+
+
+def test_list_says_when_nothing_waits(daemon):
+    daemon.says("GET /v1/decisions", [])
+    assert daemon.run("review", "list").stdout == "nothing waits for you\n"
+
+
+def test_json_is_the_daemons_own(reviewed):
+    result = reviewed.run("review", "show", "d-7", "--json")
+    assert result.stdout == json.dumps(DECISION, ensure_ascii=False) + "\n"
+
+
+def test_approve_sends_the_reason_and_names_both_adapters(reviewed):
+    applied = {**DECISION, "status": "applied", "verdict": "promote"}
+    reviewed.says("POST /v1/decisions/d-7/approve", applied)
+    result = reviewed.run("review", "approve", "d-7", "--because", " checked ")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "d-7 approved: a-5b1e09c2d3f4 replaces a-3f2c41d09b7e\n",
+    )
+    assert json.loads(reviewed.asked[-1][2]) == {"because": "checked"}
+
+
+def test_reject_says_who_stays(reviewed):
+    reviewed.says("POST /v1/decisions/d-7/reject", {**DECISION, "status": "rejected"})
+    result = reviewed.run("review", "reject", "d-7", "--because", "refunds got worse")
+    assert result.stdout == "d-7 rejected: a-3f2c41d09b7e stays\n"
+
+
+def test_the_first_champion_replaces_nobody(reviewed):
+    first = {**DECISION, "status": "applied", "verdict": "promote", "champion": None}
+    reviewed.says("POST /v1/decisions/d-7/approve", first)
+    result = reviewed.run("review", "approve", "d-7", "--because", "a start")
+    assert result.stdout == "d-7 approved: a-5b1e09c2d3f4 is the first champion\n"
+
+
+def test_a_superseded_decision_is_refused_with_the_daemons_reason(reviewed):
+    refused = {"error": "d-7 is superseded: a-9 became champion", "hint": "start a turn"}
+    reviewed.says("POST /v1/decisions/d-7/approve", refused, status=409)
+    result = reviewed.run("review", "approve", "d-7", "--because", "x")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "",
+        "error: d-7 is superseded: a-9 became champion\nnext: start a turn\n",
+    )
+
+
+@pytest.mark.parametrize("word", ["approve", "reject"])
+@pytest.mark.parametrize("because", [[], ["--because", "  "]])
+def test_a_word_without_a_reason_is_a_usage_error_and_is_not_sent(reviewed, word, because):
+    result = reviewed.run("review", word, "d-7", *because)
+    assert result.exit_code == 2
+    assert "--because" in result.stderr
+    assert reviewed.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "command"),
+    [
+        ("applied", 'flywheel adapters rollback --because "…"'),
+        ("rejected", "flywheel turn show t-3"),
+        ("expired", "flywheel turn show t-3"),
+    ],
+)
+def test_what_to_do_next_depends_on_what_was_decided(reviewed, status, command):
+    decided = {**DECISION, "status": status, "labels_wanted": {}}
+    reviewed.says("GET /v1/decisions/d-7", decided)
+    shown = reviewed.run("review", "show", "d-7").stdout
+    assert shown.endswith(f"Next\n  {command}\n")
+
+
+def test_a_bare_decision_is_shown_too(reviewed):
+    bare = {key: DECISION[key] for key in ("id", "verdict", "status", "because")}
+    reviewed.says("GET /v1/decisions/d-7", bare)
+    result = reviewed.run("review", "show", "d-7")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("d-7  hold  (waits for a person)\n播放音乐 is undecided")
+
+
+def test_an_id_cannot_leave_its_path(reviewed):
+    reviewed.run("review", "show", "../status")
+    assert reviewed.asked[-1][1] == "/v1/decisions/..%2Fstatus"
+
+
+def test_for_the_first_champion_there_is_no_before(reviewed):
+    alone = [{**row, "champion_recall": None, "n": 0, "losses": 0, "gains": 0} for row in INTENTS]
+    undecided = [{**row, "verdict": "INCONCLUSIVE"} for row in alone]
+    first = {**DECISION, "champion": None, "intents": undecided}
+    shown = reviewed.says("GET /v1/decisions/d-7", first).run("review", "show", "d-7").stdout
+    assert (
+        """
+Intents
+  intent                                       right
+  播放音乐                                    83.3 %
+  get_weather                                 95.0 %
+  set_timer_with_a_name_that_is_really_long   95.0 %
+  set_alarm                                   97.5 %
+  call_contact                               100.0 %
+"""
+        in shown
+    )

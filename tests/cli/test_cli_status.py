@@ -1,0 +1,166 @@
+"""`flywheel status` and `flywheel intents`, to the letter."""
+
+import json
+
+import pytest
+
+STATUS = {
+    "version": "0.1.0",
+    "uptime_s": 11520.4,
+    "champion": "a-3f2c41d09b7e",
+    "turn": {
+        "id": "t-4",
+        "state": "train",
+        "trigger": "schedule",
+        "opened_at": "2026-11-22T03:00:00+00:00",
+    },
+    "next_turn": "2026-11-23T03:00:00+00:00",
+    "backlog": {
+        "predictions": 12045,
+        "feedback": 604,
+        "labelled": 600,
+        "waiting_feedback": 4,
+        "rejected": 3,
+        "labels_wanted": {"set_alarm": 11, "播放音乐": 21},
+        "held": ["d-7"],
+    },
+    "sources": [{"name": "crm", "state": "reading"}],
+    "golden": {"generation": 2, "rows": 320, "queries_left": 28},
+    "problems": ["t-3 failed: the disk is full"],
+}
+INTENTS = [
+    {
+        "intent": intent,
+        "predictions": predictions,
+        "feedback": feedback,
+        "errors": errors,
+        "error_rate": rate,
+        "low": low,
+        "high": high,
+        "failing": failing,
+        "confused_with": [{"intent": name, "count": count} for name, count in confused],
+        "trend": trend,
+        "dev_n": 10,
+        "dev_errors": 0,
+    }
+    for intent, predictions, feedback, errors, rate, low, high, failing, confused, trend in [
+        ("set_alarm", 1204, 80, 4, 0.05, 0.02, 0.122, False, [("set_timer", 4)], "flat"),
+        ("播放音乐", 411, 52, 19, 0.365, 0.249, 0.501, True, [("播客", 12), ("闹钟", 7)], "worse"),
+        ("get_weather", 0, 0, 0, None, 0.0, 1.0, False, [], "unknown"),
+        ("set_timer", 98, 31, 8, 0.258, 0.137, 0.432, True, [("set_alarm", 8)], "unknown"),
+    ]
+]
+
+
+def test_status_says_what_is_done_what_is_next_and_what_waits(daemon):
+    daemon.says("GET /v1/status", STATUS)
+    result = daemon.run("status")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        """\
+flywheel 0.1.0, up 3 h 12 min
+
+champion       a-3f2c41d09b7e
+turn           t-4 is in train (schedule, since 2026-11-22 03:00)
+next turn      2026-11-23 03:00
+events         12,045 predictions, 604 feedback
+               4 feedback wait for a prediction
+               3 were rejected
+labels wanted  播放音乐 21, set_alarm 11
+held           d-7
+golden         generation 2, 320 rows, 28 queries left
+sources        crm reading
+
+1 problem
+  t-3 failed: the disk is full
+
+next:
+  flywheel review show d-7
+  flywheel samples import FILE --split golden
+""",
+    )
+
+
+def test_status_of_a_new_daemon_says_what_is_missing(daemon):
+    empty = {
+        "version": "0.1.0",
+        "uptime_s": 2.24,
+        "champion": None,
+        "turn": None,
+        "next_turn": None,
+        "backlog": {"predictions": 1, "feedback": 0, "waiting_feedback": 0, "held": []},
+        "sources": [],
+        "golden": {"generation": None, "queries_left": 0},
+        "problems": [],
+    }
+    assert (
+        daemon.says("GET /v1/status", empty).run("status").stdout
+        == """\
+flywheel 0.1.0, up 2.2 s
+
+champion   none yet
+turn       none open
+next turn  -
+events     1 prediction, 0 feedback
+golden     none; no challenger can be judged before one is imported
+sources    none configured
+
+no problems
+"""
+    )
+
+
+def test_status_shows_control_characters_and_never_sends_them(daemon):
+    evil = {**STATUS, "problems": ["\x1b]0;pwned\x07\u202egnihton\r\n\x9b2J"]}
+    shown = daemon.says("GET /v1/status", evil).run("status").stdout
+    assert r"\x1b]0;pwned\x07\u202egnihton\r\n\x9b2J" in shown
+    assert not set(shown) & set("\x1b\x07\u202e\r\x9b")
+
+
+def test_intents_put_the_failing_ones_first_and_align_wide_names(daemon):
+    result = daemon.says("GET /v1/intents", INTENTS).run("intents")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        """\
+intent       served  judged  errors    rate  interval  trend           confused with
+播放音乐        411      52      19  36.5 %   25–50 %  worse  FAILING  播客 12, 闹钟
+                                                                       7
+set_timer        98      31       8  25.8 %   14–43 %  -      FAILING  set_alarm 8
+set_alarm     1,204      80       4   5.0 %    2–12 %  flat            set_timer 4
+get_weather       0       0       0       -         -  -
+
+4 intents, 2 failing
+""",
+    )
+
+
+def test_failing_shows_only_those_that_fail(daemon):
+    daemon.says("GET /v1/intents", INTENTS)
+    rows = json.loads(daemon.run("intents", "--failing", "--json").stdout)
+    assert [row["intent"] for row in rows] == ["播放音乐", "set_timer"]
+    assert "get_weather" not in daemon.run("intents", "--failing").stdout
+
+
+def test_failing_says_so_when_none_does(daemon):
+    daemon.says("GET /v1/intents", [INTENTS[0]])
+    assert daemon.run("intents", "--failing").stdout == "no intent is failing\n"
+
+
+def test_an_intent_that_fails_on_dev_alone_says_so(daemon):
+    silent = {**INTENTS[2], "failing": True, "dev_n": 10, "dev_errors": 6}
+    shown = daemon.says("GET /v1/intents", [silent]).run("intents").stdout
+    assert "FAILING  dev 6/10" in shown
+
+
+@pytest.mark.parametrize("command", ["status", "intents"])
+def test_json_is_the_daemons_own_bytes(daemon, command):
+    value = {"status": STATUS, "intents": INTENTS}[command]
+    daemon.says(f"GET /v1/{command}", value)
+    result = daemon.run(command, "--json")
+    assert result.stdout == json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def test_a_wide_terminal_gets_wide_tables(daemon):
+    daemon.says("GET /v1/intents", INTENTS)
+    shown = daemon.run("intents", env={"COLUMNS": "120"}).stdout
+    assert "播客 12, 闹钟 7" in shown

@@ -1,0 +1,164 @@
+"""`flywheel turn`: start, watch, list, show, cancel."""
+
+import json
+
+import pytest
+
+from flywheel.cli import turns
+
+
+def step(name, state="done", seconds=1.0, detail=""):
+    return {"name": name, "state": state, "seconds": seconds, "detail": detail}
+
+
+TURN = {
+    "id": "t-3",
+    "state": "held",
+    "trigger": "asked by uid 1000",
+    "opened_at": "2026-11-22T05:10:00+00:00",
+    "closed_at": "2026-11-22T05:17:42+00:00",
+    "cost_usd": 0.1234,
+    "decision": "d-7",
+    "error": None,
+    "progress": None,
+    "steps": [
+        step("diagnose", seconds=0.21, detail="2 of 8 intents fail"),
+        step("train", seconds=94.4, detail="3 epochs over 312 samples"),
+    ],
+    "briefs": [
+        {"intent": "播放音乐", "neighbour": "播客", "ask": 20, "why": "19 of 52 wrong"},
+    ],
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(turns, "_POLL_S", 0.0)
+
+
+def test_start_opens_a_turn_and_says_how_to_follow_it(daemon):
+    daemon.says("POST /v1/turns", {**TURN, "state": "diagnose"}, status=202)
+    result = daemon.run("turn", "start")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "t-3 is open\nnext: flywheel turn show t-3\n",
+    )
+
+
+def test_start_while_one_is_open_is_refused_with_the_daemons_words(daemon):
+    refusal = {"error": "t-2 is open, in step train", "hint": "wait for it"}
+    daemon.says("POST /v1/turns", refusal, status=409)
+    result = daemon.run("turn", "start")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "",
+        "error: t-2 is open, in step train\nnext: wait for it\n",
+    )
+
+
+def test_wait_tells_each_step_once_and_ends_with_the_turn(daemon):
+    daemon.says("POST /v1/turns", {**TURN, "state": "diagnose"}, status=202)
+    daemon.says("GET /v1/turns", [TURN])
+    running = {**TURN, "state": "train", "decision": None}
+    daemon.says_in_turn(
+        "GET /v1/turns/t-3",
+        {**running, "state": "diagnose", "steps": [step("diagnose", "running", None)]},
+        {**running, "steps": [TURN["steps"][0], step("train", "running", None)]},
+        {**running, "steps": [TURN["steps"][0], step("train", "running", None)]},
+        TURN,
+    )
+    result = daemon.run("turn", "start", "--wait")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        "diagnose          0.2 s  2 of 8 intents fail\n"
+        "train        1 min 34 s  3 epochs over 312 samples\n"
+        "\n"
+        "t-3 waits for a person\n"
+        "next: flywheel review show d-7\n",
+        "",
+    )
+
+
+def test_wait_exits_1_when_the_turn_fails(daemon):
+    daemon.says("POST /v1/turns", TURN, status=202)
+    daemon.says("GET /v1/turns", [])
+    failed = {**TURN, "state": "failed", "decision": None, "error": "the disk is full"}
+    daemon.says("GET /v1/turns/t-3", failed)
+    result = daemon.run("turn", "start", "--wait")
+    assert result.exit_code == 1
+    assert result.stdout.endswith("t-3 failed: the disk is full\nnext: flywheel log --turn t-3\n")
+
+
+def test_wait_with_json_prints_the_finished_turn_and_nothing_else(daemon):
+    daemon.says("POST /v1/turns", TURN, status=202)
+    daemon.says("GET /v1/turns", [])
+    daemon.says("GET /v1/turns/t-3", TURN)
+    assert json.loads(daemon.run("turn", "start", "--wait", "--json").stdout) == TURN
+
+
+def test_ctrl_c_stops_the_watching_only(daemon, monkeypatch):
+    daemon.says("POST /v1/turns", TURN, status=202)
+    daemon.says("GET /v1/turns", [])
+    daemon.says("GET /v1/turns/t-3", {**TURN, "state": "train"})
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(turns.time, "sleep", interrupt)
+    result = daemon.run("turn", "start", "--wait")
+    assert result.exit_code == 130
+    assert result.stderr == "stopped watching; t-3 goes on\nnext: flywheel turn show t-3\n"
+
+
+def test_what_is_left_is_the_jobs_estimate_and_the_usual_time_of_the_later_steps():
+    running = {**TURN, "state": "train", "progress": {"detail": "epoch 1 of 3", "eta_s": 40.0}}
+    usual = {"train": 90.0, "evaluate": 15.0, "gate": 5.0}
+    assert turns._running(running, usual) == "4/9 train: epoch 1 of 3; about 1 min left"
+    assert (
+        turns._running({**running, "progress": None}, usual) == "4/9 train; about 1 min 50 s left"
+    )
+    assert turns._running({**running, "progress": None}, {}) == "4/9 train"
+
+
+def test_list_says_who_opened_a_turn_and_what_it_came_to(daemon):
+    daemon.says("GET /v1/turns", [TURN, {**TURN, "id": "t-2", "decision": None, "steps": []}])
+    assert (
+        daemon.run("turn", "list").stdout
+        == """\
+turn  state  opened            trigger                  took   cost  decision
+t-3   held   2026-11-22 05:10  asked by uid 1000  1 min 35 s  $0.12  d-7
+t-2   held   2026-11-22 05:10  asked by uid 1000       0.0 s  $0.12  -
+"""
+    )
+
+
+def test_show_lists_the_steps_and_what_the_turn_set_out_to_mend(daemon):
+    assert (
+        daemon.says("GET /v1/turns/t-3", TURN).run("turn", "show", "t-3").stdout
+        == """\
+turn t-3: held
+
+opened    2026-11-22 05:10, asked by uid 1000
+closed    2026-11-22 05:17
+cost      $0.12
+decision  d-7
+
+step      state        took  what happened
+diagnose  done        0.2 s  2 of 8 intents fail
+train     done   1 min 34 s  3 epochs over 312 samples
+
+to mend   why
+播放音乐  19 of 52 wrong
+
+next: flywheel review show d-7
+"""
+    )
+
+
+def test_cancel_says_what_the_turn_is_now(daemon):
+    daemon.says("POST /v1/turns/t-3/cancel", {**TURN, "state": "cancelled"})
+    assert daemon.run("turn", "cancel", "t-3").stdout == "t-3 is cancelled\n"
+
+
+def test_without_turns_list_says_how_to_start_one(daemon):
+    assert "flywheel turn start" in daemon.says("GET /v1/turns", []).run("turn", "list").stdout

@@ -1,0 +1,224 @@
+"""The whole daemon as a process of its own, met over its socket."""
+
+import contextlib
+import http.client
+import json
+import os
+import pwd
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+from state_folder import write_config
+
+import flywheel
+
+QUIET = '[schedule]\ncron = ""\n'
+ME = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=10)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(self.path)
+
+
+def ask(folder, method, path, body=None):
+    """(status, JSON or text) of one request over the daemon's socket."""
+    connection = UnixConnection(folder / "var" / "flywheel.sock")
+    with contextlib.closing(connection):
+        connection.request(method, path, json.dumps(body) if body is not None else None)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    is_json = answer.headers.get_content_type() == "application/json"
+    return answer.status, json.loads(text) if is_json else text
+
+
+class Manager:
+    """A service manager's ear: the messages of sd_notify, in order."""
+
+    def __init__(self, path):
+        self.path = path
+        self.receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.receiver.bind(str(path))
+        self.heard = []
+
+    def wait_for(self, word, timeout=30):
+        until = time.monotonic() + timeout
+        while not any(message.startswith(word) for message in self.heard):
+            self.receiver.settimeout(max(0.01, until - time.monotonic()))
+            self.heard.append(self.receiver.recv(1000).decode())
+
+    def rest(self):
+        self.receiver.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.heard.append(self.receiver.recv(1000).decode())
+        return [message.splitlines()[0] for message in self.heard]
+
+
+@pytest.fixture
+def manager(tmp_path):
+    ear = Manager(tmp_path / "notify")
+    yield ear
+    ear.receiver.close()
+
+
+@pytest.fixture
+def start(tmp_path, manager):
+    """Starts daemons on the test's folder and ends every one of them afterwards."""
+    started = []
+
+    def begin(text=QUIET, *arguments, ready=True, **environment):
+        path = write_config(tmp_path, text)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flywheel", "run", "--config", str(path), *arguments],
+            env=os.environ | {"NOTIFY_SOCKET": str(manager.path), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        if ready:
+            manager.wait_for("READY=1")
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_life_of_a_daemon(start, manager, tmp_path):
+    process = start(WATCHDOG_USEC="600000")
+    path = tmp_path / "var" / "flywheel.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    status, said = ask(tmp_path, "GET", "/v1/status")
+    assert (status, said["version"]) == (200, flywheel.__version__)
+    assert ask(tmp_path, "GET", "/readyz") == (200, "ready\n")
+    manager.heard.clear()
+    manager.wait_for("WATCHDOG=1")
+    manager.heard.insert(0, "READY=1")
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 0, errors
+    assert time.monotonic() - began < 5
+    words = manager.rest()
+    assert words[0] == "READY=1"
+    assert words[-1] == "STOPPING=1"
+    assert set(words[1:-1]) == {"WATCHDOG=1"}
+    assert not path.exists()
+    assert not (tmp_path / "var" / "flywheel.duckdb.wal").exists()  # checkpointed
+    log = (tmp_path / "logs" / "flywheel.jsonl").read_text(encoding="utf-8")
+    events = [json.loads(line).get("event") for line in log.splitlines()]
+    assert events[-3:] == ["daemon.ready", "daemon.stopping", "daemon.stopped"]
+
+
+def test_what_was_accepted_is_there_after_a_kill(start, manager, tmp_path):
+    process = start()
+    event = {
+        "id": "p-1",
+        "ts": "2026-11-22T05:17:00Z",
+        "text": "我要听音乐",
+        "intent": "play_music",
+    }
+    assert ask(tmp_path, "POST", "/v1/predictions", event)[1]["accepted"] == 1
+    process.kill()
+    process.wait()
+    manager.heard.clear()
+    start()
+    assert ask(tmp_path, "GET", "/v1/status")[1]["backlog"]["predictions"] == 1
+    assert ask(tmp_path, "POST", "/v1/predictions", event)[1]["duplicates"] == 1
+
+
+def test_the_caller_is_known_by_the_kernel_and_ctrl_c_ends_cleanly(start, tmp_path):
+    process = start()
+    assert ask(tmp_path, "POST", "/v1/turns")[1]["trigger"] == f"asked by {ME}"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_a_second_daemon_on_the_folder_refuses_and_names_the_first(start, tmp_path):
+    first = start()
+    second = start(ready=False)
+    _, errors = second.communicate(timeout=20)
+    assert second.returncode == 1
+    assert f"process {first.pid} holds it" in errors
+    assert "Traceback" not in errors
+    assert ask(tmp_path, "GET", "/healthz")[0] == 200
+
+
+def test_tcp_without_a_token_is_refused_at_the_start(start):
+    process = start('[api]\ntcp = "127.0.0.1:0"\n', ready=False)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "needs a token" in errors
+
+
+def test_over_tcp_the_uid_of_nobody_counts(start, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    table = f'[api]\ntcp = "127.0.0.1:{port}"\ntoken_env = "WHEEL_TOKEN"\n'
+    start(QUIET + table, WHEEL_TOKEN="s3cret")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/v1/status")
+        refused = connection.getresponse()
+        assert (refused.status, bool(refused.read())) == (401, True)
+        connection.request("POST", "/v1/turns", headers={"Authorization": "Bearer s3cret"})
+        answer = connection.getresponse()
+        assert answer.status == 202
+        assert json.loads(answer.read())["trigger"] == "asked by token"
+
+
+def test_once_runs_one_turn_and_exits_by_its_end(start, tmp_path):
+    process = start(QUIET, "--once", ready=False)
+    _, errors = process.communicate(timeout=60)
+    log = (tmp_path / "logs" / "flywheel.jsonl").read_text(encoding="utf-8")
+    (end,) = (
+        json.loads(line)["message"]
+        for line in log.splitlines()
+        if json.loads(line).get("event") == "daemon.once"
+    )
+    word = end.removeprefix("t-1 ended: ")
+    assert process.returncode == (0 if word in ("done", "held") else 1), errors
+
+
+def test_a_champion_that_cannot_be_served_is_told_and_the_daemon_answers(start, tmp_path):
+    from datetime import UTC, datetime
+
+    from flywheel.records import Adapter
+    from flywheel.store import adapters, open_store
+
+    (tmp_path / "var").mkdir()
+    store = open_store(tmp_path / "var" / "flywheel.duckdb")
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    lost = Adapter(
+        id="a-lost",
+        base="b",
+        recipe="r",
+        dataset="d",
+        parent=None,
+        created_at=now,
+        state="champion",
+    )
+    with store.write() as con:
+        adapters.add(con, lost)
+        adapters.set_champion(con, "a-lost", "d-1", now)
+    store.close()
+    start()
+    assert "a-lost has no folder" in " ".join(ask(tmp_path, "GET", "/v1/status")[1]["problems"])

@@ -1,0 +1,150 @@
+import asyncio
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from flywheel import turn
+from flywheel.daemon import process, turning
+from flywheel.daemon.process import Daemon
+from flywheel.daemon.sockets import listening
+from flywheel.daemon.turning import TurnThread
+from flywheel.executors.local import LocalExecutor
+from flywheel.records import Job
+from flywheel.store import turns
+from flywheel.turn import table
+from flywheel.turn.step import StepResult
+
+SLEEPER = (sys.executable, "-c", "import sys, time; time.sleep(600)")
+DONE = (
+    sys.executable,
+    "-c",
+    "import sys; open(sys.argv[1] + '/result.json', 'w')"
+    """.write('{"id": "t-1-train", "ok": true}')""",
+)
+
+
+def one_job(wheel, one):
+    wheel.executor.run(Job(id=f"{one.id}-train", kind="train", spec={}, timeout_s=60))
+    return StepResult(next_state="done", detail="ran")
+
+
+@pytest.fixture
+def threads():
+    started = []
+
+    def start(wheel):
+        thread = TurnThread(wheel)
+        thread.start()
+        started.append((thread, wheel))
+        return thread
+
+    yield start
+    for thread, _ in started:
+        thread.stop(5)
+
+
+def with_worker(wheel, command):
+    return replace(
+        wheel,
+        executor=LocalExecutor(wheel.config.state_dir / "jobs", command),
+        wake=threading.Event(),
+        stopping=threading.Event(),
+    )
+
+
+def state(wheel, turn_id="t-1"):
+    with wheel.store.read() as con:
+        return turns.get(con, turn_id).state
+
+
+def eventually(holds, timeout=10):
+    until = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_turn_that_is_asked_for_runs_to_its_end(make_wheel, threads, monkeypatch):
+    monkeypatch.setitem(table.STEPS, "diagnose", one_job)
+    wheel = with_worker(make_wheel(), DONE)
+    thread = threads(wheel)
+    turn.request(wheel, "asked by ana")
+    eventually(lambda: state(wheel) == "done")
+    assert thread.alive()
+    assert thread.problems() == ()
+
+
+def test_stopping_kills_the_worker_fails_nothing_and_the_next_start_goes_on(
+    make_wheel, threads, monkeypatch
+):
+    monkeypatch.setitem(table.STEPS, "diagnose", one_job)
+    wheel = with_worker(make_wheel(), SLEEPER)
+    thread = threads(wheel)
+    turn.request(wheel, "asked by ana")
+    worker = wheel.job_dir("t-1-train") / "worker.json"
+    eventually(worker.exists)
+    began = time.monotonic()
+    assert thread.stop(5)
+    assert time.monotonic() - began < 3
+    assert state(wheel) == "diagnose"
+    with wheel.store.read() as con:
+        assert [step.state for step in turns.steps(con, "t-1")] == ["running"]
+    again = with_worker(wheel, DONE)
+    threads(again)
+    eventually(lambda: state(again) == "done")
+
+
+def test_a_lost_database_ends_the_thread_and_says_so(make_wheel, threads, caplog):
+    wheel = make_wheel()
+    thread = threads(wheel)
+    wheel.store.close()
+    wheel.wake.set()
+    eventually(lambda: thread.failure is not None)
+    eventually(lambda: not thread.alive())
+    assert thread.problems()
+
+
+def test_a_defect_outside_every_step_is_told_and_tried_again(make_wheel, threads, monkeypatch):
+    monkeypatch.setattr(turning, "_BACKOFF_S", (0.2,))
+    calls = []
+
+    def broken(wheel):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("我要听音乐")
+
+    monkeypatch.setattr(turn, "run_until_idle", broken)
+    thread = threads(make_wheel())
+    eventually(lambda: thread.problems() != ())
+    assert thread.alive()
+    eventually(lambda: thread.problems() == ())
+    assert len(calls) == 2
+
+
+def test_a_held_decision_expires_while_nothing_else_happens(make_wheel, threads, monkeypatch):
+    monkeypatch.setattr(turning, "IDLE_S", 0.05)
+    monkeypatch.setattr(turning, "_EXPIRE_S", 0.1)
+    calls = []
+    monkeypatch.setattr(turn, "expire", lambda wheel: calls.append(1))
+    threads(make_wheel())
+    eventually(lambda: len(calls) >= 3)
+
+
+def test_the_process_ends_with_1_when_its_database_is_lost(make_wheel, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(process, "PULSE_S", 0.1)
+    wheel = make_wheel()
+
+    async def live():
+        daemon = Daemon(wheel)
+        living = asyncio.create_task(daemon.live(sockets, once=False))
+        while "ready" not in caplog.messages:
+            await asyncio.sleep(0.02)
+        wheel.store.close()
+        return await asyncio.wait_for(living, 10)
+
+    with listening(wheel.config.socket_path, "") as sockets:
+        assert asyncio.run(live()) == 1

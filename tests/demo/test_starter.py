@@ -1,0 +1,107 @@
+"""The starter set and the grammar: whole, disjoint, and enough for the gates."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from flywheel.config import load_intents
+from flywheel.curation import near_duplicates
+from flywheel.demo import grammar, traffic
+from flywheel.demo.grammar import STARTER
+from flywheel.records import NONE
+
+SPLITS = ("seed", "dev", "golden")
+LEAK = 0.8  # word-set Jaccard
+
+
+def rows(split: str) -> list[dict[str, Any]]:
+    lines = (STARTER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def names() -> list[str]:
+    return [intent.name for intent in load_intents(STARTER / "intents.toml")]
+
+
+@pytest.mark.parametrize(
+    ("split", "least", "none"), [("seed", 5, 0), ("dev", 12, 12), ("golden", 42, 42)]
+)
+def test_every_intent_has_its_sentences(split: str, least: int, none: int) -> None:
+    counts = Counter(row["intent"] for row in rows(split))
+    assert set(counts) <= {*names(), NONE}
+    assert all(counts[name] >= least for name in names())
+    assert counts[NONE] >= none
+    assert {row["split"] for row in rows(split)} == {split}
+
+
+def test_no_two_hand_written_sentences_are_near_duplicates() -> None:
+    texts = [row["text"] for split in SPLITS for row in rows(split)]
+    near = near_duplicates(texts, texts, LEAK)
+    assert [(texts[pair.i], texts[pair.j]) for pair in near if pair.i < pair.j] == []
+
+
+def test_no_sentence_of_the_grammar_is_near_a_hand_written_one() -> None:
+    said = [one.text for name in grammar.intents() for one in grammar.utterances(name)]
+    held_out = [row["text"] for split in SPLITS for row in rows(split)]
+    near = near_duplicates(said, held_out, LEAK)
+    assert [(said[pair.i], held_out[pair.j]) for pair in near] == []
+
+
+def test_no_sentence_of_the_grammar_has_two_labels() -> None:
+    said = [one.text for name in grammar.intents() for one in grammar.utterances(name)]
+    assert len(said) == len(set(said))
+
+
+def test_arguments_are_known_and_said_in_the_text() -> None:
+    known = {i.name: i.argument_names() for i in load_intents(STARTER / "intents.toml")}
+    given = [(r["text"], r["intent"], r["arguments"]) for r in rows("seed")]
+    given += [(u.text, u.intent, u.arguments) for n in names() for u in grammar.utterances(n)]
+    for text, intent, arguments in given:
+        assert set(arguments) <= known[intent]
+        assert all(value in text for value in arguments.values())
+
+
+def test_dev_and_golden_are_judged_on_the_intent_alone() -> None:
+    assert not any("arguments" in row for split in ("dev", "golden") for row in rows(split))
+
+
+def test_the_grammar_knows_every_intent_and_some_hundred_sentences_of_each() -> None:
+    assert {*names(), NONE} == set(grammar.intents())
+    assert all(len(grammar.utterances(name)) >= 300 for name in grammar.intents())
+    assert grammar.utterances("fly_to_the_moon") == ()
+
+
+def test_hard_wording_names_another_intent_it_resembles() -> None:
+    for name in grammar.intents():
+        near = {pattern.near for pattern in grammar.patterns(name)}
+        assert near >= {None}
+        assert near - {None} <= {*names(), NONE} - {name}
+        assert len(near) > 2
+
+
+def test_no_bracket_or_slot_is_left_in_a_sentence() -> None:
+    said = [one.text for name in grammar.intents() for one in grammar.utterances(name)]
+    assert not [text for text in said if set("[]{}|") & set(text) or text != text.strip()]
+
+
+def test_the_same_seed_gives_the_same_traffic() -> None:
+    assert traffic.stream(50, seed=3) == traffic.stream(50, seed=3)
+    assert all(a != b for a, b in pairwise(traffic.stream(50, seed=n) for n in range(3)))
+
+
+def test_traffic_is_varied_and_of_every_intent() -> None:
+    said = traffic.stream(1000, seed=0)
+    assert len({one.text for one in said}) > 700
+    counts = Counter(one.intent for one in said)
+    assert set(counts) == set(grammar.intents())
+    assert min(counts.values()) >= 20
+
+
+def test_traffic_can_be_of_one_intent_alone() -> None:
+    said = traffic.stream(30, seed=0, weights={"set_timer": 1.0})
+    assert {one.intent for one in said} == {"set_timer"}

@@ -1,0 +1,228 @@
+"""Which intents fail, and what is written for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from statistics import NormalDist
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from flywheel.config.tables import IntentsTable, SynthesisTable
+from flywheel.diagnosis import briefs, health
+from flywheel.metrics import IntentPair, Tallies
+from flywheel.records import NONE, Intent
+
+TABLE = IntentsTable()
+ALARM = Intent(name="set_alarm", description="Wake the user")
+TIMER = Intent(name="set_timer", description="倒计时")
+MUSIC = Intent(name="play_music")
+INTENTS = (ALARM, TIMER, MUSIC)
+
+
+def pair(predicted, truth, count, correct=None):
+    right = predicted == truth if correct is None else correct
+    return IntentPair(predicted=predicted, truth=truth, correct=right, count=count)
+
+
+def tallies(*pairs, **volume):
+    return Tallies(volume=volume, pairs=pairs)
+
+
+def of(found, intent):
+    return next(item for item in found if item.intent == intent)
+
+
+names = st.sampled_from(["set_alarm", "set_timer", "play_music", NONE, "unknown"])
+pairs = st.builds(
+    lambda predicted, truth, count, wrong: pair(
+        predicted, truth, count, predicted == truth and not wrong
+    ),
+    names,
+    st.none() | names,
+    st.integers(0, 60),
+    st.booleans(),
+)
+windows = st.builds(lambda found: Tallies(pairs=tuple(found)), st.lists(pairs, max_size=8))
+rates = st.sampled_from([0.02, 0.1, 0.3, 0.5])
+levels = st.sampled_from([0.8, 0.95, 0.99])
+
+
+@given(windows, rates, levels)
+def test_no_intent_fails_with_fewer_labels_than_can_show_it(window, rate, level):
+    table = IntentsTable(max_error_rate=rate, confidence=level)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    for item in health(window, INTENTS, table):
+        if item.failing:  # even if every label were an error, n / (n + z²) would have to be above
+            assert item.feedback / (item.feedback + z * z) > rate
+            assert item.error_rate > rate
+
+
+@given(windows, st.integers(1, 50), st.none() | names)
+def test_more_errors_never_mend_an_intent(window, more, truth):
+    assume(truth != "set_alarm")
+    worse = Tallies(pairs=(*window.pairs, pair("set_alarm", truth, more, False)))
+    before, after = (of(health(w, INTENTS, TABLE), "set_alarm") for w in (window, worse))
+    assert after.failing >= before.failing
+    assert after.low >= before.low
+    assert after.errors == before.errors + more
+
+
+@given(windows, st.integers(0, 50))
+def test_more_dev_errors_never_mend_an_intent(window, errors):
+    for fewer in range(0, errors, 7):
+        loose = of(health(window, INTENTS, TABLE, dev={"set_alarm": (50, fewer)}), "set_alarm")
+        strict = of(health(window, INTENTS, TABLE, dev={"set_alarm": (50, errors)}), "set_alarm")
+        assert strict.failing >= loose.failing
+
+
+@given(windows)
+def test_both_sides_of_a_confusion_are_seen(window):
+    for item in health(window, INTENTS, TABLE):
+        concerned = [p for p in window.pairs if p.concerns(item.intent)]
+        assert item.feedback == sum(p.count for p in concerned)
+        assert item.errors == sum(p.count for p in concerned if not p.correct)
+        assert 0 <= item.low <= (item.error_rate or 0) <= item.high <= 1 or not item.feedback
+
+
+@given(windows)
+def test_every_intent_is_judged_and_the_failing_come_first(window):
+    found = health(window, INTENTS, TABLE)
+    assert {item.intent for item in found} >= {intent.name for intent in INTENTS}
+    assert [item.failing for item in found] == sorted((i.failing for i in found), reverse=True)
+
+
+def test_an_intent_without_feedback_is_unknown_and_not_failing():
+    item = of(health(tallies(set_alarm=9), INTENTS, TABLE), "set_alarm")
+    assert (item.predictions, item.feedback, item.error_rate) == (9, 0, None)
+    assert (item.low, item.high, item.failing, item.trend) == (0.0, 1.0, False, "unknown")
+
+
+def test_a_high_rate_of_few_labels_does_not_fail_and_of_many_does():
+    few = of(health(tallies(pair("set_alarm", "set_timer", 1), pair("set_alarm", "set_alarm", 4)),
+                    INTENTS, TABLE), "set_alarm")  # fmt: skip
+    many = of(health(tallies(pair("set_alarm", "set_timer", 8), pair("set_alarm", "set_alarm", 32)),
+                     INTENTS, TABLE), "set_alarm")  # fmt: skip
+    assert few.error_rate == many.error_rate == 0.2
+    assert not few.failing
+    assert many.failing
+
+
+def test_dev_alone_can_show_that_an_intent_fails():
+    item = of(health(Tallies(), INTENTS, TABLE, dev={"set_alarm": (40, 12)}), "set_alarm")
+    assert (item.failing, item.dev_n, item.dev_errors, item.feedback) == (True, 40, 12, 0)
+
+
+def test_neighbours_come_most_confused_first_and_wrong_arguments_have_none():
+    found = health(
+        tallies(
+            pair("set_alarm", "set_timer", 3),
+            pair("set_timer", "set_alarm", 2),
+            pair("set_alarm", "play_music", 4),
+            pair("set_alarm", None, 6, False),
+            pair("set_alarm", "set_alarm", 5, False),
+        ),
+        INTENTS,
+        TABLE,
+    )
+    item = of(found, "set_alarm")
+    assert item.confused_with == (("set_timer", 5), ("play_music", 4))
+    assert (item.feedback, item.errors) == (20, 20)
+    assert of(found, "play_music").confused_with == (("set_alarm", 4),)
+
+
+def test_out_of_scope_is_judged_where_it_occurs():
+    assert NONE not in {item.intent for item in health(Tallies(), INTENTS, TABLE)}
+    found = health(tallies(pair("play_music", NONE, 30), none=2), INTENTS, TABLE)
+    assert of(found, NONE).failing
+    assert of(found, NONE).predictions == 2
+
+
+def test_an_old_name_counts_for_the_new_one_unless_it_is_in_use_again():
+    renamed = dataclasses.replace(ALARM, renamed_from=("alarm",), merged_from=("set_timer",))
+    window = tallies(
+        pair("alarm", "set_alarm", 4, False), pair("alarm", "play_music", 3), alarm=7, set_alarm=1
+    )
+    item = of(health(window, (renamed, MUSIC), TABLE), "set_alarm")
+    assert (item.predictions, item.feedback, item.errors) == (8, 7, 3)
+    again = of(health(tallies(set_timer=5), (renamed, TIMER), TABLE), "set_timer")
+    assert again.predictions == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "trend"),
+    [
+        ((5, 100), (30, 100), "worse"),
+        ((30, 100), (5, 100), "better"),
+        ((10, 1000), (11, 1000), "flat"),
+        ((1, 10), (3, 10), "unknown"),
+        ((0, 0), (30, 100), "unknown"),
+        ((0, 100), (0, 0), "unknown"),
+    ],
+)
+def test_the_trend_is_what_the_interval_of_the_difference_says(before, after, trend):
+    def window(errors, n):
+        return tallies(
+            pair("set_alarm", "set_timer", errors), pair("set_alarm", "set_alarm", n - errors)
+        )
+
+    found = health(Tallies(), INTENTS, TABLE, earlier=window(*before), recent=window(*after))
+    assert of(found, "set_alarm").trend == trend
+
+
+WINDOW = tallies(
+    pair("set_alarm", "set_timer", 12),
+    pair("set_alarm", "set_alarm", 28),
+    pair("play_music", None, 9, False),
+    pair("play_music", "play_music", 11),
+)
+TEXTS = {"set_alarm": ["叫我起床", "wake me"], "play_music": ["放歌"]}
+EXAMPLES = {"set_alarm": ["alarm at six"], "set_timer": ["定时五分钟"]}
+
+
+def test_each_failing_intent_has_one_brief_most_errors_first():
+    found = health(WINDOW, INTENTS, TABLE)
+    first, second, third = briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable())
+    assert (first.intent, first.neighbour) == (ALARM, TIMER)
+    assert first.failed_texts == ("叫我起床", "wake me")
+    assert (first.examples, first.contrast) == (("alarm at six",), ("定时五分钟",))
+    assert first.why == (
+        "set_alarm is wrong in 12 of 40 labelled predictions (30%, at least 18%), "
+        "most often confused with set_timer."
+    )
+    assert (second.intent, second.neighbour) == (TIMER, ALARM)
+    assert (third.intent, third.neighbour, third.contrast) == (MUSIC, None, ())
+    assert [brief.ask for brief in (first, second, third)] == [20, 20, 20]
+
+
+def test_the_wishes_of_a_turn_stay_within_its_limit():
+    found = health(WINDOW, INTENTS, TABLE)
+    table = SynthesisTable(max_samples=30, per_intent=20, failed_texts=1)
+    written = briefs(found, INTENTS, TEXTS, EXAMPLES, table)
+    assert [brief.ask for brief in written] == [20, 10]
+    assert written[0].failed_texts == ("叫我起床",)
+    assert briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable(max_samples=0)) == ()
+
+
+def test_the_same_wish_has_the_same_name_and_another_wish_another():
+    found = health(WINDOW, INTENTS, TABLE)
+    first = briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable())
+    assert first == briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable())
+    other = briefs(found, INTENTS, {**TEXTS, "set_alarm": ["起床"]}, EXAMPLES, SynthesisTable())
+    assert first[0].id != other[0].id
+    assert first[1].id == other[1].id
+    assert all(brief.id.startswith("b-") for brief in first)
+
+
+def test_a_brief_for_no_call_says_what_out_of_scope_is():
+    found = health(tallies(pair("play_music", NONE, 30)), INTENTS, TABLE)
+    written = {b.intent.name: b for b in briefs(found, INTENTS, {}, {}, SynthesisTable())}
+    assert written[NONE].intent.description == "Asks for none of the functions: out of scope"
+    assert written["play_music"].neighbour.name == NONE
+
+
+def test_a_brief_that_only_dev_asks_for_names_dev():
+    found = health(Tallies(), INTENTS, TABLE, dev={"set_alarm": (40, 12)})
+    (brief,) = briefs(found, INTENTS, {}, {}, SynthesisTable())
+    assert brief.why == "set_alarm is wrong in 12 of 40 dev examples."

@@ -1,0 +1,104 @@
+"""The house rules that no linter knows: sizes, names, and what may not be written at all."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = sorted([*ROOT.glob("flywheel/**/*.py"), *ROOT.glob("plugins/*.py")])
+ALL_PYTHON = sorted([*CODE, *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")])
+PROSE = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "*.toml", "deploy/*", "Makefile", ".ci/run")
+    for path in ROOT.glob(pattern)
+    if path.is_file()
+)
+VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)(_|$)")
+# Assembled from parts, so that this file does not find itself.
+ONE_MACHINE = re.compile(r"(?<![\w.])/(" + "|".join(["work", "farm", "root"]) + r")/\w")
+BANNED_IMPORTS = {"pickle", "shelve", "marshal", "dill", "cloudpickle"}
+
+
+def named(paths: list[Path]) -> pytest.MarkDecorator:
+    """Run a test once per file, named by its path in the repository."""
+    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@named(CODE)
+def test_a_module_is_at_most_300_lines(path):
+    assert path.read_text(encoding="utf-8").count("\n") <= 300
+
+
+@named(CODE)
+def test_a_function_is_at_most_50_lines(path):
+    long = [
+        f"{node.name} (line {node.lineno})"
+        for node in nodes(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > 50
+    ]
+    assert long == []
+
+
+@named(CODE)
+def test_a_module_says_what_it_is_for(path):
+    assert path.read_text(encoding="utf-8") == "" or ast.get_docstring(
+        ast.parse(path.read_text(encoding="utf-8"))
+    )
+
+
+@named(CODE)
+def test_a_module_is_named_for_what_lives_there(path):
+    assert not VAGUE.search(path.stem)
+    assert not VAGUE.search(path.parent.name)
+
+
+@named(CODE)
+def test_rows_are_never_inserted_one_at_a_time(path):
+    attributes = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
+    assert "execute" + "many" not in attributes
+
+
+@named(CODE)
+def test_nothing_is_unpickled(path):
+    imported = {
+        name.split(".")[0]
+        for node in nodes(path)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    assert imported & BANNED_IMPORTS == set()
+
+
+@named([*ALL_PYTHON, *PROSE])
+def test_no_path_of_one_machine_is_written_down(path):
+    assert not ONE_MACHINE.search(path.read_text(encoding="utf-8"))
+
+
+def test_plugins_are_short_enough_to_copy():
+    for path in ROOT.glob("plugins/*.py"):
+        assert path.read_text(encoding="utf-8").count("\n") <= 40, path.name
+
+
+def test_the_top_level_is_as_the_contract_says():
+    wanted = (
+        "pyproject.toml flywheel plugins tests config.toml deploy logs README.md CHANGELOG.md "
+        "Makefile docs benchmarks .ci/run constraints.txt"
+    )
+    assert [name for name in wanted.split() if not (ROOT / name).exists()] == []
+
+
+def test_every_pinned_package_is_pinned_exactly():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert all("==" in line for line in lines if line and not line.startswith("#"))

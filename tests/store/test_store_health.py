@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from flywheel.metrics import IntentPair, Tallies
+from flywheel.records import Feedback, Prediction
+from flywheel.store import events, health
+
+DAY = timedelta(days=1)
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def produce(store, *rows) -> None:
+    """Each row: (key, text, predicted, right or None, day of prediction, day of feedback)."""
+    with store.write() as con:
+        for key, text, predicted, right, made, judged in rows:
+            p = Prediction(
+                id=key, ts=START + made * DAY, text=text, intent=predicted, slices={"渠道": "语音"}
+            )
+            events.add_predictions(con, [p])
+            if judged is None:
+                continue
+            verdict = "incorrect" if right is None else "corrected"
+            if right == predicted:
+                verdict = "correct"
+            said = Feedback(
+                id=f"f-{key}-{judged}",
+                prediction_id=key,
+                ts=START + judged * DAY,
+                verdict=verdict,
+                intent=right,
+                rater="u-7",
+                rater_kind="expert",
+            )
+            events.add_feedback(con, [said])
+
+
+def test_tallies_count_predictions_made_and_labels_given_in_the_period(store):
+    produce(
+        store,
+        ("p-1", "wake me", "alarm", "alarm", 1, 2),
+        ("p-2", "wake me up", "alarm", "alarm", 1, 2),
+        ("p-3", "timer", "alarm", "timer", 1, 3),
+        ("p-4", "hm", "timer", None, 1, 3),
+        ("p-5", "later", "timer", "timer", 9, 9),
+        ("p-6", "unjudged", "timer", None, 2, None),
+    )
+    with store.read() as con:
+        found = health.tallies(con, START, START + 5 * DAY)
+    assert found == Tallies(
+        volume={"alarm": 3, "timer": 2},
+        pairs=(
+            IntentPair(predicted="alarm", truth="alarm", correct=True, count=2),
+            IntentPair(predicted="alarm", truth="timer", correct=False, count=1),
+            IntentPair(predicted="timer", truth=None, correct=False, count=1),
+        ),
+    )
+
+
+def test_a_prediction_judged_twice_counts_once_when_it_was_last_judged(store):
+    produce(
+        store,
+        ("p-1", "wake me", "alarm", "timer", 1, 2),
+        ("p-1", "wake me", "alarm", "alarm", 1, 6),
+    )
+    with store.read() as con:
+        assert health.tallies(con, START, START + 5 * DAY).pairs == ()
+        (later,) = health.tallies(con, START + 5 * DAY, START + 9 * DAY).pairs
+    assert later == IntentPair(predicted="alarm", truth="alarm", correct=True, count=1)
+
+
+def test_failed_texts_show_both_sides_of_a_confusion_newest_first_and_once(store):
+    produce(
+        store,
+        ("p-1", "旧的", "alarm", "timer", 1, 8),
+        ("p-2", "新的", "timer", "alarm", 3, 8),
+        ("p-3", "新的", "timer", "alarm", 2, 8),
+        ("p-4", "fine", "alarm", "alarm", 4, 8),
+        ("p-5", "of others", "play", "stop", 4, 8),
+        ("p-6", "too old", "alarm", "timer", 1, 1),
+        ("p-7", "nobody knows", "alarm", None, 2, 8),
+    )
+    with store.read() as con:
+        assert health.failed_texts(con, "alarm", START + 5 * DAY, 9) == [
+            "新的",
+            "nobody knows",
+            "旧的",
+        ]
+        assert health.failed_texts(con, "alarm", START + 5 * DAY, 1) == ["新的"]
+
+
+def test_labelled_texts_are_those_whose_right_intent_is_known(store):
+    produce(
+        store,
+        ("p-2", "计时", "alarm", "timer", 2, 3),
+        ("p-1", "闹钟", "alarm", "alarm", 1, 3),
+        ("p-3", "hm", "alarm", None, 1, 3),
+    )
+    with store.read() as con:
+        first, second = health.labelled_texts(con)
+    assert first == health.LabelledText(
+        prediction_id="p-1",
+        text="闹钟",
+        intent="alarm",
+        arguments={},
+        rater="u-7",
+        rater_kind="expert",
+        ts=START + DAY,
+        slices={"渠道": "语音"},
+    )
+    assert (second.prediction_id, second.intent, second.arguments) == ("p-2", "timer", None)

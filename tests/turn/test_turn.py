@@ -1,0 +1,183 @@
+"""One turn from failing intents to a decision, over a real store and real files."""
+
+from wheels import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_the_wheel, turn_once
+
+from flywheel.store import adapters, decisions, generations, turns
+from flywheel.turn import add_samples, run_until_idle, views
+
+
+def test_the_first_turn_makes_the_first_champion(wheel):
+    seed_the_wheel(wheel)
+    turn_id = turn_once(wheel)
+    view = views.turn_view(wheel, turn_id)
+    assert view["state"] == "done"
+    (adapter,) = views.adapters_view(wheel)
+    assert (adapter["state"], adapter["recipe"]) == ("champion", "frozen")
+    assert wheel.serving.serving() == adapter["id"]
+
+
+def test_a_better_challenger_is_promoted_and_served(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    first = wheel.serving.serving()
+    produce_failures(wheel)
+    turn_id = turn_once(wheel)
+    view = views.turn_view(wheel, turn_id)
+    decision = views.decision_view(wheel, view["decision"])
+    assert [step["name"] for step in view["steps"]] == [
+        "diagnose",
+        "synthesize",
+        "curate",
+        "train",
+        "evaluate",
+        "gate",
+        "decide",
+        "apply",
+        "watch",
+    ]
+    assert (decision["verdict"], decision["status"]) == ("promote", "applied")
+    assert decision["champion"] == first
+    assert wheel.serving.serving() == decision["challenger"]
+    assert {line["gate"] for line in decision["gates"]} >= {
+        "hygiene",
+        "overall",
+        "intents",
+    }
+    assert decision["fixed"]
+    assert decision["training"]["by_origin"]["feedback"] > 0
+    assert view["cost_usd"] == 0.04
+
+
+def test_a_turn_with_nothing_new_ends_without_training(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    runs = list(wheel.executor.runs)
+    turn_id = turn_once(wheel)
+    assert views.turn_view(wheel, turn_id)["state"] == "done"
+    assert wheel.executor.runs == runs
+
+
+def test_poisoned_feedback_does_not_reach_production(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    turn_once(wheel)
+    good = wheel.serving.serving()
+    poison(wheel)
+    turn_id = turn_once(wheel)
+    decision = views.decision_view(wheel, views.turn_view(wheel, turn_id)["decision"])
+    assert (decision["verdict"], decision["status"]) == ("reject", "rejected")
+    assert wheel.serving.serving() == good
+    failed = [line["gate"] for line in decision["gates"] if line["verdict"] == "FAIL"]
+    assert failed
+    assert any(line["intent"] == TIMER and line["losses"] for line in decision["intents"])
+
+
+def poison(wheel):
+    """Everything a person says about timers is labelled an alarm, many times over."""
+    rows = [
+        sample(f"{word} {extra} poison", ALARM, "train")
+        for word in WORDS[TIMER]
+        for extra in "abcdefghijklmnopqrst"
+    ]
+    add_samples(wheel, rows)
+
+
+def test_a_turn_without_seeds_fails_and_says_what_to_import(wheel):
+    turn_id = turn_once(wheel)
+    view = views.turn_view(wheel, turn_id)
+    assert view["state"] == "failed"
+    assert "samples import FILE --split seed" in view["error"]
+    assert any(turn_id in problem for problem in status(wheel)["problems"])
+
+
+def test_a_turn_without_a_golden_set_fails_and_says_what_to_import(wheel):
+    add_samples(wheel, [sample(f"{w[0]} seed", intent, "train") for intent, w in WORDS.items()])
+    view = views.turn_view(wheel, turn_once(wheel))
+    assert view["state"] == "failed"
+    assert "--split golden" in view["error"]
+
+
+def test_golden_texts_never_reach_training(wheel):
+    seed_the_wheel(wheel)
+    add_samples(wheel, [sample(f"Wake, golden{ALARM}0!", ALARM, "train")])  # golden up to case
+    view = views.turn_view(wheel, turn_once(wheel))
+    assert view["refused"] == {"leak": 1}
+
+
+def test_every_query_is_on_record_before_its_answer(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    turn_once(wheel)
+    with wheel.store.read() as con:
+        rows = generations.queries(con, 1)
+        made = decisions.list_decisions(con)
+    assert [row["challenger"] for row in rows] == [made[0].challenger]  # the first was not compared
+    assert status(wheel)["golden"]["queries_left"] == 30 - len(rows)
+
+
+def test_a_teacher_that_is_down_costs_the_turn_nothing_but_samples(wheel):
+    class Down:
+        def write(self, briefs, kept):
+            from flywheel.errors import TeacherUnavailable
+
+            raise TeacherUnavailable("no answer from http://127.0.0.1:9")
+
+    import dataclasses
+
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    view = views.turn_view(wheel, turn_once(dataclasses.replace(wheel, teacher=Down())))
+    step = next(step for step in view["steps"] if step["name"] == "synthesize")
+    assert step["state"] == "skipped"
+    assert "teacher unavailable" in step["detail"]
+    assert view["decision"]
+
+
+def test_the_champion_known_only_by_its_answers_is_compared_by_them(wheel):
+    import dataclasses
+
+    rows = []
+    for intent, words in WORDS.items():
+        rows += [sample(f"{word} seed", intent, "train") for word in words]
+        for i in range(40):
+            row = sample(f"{words[i % 6]} golden{intent}{i}", intent, "golden")
+            rows.append(dataclasses.replace(row, answer=(PLAY, None)))
+    add_samples(wheel, rows)
+    with wheel.store.read() as con:
+        assert adapters.champion(con) == "production"
+    decision = views.decision_view(wheel, views.turn_view(wheel, turn_once(wheel))["decision"])
+    assert (decision["champion"], decision["verdict"]) == ("production", "promote")
+    assert decision["status"] == "applied"
+
+
+def test_the_golden_set_that_changed_after_its_seal_promotes_nothing(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    with wheel.store.write() as con:
+        generations.reseal(con, 1, "sha256:something else", 120)
+    produce_failures(wheel)
+    decision = views.decision_view(wheel, views.turn_view(wheel, turn_once(wheel))["decision"])
+    hygiene = next(line for line in decision["gates"] if line["gate"] == "hygiene")
+    assert hygiene["verdict"] == "FAIL"
+    assert decision["verdict"] == "reject"
+
+
+def test_an_open_turn_is_named_when_another_is_asked_for(wheel):
+    import pytest
+
+    from flywheel.errors import Refused
+    from flywheel.turn import request
+
+    opened = request(wheel, "manual")
+    with pytest.raises(Refused, match=rf"{opened.id} is open, in step diagnose"):
+        request(wheel, "manual")
+    run_until_idle(wheel)
+    with wheel.store.read() as con:
+        assert turns.open_turns(con) == []
+
+
+def status(wheel):
+    return views.status(wheel, uptime_s=1.0, next_turn=None)

@@ -1,0 +1,211 @@
+"""A wheel with a real store and real files, whose jobs run in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flywheel import datasets
+from flywheel.config import (
+    Config,
+    FlywheelTable,
+    GatesTable,
+    IntentsRule,
+    OverallRule,
+    PromotionTable,
+)
+from flywheel.protocols import Answer, AnswerStore, Draft, Progress, StoredAnswer
+from flywheel.records import Brief, Feedback, Intent, Job, JobResult, Prediction, Sample
+from flywheel.serving.link import ChampionLink
+from flywheel.store import events, open_store
+from flywheel.turn import Incoming, Wheel, add_samples, request, run_until_idle
+
+NOW = datetime(2026, 11, 22, 5, 17, tzinfo=UTC)
+PLAY, ALARM, TIMER = "放音乐", "set_alarm", "set_timer"
+WORDS = {
+    PLAY: ["我要听歌", "放一首曲子", "来点音乐吧", "播放专辑", "唱给我听", "听点什么"],
+    ALARM: ["wake", "morning", "dawn", "sunrise", "rooster", "early"],
+    TIMER: ["minutes", "countdown", "egg", "oven", "pasta", "seconds"],
+}
+
+
+class Memoriser:
+    """An executor whose model is: which intent has seen these words most often."""
+
+    def __init__(self, jobs: Path) -> None:
+        self.jobs = jobs
+        self.runs: list[str] = []
+
+    def run(self, job: Job) -> JobResult:
+        folder = self.jobs / job.id
+        kept = folder / "result.json"
+        if not kept.exists():
+            self.runs.append(job.id)
+            folder.mkdir(parents=True, exist_ok=True)
+            values = getattr(self, f"_{job.kind}")(folder, job.spec)
+            kept.write_text(json.dumps(values))
+        return JobResult(id=job.id, ok=True, values=json.loads(kept.read_text()), seconds=0.1)
+
+    def cancel(self, job_id: str) -> None:
+        pass
+
+    def progress(self, job_id: str) -> Progress | None:
+        return None
+
+    def _crossfit(self, folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+        rows = pq.read_table(folder / "rows.parquet").to_pylist()
+        scores = [
+            {"id": row["id"], "p_label": 0.9, "top": row["intent"], "p_top": 0.9} for row in rows
+        ]
+        pq.write_table(pa.Table.from_pylist(scores), folder / "scores.parquet")
+        return {}
+
+    def _train(self, folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+        seen: dict[str, Counter[str]] = {}
+        for row in pq.read_table(spec["dataset"]).to_pylist():
+            if row["split"] == "train":
+                for word in row["text"].split():
+                    seen.setdefault(word, Counter())[row["intent"]] += 1
+        model = json.dumps(
+            {word: votes.most_common(1)[0][0] for word, votes in seen.items()}, sort_keys=True
+        )
+        identity = "a-" + hashlib.sha256(model.encode()).hexdigest()[:12]
+        (folder / "adapter").mkdir(exist_ok=True)
+        (folder / "adapter" / "flywheel.json").write_text(model)
+        return {"adapter": identity, "metrics": {"dev_accuracy": 0.5, "chosen_on": "dev"}}
+
+    def _predict(self, folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+        rows = pq.read_table(folder / "rows.parquet").to_pylist()
+        found = []
+        for name, place in spec["adapters"].items():
+            model = json.loads((Path(place) / "flywheel.json").read_text())
+            for row in rows:
+                votes = Counter(model[word] for word in row["text"].split() if word in model)
+                intent = votes.most_common(1)[0][0] if votes else "none"
+                found.append(
+                    {
+                        "id": row["id"],
+                        "adapter": name,
+                        "intent": intent,
+                        "arguments": "{}",
+                        "confidence": 0.8,
+                    }
+                )
+        pq.write_table(pa.Table.from_pylist(found), folder / "predictions.parquet")
+        return {"hashes": {name: name for name in spec["adapters"]}, "rows": len(rows)}
+
+
+@dataclass
+class Parrot:
+    """A teacher that writes the words of an intent, one purchase a brief."""
+
+    bought: list[str] = field(default_factory=list)
+
+    def write(self, briefs: Sequence[Brief], kept: AnswerStore) -> Mapping[str, tuple[Answer, ...]]:
+        answers = {}
+        for brief in briefs:
+            stored = kept.get(brief.id)
+            if stored is None:
+                self.bought.append(brief.id)
+                kept.put(
+                    StoredAnswer(
+                        key=brief.id,
+                        request={"intent": brief.intent.name},
+                        response={"texts": WORDS.get(brief.intent.name, [])},
+                        usd=0.01,
+                        input_tokens=10,
+                        output_tokens=10,
+                    )
+                )
+                stored = kept.get(brief.id)
+            assert stored is not None
+            drafts = tuple(
+                Draft(text=f"say {word} now", intent=brief.intent.name)
+                for word in stored.response["texts"]
+            )
+            answers[brief.id] = (Answer(request=brief.id, drafts=drafts, usd=0.01),)
+        return answers
+
+
+def wheel_in(folder: Path, *, teacher: Parrot | None = None, **tables: Any) -> Wheel:
+    """Build a wheel over a folder, as the daemon does at start."""
+    config = Config(
+        path=folder / "config.toml",
+        flywheel=FlywheelTable(state_dir="var"),
+        **{
+            "gates": GatesTable(
+                overall=OverallRule(profile="fast"), intents=IntentsRule(margin=0.30)
+            ),
+            "promotion": PromotionTable(mode="auto", bootstrap="auto"),
+            **tables,
+        },
+    )
+    config.state_dir.mkdir(exist_ok=True)
+    return Wheel(
+        config=config,
+        intents=tuple(Intent(name=name, description=f"do {name}") for name in WORDS),
+        store=open_store(config.state_dir / "flywheel.duckdb"),
+        executor=Memoriser(config.state_dir / "jobs"),
+        serving=ChampionLink(config.state_dir / "adapters"),
+        teacher=teacher,
+        clock=lambda: NOW,
+    )
+
+
+def sample(text: str, intent: str, split: str, **more: Any) -> Incoming:
+    origin = "seed" if split == "train" else "person"
+    identity = datasets.sample_id(text, intent, None, origin, split)
+    return Incoming(
+        sample=Sample(id=identity, text=text, intent=intent, origin=origin, split=split, **more)
+    )
+
+
+def seed_the_wheel(wheel: Wheel, golden: int = 40) -> None:
+    """Seeds know the first two words of each intent; golden and dev use all six."""
+    rows = []
+    for intent, words in WORDS.items():
+        rows += [sample(f"{word} seed", intent, "train") for word in words[:2]]
+        rows += [
+            sample(f"{words[i % 6]} golden{intent}{i}", intent, "golden") for i in range(golden)
+        ]
+        rows += [sample(f"{words[i % 6]} dev{intent}{i}", intent, "dev") for i in range(6)]
+    add_samples(wheel, rows)
+
+
+def produce_failures(wheel: Wheel, per_word: int = 6, *, right: Mapping[str, str] = {}) -> None:
+    """Production texts with the words that the seeds lack, and what was really meant."""
+    predictions, feedback = [], []
+    for intent, words in WORDS.items():
+        for word in words[2:]:
+            for i in range(per_word):
+                key = f"{intent}-{word}-{i}"
+                predictions.append(
+                    Prediction(id=key, ts=NOW, text=f"{word} prod{key}", intent="none")
+                )
+                feedback.append(
+                    Feedback(
+                        id=f"f-{key}",
+                        prediction_id=key,
+                        ts=NOW,
+                        verdict="corrected",
+                        intent=right.get(intent, intent),
+                    )
+                )
+    with wheel.store.write() as con:
+        events.add_predictions(con, predictions)
+        events.add_feedback(con, feedback)
+
+
+def turn_once(wheel: Wheel, trigger: str = "manual") -> str:
+    opened = request(wheel, trigger)
+    run_until_idle(wheel)
+    return opened.id

@@ -1,0 +1,237 @@
+"""The worker's parts: base, trunk, logistic regression, folds, scope, arguments."""
+
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_training import TEXTS, spec
+
+from flywheel.errors import FlywheelError
+from flywheel.worker import base, crossfit, logistic, scope, slots
+from flywheel.worker.encoder import Encoder, pool
+from flywheel.worker.jobs import Progress
+from flywheel.worker.trunk import Trunk, padded_ids
+
+LINES = [line for lines in TEXTS.values() for line in lines]
+BUNDLED = base.load(base.BUNDLED)
+TOKENIZER = base.tokenizer(BUNDLED, 64)
+
+
+def test_the_encoder_agrees_with_transformers():
+    import transformers
+
+    model = transformers.AutoModel.from_pretrained(BUNDLED.folder).eval()
+    encoder = Encoder.load(BUNDLED)
+    ids, mask = padded_ids(base.encode(TOKENIZER, LINES))
+    with torch.no_grad():
+        theirs = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    ours = encoder.run(encoder.embed(ids), mask, range(6))
+    assert float((pool(ours, mask) - pool(theirs, mask)).abs().max()) < 1e-6
+
+
+def test_a_base_of_other_bytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "BUNDLED_SHA256", "0" * 64)
+    with pytest.raises(FlywheelError, match="is not the published file"):
+        base.load(base.BUNDLED)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bundled:gpt", "there is no bundled base model bundled:gpt"),
+        ("{tmp}", r"config.json, model.safetensors and tokenizer.json"),
+    ],
+)
+def test_a_base_that_is_not_one_is_refused(tmp_path, name, message):
+    with pytest.raises(FlywheelError) as caught:
+        base.load(name.format(tmp=tmp_path))
+    text = f"{caught.value.message} {caught.value.hint}"
+    assert message in text
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "config.json").write_text('{"model_type": "roberta", "hidden_act": "gelu"}')
+    with pytest.raises(FlywheelError, match="is a 'roberta' model"):
+        base.load(str(tmp_path))
+
+
+def test_a_local_folder_is_a_base(tmp_path):
+    shutil.copytree(BUNDLED.folder, tmp_path / "mine", symlinks=True)
+    assert base.load(str(tmp_path / "mine")).sha256 == base.BUNDLED_SHA256
+
+
+def test_coverage_tells_a_language_that_the_base_cannot_read():
+    assert base.coverage(TOKENIZER, LINES) > 0.95
+    assert base.coverage(TOKENIZER, ["请把这首歌暂停一下", "หยุดเพลง"]) < 0.9
+    assert base.coverage(TOKENIZER, []) == 1.0
+
+
+def test_states_do_not_depend_on_what_was_computed_with_them(tmp_path):
+    encoder = Encoder.load(BUNDLED)
+    together = Trunk(encoder, 3, 64, None).states([*LINES, "我要听音乐", ""])
+    for row in (0, 7, len(LINES), len(LINES) + 1):
+        text = [*LINES, "我要听音乐", ""][row]
+        alone = Trunk(encoder, 3, 64, None).states([text])
+        assert alone.hidden[0].equal(together.hidden[row])
+        assert alone.embedding[0].equal(together.embedding[row])
+
+
+def test_the_cache_on_disk_gives_the_same_states_and_survives_damage(tmp_path):
+    encoder = Encoder.load(BUNDLED)
+    first = Trunk(encoder, 3, 64, tmp_path).states(LINES)
+    again = Trunk(encoder, 3, 64, tmp_path)
+    again.encoder = None  # type: ignore[assignment]  # nothing may be computed
+    assert again.states(LINES).embedding.equal(first.embedding)
+    for path in tmp_path.rglob("*.safetensors"):
+        path.write_bytes(b"damaged")
+    mended = Trunk(encoder, 3, 64, tmp_path).states(LINES)
+    assert all(a.equal(b) for a, b in zip(mended.hidden, first.hidden, strict=True))
+
+
+def test_logistic_regression_finds_the_minimum():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.nn.functional.normalize(torch.randn(300, 20, generator=generator), dim=1)
+    y = torch.randint(0, 5, (300,), generator=generator)
+    weights = torch.rand(300, generator=generator)
+    found = logistic.fit(x, y, 5, weights=weights, steps=200)
+    w, b = found.weight.clone().requires_grad_(), found.bias.clone().requires_grad_()
+    each = torch.nn.functional.cross_entropy(x @ w.T + b, y, reduction="none")
+    loss = 10 * (each * weights).sum() + 0.5 * w.square().sum()
+    gradients = torch.autograd.grad(loss, [w, b])
+    assert max(float(g.abs().max()) for g in gradients) < 1e-2 * float(loss.detach())
+
+
+def test_a_wrong_label_is_doubted_out_of_fold(tmp_path):
+    rows = [(line, intent) for intent, lines in TEXTS.items() for line in lines if intent != "none"]
+    rows.append(("call my sister", "weather"))
+    rows.append(("please play some jazz", "play_music"))
+    told = {
+        "id": [f"s{i}" for i in range(len(rows))],
+        "text": [text for text, _ in rows],
+        "intent": [intent for _, intent in rows],
+        "origin": ["feedback"] * len(rows),
+    }
+    pq.write_table(pa.table(told), tmp_path / "rows.parquet")
+    values = crossfit.run(tmp_path, spec(tmp_path, folds=5), Progress(tmp_path / "p"))
+    scores = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+    assert [row["id"] for row in scores] == told["id"]
+    assert values["rows"] == len(rows)
+    assert scores[-2]["top"] == "call"
+    assert scores[-2]["p_top"] > 2 * scores[-2]["p_label"]
+    assert scores[-1]["top"] == "play_music"
+
+
+texts_and_intents = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "A", "音乐", "c", "d", "e"]), st.sampled_from("xyz")),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(texts_and_intents, st.integers(0, 9))
+@settings(max_examples=50)
+def test_equal_texts_share_a_fold(rows, seed):
+    texts = [text for text, _ in rows]
+    found = crossfit.folds(texts, [intent for _, intent in rows], 5, seed).tolist()
+    for text in set(texts):
+        same = {f for t, f in zip(texts, found, strict=True) if t.casefold() == text.casefold()}
+        assert len(same) == 1
+    assert set(found) <= set(range(5))
+
+
+def test_an_intent_of_five_texts_is_spread_over_five_folds():
+    texts = [f"{intent} {i}" for intent in "xyz" for i in range(5)]
+    found = crossfit.folds(texts, [text[0] for text in texts], 5, 0).tolist()
+    for low in (0, 5, 10):
+        assert sorted(found[low : low + 5]) == [0, 1, 2, 3, 4]
+
+
+def test_the_threshold_separates_what_dev_can_separate():
+    labels = ["a", "b"]
+    logits = torch.tensor([[9.0, 0], [0, 8.0], [7.0, 0], [1.0, 0.9], [0.5, 0.6]])
+    truth = ["a", "b", "a", "none", "none"]
+    rule = scope.choose(logits, labels, truth)
+    assert scope.answer(logits, labels, rule).intents == truth
+
+
+def test_without_dev_rows_of_none_every_text_is_in_scope():
+    logits = torch.tensor([[9.0, 0], [0, 0.1]])
+    rule = scope.choose(logits, ["a", "b"], ["a", "a"])
+    assert rule == scope.Scope()
+    assert scope.answer(logits, ["a", "b"], rule).intents == ["a", "b"]
+
+
+def test_without_dev_rows_the_class_none_decides():
+    logits = torch.tensor([[1.0, 0, 3.0], [5.0, 0, 3.0]])
+    rule = scope.choose(logits, ["a", "b", "none"], [])
+    answers = scope.answer(logits, ["a", "b", "none"], rule)
+    assert answers.intents == ["none", "a"]
+    assert answers.confidence.tolist() == pytest.approx([0.886, 0.876], abs=0.01)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=20),
+    st.data(),
+)
+@settings(max_examples=50)
+def test_the_chosen_threshold_never_loses_accuracy_on_dev(rows, data):
+    logits = torch.tensor(rows)
+    truth = [data.draw(st.sampled_from(["a", "b", "none"])) for _ in rows]
+    rule = scope.choose(logits, ["a", "b"], truth)
+    hits = [
+        sum(x == y for x, y in zip(scope.answer(logits, ["a", "b"], r).intents, truth, strict=True))
+        for r in (rule, scope.Scope())
+    ]
+    assert hits[0] >= hits[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "spans"),
+    [
+        ("wake me at seven", {"time": "seven"}, {"time": (11, 16)}),
+        ("Wake me at Seven", {"time": "seven"}, {"time": (11, 16)}),
+        ("sevens and seven", {"time": "seven"}, {"time": (11, 16)}),
+        ("我要听周杰伦的歌", {"artist": "周杰伦"}, {"artist": (3, 6)}),
+        ("new york to new york", {"from": "new york", "to": "new york"},
+         {"from": (0, 8), "to": (12, 20)}),
+        ("wake me", {"time": "seven"}, None),
+        ("at 7", {"hour": 7}, None),
+        ("hello", {}, {}),
+        ("hello", None, None),
+    ],
+)  # fmt: skip
+def test_values_are_found_as_said(text, values, spans):
+    assert slots.locate(text, values) == spans
+
+
+@given(
+    st.lists(st.sampled_from(["play", "jazz", "音乐", "at", "7pm", "R&B", "naïve"]), min_size=3),
+    st.data(),
+)
+@settings(max_examples=50)
+def test_perfect_tags_spell_the_values_they_were_made_from(words, data):
+    text = " ".join(words)
+    start = data.draw(st.integers(0, len(words) - 1))
+    stop = data.draw(st.integers(start + 1, min(len(words), start + 3)))
+    values = {"what": " ".join(words[start:stop])}
+    encoding = base.encode(base.tokenizer(BUNDLED, 512), [text])[0]
+    tags = slots.tags_of(encoding, text, values, ["what"])
+    log_p = torch.nn.functional.one_hot(torch.tensor(tags).clamp(min=0), 3).float() * 20
+    assert slots.read(encoding, text, log_p, ["what"], {"what"}) == values
+    assert slots.read(encoding, text, log_p, ["what"], {"other"}) == {}
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_rows_to_doubt_have_scores_all_the_same(tmp_path, count):
+    told = {"id": ["s1"], "text": ["hello"], "intent": ["greet"], "origin": ["feedback"]}
+    rows = pa.table({name: pa.array(value[:count], pa.string()) for name, value in told.items()})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    values = crossfit.run(tmp_path, spec(tmp_path, folds=5), Progress(tmp_path / "p"))
+    assert values["rows"] == count
+    assert pq.read_table(tmp_path / "scores.parquet").num_rows == count

@@ -1,0 +1,76 @@
+"""The worker as a process: its result comes last, and a kill costs time and nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tiny_training import spec
+
+
+def test_a_killed_training_resumes_and_ends_in_the_same_adapter(trained, tmp_path):
+    job(tmp_path, "train", spec(tmp_path))
+    child = start(tmp_path)
+    until((tmp_path / "checkpoint.safetensors").exists)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (tmp_path / "result.json").exists()
+    assert start(tmp_path).wait() == 0
+    result = json.loads((tmp_path / "result.json").read_text("utf-8"))
+    assert result["values"] == trained[1]
+
+
+def test_a_refused_job_says_why_in_its_result(tmp_path):
+    job(tmp_path, "train", spec(tmp_path, recipe="fast"))
+    assert start(tmp_path).wait() == 0
+    result = json.loads((tmp_path / "result.json").read_text("utf-8"))
+    assert (result["ok"], result["values"]) == (False, {})
+    assert result["error"] == (
+        "there is no recipe 'fast'; [training] recipe is one of frozen, fewshot, flywheel, full"
+    )
+
+
+def test_a_check_tells_how_much_of_a_language_the_base_reads(tmp_path):
+    job(tmp_path, "check", {"base": "bundled:all-minilm-l6-v2", "max_length": 64})
+    (tmp_path / "texts.json").write_text(json.dumps(["play some jazz", "请暂停播放"]))
+    assert start(tmp_path).wait() == 0
+    values = json.loads((tmp_path / "result.json").read_text("utf-8"))["values"]
+    assert values["layers"] == 6
+    assert 0.3 < values["coverage"] < 1
+
+
+def test_a_folder_without_a_job_is_a_usage_error(tmp_path):
+    assert start(tmp_path).wait() == 2
+
+
+def test_a_training_imports_nothing_that_takes_seconds(tmp_path):
+    job(tmp_path, "train", spec(tmp_path))
+    code = (
+        "import sys\n"
+        "from flywheel.worker.jobs import main\n"
+        "main(sys.argv[1:])\n"
+        "heavy = {'transformers', 'peft', 'torch._dynamo', 'scipy', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "result.json").read_text("utf-8"))["ok"]
+
+
+def job(folder, kind, told):
+    (folder / "job.json").write_text(json.dumps({"id": "j-1", "kind": kind, "spec": told}))
+
+
+def start(folder):
+    command = [sys.executable, "-m", "flywheel.worker", str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+def until(happened, limit_s=60.0):
+    end = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,0 +1,143 @@
+"""Training makes an adapter that plain PEFT loads, that is the same each time, and that learns."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tiny_training import COLUMNS, DEV, TEXTS, spec
+
+from flywheel.errors import FlywheelError
+from flywheel.worker import adapter, base, predict
+from flywheel.worker.encoder import Encoder, pool
+from flywheel.worker.finish import finish
+from flywheel.worker.jobs import Progress
+from flywheel.worker.train import run
+from flywheel.worker.trunk import Trunk, padded_ids
+
+LINES = [line for lines in (*TEXTS.values(), *DEV.values()) for line in lines]
+
+
+def test_the_adapter_knows_what_it_was_taught(trained):
+    folder, values = trained
+    calls = predict.answer(adapter.load(folder / "adapter"), trunk(), LINES[:40])
+    truth = [intent for intent, lines in TEXTS.items() for _ in lines]
+    assert sum(a == b for a, b in zip(calls.intents, truth, strict=True)) >= 38
+    assert values["metrics"]["dev_accuracy"] >= 0.8
+    assert [line["epoch"] for line in values["metrics"]["curve"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_plain_peft_loads_the_adapter_and_agrees_on_the_embedding(trained):
+    import peft
+    import transformers
+
+    folder, _ = trained
+    told = adapter.load(folder / "adapter")
+    model = transformers.AutoModel.from_pretrained(base.load(told.base).folder)
+    tuned = peft.PeftModel.from_pretrained(model, folder / "adapter").eval()
+    one = trunk()
+    ids, mask = padded_ids(base.encode(one.tokenizer, LINES))
+    with torch.no_grad():
+        theirs = pool(tuned(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask)
+    states = one.states(LINES)
+    ours = finish(one.encoder.merged(told.lora), told.depth, states.hidden).embedding
+    assert not told.unchanged
+    assert float((ours - theirs).abs().max()) < 1e-3
+    assert float((states.embedding - theirs).abs().max()) > 1e-2  # LoRA did move them
+    logits = told.head.logits(torch.stack([ours, theirs])[:])
+    assert logits[0].argmax(1).equal(logits[1].argmax(1))
+
+
+def test_the_folder_holds_safetensors_metadata_and_a_model_card(trained):
+    folder, values = trained
+    files = sorted(path.name for path in (folder / "adapter").iterdir())
+    assert files == [
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "flywheel.json",
+        "heads.safetensors",
+    ]  # fmt: skip
+    facts = json.loads((folder / "adapter" / "flywheel.json").read_text("utf-8"))
+    assert facts["id"] == values["adapter"] == adapter.content_id(adapter.load(folder / "adapter"))
+    assert facts["labels"] == sorted(TEXTS)
+    assert (facts["recipe"], facts["dataset"], facts["parent"]) == ("fewshot", "ds-tiny", None)
+    assert facts["scope"]["threshold"] == values["threshold"]
+    assert (folder / "adapter" / "README.md").read_text("utf-8").startswith("---\nbase_model:")
+
+
+def test_the_same_job_elsewhere_makes_the_same_adapter(trained, tmp_path):
+    again = run(tmp_path, spec(tmp_path), Progress(tmp_path / "p"))
+    assert again["adapter"] == trained[1]["adapter"]
+
+
+def test_another_seed_makes_another_adapter(trained, tmp_path):
+    again = run(tmp_path, spec(tmp_path, seed=1), Progress(tmp_path / "p"))
+    assert again["adapter"] != trained[1]["adapter"]
+
+
+def test_when_and_from_whom_it_was_trained_is_not_part_of_its_name(trained, tmp_path):
+    changes = {"created_at": "2030-01-01T00:00:00Z", "parent": "a-000000000000"}
+    again = run(tmp_path, spec(tmp_path, **changes), Progress(tmp_path / "p"))
+    assert again["adapter"] == trained[1]["adapter"]
+
+
+def test_the_frozen_recipe_leaves_the_base_as_it_is(tmp_path):
+    values = run(tmp_path, spec(tmp_path, recipe="frozen"), Progress(tmp_path / "p"))
+    told = adapter.load(tmp_path / "adapter")
+    assert told.unchanged
+    assert values["metrics"]["curve"] == []
+    assert values["metrics"]["dev_accuracy"] >= 0.7
+
+
+def test_predictions_name_every_row_adapter_and_hash(trained, tmp_path):
+    folder, values = trained
+    texts = ["wake me at seven", "放一首歌", "", "🎵 play", "x" * 5000]
+    ids = [f"r{i}" for i in range(len(texts))]
+    pq.write_table(pa.table({"id": ids, "text": texts}), tmp_path / "rows.parquet")
+    told = spec(tmp_path, adapters={"a-1": str(folder / "adapter"), "b": str(folder / "adapter")})
+    said = predict.run(tmp_path, told, Progress(tmp_path / "p"))
+    assert said == {"hashes": {"a-1": values["adapter"], "b": values["adapter"]}, "rows": 5}
+    rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [(row["id"], row["adapter"]) for row in rows] == [
+        (i, name) for name in ("a-1", "b") for i in ids
+    ]
+    assert rows[0]["intent"] == "set_alarm"
+    assert json.loads(rows[0]["arguments"]) == {"time": "seven"}
+    assert all(0 <= row["confidence"] <= 1 for row in rows)
+    assert all(row["intent"] in TEXTS for row in rows)
+
+
+def test_an_intent_is_given_only_arguments_of_its_own_schema(trained):
+    told = adapter.load(trained[0] / "adapter")
+    calls = predict.answer(told, trunk(), LINES)
+    for intent, arguments in zip(calls.intents, calls.arguments, strict=True):
+        assert set(arguments) <= set(told.arguments[intent])
+
+
+def test_nothing_is_predicted_for_no_rows(trained):
+    calls = predict.answer(adapter.load(trained[0] / "adapter"), trunk(), [])
+    assert (calls.intents, list(calls.arguments), len(calls.confidence)) == ([], [], 0)
+
+
+def test_a_damaged_adapter_is_named(trained, tmp_path):
+    (tmp_path / "flywheel.json").write_text("{}")
+    with pytest.raises(FlywheelError, match=r"adapter .* cannot be read"):
+        adapter.load(tmp_path)
+
+
+def test_one_intent_is_not_enough_to_train_on(tmp_path):
+    told = spec(tmp_path)
+    rows = pq.read_table(told["dataset"]).select(COLUMNS)
+    pq.write_table(rows.slice(0, 5), told["dataset"])
+    with pytest.raises(FlywheelError, match="at least two are needed"):
+        run(tmp_path, told, Progress(tmp_path / "p"))
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(FlywheelError) as caught:
+        run(tmp_path, spec(tmp_path, recipe="fast"), Progress(tmp_path / "p"))
+    assert caught.value.hint == "[training] recipe is one of frozen, fewshot, flywheel, full"
+
+
+def trunk():
+    return Trunk(Encoder.load(base.load(base.BUNDLED)), 3, 32, None)
