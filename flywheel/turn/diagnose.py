@@ -21,11 +21,12 @@ def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
     with wheel.store.read() as con:
         found = intent_health(wheel, con, wheel.clock())
         failing = [item for item in found if item.failing]
+        kept_out = held_out(con)
         briefs = diagnosis.briefs(
             found,
             wheel.intents,
-            {item.intent: _failed_texts(wheel, con, item.intent) for item in failing},
-            _examples(con),
+            {item.intent: _failed_texts(wheel, con, item.intent, kept_out) for item in failing},
+            _examples(wheel, con, kept_out),
             wheel.config.synthesis,
         )
     names = ", ".join(item.intent for item in failing[:5]) + (" …" if len(failing) > 5 else "")
@@ -62,14 +63,20 @@ def _window_start(wheel: Wheel, con: Connection, now: datetime) -> datetime:
     return newest - timedelta(days=wheel.config.intents.window_days)
 
 
-def _failed_texts(wheel: Wheel, con: Connection, intent: str) -> Sequence[str]:
-    """Texts the intent failed on, less whatever is too near an evaluation row to be shown."""
+def _failed_texts(
+    wheel: Wheel, con: Connection, intent: str, kept_out: Sequence[str]
+) -> Sequence[str]:
+    """Texts the intent failed on, newest first, as far as a teacher may see them."""
     since = _window_start(wheel, con, wheel.clock())
     texts = health.failed_texts(con, intent, since, wheel.config.synthesis.failed_texts * 3)
-    near = curation.near_duplicates(texts, held_out(con), wheel.config.curation.leak)
+    return _showable(wheel, texts, kept_out)[: wheel.config.synthesis.failed_texts]
+
+
+def _showable(wheel: Wheel, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:
+    """The texts that are not too near an evaluation row."""
+    near = curation.near_duplicates(texts, kept_out, wheel.config.curation.leak)
     leaked = {match.i for match in near}
-    kept = [text for index, text in enumerate(texts) if index not in leaked]
-    return kept[: wheel.config.synthesis.failed_texts]
+    return [text for index, text in enumerate(texts) if index not in leaked]
 
 
 def held_out(con: Connection) -> list[str]:
@@ -80,10 +87,13 @@ def held_out(con: Connection) -> list[str]:
     )
 
 
-def _examples(con: Connection) -> dict[str, list[str]]:
+def _examples(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:
+    """Some accepted samples of each intent, as far as a teacher may see them."""
+    accepted = [s for s in samples.training(con) if s.origin in ("seed", "person")]
+    showable = set(_showable(wheel, [sample.text for sample in accepted], kept_out))
     shown: dict[str, list[str]] = {}
-    for sample in samples.training(con):
+    for sample in accepted:
         texts = shown.setdefault(sample.intent, [])
-        if sample.origin in ("seed", "person") and len(texts) < _EXAMPLES:
+        if sample.text in showable and len(texts) < _EXAMPLES:
             texts.append(sample.text)
     return shown
