@@ -114,8 +114,10 @@ class _Story:
             self._client.post("/v1/samples", rows)
             teller.timed(f"imported {len(rows)} {split} sentences")
         decision = self._turn()[1]
-        _say = decision["because"] if decision else "no decision"
-        teller.timed(f"{decision['challenger']} serves: {_say}" if decision else _say)
+        if decision is None or decision["status"] != "applied":
+            why = decision["because"] if decision else "it came to no decision"
+            raise FlywheelError(f"the first turn made no champion: {why}")
+        teller.timed(f"{decision['challenger']} serves: {decision['because']}")
 
     def _improve(self) -> bool:
         teller = self._teller

@@ -205,8 +205,11 @@ def _tail(folder: Path) -> str:
 def _environment(spec: Mapping[str, Any]) -> dict[str, str]:
     """What a worker may know; keys and tokens of the daemon stay behind."""
     kept = {k: v for k, v in os.environ.items() if k in _KEPT_ENV or k.startswith(_KEPT_PREFIXES)}
-    threads = str(spec.get("threads", 1))
-    return kept | {"OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+    return kept | {
+        "OMP_NUM_THREADS": str(spec.get("threads", 1)),
+        "OMP_WAIT_POLICY": "PASSIVE",  # idle threads must not keep other processes from a core
+        "TOKENIZERS_PARALLELISM": "false",
+    }
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

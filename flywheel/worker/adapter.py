@@ -54,7 +54,9 @@ class Trained:
 
 def content_id(trained: Trained) -> str:
     """`a-` and 12 hex digits, over tensors, labels, arguments and threshold."""
-    digest = hashlib.sha256(json.dumps(_behaviour(trained), sort_keys=True).encode())
+    told = _behaviour(trained)
+    del told["base"]  # its hash says it; its name may be a path
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name, tensor in sorted({**_peft_tensors(trained), **_head_tensors(trained)}.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())

@@ -83,7 +83,7 @@ def tokenizer(base: Base, max_length: int) -> Tokenizer:
     """The base's tokenizer: texts are cut at `max_length` tokens and never padded."""
     made = Tokenizer.from_file(str(base.folder / "tokenizer.json"))
     made.no_padding()
-    made.enable_truncation(max_length)
+    made.enable_truncation(min(max_length, int(base.config["max_position_embeddings"])))
     return made
 
 

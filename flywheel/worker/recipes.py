@@ -42,7 +42,7 @@ _ALL = (
         name="flywheel",
         why="seeds with production feedback, some of it wrong",
         epochs=3,
-        learning_rate=1e-3,
+        learning_rate=3e-3,
     ),
     Recipe(name="full", why="50 and more clean texts an intent", epochs=2, learning_rate=2e-3),
 )

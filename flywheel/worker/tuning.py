@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from flywheel.errors import FlywheelError
 from flywheel.worker.encoder import MODULES, Encoder, Lora, Pair, has_bf16, pool
 from flywheel.worker.logistic import Linear
 from flywheel.worker.recipes import Recipe
@@ -163,6 +164,11 @@ def tune(
         for batch in _batches(rows.hidden, recipe.batch, seed * 1009 + epoch):
             losses.append(_step(low, parameters, adam, rows, batch, recipe, dtype))
             report(adam.step / adam.steps, f"epoch {epoch + 1} of {recipe.epochs}")
+        if not math.isfinite(losses[-1]):
+            raise FlywheelError(
+                f"training diverged in epoch {epoch + 1}",
+                hint="choose a recipe with a lower learning rate",
+            )
         curve.append(watch(EpochEnd(epoch + 1, sum(losses) / len(losses), parameters.copy())))
         _save(checkpoint, fingerprint, curve, parameters, adam)
     return parameters.copy(), curve
@@ -188,7 +194,7 @@ def _step(
     each = functional.cross_entropy(
         tuned.head.logits(pool(top, mask)), rows.labels[batch], reduction="none"
     )
-    loss = (each * weights).sum() / weights.sum()
+    loss = (each * weights).sum() / weights.sum().clamp(min=1e-6)
     if tuned.tag_head is not None and rows.tags is not None:
         tags = torch.full(mask.shape, IGNORED)
         for row, i in enumerate(batch):
