@@ -88,7 +88,8 @@ class CurationTable:
 
     near_duplicate: float = 0.95  # word-set Jaccard against kept samples
     leak: float = 0.80  # word-set Jaccard against golden, fresh and dev
-    noise_ratio: float = 2.0  # drop where the top class is this much likelier than the label
+    noise_ratio: float = 6.0  # refused where another intent fits this many times better
+    noise_share: float = 0.34  # of an intent's unverified labels that may be refused so
     noise_folds: int = 5
 
 

@@ -90,10 +90,13 @@ def _drop_likely_wrong(wheel: Wheel, turn: Turn, candidates: Sequence[Sample]) -
     )
     run_job(wheel, job_id, "crossfit", {"folds": wheel.config.curation.noise_folds}, rows)
     scores = {
-        row["id"]: curation.NoiseScore(p_label=row["p_label"], top=row["top"], p_top=row["p_top"])
+        row["id"]: curation.NoiseScore(
+            p_label=row["p_label"], top=row["top"], p_top=row["p_top"], odds=row["odds"]
+        )
         for row in pq.read_table(wheel.job_dir(job_id) / "scores.parquet").to_pylist()
     }
-    return curation.label_noise(candidates, scores, wheel.config.curation.noise_ratio)
+    table = wheel.config.curation
+    return curation.label_noise(candidates, scores, table.noise_ratio, table.noise_share)
 
 
 def _reasons(refused: Iterable[Refusal]) -> str:

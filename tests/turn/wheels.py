@@ -64,7 +64,8 @@ class Memoriser:
     def _crossfit(self, folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
         rows = pq.read_table(folder / "rows.parquet").to_pylist()
         scores = [
-            {"id": row["id"], "p_label": 0.9, "top": row["intent"], "p_top": 0.9} for row in rows
+            {"id": row["id"], "p_label": 0.9, "top": row["intent"], "p_top": 0.9, "odds": 1.0}
+            for row in rows
         ]
         pq.write_table(pa.Table.from_pylist(scores), folder / "scores.parquet")
         return {}
