@@ -40,6 +40,7 @@ threads = 2
 
 [intents]
 file = "intents.toml"
+max_error_rate = 0.25    # a tenth of this demo's feedback is wrong
 
 [teacher]
 base_url = "{teacher}"   # scripted: sentences of a grammar, no language model
@@ -117,7 +118,7 @@ class _Story:
         if decision is None or decision["status"] != "applied":
             why = decision["because"] if decision else "it came to no decision"
             raise FlywheelError(f"the first turn made no champion: {why}")
-        teller.timed(f"{decision['challenger']} serves: {decision['because']}")
+        teller.timed(f"{decision['challenger']} serves: logistic regression on the seeds")
 
     def _improve(self) -> bool:
         teller = self._teller

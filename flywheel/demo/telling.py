@@ -47,13 +47,13 @@ class Teller:
 def tell_turn(teller: Teller, turn: Mapping[str, Any]) -> None:
     """What failed, and what was written for it."""
     for brief in turn["briefs"]:
-        teller.line(f"  failing: {brief['why']}")
+        _wrapped(teller, "  failing: ", brief["why"])
         written = turn["written"].get(brief["intent"], 0)
         near = f", unlike {brief['neighbour']}" if brief["neighbour"] else ""
         teller.line(f"           the teacher wrote {written} samples{near}")
     curated = [step for step in turn["steps"] if step["name"] == "curate"]
     for step in curated:
-        teller.line(f"  curated: {step['detail']}")
+        _wrapped(teller, "  curated: ", step["detail"])
 
 
 def tell_decision(teller: Teller, decision: Mapping[str, Any]) -> None:
@@ -76,7 +76,8 @@ def tell_decision(teller: Teller, decision: Mapping[str, Any]) -> None:
 def tell_examples(teller: Teller, examples: Sequence[Mapping[str, Any]], label: str) -> None:
     """A few golden sentences that changed sides."""
     for example in examples[:3]:
-        teller.line(f'  {label}: "{example["text"]}": {example["before"]} -> {example["after"]}')
+        said = f'"{example["text"]}": {example["before"]} -> {example["after"]}'
+        _wrapped(teller, f"  {label}: ", said)
 
 
 def _percent(share: float | None) -> str:
