@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -23,8 +24,9 @@ _ASK_AGAIN_S = 0.2
 class Client:
     """The daemon's HTTP interface on its Unix socket."""
 
-    def __init__(self, socket: Path) -> None:
-        transport = httpx.HTTPTransport(uds=str(socket))
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        transport = httpx.HTTPTransport(uds=str(path))
         self._http = httpx.Client(transport=transport, base_url="http://flywheel", timeout=60.0)
 
     def get(self, route: str) -> Any:
@@ -44,10 +46,19 @@ class Client:
 
     def ready(self) -> bool:
         """Whether the daemon serves."""
+        with socket.socket(socket.AF_UNIX) as door:  # httpx leaks a socket that nobody answers
+            try:
+                door.connect(str(self._path))
+            except OSError:
+                return False
         try:
             return self._http.get("/readyz").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
 
     def _read(self, response: httpx.Response) -> Any:
         body = response.json()
@@ -57,7 +68,7 @@ class Client:
 
 
 @contextmanager
-def running(config: Path, socket: Path) -> Iterator[Client]:
+def running(config: Path, listening_on: Path) -> Iterator[Client]:
     """Start `flywheel run` as a child process, wait until it serves, and stop it in the end.
 
     Raises:
@@ -71,8 +82,8 @@ def running(config: Path, socket: Path) -> Iterator[Client]:
             stderr=output,
             start_new_session=True,  # Ctrl-C reaches the demo, which stops the daemon in order
         )
+    client = Client(listening_on)
     try:
-        client = Client(socket)
         deadline = time.monotonic() + _READY_S
         while not client.ready():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -80,6 +91,7 @@ def running(config: Path, socket: Path) -> Iterator[Client]:
             time.sleep(_ASK_AGAIN_S)
         yield client
     finally:
+        client.close()
         process.terminate()
         try:
             process.wait(_STOP_S)

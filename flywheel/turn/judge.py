@@ -39,9 +39,10 @@ def gate(wheel: Wheel, turn: Turn) -> StepResult:
                 con, generation.number, turn.id, challenger, "overall", wheel.clock()
             )
     with wheel.store.read() as con:
-        facts = _hygiene(wheel, con, turn, generation.seal, _of(report, "golden"))
+        golden = _usable(wheel, con, turn, _of(report, "golden"))
+        facts = _hygiene(wheel, con, turn, generation.seal, golden)
     evidence = gates.Evidence(
-        outcomes=_of(report, "golden"),
+        outcomes=golden,
         dev=_of(report, "dev"),
         fresh=(),
         hygiene=facts,
@@ -124,12 +125,33 @@ def _record(con: Connection, turn: Turn, decision: Decision) -> None:
         adapters.set_state(con, decision.challenger, "rejected")
 
 
+def _usable(
+    wheel: Wheel, con: Connection, turn: Turn, judged: Sequence[Outcome]
+) -> tuple[Outcome, ...]:
+    """Golden outcomes less bought labels that the challenger had met in training.
+
+    Such a label came after the dataset was written, so curation could not keep its like out;
+    it is no evidence on this challenger, and no breach of the seal either.
+    """
+    texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
+    bought = [row.sample for row in judged if row.bought]
+    trained = dataset_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
+    met = curation.near_duplicates(
+        [texts[name] for name in bought],
+        [row["text"] for row in trained],
+        wheel.config.gates.hygiene.jaccard,
+    )
+    unusable = {bought[near.i] for near in met}
+    return tuple(row for row in judged if row.sample not in unusable)
+
+
 def _hygiene(
     wheel: Wheel, con: Connection, turn: Turn, sealed: str, judged: Sequence[Outcome]
 ) -> gates.HygieneFacts:
     """What G0 asks: did anything of the golden set reach training, and is all as it was sealed?"""
     golden = samples.golden(con)
-    texts = [row.sample.text for row in golden]
+    counted = {row.sample for row in judged}
+    texts = [row.sample.text for row in golden if row.sample.id in counted]
     jaccard = wheel.config.gates.hygiene.jaccard
     trained = dataset_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
     briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))

@@ -129,6 +129,22 @@ def test_labels_that_a_gate_asked_for_wake_the_held_turn(tmp_path):
     wheel.store.close()
 
 
+def test_a_bought_label_that_was_trained_on_is_no_evidence_and_no_breach(tmp_path):
+    wheel = wheel_in(tmp_path, teacher=Parrot())
+    seed_the_wheel(wheel, golden=4)
+    turn_once(wheel)
+    produce_failures(wheel)
+    turn_id = turn_once(wheel)
+    intent, wanted = next(iter(decided(wheel, turn_id)["labels_wanted"].items()))
+    trained = f"{WORDS[intent][2]} prod{intent}-{WORDS[intent][2]}-0"
+    add_samples(wheel, [sample(trained, intent, "golden")])
+    run_until_idle(wheel)
+    again = decided(wheel, turn_id)
+    assert again["verdict"] == "hold"
+    assert again["labels_wanted"][intent] == wanted
+    wheel.store.close()
+
+
 def test_a_cancelled_turn_ends_where_it_is(wheel):
     seed_the_wheel(wheel)
     opened = request(wheel, "manual")
