@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -63,7 +64,7 @@ def configuration() -> str:
             continue
         table, said = title.groups()
         parts += [f"## `{table}`", "", said[0].upper() + said[1:].strip(), ""]
-        rows = [_row(lines, key) for key in node.body if isinstance(key, ast.AnnAssign)]
+        rows = [_row(lines, key) for key in node.body if _is_key(key)]
         if any("Rule" in row for row in rows):  # [gates.NAME] lists tables, not keys
             parts.pop()
             parts += [""]
@@ -72,8 +73,13 @@ def configuration() -> str:
     return "\n".join(parts)
 
 
-def _is_class(node: ast.stmt) -> bool:
+def _is_class(node: ast.stmt) -> TypeGuard[ast.ClassDef]:
     return isinstance(node, ast.ClassDef)
+
+
+def _is_key(node: ast.stmt) -> TypeGuard[ast.AnnAssign]:
+    """A key with a value; a table within a table has a title of its own."""
+    return isinstance(node, ast.AnnAssign) and not ast.unparse(node.annotation).endswith("Table")
 
 
 def _row(lines: list[str], key: ast.AnnAssign) -> str:

@@ -20,7 +20,7 @@ from flywheel.errors import (
     SourceUnavailable,
     TeacherUnavailable,
 )
-from flywheel.store import StoreFailed
+from flywheel.store import DiskFull, StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ _STATUS: Mapping[type[FlywheelError], int] = {
     TeacherUnavailable: 503,
     SourceUnavailable: 503,
     StoreFailed: 503,
+    DiskFull: 507,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.api import control, export, forms, ingest, page
+from flywheel.api import control, export, forms, ingest, page, upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,9 @@ ROUTES: tuple[ApiRoute, ...] = (
     _post("/v1/decisions/{id}/reject", control.reject, forms.Reason),
     _get("/v1/adapters", control.adapters),
     _post("/v1/rollback", control.rollback, forms.Rollback),
+    _post("/v1/reload", upkeep.reload, forms.Nothing),
+    _get("/v1/check", upkeep.check),
+    _get("/v1/backup", upkeep.backup, "application/octet-stream"),
     _get("/metrics", control.metrics_page, "text/plain"),
     _get("/healthz", control.healthz, "text/plain"),
     _get("/readyz", control.readyz, "text/plain"),

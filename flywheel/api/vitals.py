@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from flywheel.errors import Refused
+
 
 def _no_sources() -> Sequence[Mapping[str, Any]]:
     return ()
@@ -19,6 +21,10 @@ def _no_problems() -> Sequence[str]:
     return ()
 
 
+def _no_reload() -> Mapping[str, Any]:
+    raise Refused("this daemon cannot take on a changed configuration", hint="restart it")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
     """How the process does; the functions are called from any thread."""
@@ -26,6 +32,7 @@ class Vitals:
     next_turn: Callable[[], datetime | None] = lambda: None
     sources: Callable[[], Sequence[Mapping[str, Any]]] = _no_sources
     problems: Callable[[], Sequence[str]] = _no_problems
+    reload: Callable[[], Mapping[str, Any]] = _no_reload
     requests: Requests = field(default_factory=lambda: Requests())
     started: float = field(default_factory=time.monotonic)
 

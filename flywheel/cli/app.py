@@ -15,6 +15,7 @@ from flywheel.cli import (
     ingest,
     log,
     plugins,
+    reload,
     review,
     samples,
     start,
@@ -75,6 +76,7 @@ app.command(epilog=examples("flywheel doctor", "flywheel doctor --config config.
     start.doctor
 )
 app.command(epilog=examples("flywheel status", "flywheel status --json"))(status.status)
+app.command(epilog=examples("flywheel reload", "systemctl reload flywheel"))(reload.reload)
 app.command(epilog=examples("flywheel intents", "flywheel intents --failing"))(status.intents)
 app.command(
     epilog=examples(

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from flywheel.errors import DaemonUnreachable, FlywheelError, NotFound, Refused
 
 _TIMEOUT_S = 120.0  # a promotion writes, renames and answers; a listing takes milliseconds
 _PATH_BYTES = 107  # longest path of a Unix socket address on Linux
+_PART = 1 << 20  # bytes of a download
 _BUSY = (429, 503)
 _BUSY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 
@@ -86,6 +87,26 @@ class Daemon:
         if reply.status == 422 and "accepted" in _object(reply.body):
             return reply
         return _checked(reply)
+
+    def download(self, *segments: str) -> Iterator[tuple[int, int, bytes]]:
+        """GET /v1/`segments` in parts: bytes so far, bytes in all (0: not said), the part.
+
+        Raises as `get` does; also when the connection ends before the last byte.
+        """
+        try:
+            self._connection.request("GET", _target(segments, None))
+            reply = self._connection.getresponse()
+            if reply.status >= 400:
+                _checked(Reply(status=reply.status, body=reply.read(), content_type=""))
+            whole, done = int(reply.headers.get("Content-Length") or 0), 0
+            while part := reply.read(_PART):
+                done += len(part)
+                yield done, whole, part
+            if done < whole:
+                raise http.client.IncompleteRead(b"", whole - done)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise _unreachable(self.path, error) from error
 
     def ready(self) -> None:
         """Have the daemon read and write its database.

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.command import daemon, examples, group, place
+from flywheel.cli.command import Json, daemon, examples, group, place
 from flywheel.cli.place import Place
-from flywheel.cli.screen import paint, say
-from flywheel.cli.text import clean, number
+from flywheel.cli.screen import Progress, paint, prose, raw_json, say
+from flywheel.cli.text import clean, number, plural
 from flywheel.errors import DaemonUnreachable, FlywheelError, NotFound, Refused
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import Daemon
 
 app = group("The database: check, back up, restore.")
 
 _NAME = "flywheel.duckdb"
 
 
-@app.command(epilog=examples("flywheel db check"))
-def check(ctx: typer.Context) -> None:
-    """Check that the database can be read and written.
+@app.command(epilog=examples("flywheel db check", "flywheel db check --json"))
+def check(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """Read every table whole, and look for the files it names.
 
-    The daemon does it where it runs, else this command. Exit code 1 when that does not work.
+    The daemon does it where it runs, else this command. Exit code 1 when something is wrong.
     """
     folders = place(ctx)
-    if running(folders):
-        daemon(ctx).ready()
-        say(f"{paint('ok')}  {clean(_file(folders))}: the daemon reads and writes it")
-        return
-    path = _existing(folders)
-    from flywheel.store import open_store
-
-    store = open_store(path)
-    try:
-        store.probe()
-    finally:
-        store.close()
-    size = number(path.stat().st_size // 1_000_000)
-    say(f"{paint('ok')}  {clean(path)}: read and written, {size} MB")
+    found = daemon(ctx).get("check").value if running(folders) else _check_alone(folders)
+    problems = found["problems"]
+    if as_json:
+        raw_json(json.dumps(found, ensure_ascii=False).encode())
+    else:
+        rows = sum(found["rows"].values())
+        text = f"{plural(rows, 'row')} in {plural(len(found['rows']), 'table')} read and written"
+        say(f"{paint('FAIL' if problems else 'ok')}  {clean(_file(folders))}: {text}")
+        say(*(line for problem in problems for line in prose(clean(problem), "  ")))
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command(epilog=examples("flywheel db backup flywheel-2026-11-22.duckdb"))
@@ -49,24 +49,24 @@ def backup(
     ctx: typer.Context,
     to: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
 ) -> None:
-    """Copy the database to a new file, whole and checked. The daemon must be stopped.
+    """Copy the database to a new file, proven to open.
 
-    Adapters and datasets are files beside it (state_dir); copy them with your usual tools.
+    It is of one moment, and the daemon goes on meanwhile. Adapters and datasets are files
+    beside the database (state_dir), never changed once written; copy them with your usual tools.
     """
     folders = place(ctx)
-    _refuse_running(folders, "back up")
     if to.exists():
         raise Refused(f"{to} exists already", hint="name a new file")
-    from flywheel.store import open_store
-
-    path = _existing(folders)
-    store = open_store(path)  # held during the copy, so that no daemon starts to write
+    arriving = to.with_name(f"{to.name}.arriving")
     try:
-        store.checkpoint()
-        _copy(path, to)
+        if running(folders):
+            _fetch(daemon(ctx), arriving)
+        else:
+            _copy_alone(folders, arriving)
+        _prove(arriving)
+        arriving.rename(to)
     finally:
-        store.close()
-    _prove(to)
+        arriving.unlink(missing_ok=True)
     say(f"wrote {clean(to)}: {number(to.stat().st_size // 1_000_000)} MB, opens and reads")
 
 
@@ -83,11 +83,13 @@ def restore(
     _refuse_running(folders, "restore")
     if not source.is_file():
         raise NotFound(f"{source}: no such file", hint="name a file that `db backup` wrote")
+    from flywheel.store import copy_file
+
     folders.state_dir.mkdir(parents=True, exist_ok=True)
     arriving = folders.state_dir / f"{_NAME}.arriving"
     arriving.unlink(missing_ok=True)
     try:
-        _copy(source, arriving)
+        copy_file(source, arriving)
         _prove(arriving)
         _own_as(arriving, folders.state_dir)
         kept = _set_aside(_file(folders))
@@ -137,34 +139,49 @@ def _existing(folders: Place) -> Path:
     return _file(folders)
 
 
-def _copy(source: Path, to: Path) -> None:
-    """Copy in another process.
-
-    Closing any descriptor of the file in this one would drop the lock that DuckDB holds on it.
-    """
-    done = subprocess.run(
-        ["cp", "--reflink=auto", "--", os.fspath(source), os.fspath(to)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        to.unlink(missing_ok=True)
-        raise FlywheelError(done.stderr.strip() or f"cannot write {to}", hint="is there room?")
-    with to.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _prove(path: Path) -> None:
-    """Open a copy and use it; raises FlywheelError when it is damaged."""
+def _check_alone(folders: Place) -> dict[str, Any]:
+    path = _existing(folders)
     from flywheel.store import open_store
+    from flywheel.turn.upkeep import check as look
 
     store = open_store(path)
     try:
         store.probe()
+        return look(store, folders.state_dir)
     finally:
         store.close()
-        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+
+
+def _copy_alone(folders: Place, to: Path) -> None:
+    path = _existing(folders)
+    from flywheel.store import open_store
+
+    store = open_store(path)  # held during the copy, so that no daemon starts to write
+    try:
+        store.copy_to(to)
+    finally:
+        store.close()
+
+
+def _fetch(ask: Daemon, to: Path) -> None:
+    progress = Progress()
+    try:
+        with to.open("xb") as file:
+            for done, whole, part in ask.download("backup"):
+                file.write(part)
+                if whole:
+                    progress.show(f"{100 * done // whole} % of {whole // 1_000_000} MB")
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        progress.clear()
+
+
+def _prove(path: Path) -> None:
+    """Open a copy and use it; raises FlywheelError when it is damaged."""
+    from flywheel.store import prove
+
+    prove(path)
 
 
 def _own_as(path: Path, folder: Path) -> None:

@@ -48,7 +48,20 @@ def _turn(turn: Any) -> str:
         return f"{clean(turn)} is open"
     since = f", since {moment(turn['opened_at'])}" if turn.get("opened_at") else ""
     opened = f" ({clean(turn['trigger'])}{since})" if turn.get("trigger") else ""
-    return f"{clean(turn.get('id', '?'))} is in {clean(turn.get('state', '?'))}{opened}"
+    doing = progress(turn)
+    return (
+        f"{clean(turn.get('id', '?'))} is in {clean(turn.get('state', '?'))}"
+        f"{f': {doing}' if doing else ''}{opened}"
+    )
+
+
+def progress(turn: Mapping[str, Any]) -> str:
+    """What an open turn's job said last, and how long it has left by its own estimate."""
+    now: Mapping[str, Any] = turn.get("progress") or {}
+    said = clean(now.get("detail") or "")
+    eta = now.get("eta_s")
+    left = f"about {span(float(eta))} left" if eta is not None and float(eta) >= 1 else ""
+    return ", ".join(filter(None, (said, left)))
 
 
 def _backlog(backlog: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import typer
 
 from flywheel.cli.command import Json, daemon, examples, group
 from flywheel.cli.screen import Progress, facts, heading, raw_json, remark, say
+from flywheel.cli.status import progress
 from flywheel.cli.table import Column, table
 from flywheel.cli.text import clean, moment, pad, span
 
@@ -88,6 +89,7 @@ def show(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> None:
         return raw_json(reply.body)
     turn: Mapping[str, Any] = reply.value
     steps = turn.get("steps") or []
+    doing = progress(turn)
     say(
         heading(f"turn {clean(turn['id'])}: {clean(turn['state'])}"),
         "",
@@ -95,6 +97,7 @@ def show(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> None:
             [
                 ("opened", f"{moment(turn.get('opened_at'))}, {clean(turn.get('trigger', '?'))}"),
                 *([("closed", moment(turn["closed_at"]))] if turn.get("closed_at") else []),
+                *([("now", doing)] if doing else []),
                 ("cost", _cost(turn)),
                 ("decision", _decision_id(turn) or "none"),
                 *([("error", clean(turn["error"]))] if turn.get("error") else []),

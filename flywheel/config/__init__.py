@@ -4,6 +4,7 @@ An unknown key is refused with the nearest known name, a wrong type with the fil
 Secrets are never in the file: it names an environment variable or a systemd credential.
 """
 
+from flywheel.config.changes import changed, live, needs_restart
 from flywheel.config.intents import load_intents
 from flywheel.config.load import load, secret
 from flywheel.config.tables import (
@@ -31,6 +32,7 @@ from flywheel.config.tables import (
     SynthesisTable,
     TeacherTable,
     TrainingTable,
+    TriggersTable,
     WatchTable,
 )
 
@@ -59,8 +61,12 @@ __all__ = [
     "SynthesisTable",
     "TeacherTable",
     "TrainingTable",
+    "TriggersTable",
     "WatchTable",
+    "changed",
+    "live",
     "load",
     "load_intents",
+    "needs_restart",
     "secret",
 ]

@@ -94,17 +94,28 @@ class CurationTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TriggersTable:
+    """[schedule.triggers]: what opens a turn between the slots of the schedule."""
+
+    feedback: int = 0  # this much new feedback since the last turn; 0 is off
+    failing_intents: int = 0  # this many failing intents, and new feedback; 0 is off
+    cooldown_minutes: float = 360.0  # after any turn's end
+    turns_per_day: int = 4  # of any kind, in 24 hours; beyond it no trigger opens one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTable:
     """[schedule]: when turns start."""
 
     cron: str = "0 3 * * *"  # UTC, five fields, weekdays by name; "" starts none
+    triggers: TriggersTable = TriggersTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTable:
     """[training]: how adapters are trained."""
 
-    recipe: str = "flywheel"  # see `flywheel adapters recipes`
+    recipe: str = "flywheel"  # flywheel, fewshot or full; see docs/explanation/learning.md
     seed: int = 0
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
     timeout_minutes: float = 60.0  # a job that takes longer is killed

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 
 
 class Notifier:
@@ -25,6 +26,10 @@ class Notifier:
     def alive(self) -> None:
         """The daemon was seen to work; without this for WatchdogSec it is restarted."""
         self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The configuration is read anew; `ready` follows."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The daemon ends by itself; no restart is needed."""

@@ -22,13 +22,15 @@ from flywheel.api import Vitals
 from flywheel.config import load
 from flywheel.daemon.feeding import Feed
 from flywheel.daemon.notify import Notifier, watchdog_seconds
+from flywheel.daemon.reloading import Reload
 from flywheel.daemon.schedule import Schedule
 from flywheel.daemon.server import server_of
 from flywheel.daemon.sockets import listening
+from flywheel.daemon.triggers import LOOK_S, Triggers
 from flywheel.daemon.turning import TurnThread
 from flywheel.daemon.wiring import built
 from flywheel.errors import FlywheelError, Refused
-from flywheel.store import StoreFailed, turns
+from flywheel.store import DiskFull, StoreFailed, turns
 from flywheel.turn import Wheel
 
 log = logging.getLogger(__name__)
@@ -77,15 +79,21 @@ class Daemon:
 
     def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
-        self._turns = TurnThread(wheel)
         self._schedule = Schedule(wheel)
+        self._triggers = Triggers(wheel)
+        self._reload = Reload(wheel, self._schedule.reread)
+        self._turns = TurnThread(wheel, idle=self._reload.settle)
         self._feed = Feed(wheel)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._code = 0
         self._problems: list[str] = []  # of the start
+        self._no_room = ""  # what found the disk full, at the last pulse
         vitals = Vitals(
-            next_turn=self._schedule.next_turn, sources=self._feed.states, problems=self.problems
+            next_turn=self._schedule.next_turn,
+            sources=self._feed.states,
+            problems=self.problems,
+            reload=self._reload.ask,
         )
         self._server = server_of(wheel, vitals)
         self.left_behind = False  # a thread still ran when the daemon ended
@@ -94,6 +102,7 @@ class Daemon:
         """Serve these sockets until a signal, a lost database, or the end of the one turn."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._asked_to_stop, number)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         await asyncio.to_thread(self._reconcile)
         serving = asyncio.create_task(self._server.serve(sockets))
         await self._server.listening.wait()
@@ -101,8 +110,7 @@ class Daemon:
         self._notifier.ready(f"flywheel {__version__}")
         log.info("ready", extra={"event": "daemon.ready", "version": __version__})
         watching = [asyncio.create_task(self._pulse())]
-        if once:
-            watching.append(asyncio.create_task(self._one_turn()))
+        watching.append(asyncio.create_task(self._one_turn() if once else self._look()))
         for task in (serving, *watching):
             task.add_done_callback(self._ended)
         await self._stop.wait()
@@ -115,13 +123,19 @@ class Daemon:
 
     def problems(self) -> Sequence[str]:
         """What is wrong, in words; empty when all is well."""
-        return (*self._problems, *self._turns.problems())
+        full = (self._no_room,) if self._no_room else ()
+        return (*self._problems, *full, *self._turns.problems())
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():
             self._server.force_exit = True  # asked twice: requests are not waited for
         log.info("stopping", extra={"event": "daemon.stopping", "signal": number})
         self._stop.set()
+
+    def _asked_to_reload(self) -> None:
+        self._notifier.reloading()
+        reading = asyncio.create_task(asyncio.to_thread(self._reload.signalled))
+        reading.add_done_callback(lambda _: self._notifier.ready(f"flywheel {__version__}"))
 
     def _reconcile(self) -> None:
         """Serve the database's champion; a daemon that cannot still answers, and says so."""
@@ -158,7 +172,7 @@ class Daemon:
         pause = min(PULSE_S, patience / 3) if patience else PULSE_S
         offset = time.time() - time.monotonic()
         while not self._stop.is_set():
-            await asyncio.to_thread(self._wheel.store.probe)
+            await asyncio.to_thread(self._probe)
             if self._turns.failure is not None:
                 raise self._turns.failure
             if self._turns.alive():
@@ -167,6 +181,25 @@ class Daemon:
             if abs(moved) > _CLOCK_JUMP_S:
                 await asyncio.to_thread(self._schedule.clock_moved, moved)
             await asyncio.sleep(pause)
+
+    def _probe(self) -> None:
+        """Use the database; a full disk is told and waited for, since a restart mends nothing."""
+        try:
+            self._wheel.store.probe()
+            self._no_room = ""
+        except DiskFull as error:
+            if not self._no_room:
+                log.error("%s", error.message, extra={"event": "disk.full"})  # noqa: TRY400
+            self._no_room = f"{error.message} → {error.hint}"
+
+    async def _look(self) -> None:
+        """Look for a reason to open a turn, again and again."""
+        while not self._stop.is_set():
+            await asyncio.sleep(LOOK_S)
+            try:
+                await asyncio.to_thread(self._triggers.look)
+            except DiskFull:
+                continue  # the pulse tells
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Give up when a part of the daemon failed: whoever started it starts it anew."""

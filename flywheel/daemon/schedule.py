@@ -92,9 +92,7 @@ class Schedule:
 
     def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
-        self._cron = " ".join(wheel.config.schedule.cron.split())
-        self._trigger = trigger_of(self._cron)
-        self._name = f"cron {self._cron}"
+        self._cron, self._trigger = _read(wheel)
         self._served = wheel.clock()  # slots up to here are answered
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(1)}
@@ -102,12 +100,16 @@ class Schedule:
 
     def start(self) -> None:
         """Answer missed slots with one turn, then wait for the next ones."""
-        if self._trigger is None:
-            return
-        self._served = self._last_served()
-        self.fire()
-        self._add_job()
+        self._begin()
         self._scheduler.start()
+
+    def reread(self) -> None:
+        """Go by the configuration as it is now; harmless when the cron line is the same."""
+        if not self._scheduler.running or _read(self._wheel)[0] == self._cron:
+            return
+        self._cron, self._trigger = _read(self._wheel)
+        self._scheduler.remove_all_jobs()
+        self._begin()
 
     def stop(self) -> None:
         """Start no further turn."""
@@ -124,18 +126,27 @@ class Schedule:
 
     def next_turn(self) -> datetime | None:
         """The next slot, UTC."""
-        return None if self._trigger is None else next_slot(self._trigger, self._wheel.clock())
+        trigger = self._trigger
+        return None if trigger is None else next_slot(trigger, self._wheel.clock())
 
     def fire(self) -> None:
         """Open one turn when a slot passed since the last that was served; else do nothing."""
-        if self._trigger is None:
+        trigger = self._trigger
+        if trigger is None:
             return
         now = self._wheel.clock()
-        slot = latest_slot(self._trigger, self._served, now)
+        slot = latest_slot(trigger, self._served, now)
         if slot is None:
             return
         self._request(slot, late=now - slot > timedelta(minutes=1))
         self._served = slot
+
+    def _begin(self) -> None:
+        if self._trigger is None:
+            return
+        self._served = self._last_served()
+        self.fire()
+        self._add_job()
 
     def _add_job(self) -> None:
         self._scheduler.add_job(
@@ -147,6 +158,10 @@ class Schedule:
             misfire_grace_time=None,  # the default of a second drops a slot without a word
             max_instances=1,
         )
+
+    @property
+    def _name(self) -> str:
+        return f"cron {self._cron}"
 
     def _last_served(self) -> datetime:
         """The last served slot; at the first start of a schedule, nothing counts as missed."""
@@ -176,3 +191,8 @@ class Schedule:
             with self._wheel.store.write() as con:
                 turns.record_slot(con, self._name, slot)
             log.info("%s opens no turn: %s", trigger, refused.message, extra=facts)
+
+
+def _read(wheel: Wheel) -> tuple[str, CronTrigger | None]:
+    cron = " ".join(wheel.config.schedule.cron.split())
+    return cron, trigger_of(cron)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from flywheel import turn
-from flywheel.store import StoreFailed, turns
+from flywheel.store import DiskFull, StoreFailed, turns
 from flywheel.turn import Wheel
 
 log = logging.getLogger(__name__)
@@ -16,6 +17,7 @@ IDLE_S = 30.0
 """The thread looks around at least this often while it has nothing to do."""
 _SILENT_S = 4 * IDLE_S  # longer than this without a sign: the thread hangs
 _EXPIRE_S = 600.0  # decisions that waited too long are let go of this often
+_NO_ROOM_S = 30.0  # a turn that finds the disk full is tried again after this
 _BACKOFF_S = (5.0, 30.0, 120.0, 600.0)  # after a defect outside every step
 
 
@@ -26,12 +28,15 @@ class TurnThread:
     without one. So the thread counts as alive while it is in a turn.
     """
 
-    def __init__(self, wheel: Wheel) -> None:
+    def __init__(self, wheel: Wheel, idle: Callable[[], object] = lambda: None) -> None:
+        """Call `idle` whenever no turn is left to run."""
         self._wheel = wheel
+        self._idle = idle
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
         self._busy = False
         self._seen = time.monotonic()
         self._defects = 0
+        self._no_room = ""  # what found the disk full, at the last try
         self._expired = float("-inf")
         self.failure: StoreFailed | None = None  # the database is lost: the process must end
 
@@ -65,6 +70,8 @@ class TurnThread:
         """What is wrong with the thread, in words; empty when all is well."""
         if not self.alive():
             return ("the thread that runs turns is dead: restart the daemon",)
+        if self._no_room:
+            return (self._no_room,)
         if self._defects:
             return ("turns could not be run, see `flywheel log`; trying again",)
         return ()
@@ -85,7 +92,13 @@ class TurnThread:
             turn.expire(self._wheel)
             self._expired = time.monotonic()
             turn.run_until_idle(self._wheel)
-            self._defects = 0
+            self._idle()
+            self._defects, self._no_room = 0, ""
+        except DiskFull as error:
+            self._no_room = f"{error.message} → {error.hint}"
+            log.error("turns wait: %s", error.message, extra={"event": "disk.full"})  # noqa: TRY400
+            self._wheel.stopping.wait(_NO_ROOM_S)
+            self._wheel.wake.set()
         except StoreFailed as error:
             if not self._wheel.stopping.is_set():
                 self.failure = error

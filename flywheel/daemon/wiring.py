@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flywheel import gates
+from flywheel.api.upkeep import OUTGOING
 from flywheel.config import Config, load_intents
 from flywheel.errors import FlywheelError
 from flywheel.executors.local import LocalExecutor
@@ -41,14 +43,15 @@ def built(config: Config) -> Iterator[Wheel]:
             store=store,
             executor=LocalExecutor(config.state_dir / "jobs"),
             serving=ChampionLink(config.state_dir / "adapters"),
-            teacher=_teacher(config),
+            teacher=teacher_of(config),
             clock=_now,
         )
     finally:
         store.close()
 
 
-def _teacher(config: Config) -> Teacher | None:
+def teacher_of(config: Config) -> Teacher | None:
+    """The teacher of this configuration; None while `[teacher] base_url` is empty."""
     if not config.teacher.base_url:
         return None
     from flywheel.teacher.openai import OpenAITeacher  # a third of the start's time
@@ -63,6 +66,7 @@ def _make_folders(state_dir: Path) -> None:
         state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         for name in _FOLDERS:
             (state_dir / name).mkdir(mode=0o750, exist_ok=True)
+        shutil.rmtree(state_dir / OUTGOING, ignore_errors=True)  # of a daemon that was killed
     except OSError as error:
         raise FlywheelError(f"cannot write {state_dir}: {error.strerror}", hint=hint) from error
     if not os.access(state_dir, os.W_OK | os.X_OK):

@@ -18,19 +18,23 @@ from flywheel.store import (
     turns,
 )
 from flywheel.store.columns import Connection
-from flywheel.store.connection import Store, open_store
-from flywheel.store.failures import StoreFailed
+from flywheel.store.connection import Store, open_store, prove
+from flywheel.store.copying import copy_file
+from flywheel.store.failures import DiskFull, StoreFailed
 
 __all__ = [
     "Connection",
+    "DiskFull",
     "Store",
     "StoreFailed",
     "adapters",
+    "copy_file",
     "decisions",
     "events",
     "generations",
     "health",
     "open_store",
+    "prove",
     "reports",
     "samples",
     "schema",

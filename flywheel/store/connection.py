@@ -8,6 +8,7 @@ file but its own, no network, no extension, no change of settings.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -21,7 +22,8 @@ import duckdb
 from flywheel.errors import DatabaseHeld
 from flywheel.store import schema
 from flywheel.store.columns import Connection
-from flywheel.store.failures import StoreFailed
+from flywheel.store.copying import copy_file
+from flywheel.store.failures import StoreFailed, no_room
 
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -32,6 +34,9 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "lock_configuration": "true",
 }
 _BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.IOException)
+_NO_ROOM = re.compile(
+    "|".join(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+)
 
 
 def open_store(path: Path) -> Store:
@@ -39,6 +44,7 @@ def open_store(path: Path) -> Store:
 
     Raises:
         DatabaseHeld: another process (or another store of this one) holds the file.
+        DiskFull: there is no room for it.
         StoreFailed: the file is damaged, or of a newer flywheel or DuckDB.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +52,8 @@ def open_store(path: Path) -> Store:
     try:
         root = _connect(path)
         try:
-            schema.migrate(root, schema.shipped())
+            with _readable_failures(path):
+                schema.migrate(root, schema.shipped())
         except BaseException:
             root.close()
             raise
@@ -79,6 +86,7 @@ class Store:
         Do not `await` inside: tasks of one thread would share a transaction.
 
         Raises:
+            DiskFull: there is no room; nothing was written.
             StoreFailed: the database can no longer be used.
         """
         with self._writing:
@@ -129,6 +137,7 @@ class Store:
         """Read and durably write a row.
 
         Raises:
+            DiskFull: it could not write because there is no room.
             StoreFailed: one of the two did not work.
         """
         try:
@@ -152,6 +161,22 @@ class Store:
                 raise RuntimeError("a checkpoint cannot be part of a transaction")
             with _readable_failures(self.path):
                 self._writer.execute("CHECKPOINT")
+
+    def copy_to(self, path: Path) -> None:
+        """Write the database, as of one moment, to a new file of its own; writers wait.
+
+        Raises:
+            RuntimeError: this thread has a write transaction open.
+            StoreFailed: the database can no longer be used, or the copy is not whole.
+            FlywheelError: the copy cannot be written; nothing is left behind.
+        """
+        wal = self.path.with_name(f"{self.path.name}.wal")
+        with self._writing:
+            self.checkpoint()
+            copy_file(self.path, path)
+            if wal.exists() and wal.stat().st_size:  # a reader kept the checkpoint from all of it
+                copy_file(wal, path.with_name(f"{path.name}.wal"))
+        prove(path)
 
     def close(self) -> None:
         """Checkpoint and let go of the file; harmless when already closed."""
@@ -192,6 +217,19 @@ class Store:
             raise StoreFailed(f"the database {self.path} is closed")
 
 
+def prove(path: Path) -> None:
+    """Open a copy of a database, use it, and leave it as one file.
+
+    Raises:
+        StoreFailed: it cannot be used.
+    """
+    try:
+        with contextlib.closing(open_store(path)) as store:
+            store.probe()
+    finally:
+        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+
+
 def _hold(path: Path) -> int:
     """Take the lock beside the database and return its file descriptor.
 
@@ -205,8 +243,12 @@ def _hold(path: Path) -> int:
         holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
         os.close(lock)
         raise _held(path, holder) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(lock)
+        raise no_room(path) from error
     return lock
 
 
@@ -234,8 +276,14 @@ def _readable_failures(path: Path) -> Iterator[None]:
     """Say plainly when the file, not the statement, is at fault."""
     try:
         yield
-    except _BROKEN as error:
+    except duckdb.FatalException as error:
         raise _failed(path, error) from error
+    except (*_BROKEN, duckdb.TransactionException) as error:
+        if _NO_ROOM.search(str(error)):  # the commit was undone; later ones work again
+            raise no_room(path) from error
+        if isinstance(error, _BROKEN):
+            raise _failed(path, error) from error
+        raise
 
 
 def _failed(path: Path, error: duckdb.Error) -> StoreFailed:

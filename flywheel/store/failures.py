@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flywheel.errors import FlywheelError
 
 
@@ -10,3 +12,18 @@ class StoreFailed(FlywheelError):
 
     After DuckDB reports a fatal error every later statement fails too, whatever it is.
     """
+
+
+class DiskFull(FlywheelError):
+    """There is no room to write; nothing was written, and the database still works.
+
+    It is worth trying again once there is room.
+    """
+
+
+def no_room(path: Path) -> DiskFull:
+    """Say that `path` could not be written for want of room."""
+    return DiskFull(
+        f"no room to write {path}: nothing was written",
+        hint=f"make room on the disk of {path.parent}; what waits goes on by itself",
+    )

@@ -65,6 +65,11 @@ def newest_label(con: Connection) -> datetime | None:
     return None if newest is None else moment(newest)
 
 
+def feedback_since(con: Connection, since: datetime) -> int:
+    """Return how many labels on known predictions were given after `since`."""
+    return int(scalar(con, "SELECT count(*) FROM judged WHERE feedback_ts > ?", [stamp(since)]))
+
+
 def tallies(con: Connection, since: datetime, until: datetime) -> Tallies:
     """Count predictions made, and labels given, from `since` up to but not at `until`."""
     period = [stamp(since), stamp(until)]

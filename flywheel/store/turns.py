@@ -104,6 +104,12 @@ def open_turns(con: Connection) -> list[Turn]:
     return [_turn(row) for row in records(con, sql)]
 
 
+def opened_between(con: Connection, since: datetime, until: datetime) -> int:
+    """Return how many turns were opened after `since` and not after `until`."""
+    sql = "SELECT count(*) FROM turns WHERE opened_at > ? AND opened_at <= ?"
+    return int(scalar(con, sql, [stamp(since), stamp(until)]))
+
+
 def list_turns(con: Connection, limit: int = 50) -> list[Turn]:
     """Return the newest turns, newest first."""
     sql = "SELECT * FROM turns ORDER BY number DESC LIMIT ?"

@@ -6,11 +6,12 @@ state are committed in one transaction, so a crash at any point repeats one step
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Mapping
 
 from flywheel.errors import FlywheelError
-from flywheel.store import turns
+from flywheel.store import DiskFull, turns
 from flywheel.store.turns import Turn
 from flywheel.turn.apply import apply, watch
 from flywheel.turn.curate import curate
@@ -36,6 +37,7 @@ STEPS: Mapping[str, Callable[[Wheel, Turn], StepResult]] = {
     "watch": watch,
 }
 FIRST_STATE = "diagnose"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def run_until_idle(wheel: Wheel) -> None:
@@ -53,6 +55,9 @@ def advance(wheel: Wheel, turn_id: str) -> Turn:
 
     A step that fails ends the turn with its reason; while the daemon stops, nothing is
     recorded and the step runs again at the next start.
+
+    Raises:
+        DiskFull: there is no room; nothing is recorded and the step waits to run again.
     """
     with wheel.store.write() as con:
         turn = turns.get(con, turn_id)
@@ -61,13 +66,8 @@ def advance(wheel: Wheel, turn_id: str) -> Turn:
         turns.start_step(con, turn_id, turn.state, wheel.clock())
     try:
         result = STEPS[turn.state](wheel, turn)
-    except FlywheelError as error:
-        if not wheel.stopping.is_set():
-            _fail(wheel, turn, error.message, error.hint)
-    except Exception as error:
-        if not wheel.stopping.is_set():
-            log.exception("step %s of %s broke", turn.state, turn_id, extra=_fields(turn))
-            _fail(wheel, turn, f"{type(error).__name__}: {error}", "see the log")
+    except Exception as error:  # noqa: BLE001  every kind has its end below
+        _stumble(wheel, turn, error)
     else:
         _finish(wheel, turn, result)
     with wheel.store.read() as con:
@@ -120,6 +120,25 @@ def _fail(wheel: Wheel, turn: Turn, message: str, hint: str) -> None:
             con, turn.id, now, state="failed", error=" → ".join(filter(None, (message, hint)))
         )
     log.error("%s failed in %s: %s", turn.id, turn.state, message, extra=_fields(turn))
+
+
+def _stumble(wheel: Wheel, turn: Turn, error: Exception) -> None:
+    """End the turn with the reason; where there is only no room, leave the step to run again."""
+    if isinstance(error, DiskFull):
+        raise error
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = wheel.config.state_dir
+        raise DiskFull(
+            f"no room for step {turn.state} of {turn.id} on the disk of {where}",
+            hint="make room there; the step runs again by itself",
+        ) from error
+    if wheel.stopping.is_set():
+        return
+    if isinstance(error, FlywheelError):
+        _fail(wheel, turn, error.message, error.hint)
+        return
+    log.error("step %s of %s broke", turn.state, turn.id, exc_info=error, extra=_fields(turn))
+    _fail(wheel, turn, f"{type(error).__name__}: {error}", "see the log")
 
 
 def _fields(turn: Turn) -> dict[str, str]:

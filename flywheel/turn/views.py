@@ -224,11 +224,14 @@ def _summary(decision: Decision) -> str:
     said = {
         ("promote", "applied"): "was promoted",
         ("promote", "pending"): "passed the gates and waits for a person",
-        ("hold", "pending"): "is held: the evidence does not decide yet",
+        ("hold", "pending"): "is held until a person decides"
+        if decision.champion is None
+        else "is held: the evidence does not decide yet",
         ("hold", "applied"): "was promoted by a person",
         ("reject", "rejected"): "was refused",
     }.get((decision.verdict, decision.status), f"is {decision.status}")
-    return f"{decision.challenger} {said}. {decision.because}"
+    because = decision.because.rstrip(".")
+    return f"{decision.challenger} {said}. {because[:1].upper()}{because[1:]}."
 
 
 def _labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:

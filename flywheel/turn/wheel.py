@@ -14,9 +14,13 @@ from flywheel.records import NONE, Intent
 from flywheel.store import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Wheel:
-    """The parts of the loop, and the two signals between its threads."""
+    """The parts of the loop, and the two signals between its threads.
+
+    Configuration, intents and teacher are replaced together by a reload, and only while no turn
+    is open; nothing else is ever replaced.
+    """
 
     config: Config
     intents: tuple[Intent, ...]

@@ -187,7 +187,7 @@ def test_the_page_shows_what_waits_escaped_and_without_script(client, waiting):
     assert reply.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert "d-1" in reply.text
-    assert "every gate passed &lt;b&gt;" in reply.text
+    assert "Every gate passed &lt;b&gt;" in reply.text
     assert "<b>" not in reply.text
     assert "<script" not in reply.text
     assert "http" not in reply.text

@@ -205,19 +205,50 @@ def test_a_damaged_backup_is_not_restored(stored, tmp_path):
     assert not list((stored.folder / "var").glob("*.arriving*"))
 
 
-@pytest.mark.parametrize("command", [("backup", "b.duckdb"), ("restore", "b.duckdb")])
-def test_a_running_daemons_database_is_left_alone(daemon, command):
+def test_a_running_daemons_database_is_not_replaced(daemon):
     daemon.says("GET /v1/status", {})
-    result = daemon.run("db", *command)
+    result = daemon.run("db", "restore", "b.duckdb")
     assert result.exit_code == 1
     assert result.stderr.endswith("next: stop it first: systemctl stop flywheel\n")
 
 
 def test_check_asks_a_running_daemon(daemon):
-    daemon.says("GET /v1/status", {}).says("GET /readyz", {"ready": True})
-    assert "the daemon reads and writes it" in daemon.run("db", "check").stdout
-    daemon.says("GET /readyz", {"error": "the database does not work", "hint": ""}, status=503)
-    assert daemon.run("db", "check").exit_code == 1
+    daemon.says("GET /v1/status", {})
+    daemon.says("GET /v1/check", {"rows": {"turns": 3, "steps": 20}, "problems": []})
+    result = daemon.run("db", "check")
+    assert result.exit_code == 0
+    assert "23 rows in 2 tables read and written" in " ".join(result.stdout.split())
+    lost = "the champion a-1 (champion) has no whole folder in adapters/"
+    daemon.says("GET /v1/check", {"rows": {"turns": 3}, "problems": [lost]})
+    result = daemon.run("db", "check")
+    assert (result.exit_code, lost in " ".join(result.stdout.split())) == (1, True)
+    assert json.loads(daemon.run("db", "check", "--json").stdout)["problems"] == [lost]
+
+
+def test_a_backup_of_a_running_daemon_comes_over_its_socket(daemon, stored, tmp_path):
+    database = stored.folder / "var" / "flywheel.duckdb"
+    daemon.says("GET /v1/status", {}).says("GET /v1/backup", database.read_bytes())
+    result = daemon.run("db", "backup", tmp_path / "copy.duckdb")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert beats(tmp_path / "copy.duckdb") >= 41
+
+
+def test_a_backup_that_is_cut_off_leaves_nothing_behind(daemon, tmp_path):
+    daemon.says("GET /v1/status", {}).says("GET /v1/backup", b"half of a database")
+    result = daemon.run("db", "backup", tmp_path / "copy.duckdb")
+    assert result.exit_code == 1
+    assert not list(tmp_path.glob("copy*"))
+
+
+def test_reload_tells_what_changed_what_waits_and_what_needs_a_restart(daemon):
+    answer = {"changed": ["schedule.cron"], "waits_for": "t-3", "restart": ["api.tcp"]}
+    daemon.says("POST /v1/reload", answer)
+    assert daemon.run("reload").stdout == (
+        "changes when t-3 has ended:\n  schedule.cron\n"
+        "changes only with a restart (systemctl restart flywheel):\n  api.tcp\n"
+    )
+    daemon.says("POST /v1/reload", {"changed": [], "waits_for": None, "restart": []})
+    assert daemon.run("reload").stdout == "nothing has changed\n"
 
 
 LOG = [

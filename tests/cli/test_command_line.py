@@ -18,7 +18,7 @@ from flywheel.cli.app import app
 FLYWHEEL = [sys.executable, "-m", "flywheel"]
 
 PROMISED = {
-    "": "demo init run doctor status intents ingest log",
+    "": "demo init run doctor status reload intents ingest log",
     "samples": "import export stats",
     "turn": "start list show cancel",
     "review": "list show approve reject",

@@ -10,12 +10,14 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from state_folder import write_config
 
 import flywheel
+from flywheel.store import open_store
 
 QUIET = '[schedule]\ncron = ""\n'
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
@@ -159,6 +161,46 @@ def test_a_second_daemon_on_the_folder_refuses_and_names_the_first(start, tmp_pa
     assert f"process {first.pid} holds it" in errors
     assert "Traceback" not in errors
     assert ask(tmp_path, "GET", "/healthz")[0] == 200
+
+
+def test_sighup_and_reload_take_on_a_changed_file_and_refuse_a_wrong_one(start, manager, tmp_path):
+    process = start()
+    assert ask(tmp_path, "GET", "/v1/status")[1]["next_turn"] is None
+    write_config(tmp_path, '[schedule]\ncron = "0 3 * * *"\n')
+    manager.heard.clear()
+    process.send_signal(signal.SIGHUP)
+    manager.wait_for("RELOADING=1")
+    manager.wait_for("READY=1")
+    assert "T03:00" in ask(tmp_path, "GET", "/v1/status")[1]["next_turn"]
+    write_config(tmp_path, "[schedule]\ncorn = 1\n")
+    status, said = ask(tmp_path, "POST", "/v1/reload")
+    assert (status, said["hint"]) == (400, "did you mean `cron`?")
+    assert "T03:00" in ask(tmp_path, "GET", "/v1/status")[1]["next_turn"]
+
+
+def test_a_backup_is_taken_while_events_arrive(start, tmp_path):
+    start()
+    events = [
+        {"id": f"p{i}", "ts": "2026-11-22T05:17:00Z", "text": f"wake {i}", "intent": "set_alarm"}
+        for i in range(40)
+    ]
+    for event in events[:20]:
+        ask(tmp_path, "POST", "/v1/predictions", event)
+    writer = threading.Thread(
+        target=lambda: [ask(tmp_path, "POST", "/v1/predictions", one) for one in events[20:]]
+    )
+    writer.start()
+    command = [sys.executable, "-m", "flywheel", "--config", str(tmp_path / "config.toml"), "db"]
+    done = subprocess.run([*command, "backup", str(tmp_path / "copy")], capture_output=True)
+    writer.join()
+    assert done.returncode == 0, done.stderr
+    assert subprocess.run([*command, "check"], capture_output=True).returncode == 0
+    assert ask(tmp_path, "GET", "/v1/status")[1]["backlog"]["predictions"] == 40
+    copy = open_store(tmp_path / "copy")
+    with contextlib.closing(copy), copy.read() as con:
+        ids = {row[0] for row in con.execute("SELECT id FROM predictions").fetchall()}
+    assert {one["id"] for one in events[:20]} <= ids
+    assert list((tmp_path / "var" / "outgoing").iterdir()) == []
 
 
 def test_tcp_without_a_token_is_refused_at_the_start(start):

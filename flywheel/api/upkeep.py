@@ -1,0 +1,51 @@
+"""What an operator asks of a running daemon: reload, check, backup."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from flywheel.api.answers import answer
+from flywheel.api.vitals import Vitals
+from flywheel.turn import Wheel, upkeep
+
+OUTGOING = "outgoing"
+"""Folder under the state folder for copies on their way out; emptied when the daemon starts."""
+
+
+async def reload(request: Request) -> Response:
+    """Read config.toml and intents.toml anew; what cannot change live is named."""
+    vitals: Vitals = request.app.state.vitals
+    return answer(await run_in_threadpool(vitals.reload))
+
+
+async def check(request: Request) -> Response:
+    """Read every table whole, and hold what it says against the files."""
+    return answer(await run_in_threadpool(_check, request.app.state.wheel))
+
+
+async def backup(request: Request) -> Response:
+    """The database as one file, as of one moment; events may arrive meanwhile."""
+    copy = await run_in_threadpool(_copy, request.app.state.wheel)
+    return FileResponse(
+        copy, media_type="application/octet-stream", background=BackgroundTask(copy.unlink)
+    )
+
+
+def _check(wheel: Wheel) -> dict[str, Any]:
+    wheel.store.probe()
+    return upkeep.check(wheel.store, wheel.config.state_dir)
+
+
+def _copy(wheel: Wheel) -> Path:
+    folder = wheel.config.state_dir / OUTGOING
+    folder.mkdir(mode=0o700, exist_ok=True)
+    place = folder / f"{uuid.uuid4().hex}.duckdb"
+    wheel.store.copy_to(place)
+    return place

@@ -1,0 +1,153 @@
+"""Turns that the state of the wheel opens, between the slots of the schedule."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel.config import TriggersTable
+from flywheel.daemon.triggers import Situation, Triggers, reason
+from flywheel.records import Feedback, Prediction
+from flywheel.store import events, turns
+
+NEWS = '[schedule]\ncron = ""\n[schedule.triggers]\nfeedback = 20\n'
+FAILING = '[schedule]\ncron = ""\n[schedule.triggers]\nfailing_intents = 1\n'
+HOUR = timedelta(hours=1)
+
+
+def arrive(wheel, count, *, prefix="p", right=False):
+    """So many predictions of set_alarm with feedback on each."""
+    now = wheel.clock()
+    with wheel.store.write() as con:
+        events.add_predictions(
+            con,
+            [
+                Prediction(id=f"{prefix}{i}", ts=now, text=f"wake {prefix}{i}", intent="set_alarm")
+                for i in range(count)
+            ],
+        )
+        events.add_feedback(
+            con,
+            [
+                Feedback(
+                    id=f"f-{prefix}{i}",
+                    prediction_id=f"{prefix}{i}",
+                    ts=now,
+                    verdict="correct" if right else "corrected",
+                    intent=None if right else "play_music",
+                )
+                for i in range(count)
+            ],
+        )
+
+
+def triggers_of(wheel):
+    with wheel.store.read() as con:
+        return [one.trigger for one in reversed(turns.list_turns(con))]
+
+
+def end_the_turn(wheel):
+    with wheel.store.write() as con:
+        turns.close(con, turns.list_turns(con, 1)[0].id, wheel.clock(), state="done")
+
+
+def test_enough_new_feedback_opens_a_turn_that_says_so(make_wheel, clock):
+    wheel = make_wheel(NEWS)
+    arrive(wheel, 19)
+    Triggers(wheel).look()
+    assert triggers_of(wheel) == []
+    clock.now += HOUR
+    arrive(wheel, 1, prefix="q")
+    Triggers(wheel).look()
+    assert triggers_of(wheel) == ["20 new feedback (20 open a turn)"]
+    assert wheel.wake.is_set()
+
+
+def test_failing_intents_open_a_turn_that_names_them(make_wheel, clock):
+    wheel = make_wheel(FAILING)
+    arrive(wheel, 12, right=True)
+    Triggers(wheel).look()
+    assert triggers_of(wheel) == []
+    clock.now += HOUR
+    arrive(wheel, 30, prefix="w")
+    Triggers(wheel).look()
+    (opened,) = triggers_of(wheel)
+    assert opened.startswith("2 failing intents (1 open a turn): ")
+    assert "set_alarm" in opened
+
+
+def test_nothing_is_opened_twice_on_the_same_evidence(make_wheel, clock):
+    wheel = make_wheel(FAILING)
+    arrive(wheel, 30)
+    for _ in range(3):
+        clock.now += 24 * HOUR
+        Triggers(wheel).look()
+        if triggers_of(wheel):
+            end_the_turn(wheel)
+    assert len(triggers_of(wheel)) == 1
+
+
+def test_the_cooldown_counts_from_the_end_of_any_turn(make_wheel, clock):
+    wheel = make_wheel(NEWS)
+    arrive(wheel, 20)
+    Triggers(wheel).look()
+    clock.now += 24 * HOUR  # a long turn
+    end_the_turn(wheel)
+    arrive(wheel, 20, prefix="q")
+    clock.now += 5 * HOUR
+    Triggers(wheel).look()
+    assert len(triggers_of(wheel)) == 1
+    clock.now += 2 * HOUR
+    Triggers(wheel).look()
+    assert len(triggers_of(wheel)) == 2
+
+
+def test_an_open_turn_is_not_joined_by_another(make_wheel, clock):
+    wheel = make_wheel(NEWS + "cooldown_minutes = 0.0\n")
+    arrive(wheel, 20)
+    Triggers(wheel).look()
+    clock.now += HOUR
+    arrive(wheel, 20, prefix="q")
+    Triggers(wheel).look()
+    assert len(triggers_of(wheel)) == 1
+
+
+def test_a_clock_set_back_for_good_does_not_silence_the_triggers(make_wheel, clock):
+    wheel = make_wheel(NEWS)
+    arrive(wheel, 20)
+    Triggers(wheel).look()
+    end_the_turn(wheel)
+    clock.now -= 3650 * 24 * HOUR
+    arrive(wheel, 20, prefix="q")
+    clock.now += HOUR
+    Triggers(wheel).look()
+    assert len(triggers_of(wheel)) == 2
+
+
+@pytest.mark.parametrize("opened", [4, 9])
+def test_the_days_budget_of_turns_is_kept(opened):
+    eager = TriggersTable(feedback=1, failing_intents=1, turns_per_day=4)
+    now = Situation(feedback=99, failing=("a",), since_last=9 * HOUR, opened_today=opened)
+    assert reason(eager, now) is None
+
+
+situations = st.builds(
+    Situation,
+    feedback=st.integers(0, 500),
+    failing=st.lists(st.sampled_from("abcdef"), unique=True).map(tuple),
+    since_last=st.none() | st.timedeltas(timedelta(days=-2), timedelta(days=2)),
+    opened_today=st.integers(0, 9),
+)
+
+
+@given(situations)
+def test_what_is_off_opens_nothing(now):
+    assert reason(TriggersTable(), now) is None
+
+
+@given(situations, st.integers(1, 400), st.integers(1, 400))
+def test_a_higher_bar_opens_no_more_turns(now, one, other):
+    low, high = sorted((one, other))
+    if reason(TriggersTable(feedback=high), now):
+        assert reason(TriggersTable(feedback=low), now)
