@@ -117,6 +117,7 @@ class TrainingTable:
 
     recipe: str = "flywheel"  # flywheel, fewshot or full; see docs/explanation/learning.md
     seed: int = 0
+    balance: float = 1.0  # 0: every sample weighs the same; 1: every intent does, in sum
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
     timeout_minutes: float = 60.0  # a job that takes longer is killed
 

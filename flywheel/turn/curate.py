@@ -35,7 +35,9 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     screened = curation.screen(candidates, (), kept_out, wheel.intents, wheel.config.curation)
     cleaned = _drop_likely_wrong(wheel, turn, screened.kept)
     refused = (*screened.refused, *cleaned.refused)
-    dataset, table = datasets.assemble(datasets.TrainingSet(train=cleaned.kept, dev=tuple(dev)))
+    dataset, table = datasets.assemble(
+        datasets.TrainingSet(train=cleaned.kept, dev=tuple(dev)), wheel.config.training.balance
+    )
     write_table(wheel.config.state_dir / dataset.path, table)
     known = {row["id"] for row in dataset_rows(wheel.datasets_dir / f"{learned}.parquet")}
     new = sum(1 for sample in cleaned.kept if sample.id not in known)
