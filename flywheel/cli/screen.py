@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import time
 
 import typer
 
@@ -19,6 +20,7 @@ from flywheel.errors import FlywheelError
 PLAIN_COLUMNS = 80
 _PROSE_COLUMNS = 100  # longer lines are hard to read, however wide the terminal
 _INDENT = "  "
+_PLAIN_S = 10.0  # between lines of progress where there is no terminal
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 PAINT = {
@@ -101,16 +103,24 @@ def complain(error: FlywheelError) -> None:
 
 
 class Progress:
-    """One line on standard error that is rewritten; nothing at all when that is no terminal."""
+    """One line on standard error that is rewritten; where that is no terminal, now and then a line.
+
+    A log file gets its first line after `_PLAIN_S` seconds: what is quick stays silent.
+    """
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._told = time.monotonic()
+        self._text = ""
 
     def show(self, text: str) -> None:
         """Replace the line by `text`."""
         if self._live:
             room = shutil.get_terminal_size((PLAIN_COLUMNS, 24)).columns - 1
             typer.echo(f"\r\x1b[K{cut(clean(text), room)}", err=True, nl=False)
+        elif text != self._text and time.monotonic() - self._told >= _PLAIN_S:
+            remark(text)
+            self._told, self._text = time.monotonic(), text
 
     def clear(self) -> None:
         """Remove the line, so that what comes next starts on a clean one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from flywheel.errors import JobFailed
 from flywheel.protocols import Progress
 from flywheel.records import Job, JobResult
 
+log = logging.getLogger(__name__)
+
 _POLL_S = 0.02
 _TAIL_BYTES = 2000
 _KEPT_ENV = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -37,6 +40,10 @@ class _Worker:
     pid: int
     started: str  # clock ticks since boot, as the kernel writes it
     at: float  # seconds since the epoch
+
+
+class _Killed(JobFailed):
+    """The worker did not end by itself: the machine ran out of memory, or somebody ended it."""
 
 
 class LocalExecutor:
@@ -55,8 +62,8 @@ class LocalExecutor:
         """Block until the job has a result.
 
         Raises:
-            JobFailed: the worker died, hung past `job.timeout_s`, was cancelled, or said why it
-                could not do the job.
+            JobFailed: the worker died twice, hung past `job.timeout_s`, was cancelled, or said
+                why it could not do the job.
         """
         folder = self._jobs / job.id
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +72,7 @@ class LocalExecutor:
         try:
             result = _result(folder)
             if result is None:
-                result = self._wait(job, folder, self._adopt(folder) or self._start(job, folder))
+                result = self._work(job, folder)
         finally:
             with self._lock:
                 self._running.discard(job.id)
@@ -74,6 +81,14 @@ class LocalExecutor:
         if not result.ok:
             raise JobFailed(f"{job.kind} job {job.id} failed: {result.error}", hint=_tail(folder))
         return result
+
+    def _work(self, job: Job, folder: Path) -> JobResult:
+        """A worker that something outside killed is started once more, from its checkpoint."""
+        try:
+            return self._wait(job, folder, self._adopt(folder) or self._start(job, folder))
+        except _Killed as killed:
+            log.warning("%s; it is started once more", killed.message, extra={"job": job.id})
+            return self._wait(job, folder, self._start(job, folder))
 
     def cancel(self, job_id: str) -> None:
         """End the job's process and its children; harmless when there is none."""
@@ -137,7 +152,8 @@ class LocalExecutor:
         if job.id in self._cancelled:
             raise JobFailed(f"{job.kind} job {job.id} was cancelled")
         code = f" (exit {child.returncode})" if child is not None else ""
-        raise JobFailed(f"{job.kind} job {job.id} ended without a result{code}", hint=_tail(folder))
+        kind = _Killed if child is None or child.returncode < 0 else JobFailed
+        raise kind(f"{job.kind} job {job.id} ended without a result{code}", hint=_tail(folder))
 
 
 def _end(worker: _Worker, child: subprocess.Popen[bytes] | None) -> None:

@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from aftermath import files_of, state_of
 from wheels import Parrot, produce_failures, seed_the_wheel, turn_once, wheel_in
 
-from flywheel.store import generations, samples, turns
-from flywheel.turn import request, run_until_idle, table, views
+from flywheel.turn import request, run_until_idle, table
 
 STEPS = list(table.STEPS)
 MOMENTS = ["before", "in", "while committing", "after"]
@@ -93,30 +93,3 @@ def plant_crash(patch: pytest.MonkeyPatch, step: str, moment: str) -> None:
         "after": crash_after,
     }[moment]
     patch.setitem(table.STEPS, step, planted)
-
-
-def state_of(wheel) -> dict:
-    """Every table a turn writes, less its stopwatch."""
-    with wheel.store.read() as con:
-        latest = turns.list_turns(con, 1)[0]
-        refused = [(r.sample.id, r.reason) for r in samples.refusals(con, latest.id)]
-        ledger = [(row["turn"], row["challenger"]) for row in generations.queries(con, 1)]
-    view = views.turn_view(wheel, latest.id)
-    steps = [(s["name"], s["state"], s["detail"]) for s in view["steps"]]
-    return {
-        "turn": {**view, "steps": steps},
-        "decisions": [views.decision_view(wheel, d["id"]) for d in views.decisions_view(wheel)],
-        "adapters": views.adapters_view(wheel),
-        "refused": sorted(refused),
-        "ledger": ledger,
-        "intents": views.intents(wheel),
-    }
-
-
-def files_of(folder: Path) -> set[str]:
-    places = ("datasets", "adapters", "jobs")
-    return {
-        str(path.relative_to(folder))
-        for place in places
-        for path in (folder / "var" / place).rglob("*")
-    }

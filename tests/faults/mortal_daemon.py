@@ -1,0 +1,82 @@
+"""The real daemon, that ends itself by SIGKILL at a moment of a step.
+
+`mortal_daemon.py CONFIG [STEP MOMENT]`. Its clock stands still, its teacher and its workers are
+plain ones; everything else is what `flywheel run` starts.
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+
+from wheels import NOW, Parrot
+
+from flywheel.daemon import run, wiring
+from flywheel.executors.local import LocalExecutor
+from flywheel.turn import table
+
+WORKER = (sys.executable, str(Path(__file__).with_name("plain_worker.py")))
+JOBS = {"curate", "train", "evaluate"}
+
+
+class Accountant(Parrot):
+    """Notes each purchase in a file before it is stored."""
+
+    def __init__(self, ledger: Path) -> None:
+        super().__init__()
+        self.ledger = ledger
+
+    def write(self, briefs, kept):
+        before = len(self.bought)
+        answers = super().write(briefs, kept)
+        with self.ledger.open("a") as file:
+            file.writelines(f"{key}\n" for key in self.bought[before:])
+        return answers
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def plant(step: str, moment: str) -> None:
+    """End this process at that moment of that step."""
+    honest, finish = table.STEPS[step], table._finish
+
+    def mortal(wheel, turn):
+        if moment == "before":
+            die()
+        if moment == "in" and step in JOBS:
+            wheel.executor._wait = lambda *_: die()  # the worker is at work, and lives on
+        result = honest(wheel, turn)
+        if moment == "in":
+            die()
+        if moment == "committing":
+
+            def writes(con):
+                result.writes(con)
+                die()
+
+            return dataclasses.replace(result, writes=writes)
+        return result
+
+    def finish_and_die(wheel, turn, result):
+        finish(wheel, turn, result)
+        if moment == "after" and turn.state == step:
+            die()
+
+    table.STEPS[step] = mortal
+    table._finish = finish_and_die
+
+
+def main(config: Path, *fate: str) -> int:
+    if fate:
+        plant(*fate)
+    wiring._now = lambda: NOW
+    wiring.LocalExecutor = lambda jobs: LocalExecutor(jobs, command=WORKER)
+    wiring.teacher_of = lambda config: Accountant(config.state_dir / "bought")
+    return run(config, once=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

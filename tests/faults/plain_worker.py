@@ -1,0 +1,40 @@
+"""A worker without torch: a process over a job's folder, whose model is a count of words.
+
+`plain_worker.py FOLDER`; a file `FOLDER/../die-KIND-MOMENT` kills it there, once.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from wheels import Memoriser
+
+BUSY_S = 0.3  # so that a daemon can die while it works
+
+
+def main(folder: Path) -> None:
+    told = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    kind = told["kind"]
+    die_if_told(folder, kind, "before")
+    time.sleep(BUSY_S)
+    values = getattr(Memoriser(folder.parent), f"_{kind}")(folder, told["spec"])
+    die_if_told(folder, kind, "in")
+    staged = folder / "result.tmp"
+    result = {"id": told["id"], "ok": True, "values": values, "error": "", "seconds": 0.1}
+    staged.write_text(json.dumps(result), encoding="utf-8")
+    staged.replace(folder / "result.json")
+    die_if_told(folder, kind, "after")
+
+
+def die_if_told(folder: Path, kind: str, moment: str) -> None:
+    order = folder.parent.parent / f"die-{kind}-{moment}"
+    if order.exists():
+        order.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,151 @@
+"""`kill -9` of real processes at every moment of every step; the end is always the same.
+
+Each case starts the daemon as a process, ends it (or a worker of it) by SIGKILL at one moment,
+starts it again, and compares tables, files and purchases with those of an undisturbed turn.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from aftermath import files_of, state_of
+from wheels import WORDS, Parrot, produce_failures, seed_the_wheel, turn_once, wheel_in
+
+from flywheel.cli.client import Daemon
+from flywheel.errors import DaemonUnreachable
+from flywheel.store import turns
+from flywheel.turn import request, table
+
+HERE = Path(__file__).parent
+MOMENTS = ("before", "in", "committing", "after")
+DAEMON = [("daemon", step, moment) for step in table.STEPS for moment in MOMENTS]
+WORKER = [
+    ("worker", kind, moment)
+    for kind in ("crossfit", "train", "predict")
+    for moment in ("before", "in", "after")
+]
+FATES = [*DAEMON, *WORKER]
+SAMPLE = random.Random(20).sample(DAEMON, 2) + random.Random(20).sample(WORKER, 1)
+CONFIG = """
+[schedule]
+cron = ""
+[gates.overall]
+profile = "fast"
+[gates.intents]
+margin = 0.30
+[promotion]
+mode = "auto"
+bootstrap = "auto"
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with a champion, failures, and an open turn that has done nothing yet."""
+    folder = tmp_path_factory.mktemp("prepared")
+    intents = [f'[[intent]]\nname = "{name}"\ndescription = "do {name}"\n' for name in WORDS]
+    (folder / "intents.toml").write_text("".join(intents), encoding="utf-8")
+    (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
+    wheel = wheel_in(folder, teacher=Parrot())
+    with contextlib.closing(wheel.store):
+        seed_the_wheel(wheel)
+        turn_once(wheel)
+        produce_failures(wheel)
+        request(wheel, "manual")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory):
+    """What the turn leaves behind when nothing happens."""
+    folder = tmp_path_factory.mktemp("calm") / "folder"
+    shutil.copytree(prepared, folder, symlinks=True)
+    end_the_turn(folder)
+    return aftermath(folder)
+
+
+@pytest.mark.parametrize("fate", SAMPLE, ids=" ".join)
+def test_a_kill_changes_nothing_in_the_end(fate, prepared, undisturbed, tmp_path):
+    suffer(fate, prepared, undisturbed, tmp_path / "folder")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fate", FATES, ids=" ".join)
+def test_no_kill_at_any_moment_changes_anything_in_the_end(fate, prepared, undisturbed, tmp_path):
+    suffer(fate, prepared, undisturbed, tmp_path / "folder")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_kills_at_any_time_change_nothing_in_the_end(seed, prepared, undisturbed, tmp_path):
+    folder, chance = tmp_path / "folder", random.Random(seed)
+    shutil.copytree(prepared, folder, symlinks=True)
+    for _ in range(6):
+        daemon = start(folder)
+        time.sleep(chance.uniform(0.8, 3.5))
+        daemon.kill()
+        daemon.communicate()
+    end_the_turn(folder)
+    assert aftermath(folder) == undisturbed
+
+
+def suffer(fate, prepared, undisturbed, folder):
+    shutil.copytree(prepared, folder, symlinks=True)
+    who, what, moment = fate
+    if who == "daemon":
+        doomed = start(folder, what, moment)
+        doomed.communicate(timeout=60)
+        assert doomed.returncode == -signal.SIGKILL
+    else:
+        (folder / "var" / f"die-{what}-{moment}").touch()
+    end_the_turn(folder)
+    assert not list((folder / "var").glob("die-*"))
+    assert aftermath(folder) == undisturbed
+
+
+def start(folder, *fate):
+    path = os.pathsep.join([str(HERE), str(HERE.parent / "turn"), *sys.path])
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "mortal_daemon.py"), str(folder / "config.toml"), *fate],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end_the_turn(folder):
+    """Run the daemon until no turn is open, and stop it."""
+    daemon = start(folder)
+    client = Daemon(folder / "var" / "flywheel.sock")
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            assert daemon.poll() is None, daemon.communicate()[1]
+            with contextlib.suppress(DaemonUnreachable):
+                if client.get("turns", "t-2").value["state"] in turns.ENDED:
+                    break
+            time.sleep(0.1)
+        daemon.terminate()
+        _, errors = daemon.communicate(timeout=15)
+        assert daemon.returncode == 0, errors
+    finally:
+        client.close()
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.communicate()
+
+
+def aftermath(folder):
+    wheel = wheel_in(folder)
+    with contextlib.closing(wheel.store):
+        files = {name for name in files_of(folder) if not name.endswith("worker.log")}
+        bought = (folder / "var" / "bought").read_text().splitlines()
+        return state_of(wheel), files, sorted(bought), wheel.serving.serving()

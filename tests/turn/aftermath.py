@@ -1,0 +1,35 @@
+"""What a turn left behind, less its stopwatch: equal for equal turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flywheel.store import generations, samples, turns
+from flywheel.turn import views
+
+
+def state_of(wheel) -> dict:
+    """Every table a turn writes, less its stopwatch."""
+    with wheel.store.read() as con:
+        latest = turns.list_turns(con, 1)[0]
+        refused = [(r.sample.id, r.reason) for r in samples.refusals(con, latest.id)]
+        ledger = [(row["turn"], row["challenger"]) for row in generations.queries(con, 1)]
+    view = views.turn_view(wheel, latest.id)
+    steps = [(s["name"], s["state"], s["detail"]) for s in view["steps"]]
+    return {
+        "turn": {**view, "steps": steps},
+        "decisions": [views.decision_view(wheel, d["id"]) for d in views.decisions_view(wheel)],
+        "adapters": views.adapters_view(wheel),
+        "refused": sorted(refused),
+        "ledger": ledger,
+        "intents": views.intents(wheel),
+    }
+
+
+def files_of(folder: Path) -> set[str]:
+    places = ("datasets", "adapters", "jobs")
+    return {
+        str(path.relative_to(folder))
+        for place in places
+        for path in (folder / "var" / place).rglob("*")
+    }
