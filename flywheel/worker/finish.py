@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flywheel.worker.encoder import Encoder, pool
+from flywheel.worker.encoder import Upper, pool
 from flywheel.worker.trunk import Report, length_batches, padded_states
 
 
@@ -25,25 +25,27 @@ class Finished:
 
 @torch.inference_mode()
 def finish(
-    encoder: Encoder,
-    depth: int,
+    upper: Upper,
+    width: int,
     hidden: Sequence[Tensor],
     *,
     tokens: bool = False,
     report: Report = lambda _: None,
 ) -> Finished:
-    """Run layers `depth`… of a merged encoder.
+    """Run the upper layers over frozen states.
 
     Args:
-        hidden: n × float16 (length, width), states below layer `depth`.
+        upper: with LoRA merged.
+        width: of its states.
+        hidden: n × float16 (length, width), states below its lowest layer, or token ids.
         tokens: keep the token states too; they cost 1.5 kB a token.
     """
-    embedding = torch.zeros(len(hidden), encoder.base.width)
+    embedding = torch.zeros(len(hidden), width)
     kept: list[Tensor] = [torch.zeros(0)] * len(hidden) if tokens else []
     done = 0
     for rows in length_batches(hidden):
         x, mask = padded_states([hidden[i] for i in rows], torch.float32, whole=True)
-        top = encoder.run(x, mask, range(depth, encoder.base.depth))
+        top = upper.run(x, mask)
         embedding[rows] = pool(top, mask)[: len(rows)]
         if tokens:
             for row, states in zip(rows, top, strict=False):

@@ -92,6 +92,8 @@ def _run(kind: str, folder: Path, spec: Mapping[str, Any]) -> Mapping[str, Any]:
     threads = int(spec["threads"])
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for needless in ("sklearn", "scipy"):  # a quarter second, for parts of transformers not used
+        sys.modules.setdefault(needless, None)  # type: ignore[arg-type]  # makes it not importable
     import torch
 
     torch.set_num_threads(threads)

@@ -15,9 +15,8 @@ from torch import Tensor
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
-from flywheel.worker import scope, slots
+from flywheel.worker import lora, scope, slots
 from flywheel.worker.adapter import Trained
-from flywheel.worker.encoder import Encoder
 from flywheel.worker.finish import finish
 from flywheel.worker.jobs import Progress
 from flywheel.worker.trunk import Report, Trunk
@@ -69,8 +68,8 @@ def answer(
     embedding, tokens = states.embedding, []
     if tagged or not trained.unchanged:
         done = finish(
-            trunk.encoder.merged(trained.lora),
-            trained.depth,
+            lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha),
+            trunk.base.width,
             states.hidden,
             tokens=tagged,
             report=lambda done: report(0.5 + done / 2),
@@ -101,7 +100,7 @@ def _trunk(trained: Trained, cache: Path | None) -> Trunk:
             f"base model {trained.base} is not the one the adapter was trained on",
             hint="put the old base back, or train again",
         )
-    return Trunk(Encoder.load(base), trained.depth, trained.max_length, cache)
+    return Trunk(base, trained.depth, trained.max_length, cache)
 
 
 def _table(ids: Sequence[str], name: str, calls: Calls) -> pa.Table:

@@ -17,9 +17,8 @@ from torch import Tensor
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
-from flywheel.worker import heads, logistic, predict, recipes, scope, slots, tuning
+from flywheel.worker import heads, logistic, lora, predict, recipes, scope, slots, tuning
 from flywheel.worker.adapter import Trained
-from flywheel.worker.encoder import Encoder
 from flywheel.worker.finish import finish
 from flywheel.worker.jobs import Progress
 from flywheel.worker.logistic import Linear
@@ -60,7 +59,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     recipe = replace(recipe, layers=min(recipe.layers, base.depth))
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
     depth = base.depth - recipe.layers
-    trunk = Trunk(Encoder.load(base), depth, int(spec["max_length"]), cache)
+    trunk = Trunk(base, depth, int(spec["max_length"]), cache)
     part = progress.part(0.0, 0.3 if recipe.epochs else 0.9, "reading texts")
     states = trunk.states(train.texts + dev.texts, part)
     n = len(train.texts)
@@ -70,11 +69,12 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     tuned, curve = work.tune(start, dev, states.hidden[n:], folder, progress)
     trained, metrics = work.choose(start, tuned, dev)
     metrics |= {"train_rows": n, "dev_rows": len(dev.texts), "curve": curve, "chosen_on": "dev"}
+    metrics["kept"] = trunk.kept
     metrics |= _measure(trained, trunk, dev)
     facts = {name: spec.get(name) for name in ("parent", "code_version", "created_at", "seed")}
     facts |= {"recipe": recipe.name, "recipe_values": asdict(recipe), "metrics": metrics}
     facts["dataset"] = Path(spec["dataset"]).stem
-    name = adapters.write(folder / "adapter", trained, base.hub_name, facts)
+    name = adapters.write(folder / "adapter", trained, trunk.encoder, facts)
     progress.say(1.0, f"trained {name}")
     return {"adapter": name, "metrics": metrics, "threshold": trained.scope.threshold}
 
@@ -120,7 +120,8 @@ class _Work:
                 rows.append(row)
                 budget -= len(self.tags[row])
         hidden = [self.states.hidden[i] for i in rows]
-        done = finish(self.trunk.encoder, self.trunk.depth, hidden, tokens=True)
+        frozen = self.trunk.encoder.upper(self.trunk.depth)
+        done = finish(frozen, self.trunk.base.width, hidden, tokens=True)
         tags = torch.cat([self.tags[i] for i in rows])
         tokens = torch.cat(done.tokens)[tags != IGNORED]
         tag_head = logistic.fit(tokens, tags[tags != IGNORED], 1 + 2 * len(self.slots), c=0.1)
@@ -141,7 +142,7 @@ class _Work:
         """LoRA from the base, and its learning curve."""
         encoder = self.trunk.encoder
         if not self.recipe.epochs:
-            return tuning.initial(encoder, self.recipe, *start, self.seed), []
+            return tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed), []
         rows = tuning.Rows(
             hidden=self.states.hidden, labels=self.y, weights=self.train.weights, tags=self.tags
         )
@@ -149,8 +150,7 @@ class _Work:
         def watch(end: tuning.EpochEnd) -> tuning.Line:
             line: tuning.Line = {"epoch": end.epoch, "loss": round(end.loss, 4)}
             if dev_hidden:
-                merged = encoder.merged(end.tuned.lora)
-                x = finish(merged, self.trunk.depth, dev_hidden[:_CURVE_ROWS]).embedding
+                x = self._embed(end.tuned, dev_hidden[:_CURVE_ROWS])
                 best = end.tuned.head.logits(x).argmax(1).tolist()
                 pairs = zip(best, dev.intents, strict=False)
                 hits = sum(self.labels[i] == intent for i, intent in pairs)
@@ -160,6 +160,7 @@ class _Work:
 
         return tuning.tune(
             encoder,
+            self.trunk.depth,
             self.recipe,
             rows,
             start,
@@ -174,13 +175,11 @@ class _Work:
         self, start: tuple[Linear, Linear | None], tuned: tuning.Tuned, dev: _Split
     ) -> tuple[Trained, dict[str, Any]]:
         """Head, temperature and out-of-scope rule, on dev."""
-        encoder, depth = self.trunk.encoder, self.trunk.depth
         states = self.trunk.states(dev.texts)
         x, candidates = states.embedding, {"logistic": tuned.head}
         if self.recipe.epochs:
-            merged = encoder.merged(tuned.lora)
-            refit = self.fit(finish(merged, depth, self.states.hidden).embedding)
-            x = finish(merged, depth, states.hidden).embedding if dev.texts else x
+            refit = self.fit(self._embed(tuned, self.states.hidden))
+            x = self._embed(tuned, states.hidden) if dev.texts else x
             both = heads.mean(tuned.head, refit)
             candidates = {"mean": both, "trained": tuned.head, "refit": refit}
         known = [row for row, intent in enumerate(dev.intents) if intent in set(self.labels)]
@@ -190,24 +189,29 @@ class _Work:
         rule = scope.choose(head.logits(x), self.labels, dev.intents)
         trained = Trained(
             base=self.spec["base"],
-            base_sha256=encoder.base.sha256,
+            base_sha256=self.trunk.base.sha256,
             max_length=int(self.spec["max_length"]),
-            depth=depth,
+            depth=self.trunk.depth,
             rank=self.recipe.rank,
             alpha=self.recipe.alpha,
             labels=self.labels,
             arguments=self.arguments,
             slots=self.slots,
             scope=rule,
-            lora=tuned.lora,
+            factors=tuned.factors,
             head=head,
             tag_head=tuned.tag_head,
         )
         return trained, {"head": picked, "temperature": round(temperature, 4), "scope": rule.score}
 
+    def _embed(self, tuned: tuning.Tuned, hidden: Sequence[Tensor]) -> Tensor:
+        trunk = self.trunk
+        upper = lora.merged(trunk.encoder, trunk.depth, tuned.factors, self.recipe.alpha)
+        return finish(upper, trunk.base.width, hidden).embedding
+
     def _fingerprint(self) -> str:
         facts = [asdict(self.recipe), self.seed, self.spec["threads"], self.spec["max_length"]]
-        facts += [self.trunk.encoder.base.sha256, self.labels, self.slots]
+        facts += [self.trunk.base.sha256, self.trunk.depth, self.labels, self.slots]
         facts += [self.train.texts, self.train.intents, self.train.weights.tolist()]
         facts.append([dict(a) if a is not None else None for a in self.train.arguments])
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

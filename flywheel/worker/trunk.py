@@ -2,7 +2,11 @@
 
 A turn trains only the upper layers, so what the lower ones make of a text never changes. The
 trunk keeps, for each text, the states below the first trained layer (float16, ten bits of
-mantissa; bf16 has seven) and the mean-pooled embedding of the whole frozen base (float32).
+mantissa; bf16 has seven) and the mean-pooled embedding of the whole frozen base (float32). Of a
+base whose upper layers do not run alone it keeps the token ids in place of states.
+
+The model itself is loaded when a text must be read, and not before: importing `transformers`
+and making the model costs more than cached states of thousands of texts.
 
 A text's states do not depend on the texts computed with it: the shape of the batch it is put in
 is a function of its own length alone, so the same matrix kernel works on it each time. An
@@ -15,6 +19,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -24,6 +29,7 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
 from flywheel.worker import base as bases
+from flywheel.worker.base import Base
 from flywheel.worker.encoder import Encoder, pool
 
 Report = Callable[[float], None]
@@ -38,25 +44,52 @@ _GRAIN = 4  # rows are padded to a multiple of this many tokens
 class States:
     """Frozen states of n texts, in the order asked for."""
 
-    hidden: list[Tensor]  # n × float16 (length, width)
+    hidden: list[Tensor]  # n × float16 (length, width), or int64 (length,) token ids
     embedding: Tensor  # float32 (n, width), of length one
 
 
 class Trunk:
-    """The lower `depth` layers of an encoder, with a cache. One process uses it at a time."""
+    """The lower layers of a base, with a cache. One process uses it at a time.
 
-    def __init__(
-        self, encoder: Encoder, depth: int, max_length: int, cache_dir: Path | None
-    ) -> None:
-        self.encoder = encoder
-        self.depth = depth
-        self.tokenizer: Tokenizer = bases.tokenizer(encoder.base, max_length)
+    Attributes:
+        depth: number of layers that are not trained; 0 where the base cannot be parted there.
+    """
+
+    def __init__(self, base: Base, depth: int, max_length: int, cache_dir: Path | None) -> None:
+        self.base = base
+        self.tokenizer: Tokenizer = bases.tokenizer(base, max_length)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         self._folder: Path | None = None
         if cache_dir is not None:
-            self._folder = cache_dir / f"{encoder.base.sha256[:16]}-{max_length}-{depth}"
+            self._folder = cache_dir / f"{base.sha256[:16]}-{max_length}-{depth}"
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._read()
+        self.depth = self._parted(depth)
+        if self._folder is not None:
+            self._read(self._folder)
+
+    @property
+    def kept(self) -> str:
+        """What is kept of a text, for people."""
+        if self.depth:
+            return f"states below layer {self.depth}"
+        return "token ids: the upper layers of this base do not run alone"
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The whole base, loaded when first asked for."""
+        return Encoder.load(self.base)
+
+    def _parted(self, depth: int) -> int:
+        """`depth` if the layers above it run alone, else 0; found out once and written down."""
+        if not depth:
+            return 0
+        note = self._folder / "parted" if self._folder is not None else None
+        if note is not None and note.is_file():
+            return depth if note.read_text(encoding="ascii") == "yes" else 0
+        found = self.encoder.replays(depth)
+        if note is not None:
+            note.write_text("yes" if found else "no", encoding="ascii")
+        return depth if found else 0
 
     def states(self, texts: Sequence[str], report: Report = lambda _: None) -> States:
         """States of `texts`; those not yet known are computed and kept."""
@@ -70,28 +103,26 @@ class Trunk:
             self._write(made)
             report((start + len(segment)) / len(order))
         found = [self._known[key] for key in keys]
-        embedding = (
-            torch.stack([e for _, e in found]) if found else torch.zeros(0, self.encoder.base.width)
-        )
+        embedding = torch.stack([e for _, e in found]) if found else torch.zeros(0, self.base.width)
         return States(hidden=[h for h, _ in found], embedding=embedding)
 
-    @torch.inference_mode()
     def _compute(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         encodings = bases.encode(self.tokenizer, texts)
         made: list[tuple[Tensor, Tensor] | None] = [None] * len(texts)
-        base = self.encoder.base
+        encoder = self.encoder
         for rows in _batches(encodings):
             ids, mask = padded_ids([encodings[i] for i in rows], whole=True)
-            low = self.encoder.run(self.encoder.embed(ids), mask, range(self.depth))
-            embedding = pool(self.encoder.run(low, mask, range(self.depth, base.depth)), mask)
+            with torch.inference_mode():
+                low, top = encoder.read(ids, mask, self.depth)
+                low = low.half() if low.is_floating_point() else low
+                embedding = pool(top, mask)
             for row, hidden, vector, n in zip(rows, low, embedding, mask.sum(1), strict=False):
-                made[row] = (hidden[: int(n)].half(), vector.clone())
+                made[row] = (hidden[: int(n)].clone(), vector.clone())
         return [pair for pair in made if pair is not None]
 
-    def _read(self) -> None:
-        assert self._folder is not None
+    def _read(self, folder: Path) -> None:
         kept = 0
-        for path in sorted(self._folder.glob("*.safetensors"), key=_age, reverse=True):
+        for path in sorted(folder.glob("*.safetensors"), key=_age, reverse=True):
             kept += path.stat().st_size
             if kept > _CACHE_BYTES:
                 path.unlink(missing_ok=True)
@@ -140,12 +171,13 @@ def padded_ids(encodings: Sequence[Encoding], *, whole: bool = False) -> tuple[T
 def padded_states(
     hidden: Sequence[Tensor], dtype: torch.dtype, *, whole: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """States (batch, length, width) of `dtype` and mask bool (batch, length); see `padded_ids`."""
+    """States (batch, length, width) of `dtype`, or ids, and mask bool; see `padded_ids`."""
     length = _padded(max(len(h) for h in hidden))
     batch = _batch_rows(length) if whole else len(hidden)
     lengths = torch.zeros(batch, dtype=torch.int64)
     lengths[: len(hidden)] = torch.tensor([len(h) for h in hidden])
-    x = torch.zeros(batch, length, hidden[0].shape[1], dtype=dtype)
+    kind = dtype if hidden[0].is_floating_point() else hidden[0].dtype
+    x = torch.zeros(batch, length, *hidden[0].shape[1:], dtype=kind)
     for row, states in enumerate(hidden):
         x[row, : len(states)] = states
     return x, torch.arange(length)[None, :] < lengths[:, None]

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from flywheel.errors import FlywheelError
-from flywheel.worker.encoder import MODULES, Encoder, Lora, Pair, has_bf16, pool
+from flywheel.worker import lora
+from flywheel.worker.encoder import Encoder, has_bf16, pool
 from flywheel.worker.logistic import Linear
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.slots import IGNORED
@@ -31,6 +32,9 @@ _BETAS = (0.9, 0.999)
 _EPS = 1e-8
 _CHUNK = 16  # batches that are sorted by length together
 
+Heads = tuple[Linear, Linear | None]
+"""Of intents, and of tags where there are arguments."""
+
 Line = dict[str, Any]
 """One epoch of the learning curve, as JSON."""
 
@@ -39,7 +43,7 @@ Line = dict[str, Any]
 class Rows:
     """Training rows."""
 
-    hidden: Sequence[Tensor]  # float16 (length, width) each, below the first trained layer
+    hidden: Sequence[Tensor]  # below the first trained layer, see `trunk.States`
     labels: Tensor  # int64 (n,)
     weights: Tensor  # float32 (n,)
     tags: Sequence[Tensor] | None  # int64 (length,) each; None when there are no slots
@@ -49,7 +53,7 @@ class Rows:
 class Tuned:
     """What training makes."""
 
-    lora: Lora
+    factors: lora.Factors
     head: Linear
     tag_head: Linear | None
 
@@ -64,44 +68,54 @@ class EpochEnd:
 
 
 class _Parameters:
-    """All trainable numbers in one flat float32 tensor, so that AdamW and checkpoints are short."""
+    """All trainable numbers in one flat float32 tensor, so that AdamW and checkpoints are short.
+
+    The model computes with a copy of LoRA's part, of the type that is fast here.
+    """
 
     def __init__(
-        self, encoder: Encoder, recipe: Recipe, head: Linear, tag_head: Linear | None, seed: int
+        self, encoder: Encoder, depth: int, recipe: Recipe, heads: Heads, seed: int
     ) -> None:
-        depth = encoder.base.depth
-        generator = torch.Generator().manual_seed(seed)
-        self.scale = recipe.alpha / recipe.rank
-        self.modules = [
-            (layer, module) for layer in range(depth - recipe.layers, depth) for module in MODULES
-        ]
-        tensors: list[Tensor] = []
-        for layer, module in self.modules:
-            out, width = encoder.weights[f"encoder.layer.{layer}.{module}.weight"].shape
-            bound = 1 / math.sqrt(width)
-            a = torch.empty(recipe.rank, width).uniform_(-bound, bound, generator=generator)
-            tensors += [a, torch.zeros(out, recipe.rank)]
-        self.lora_size = sum(t.numel() for t in tensors)
-        tensors += [head.weight, head.bias]
+        self.dtype = torch.bfloat16 if has_bf16() else torch.float32
+        self.upper = lora.wrap(encoder, depth, recipe.rank, recipe.alpha, seed, self.dtype)
+        factors = lora.names(self.upper.model)
+        self.names, self.leaves = list(factors), list(factors.values())
+        head, tag_head = heads
+        tensors = [*(p.detach() for p in self.leaves), head.weight, head.bias]
         tensors += [tag_head.weight, tag_head.bias] if tag_head is not None else []
         self.shapes = [t.shape for t in tensors]
-        self.flat = torch.cat([t.flatten() for t in tensors])
+        self.flat = torch.cat([t.float().flatten() for t in tensors])
+        self.lora_size = sum(p.numel() for p in self.leaves)
+        self._fast = torch.empty(self.lora_size, dtype=self.dtype)
+        for leaf, view in zip(self.leaves, self._views(self._fast, 0), strict=False):
+            leaf.data = view
 
-    def build(self, lora: Tensor, heads: Tensor) -> Tuned:
-        """Name the parts of the two flat tensors; gradients flow back into them."""
-        sizes = [math.prod(shape) for shape in self.shapes]
-        n = 2 * len(self.modules)
-        parts = [*torch.split(lora, sizes[:n]), *torch.split(heads, sizes[n:])]
-        views = [p.view(shape) for p, shape in zip(parts, self.shapes, strict=True)]
-        pairs: dict[tuple[int, str], Pair] = {
-            key: (views[2 * i], views[2 * i + 1]) for i, key in enumerate(self.modules)
-        }
-        tag_head = Linear(views[n + 2], views[n + 3]) if len(views) > n + 2 else None
-        return Tuned(Lora(pairs, self.scale), Linear(views[n], views[n + 1]), tag_head)
+    def step(self) -> Tensor:
+        """Hand the model what it computes with; the heads' part is returned, with a gradient."""
+        self._fast.copy_(self.flat[: self.lora_size])
+        return self.flat[self.lora_size :].clone().requires_grad_()
+
+    def heads(self, flat: Tensor) -> Heads:
+        """Name the parts of the heads' flat tensor; gradients flow back into it."""
+        views = self._views(flat, len(self.leaves))
+        return Linear(views[0], views[1]), Linear(views[2], views[3]) if views[2:] else None
 
     def copy(self) -> Tuned:
+        """What is trained so far."""
         flat = self.flat.clone()
-        return self.build(flat[: self.lora_size], flat[self.lora_size :])
+        factors = dict(zip(self.names, self._views(flat[: self.lora_size], 0), strict=False))
+        return Tuned(factors, *self.heads(flat[self.lora_size :]))
+
+    def _views(self, flat: Tensor, first: int) -> list[Tensor]:
+        shapes, sizes, start = self.shapes[first:], [], 0
+        for shape in shapes:
+            size = math.prod(shape)
+            if start + size > len(flat):
+                break
+            sizes.append(size)
+            start += size
+        parts = torch.split(flat, sizes)
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=False)]
 
 
 class _AdamW:
@@ -126,18 +140,17 @@ class _AdamW:
         return max(0.0, (self.steps - self.step + 1) / max(1, self.steps - warm + 1))
 
 
-def initial(
-    encoder: Encoder, recipe: Recipe, head: Linear, tag_head: Linear | None, seed: int
-) -> Tuned:
+def initial(encoder: Encoder, depth: int, recipe: Recipe, start: Heads, seed: int) -> Tuned:
     """The untrained state: LoRA that changes nothing, and the heads as given."""
-    return _Parameters(encoder, recipe, head, tag_head, seed).copy()
+    return _Parameters(encoder, depth, recipe, start, seed).copy()
 
 
 def tune(
     encoder: Encoder,
+    depth: int,
     recipe: Recipe,
     rows: Rows,
-    start: tuple[Linear, Linear | None],
+    start: Heads,
     *,
     seed: int,
     checkpoint: Path,
@@ -148,21 +161,20 @@ def tune(
     """Train, or go on from the checkpoint of the same fingerprint.
 
     Args:
+        depth: the first layer that is trained.
         start: the intent head and the tag head to start from.
         fingerprint: of everything the result depends on; another one starts afresh.
         watch: called after each epoch; what it returns becomes a line of the curve.
         report: called with the fraction done and a short text.
     """
-    parameters = _Parameters(encoder, recipe, *start, seed)
+    parameters = _Parameters(encoder, depth, recipe, start, seed)
     per_epoch = -(-len(rows.hidden) // recipe.batch)
     adam = _AdamW(len(parameters.flat), recipe, recipe.epochs * per_epoch)
     curve = _resume(checkpoint, fingerprint, parameters, adam)
-    dtype = torch.bfloat16 if has_bf16() else torch.float32
-    low = encoder.to(dtype)
     for epoch in range(len(curve), recipe.epochs):
         losses = []
         for batch in _batches(rows.hidden, recipe.batch, seed * 1009 + epoch):
-            losses.append(_step(low, parameters, adam, rows, batch, recipe, dtype))
+            losses.append(_step(parameters, adam, rows, batch, recipe))
             report(adam.step / adam.steps, f"epoch {epoch + 1} of {recipe.epochs}")
         if not math.isfinite(losses[-1]):
             raise FlywheelError(
@@ -175,36 +187,27 @@ def tune(
 
 
 def _step(
-    encoder: Encoder,
-    parameters: _Parameters,
-    adam: _AdamW,
-    rows: Rows,
-    batch: list[int],
-    recipe: Recipe,
-    dtype: torch.dtype,
+    parameters: _Parameters, adam: _AdamW, rows: Rows, batch: list[int], recipe: Recipe
 ) -> float:
-    cut = parameters.lora_size
-    lora = parameters.flat[:cut].to(dtype, copy=True).requires_grad_()
-    heads = parameters.flat[cut:].clone().requires_grad_()
-    tuned = parameters.build(lora, heads)
-    depth = encoder.base.depth
-    x, mask = padded_states([rows.hidden[i] for i in batch], dtype)
-    top = encoder.run(x, mask, range(depth - recipe.layers, depth), tuned.lora)
+    flat = parameters.step()
+    head, tag_head = parameters.heads(flat)
+    x, mask = padded_states([rows.hidden[i] for i in batch], parameters.dtype)
+    top = parameters.upper.run(x, mask)
     weights = rows.weights[batch]
     each = functional.cross_entropy(
-        tuned.head.logits(pool(top, mask)), rows.labels[batch], reduction="none"
+        head.logits(pool(top, mask)), rows.labels[batch], reduction="none"
     )
     loss = (each * weights).sum() / weights.sum().clamp(min=1e-6)
-    if tuned.tag_head is not None and rows.tags is not None:
+    if tag_head is not None and rows.tags is not None:
         tags = torch.full(mask.shape, IGNORED)
         for row, i in enumerate(batch):
             tags[row, : len(rows.tags[i])] = rows.tags[i]
         judged = tags != IGNORED
         if judged.any():
-            logits = tuned.tag_head.logits(top[judged].float())
+            logits = tag_head.logits(top[judged].float())
             loss = loss + recipe.tag_weight * functional.cross_entropy(logits, tags[judged])
-    gradients = torch.autograd.grad(loss, [lora, heads])
-    adam.update(parameters.flat, torch.cat([g.float() for g in gradients]))
+    gradients = torch.autograd.grad(loss, [*parameters.leaves, flat])
+    adam.update(parameters.flat, torch.cat([g.float().flatten() for g in gradients]))
     return float(loss.detach())
 
 

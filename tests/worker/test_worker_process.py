@@ -6,8 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import pyarrow.parquet as pq
+import pytest
 from tiny_training import spec
+
+from flywheel.worker import base
+from flywheel.worker.trunk import Trunk
 
 
 def test_a_killed_training_resumes_and_ends_in_the_same_adapter(trained, tmp_path):
@@ -45,18 +51,28 @@ def test_a_folder_without_a_job_is_a_usage_error(tmp_path):
     assert start(tmp_path).wait() == 2
 
 
-def test_a_training_imports_nothing_that_takes_seconds(tmp_path):
-    job(tmp_path, "train", spec(tmp_path))
+@pytest.mark.parametrize(
+    ("kind", "left_out"),
+    [
+        ("train", {"scipy", "sklearn", "pandas", "sentence_transformers", "transformers.trainer"}),
+        ("crossfit", {"transformers", "peft", "accelerate", "torch._dynamo"}),
+    ],
+)
+def test_a_job_imports_nothing_that_takes_seconds_and_is_not_needed(tmp_path, kind, left_out):
+    told = spec(tmp_path, recipe="frozen", folds=2, threads=1)
+    rows = pq.read_table(told["dataset"])
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    Trunk(base.load(base.BUNDLED), 3, 32, Path(told["cache_dir"])).states(rows["text"].to_pylist())
+    job(tmp_path, kind, told)
     code = (
         "import sys\n"
         "from flywheel.worker.jobs import main\n"
         "main(sys.argv[1:])\n"
-        "heavy = {'transformers', 'peft', 'torch._dynamo', 'scipy', 'sklearn'} & set(sys.modules)\n"
-        "sys.exit(', '.join(sorted(heavy)) or 0)"
+        f"print(sorted(n for n in {left_out!r} if sys.modules.get(n)))"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
     assert json.loads((tmp_path / "result.json").read_text("utf-8"))["ok"]
 
 
