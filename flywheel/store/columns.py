@@ -84,6 +84,24 @@ def table(schema: pyarrow.Schema, rows: Iterable[Sequence[Any]]) -> pyarrow.Tabl
     return pyarrow.table(arrays, names=[*schema.names, "position"])
 
 
+def table_of(schema: pyarrow.Schema, columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
+    """Return columns as `table` does; times have their zone."""
+    arrays = [
+        _times(columns[field.name])
+        if field.type == TIME
+        else pyarrow.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    arrays.append(pyarrow.array(range(len(arrays[0])), WHOLE))
+    return pyarrow.table(arrays, names=[*schema.names, "position"])
+
+
+def _times(moments: Sequence[datetime]) -> pyarrow.Array:
+    if any(moment.tzinfo is None for moment in moments):
+        raise ValueError("a time has no timezone")
+    return pyarrow.array(moments, pyarrow.timestamp("us", tz="UTC")).cast(TIME)
+
+
 @contextmanager
 def arriving(con: Connection, rows: pyarrow.Table) -> Iterator[None]:
     """Show `rows` to statements as the table `arriving`."""

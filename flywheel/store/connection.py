@@ -148,8 +148,11 @@ class Store:
         except duckdb.Error as error:
             raise _failed(self.path, error) from error
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> bool:
         """Move what was committed from the log into the database file.
+
+        Returns:
+            Whether it was done; False while another transaction stands in the way.
 
         Raises:
             RuntimeError: this thread has a write transaction open.
@@ -160,7 +163,11 @@ class Store:
             if self._depth:
                 raise RuntimeError("a checkpoint cannot be part of a transaction")
             with _readable_failures(self.path):
-                self._writer.execute("CHECKPOINT")
+                try:
+                    self._writer.execute("CHECKPOINT")
+                except duckdb.TransactionException:
+                    return False
+                return True
 
     def copy_to(self, path: Path) -> None:
         """Write the database, as of one moment, to a new file of its own; writers wait.

@@ -6,10 +6,11 @@ comes before its prediction waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow
 
@@ -27,6 +28,7 @@ from flywheel.store.columns import (
     scalar,
     stamp,
     table,
+    table_of,
 )
 
 _PREDICTIONS = pyarrow.schema(
@@ -144,54 +146,62 @@ class EventCounts:
 
 def add_predictions(con: Connection, predictions: Sequence[Prediction]) -> int:
     """Store predictions and return how many were new; a repeated `id` keeps the first."""
-    if not predictions:
-        return 0
-    rows = table(
-        _PREDICTIONS,
-        (
-            (
-                p.id,
-                stamp(p.ts),
-                p.text,
-                p.intent,
-                pack(p.arguments),
-                p.confidence,
-                p.adapter,
-                p.latency_ms,
-                pack(p.slices),
-            )
-            for p in predictions
-        ),
-    )
-    with arriving(con, rows):
-        con.execute(_JUDGE_WAITING)
-        return changed(con, _ADD_PREDICTIONS)
+    columns: dict[str, list[Any]] = {
+        "id": [p.id for p in predictions],
+        "ts": [p.ts for p in predictions],
+        "text": [p.text for p in predictions],
+        "intent": [p.intent for p in predictions],
+        "arguments": [pack(p.arguments) for p in predictions],
+        "confidence": [p.confidence for p in predictions],
+        "adapter": [p.adapter for p in predictions],
+        "latency_ms": [p.latency_ms for p in predictions],
+        "slices": [pack(p.slices) for p in predictions],
+    }
+    return insert_predictions(con, columns)
 
 
 def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> int:
     """Store feedback and return how much was new; a repeated `id` keeps the first."""
-    if not feedback:
+    columns: dict[str, list[Any]] = {
+        "id": [f.id for f in feedback],
+        "prediction_id": [f.prediction_id for f in feedback],
+        "ts": [f.ts for f in feedback],
+        "verdict": [f.verdict for f in feedback],
+        "intent": [f.intent for f in feedback],
+        "arguments": [pack_or_none(f.arguments) for f in feedback],
+        "rater": [f.rater for f in feedback],
+        "rater_kind": [f.rater_kind for f in feedback],
+    }
+    return insert_feedback(con, columns)
+
+
+def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) -> int:
+    """Store predictions given as columns and return how many were new.
+
+    Args:
+        con: a write transaction.
+        columns: as the table has them; `ts` with its zone, JSON as `repacked` writes it.
+    """
+    if not columns["id"]:
         return 0
-    rows = table(
-        _FEEDBACK,
-        (
-            (
-                f.id,
-                f.prediction_id,
-                stamp(f.ts),
-                f.verdict,
-                f.intent,
-                pack_or_none(f.arguments),
-                f.rater,
-                f.rater_kind,
-            )
-            for f in feedback
-        ),
-    )
-    with arriving(con, rows):
+    with arriving(con, table_of(_PREDICTIONS, columns)):
+        con.execute(_JUDGE_WAITING)
+        return changed(con, _ADD_PREDICTIONS)
+
+
+def insert_feedback(con: Connection, columns: Mapping[str, Sequence[Any]]) -> int:
+    """Store feedback given as columns and return how much was new; as `insert_predictions`."""
+    if not columns["id"]:
+        return 0
+    with arriving(con, table_of(_FEEDBACK, columns)):
         added = changed(con, _ADD_FEEDBACK)
         con.execute(_JUDGE_ARRIVING)
     return added
+
+
+def repacked(text: bytes) -> str:
+    """Return JSON text as the tables hold it: keys sorted, no spaces."""
+    return pack(json.loads(text))
 
 
 def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:
