@@ -150,10 +150,10 @@ def _daemon(folder: Path, *, kill: bool = True) -> Iterator[float]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["flywheel.daemon", "benchmarks.killing"])
     began = time.monotonic()
-    process = context.Process(target=_run, args=(folder,), daemon=True)
+    process = context.Process(target=run_daemon, args=(folder,), daemon=True)
     process.start()
     try:
-        _wait(folder / "var" / "flywheel.sock", process)
+        wait_for(folder / "var" / "flywheel.sock", process)
         yield time.monotonic() - began
         (process.kill if kill else process.terminate)()
         process.join(60)
@@ -162,13 +162,15 @@ def _daemon(folder: Path, *, kill: bool = True) -> Iterator[float]:
         process.join()
 
 
-def _run(folder: Path) -> None:
+def run_daemon(folder: Path) -> None:
+    """The daemon itself, until it is told to end."""
     from flywheel.daemon import run
 
     raise SystemExit(run(folder / "config.toml", once=False))
 
 
-def _wait(path: Path, process: Any) -> None:
+def wait_for(path: Path, process: Any) -> None:
+    """Wait until the daemon behind this socket answers."""
     until = time.monotonic() + _START_S
     while time.monotonic() < until:
         with (

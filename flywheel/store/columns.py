@@ -85,15 +85,20 @@ def table(schema: pyarrow.Schema, rows: Iterable[Sequence[Any]]) -> pyarrow.Tabl
 
 
 def table_of(schema: pyarrow.Schema, columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
-    """Return columns as `table` does; times have their zone."""
+    """Return columns as a table in which each `id` is once, as it came first.
+
+    Times have their zone.
+    """
     arrays = [
         _times(columns[field.name])
         if field.type == TIME
         else pyarrow.array(columns[field.name], field.type)
         for field in schema
     ]
-    arrays.append(pyarrow.array(range(len(arrays[0])), WHOLE))
-    return pyarrow.table(arrays, names=[*schema.names, "position"])
+    rows = pyarrow.table(arrays, names=schema.names)
+    ids = columns["id"]
+    first = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
+    return rows if len(first) == len(ids) else rows.take(sorted(first.values()))
 
 
 def _times(moments: Sequence[datetime]) -> pyarrow.Array:

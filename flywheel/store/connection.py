@@ -30,6 +30,7 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
+    "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
     "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
     "lock_configuration": "true",
 }

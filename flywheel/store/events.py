@@ -62,10 +62,9 @@ _REJECTED = pyarrow.schema(
 
 _ADD_PREDICTIONS = """
     INSERT INTO predictions BY NAME
-    SELECT * EXCLUDE (position) FROM arriving AS a
+    SELECT * FROM arriving AS a
     WHERE NOT EXISTS (SELECT 1 FROM predictions AS p WHERE p.id = a.id)
-    QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
-    ORDER BY ts, id
+    ORDER BY ts
 """
 
 # Feedback that waits has no prediction in the table, so the first one arriving now is its own.
@@ -74,19 +73,16 @@ _JUDGE_WAITING = """
     SELECT f.id AS feedback_id, p.id AS prediction_id, p.ts, p.text, p.intent AS predicted,
         p.arguments AS predicted_arguments, p.confidence, p.adapter, p.slices,
         f.ts AS feedback_ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
-    FROM (
-        SELECT * FROM arriving QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
-    ) AS p
+    FROM arriving AS p
     JOIN feedback AS f ON f.prediction_id = p.id
     WHERE NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.feedback_id = f.id)
 """
 
 _ADD_FEEDBACK = """
     INSERT INTO feedback BY NAME
-    SELECT * EXCLUDE (position) FROM arriving AS a
+    SELECT * FROM arriving AS a
     WHERE NOT EXISTS (SELECT 1 FROM feedback AS f WHERE f.id = a.id)
-    QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
-    ORDER BY ts, id
+    ORDER BY ts
 """
 
 # Reads the stored feedback, not the arriving one: of two with one id only the first counts.
