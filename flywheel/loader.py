@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 LOAD_S = 1.0  # acknowledged events are in the tables after about this long
 CHECKPOINT_S = 10.0  # loaded segments are kept this long at most, where a checkpoint succeeds
 CHECKPOINT_BYTES = 64 << 20
+GROUP_BYTES = 32 << 20  # of segments, loaded in one transaction
 _PACKED_KNOWN = 100_000
 _FULL = {"event": "disk.full"}
 _DAMAGED = {"event": "spool.damaged"}
@@ -43,6 +44,7 @@ class Loader:
         self._kept_since = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._behind = True  # what the last process left is not in the database file yet
         self.failure: StoreFailed | None = None  # the database is lost: the process must end
         self.rows = 0  # read from segments since the start
 
@@ -71,8 +73,8 @@ class Loader:
         with self._loading:
             known = set(self._loaded)
             waiting = [path for path in self.spool.close_segment() if path not in known]
-            for path in waiting:
-                self._load(path)
+            for group in _groups(waiting):
+                self._load(group)
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong, in words; empty when all is well."""
@@ -91,6 +93,7 @@ class Loader:
             try:
                 self.drain()
                 self._checkpoint_when_due()
+                self._behind = False
             except StoreFailed as error:
                 self.failure = error
                 log.critical("loading ends: %s", error.message, extra={"event": "store.failed"})
@@ -101,14 +104,18 @@ class Loader:
                 log.exception("events could not be loaded", extra={"event": "loader.defect"})
             self._stop.wait(max(0.0, LOAD_S - (time.monotonic() - began)))
 
-    def _load(self, path: Path) -> None:
-        rows, damaged = formats.rows_of(path.read_bytes())
-        if damaged:
-            log.error("%s: %d lines are damaged", path, len(damaged), extra=_DAMAGED)
+    def _load(self, segments: Sequence[Path]) -> None:
+        rows, damaged = [], []
+        for path in segments:
+            read, unreadable = formats.rows_of(path.read_bytes())
+            if unreadable:
+                log.error("%s: %d lines are damaged", path, len(unreadable), extra=_DAMAGED)
+            rows += read
+            damaged += unreadable
         with self._store.write() as con:
             added = load_rows(con, rows)
             events.add_rejected(con, [_as_rejected(line) for line in damaged])
-        self._loaded.append(path)
+        self._loaded += segments
         self.rows += len(rows)
         if rows:
             log.debug("loaded %d events, %d new", len(rows), added)
@@ -116,7 +123,7 @@ class Loader:
     def _checkpoint_when_due(self) -> None:
         size = sum(path.stat().st_size for path in self._loaded)
         waited = time.monotonic() - self._kept_since > CHECKPOINT_S
-        if size > CHECKPOINT_BYTES or (waited and self._loaded) or self.spool.is_full:
+        if self._behind or waited or size > CHECKPOINT_BYTES or self.spool.is_full:
             self._checkpoint()
 
     def _checkpoint(self) -> None:
@@ -125,6 +132,20 @@ class Loader:
                 self.spool.remove(self._loaded)
                 self._loaded = []
             self._kept_since = time.monotonic()
+
+
+def _groups(segments: Iterable[Path]) -> Iterator[list[Path]]:
+    """The segments in their order, as many together as one transaction may load."""
+    group: list[Path] = []
+    size = 0
+    for path in segments:
+        if group and size + path.stat().st_size > GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(path)
+        size += path.stat().st_size
+    if group:
+        yield group
 
 
 def load_rows(con: Connection, rows: Sequence[object]) -> int:

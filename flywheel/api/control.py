@@ -17,6 +17,7 @@ from flywheel.api.body import read_body
 from flywheel.api.forms import Nothing, Reason, Rollback
 from flywheel.api.peer import CALLER
 from flywheel.api.vitals import Vitals
+from flywheel.errors import DiskFull
 from flywheel.loader import Loader
 from flywheel.turn import Wheel, views
 

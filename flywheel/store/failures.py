@@ -6,6 +6,8 @@ from pathlib import Path
 
 from flywheel.errors import DiskFull, FlywheelError
 
+__all__ = ["DiskFull", "StoreFailed", "no_room"]
+
 
 class StoreFailed(FlywheelError):
     """The database cannot be read or written; a running process should end and start anew.
