@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from flywheel.formats import native
+from flywheel.formats.dispatch import AUTO
 from flywheel.formats.lines import read_numbered
 from flywheel.formats.reading import Parsed, RejectedLine
 from flywheel.records import NONE, Feedback, Prediction
@@ -101,11 +103,12 @@ def write_body(kind: str, body: bytes, *, received: datetime, **options: Any) ->
         options: as `read_lines`.
     """
     limit = options.get("max_line_bytes")
+    usual = options.get("format", AUTO) in (AUTO, native.NAME)
     lines: list[SpoolLine] = []
     slow: list[tuple[int, bytes]] = []
     raws = _lines_of(body)
     for number, raw in enumerate(raws, 1):
-        line = quick(kind, raw) if limit is None or len(raw) <= limit else None
+        line = quick(kind, raw) if usual and (limit is None or len(raw) <= limit) else None
         if line is not None:
             lines.append(line)
         elif raw := raw.strip():

@@ -21,10 +21,13 @@ from flywheel.store.columns import (
     TIME,
     WHOLE,
     Connection,
+    Row,
     arriving,
     changed,
+    moment,
     pack,
     pack_or_none,
+    records,
     scalar,
     stamp,
     table,
@@ -106,6 +109,10 @@ _ADD_REJECTED = """
     )
     QUALIFY row_number() OVER (PARTITION BY kind, raw, field, why ORDER BY position) = 1
     ORDER BY position
+"""
+
+_FORGET_REJECTED = """
+    DELETE FROM rejected WHERE (kind, raw) IN (SELECT (kind, raw) FROM arriving)
 """
 
 _COUNTS = """
@@ -211,6 +218,22 @@ def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:
         return changed(con, _ADD_REJECTED)
 
 
+def rejected(con: Connection) -> list[RejectedEvent]:
+    """Return the lines that are no events, oldest first."""
+    found = records(con, "SELECT * FROM rejected ORDER BY happened_at, line")
+    return [
+        RejectedEvent(**{k: v for k, v in row.items() if k != "happened_at"}, at=_at(row))
+        for row in found
+    ]
+
+
+def forget_rejected(con: Connection, lines: Sequence[RejectedEvent]) -> None:
+    """Delete lines, whatever was found wrong with them."""
+    rows = table(_REJECTED, ((r.kind, r.line, r.raw, "", "", stamp(r.at)) for r in lines))
+    with arriving(con, rows):
+        con.execute(_FORGET_REJECTED)
+
+
 def counts(con: Connection) -> EventCounts:
     """Return how many events are stored."""
     row = con.execute(_COUNTS).fetchone()
@@ -228,3 +251,7 @@ def counts(con: Connection) -> EventCounts:
 def feedback_since(con: Connection, since: datetime) -> int:
     """Return how much feedback was given at or after `since`, by its own time."""
     return int(scalar(con, "SELECT count(*) FROM feedback WHERE ts >= ?", [stamp(since)]))
+
+
+def _at(row: Row) -> datetime:
+    return moment(row["happened_at"])
