@@ -19,6 +19,7 @@ from flywheel.api.peer import CALLER
 from flywheel.api.vitals import Vitals
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
+from flywheel.store.health import Scope
 from flywheel.turn import Wheel, views
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
@@ -31,10 +32,19 @@ async def status(request: Request) -> Response:
 
 
 async def intents(request: Request) -> Response:
-    """Health of each intent, the worst first."""
+    """Health of each intent, the worst first; of one `adapter`, or one `slice.NAME`."""
     failing = request.query_params.get("failing", "") not in ("", "0", "false")
     await run_in_threadpool(caught_up, request)
-    return answer(await run_in_threadpool(views.intents, _wheel(request), failing_only=failing))
+    slices = {
+        name.removeprefix("slice."): value
+        for name, value in request.query_params.items()
+        if name.startswith("slice.")
+    }
+    scope = Scope(adapter=request.query_params.get("adapter"), slices=slices)
+    found = await run_in_threadpool(
+        views.intents, _wheel(request), failing_only=failing, scope=scope
+    )
+    return answer(found)
 
 
 async def turns(request: Request) -> Response:

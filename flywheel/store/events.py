@@ -63,11 +63,13 @@ _REJECTED = pyarrow.schema(
     {"kind": TEXT, "line": WHOLE, "raw": TEXT, "field": TEXT, "why": TEXT, "happened_at": TIME}
 )
 
-_ADD_PREDICTIONS = """
-    INSERT INTO predictions BY NAME
-    SELECT * FROM arriving AS a
-    WHERE NOT EXISTS (SELECT 1 FROM predictions AS p WHERE p.id = a.id)
-    ORDER BY ts
+_KNOWN = "SELECT id FROM predictions WHERE id IN (SELECT id FROM arriving)"
+
+_ADD_PREDICTIONS = "INSERT INTO predictions BY NAME SELECT * FROM arriving ORDER BY ts"
+
+_ADD_HOURLY = """
+    INSERT INTO hourly
+    SELECT date_trunc('hour', ts), intent, adapter, slices, count(*) FROM arriving GROUP BY ALL
 """
 
 # Feedback that waits has no prediction in the table, so the first one arriving now is its own.
@@ -86,6 +88,17 @@ _ADD_FEEDBACK = """
     SELECT * FROM arriving AS a
     WHERE NOT EXISTS (SELECT 1 FROM feedback AS f WHERE f.id = a.id)
     ORDER BY ts
+"""
+
+_NOTE_REJUDGED = """
+    INSERT INTO rejudged
+    SELECT prediction_id FROM judged
+    WHERE prediction_id IN (
+        SELECT j.prediction_id FROM judged AS j JOIN arriving AS a
+        ON j.prediction_id = a.prediction_id
+    )
+    AND prediction_id NOT IN (SELECT prediction_id FROM rejudged)
+    GROUP BY prediction_id HAVING count(*) > 1
 """
 
 # Reads the stored feedback, not the arriving one: of two with one id only the first counts.
@@ -187,8 +200,15 @@ def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) ->
     """
     if not columns["id"]:
         return 0
-    with arriving(con, table_of(_PREDICTIONS, columns)):
-        con.execute(_JUDGE_WAITING)
+    rows = table_of(_PREDICTIONS, columns)
+    with arriving(con, rows):
+        known = {key for (key,) in con.execute(_KNOWN).fetchall()}
+    if known:
+        rows = rows.filter(pyarrow.array([key not in known for key in rows["id"].to_pylist()]))
+    with arriving(con, rows):
+        if changed(con, _JUDGE_WAITING):
+            con.execute(_NOTE_REJUDGED.replace("a.prediction_id", "a.id"))
+        con.execute(_ADD_HOURLY)
         return changed(con, _ADD_PREDICTIONS)
 
 
@@ -198,7 +218,8 @@ def insert_feedback(con: Connection, columns: Mapping[str, Sequence[Any]]) -> in
         return 0
     with arriving(con, table_of(_FEEDBACK, columns)):
         added = changed(con, _ADD_FEEDBACK)
-        con.execute(_JUDGE_ARRIVING)
+        if changed(con, _JUDGE_ARRIVING):
+            con.execute(_NOTE_REJUDGED)
     return added
 
 
