@@ -27,6 +27,13 @@ class DaemonUnreachable(FlywheelError):
     """Nothing answers on the socket."""
 
 
+class DiskFull(FlywheelError):
+    """There is no room to write; nothing was written, and what was there still works.
+
+    It is worth trying again once there is room.
+    """
+
+
 class Refused(FlywheelError):
     """The request is understood and not allowed in the present state."""
 

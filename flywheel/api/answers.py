@@ -14,13 +14,15 @@ from starlette.responses import Response
 from flywheel.errors import (
     ConfigError,
     DatabaseHeld,
+    DiskFull,
     FlywheelError,
     NotFound,
     Refused,
     SourceUnavailable,
     TeacherUnavailable,
 )
-from flywheel.store import DiskFull, StoreFailed
+from flywheel.spool import SpoolFailed, SpoolFull
+from flywheel.store import StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,17 @@ _STATUS: Mapping[type[FlywheelError], int] = {
     NotFound: 404,
     Refused: 409,
     TooLarge: 413,
+    SpoolFull: 429,
     DatabaseHeld: 503,
     TeacherUnavailable: 503,
     SourceUnavailable: 503,
     StoreFailed: 503,
+    SpoolFailed: 503,
     DiskFull: 507,
+}
+_HEADERS: Mapping[int, Mapping[str, str]] = {
+    413: {"Connection": "close"},  # the rest of a body that is too large is not read
+    429: {"Retry-After": "1"},
 }
 
 
@@ -64,9 +72,7 @@ def of_flywheel_error(request: Request, error: Exception) -> Response:
     """What a handler refused; its status by its kind, 500 for a kind without one."""
     assert isinstance(error, FlywheelError)
     status = _STATUS.get(type(error), 500)
-    # The rest of a body that is too large is not read: the connection ends with the answer.
-    headers = {"Connection": "close"} if status == 413 else None
-    return problem(status, error.message, error.hint, headers)
+    return problem(status, error.message, error.hint, _HEADERS.get(status))
 
 
 def of_http_exception(request: Request, error: Exception) -> Response:

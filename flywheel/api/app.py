@@ -18,12 +18,14 @@ from flywheel.api.peer import Guard
 from flywheel.api.routes import ROUTES
 from flywheel.api.vitals import Vitals
 from flywheel.errors import FlywheelError
+from flywheel.loader import Loader
 from flywheel.turn import Wheel
 
 
 def create_app(
     wheel: Wheel,
     *,
+    loader: Loader | None = None,
     vitals: Vitals | None = None,
     token: str | None = None,
     hosts: frozenset[str] = frozenset(),
@@ -32,6 +34,7 @@ def create_app(
 
     Args:
         wheel: what the requests act on.
+        loader: takes predictions and feedback; without one they are committed before the answer.
         vitals: what the daemon knows of itself; fresh counters when missing.
         token: the bearer token of TCP callers; None admits only the Unix socket.
         hosts: further names this daemon is reached by, with dots in them.
@@ -59,5 +62,6 @@ def create_app(
         },
     )
     app.state.wheel = wheel
+    app.state.loader = loader
     app.state.vitals = vitals
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,9 @@ from flywheel.api.body import read_body
 from flywheel.api.forms import Nothing, Reason, Rollback
 from flywheel.api.peer import CALLER
 from flywheel.api.vitals import Vitals
+from flywheel.errors import DiskFull
+from flywheel.loader import Loader
+from flywheel.store.health import Scope
 from flywheel.turn import Wheel, views
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
@@ -28,9 +32,19 @@ async def status(request: Request) -> Response:
 
 
 async def intents(request: Request) -> Response:
-    """Health of each intent, the worst first."""
+    """Health of each intent, the worst first; of one `adapter`, or one `slice.NAME`."""
     failing = request.query_params.get("failing", "") not in ("", "0", "false")
-    return answer(await run_in_threadpool(views.intents, _wheel(request), failing_only=failing))
+    await run_in_threadpool(caught_up, request)
+    slices = {
+        name.removeprefix("slice."): value
+        for name, value in request.query_params.items()
+        if name.startswith("slice.")
+    }
+    scope = Scope(adapter=request.query_params.get("adapter"), slices=slices)
+    found = await run_in_threadpool(
+        views.intents, _wheel(request), failing_only=failing, scope=scope
+    )
+    return answer(found)
 
 
 async def turns(request: Request) -> Response:
@@ -46,6 +60,7 @@ async def one_turn(request: Request) -> Response:
 async def start_turn(request: Request) -> Response:
     """Open a turn now."""
     await _asked(request, Nothing)
+    await run_in_threadpool(caught_up, request)
     wheel, trigger = _wheel(request), f"asked by {request.scope[CALLER]}"
     opened = await run_in_threadpool(turn.request, wheel, trigger)
     return answer(await run_in_threadpool(views.turn_view, wheel, opened.id), 202)
@@ -111,13 +126,23 @@ async def readyz(request: Request) -> Response:
 
 async def metrics_page(request: Request) -> Response:
     """Counts for Prometheus."""
-    seen = await run_in_threadpool(status_of, request)
+    seen = await run_in_threadpool(status_of, request, up_to_date=False)
     page = metrics.render(seen, _vitals(request).requests)
     return Response(page, media_type=metrics.CONTENT_TYPE)
 
 
-def status_of(request: Request) -> dict[str, Any]:
+def caught_up(request: Request) -> None:
+    """Load what was acknowledged before the request, so that its answer knows of it; blocks."""
+    loader: Loader | None = request.app.state.loader
+    if loader is not None:
+        with contextlib.suppress(DiskFull):  # the answer names it among the problems
+            loader.drain()
+
+
+def status_of(request: Request, *, up_to_date: bool = True) -> dict[str, Any]:
     """The `status` view with what the daemon adds to it; blocks on the database."""
+    if up_to_date:
+        caught_up(request)
     vitals = _vitals(request)
     following = vitals.next_turn()
     return views.status(

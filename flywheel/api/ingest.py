@@ -1,11 +1,15 @@
 """Events in: predictions, feedback and samples, one or a batch, each stored once.
 
 Good lines of a batch are stored whatever the bad ones look like; a bad line is kept with its
-reason. Sending the same again changes nothing.
+reason. Sending the same again changes nothing. Predictions and feedback are acknowledged when
+they are on disk in the spool; what the tables know of them is not asked, so `duplicates` counts
+the repeats within the request. Samples are few, and are committed before the answer.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from starlette.concurrency import run_in_threadpool
@@ -13,14 +17,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import formats, turn
-from flywheel.api.answers import answer
+from flywheel.api.answers import BadRequest, answer
 from flywheel.api.body import read_body, refuse_unreadable
+from flywheel.api.control import caught_up
+from flywheel.loader import Loader
 from flywheel.store import Connection, events
 from flywheel.store.events import RejectedEvent
 from flywheel.turn import Wheel
 
 Kind = Literal["predictions", "feedback", "samples"]
-_RAW_KEPT = 2_000  # characters of a bad line that are stored
+_SMALL = 16_384  # bytes; a body below is read where it arrives, without changing threads
 
 
 async def predictions(request: Request) -> Response:
@@ -38,17 +44,46 @@ async def samples(request: Request) -> Response:
     return await _take(request, "samples")
 
 
+async def retry_rejected(request: Request) -> Response:
+    """Read the lines that were rejected once more, with the formats and intents of today."""
+    wheel: Wheel = request.app.state.wheel
+    await run_in_threadpool(caught_up, request)
+    return answer(await run_in_threadpool(retry, wheel))
+
+
+def retry(wheel: Wheel) -> dict[str, Any]:
+    """Store the rejected lines that can be read by now, in one transaction; blocks.
+
+    Returns:
+        {"accepted", "duplicates", "rejected"}: as `take`, the rejected with what they were sent as.
+    """
+    said = {"accepted": 0, "duplicates": 0}
+    readable, still = [], []
+    with wheel.store.write() as con:
+        for bad in events.rejected(con):
+            kind = bad.kind if bad.kind in formats.KINDS else None
+            parsed = formats.read_lines(kind, [bad.raw.encode()], **reading(wheel))
+            if parsed.rejected:
+                still += [{"kind": bad.kind, **one} for one in _told(parsed.rejected)]
+                continue
+            stored = store(wheel, con, bad.kind, parsed)
+            said = {name: said[name] + stored[name] for name in said}
+            readable.append(bad)
+        events.forget_rejected(con, readable)
+    return {**said, "rejected": still}
+
+
 async def _take(request: Request, kind: Kind) -> Response:
     wheel: Wheel = request.app.state.wheel
     body = await read_body(request, wheel.config.api.max_body_mb * 2**20)
     refuse_unreadable(body)
-    taken = await run_in_threadpool(
-        take,
-        wheel,
-        kind,
-        body,
-        new_generation=request.query_params.get("new_generation") == "1",
-    )
+    form = _format(request)
+    loader: Loader | None = request.app.state.loader
+    if loader is None or kind == "samples":
+        generation = request.query_params.get("new_generation") == "1"
+        taken = await run_in_threadpool(take, wheel, kind, body, form, new_generation=generation)
+    else:
+        taken = await _spool(wheel, loader, kind, body, form)
     good, bad = taken["accepted"] + taken["duplicates"], len(taken["rejected"])
     request.app.state.vitals.requests.arrived(
         kind, accepted=taken["accepted"], duplicate=taken["duplicates"], rejected=bad
@@ -56,24 +91,79 @@ async def _take(request: Request, kind: Kind) -> Response:
     return answer(taken, 422 if bad and not good else 200)
 
 
-def take(wheel: Wheel, kind: Kind, body: bytes, *, new_generation: bool = False) -> dict[str, Any]:
+async def _spool(
+    wheel: Wheel, loader: Loader, kind: Kind, body: bytes, form: str
+) -> dict[str, Any]:
+    """Keep what a body says in the spool; on disk when it returns."""
+    if len(body) < _SMALL:
+        written = formats.write_body(kind, body, format=form, **reading(wheel))
+    else:
+        written = await run_in_threadpool(
+            formats.write_body, kind, body, format=form, **reading(wheel)
+        )
+    if written.long_way.samples:
+        return await run_in_threadpool(take, wheel, kind, body, form)
+    if written.lines:
+        loop = asyncio.get_running_loop()
+        safe: asyncio.Future[None] = loop.create_future()
+        loader.spool.append(
+            written.encoded(), lambda error: loop.call_soon_threadsafe(_settle, safe, error)
+        )
+        await safe
+    return {
+        "accepted": written.events - written.repeated,
+        "duplicates": written.repeated,
+        "rejected": _told(written.rejected),
+    }
+
+
+def _format(request: Request) -> str:
+    form = request.query_params.get("format", formats.AUTO)
+    if form != formats.AUTO and form not in formats.FORMATS:
+        raise BadRequest(
+            f"there is no format `{form}`", hint=f"one of auto, {', '.join(formats.FORMATS)}"
+        )
+    return form
+
+
+def _settle(safe: asyncio.Future[None], error: Exception | None) -> None:
+    if safe.done():  # whoever asked went away
+        return
+    if error is None:
+        safe.set_result(None)
+    else:
+        safe.set_exception(error)
+
+
+def take(
+    wheel: Wheel,
+    kind: Kind,
+    body: bytes,
+    form: str = formats.AUTO,
+    *,
+    new_generation: bool = False,
+) -> dict[str, Any]:
     """Store what a body says; blocks on the database.
 
     Args:
         wheel: whose database it is.
         kind: what the events are sent as.
         body: a JSON object, a list of them, or one a line.
+        form: the format they are in, or "auto".
         new_generation: golden samples open a new generation.
 
     Returns:
         {"accepted", "duplicates", "rejected": [{"line", "field", "why"}]}, for samples also
         "generation" and "bought".
     """
-    parsed = formats.read_body(kind, body, **reading(wheel))
+    parsed = formats.read_body(kind, body, format=form, **reading(wheel))
     with wheel.store.write() as con:
         stored = store(wheel, con, kind, parsed, new_generation=new_generation)
-    told = [{"line": one.line, "field": one.field, "why": one.why} for one in parsed.rejected]
-    return {**stored, "rejected": told}
+    return {**stored, "rejected": _told(parsed.rejected)}
+
+
+def _told(rejected: Iterable[formats.RejectedLine]) -> list[dict[str, Any]]:
+    return [{"line": one.line, "field": one.field, "why": one.why} for one in rejected]
 
 
 def reading(wheel: Wheel) -> dict[str, Any]:
@@ -106,7 +196,7 @@ def store(
             RejectedEvent(
                 kind=kind,
                 line=one.line,
-                raw=one.raw[:_RAW_KEPT],
+                raw=one.raw,
                 field=one.field,
                 why=one.why,
                 at=now,

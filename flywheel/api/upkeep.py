@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from flywheel.api.answers import answer
+from flywheel.api.control import caught_up
 from flywheel.api.vitals import Vitals
 from flywheel.turn import Wheel, upkeep
 
@@ -27,11 +28,13 @@ async def reload(request: Request) -> Response:
 
 async def check(request: Request) -> Response:
     """Read every table whole, and hold what it says against the files."""
+    await run_in_threadpool(caught_up, request)
     return answer(await run_in_threadpool(_check, request.app.state.wheel))
 
 
 async def backup(request: Request) -> Response:
     """The database as one file, as of one moment; events may arrive meanwhile."""
+    await run_in_threadpool(caught_up, request)
     copy = await run_in_threadpool(_copy, request.app.state.wheel)
     return FileResponse(
         copy, media_type="application/octet-stream", background=BackgroundTask(copy.unlink)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flywheel.cli.command import daemon
-from flywheel.cli.screen import say
+from flywheel.cli.screen import remark, say
 from flywheel.cli.sending import Prepare, Sender, prepared_file, report
 from flywheel.cli.text import clean
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import Daemon
 
 
 class Kind(StrEnum):
@@ -25,34 +28,68 @@ class Kind(StrEnum):
 
 
 class Format(StrEnum):
-    """The form of the events."""
+    """The form of the events; auto looks at the fields of each."""
 
+    auto = "auto"
     native = "native"
+    otel = "otel"
+    tensorzero = "tensorzero"
+    langfuse = "langfuse"
+    phoenix = "phoenix"
+    litellm = "litellm"
+    mlflow = "mlflow"
+    rasa = "rasa"
+    openai = "openai"
+    sft = "sft"
 
 
 def ingest(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="NDJSON; - is stdin.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="NDJSON; - is stdin.")
+    ] = None,
     *,
     kind: Annotated[
         Kind, typer.Option(help="What the lines are; auto looks at the fields of each.")
     ] = Kind.auto,
     form: Annotated[
-        Format, typer.Option("--format", help="The form of the events.")
-    ] = Format.native,
+        Format, typer.Option("--format", help="The form of the events; auto looks at each.")
+    ] = Format.auto,
+    retry_rejected: Annotated[
+        bool,
+        typer.Option("--retry-rejected", help="Read what was rejected once more; takes no FILE."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the counts and every rejected line as JSON.")
     ] = False,
 ) -> None:
     """Send files of predictions, feedback or samples.
 
-    One JSON object a line. Ids make it idempotent: sending a file again, or in another order,
-    changes nothing. Feedback may come before its prediction. Exit code 1 when a line was
-    rejected.
+    One JSON object a line, in flywheel's own form or one that your tools write. Ids make it
+    idempotent: sending a file again, or in another order, changes nothing. Feedback may come
+    before its prediction. Exit code 1 when a line was rejected.
     """
-    del form  # there is one, so far
-    sender = Sender(daemon(ctx), by_kind(kind))
-    send(sender, files, as_json=as_json)
+    if retry_rejected == bool(files):
+        raise typer.BadParameter("name files, or say --retry-rejected")
+    if retry_rejected:
+        _retry(daemon(ctx), as_json=as_json)
+        return
+    sender = Sender(daemon(ctx), by_kind(kind), {} if form == Format.auto else {"format": form})
+    send(sender, files or [], as_json=as_json)
+
+
+def _retry(ask: Daemon, *, as_json: bool) -> None:
+    """Have the rejected lines read again, and exit 1 when some still cannot be."""
+    said = ask.post("rejected", "retry").value
+    if as_json:
+        say(json.dumps(said, ensure_ascii=False))
+    else:
+        parts = f"{said['accepted']:,} new, {said['duplicates']:,} known already"
+        say(f"{parts}, {len(said['rejected']):,} still rejected")
+        for one in said["rejected"][:10]:
+            remark(clean(f"{one['kind']}: {one['field']}: {one['why']}"))
+    if said["rejected"]:
+        raise typer.Exit(1)
 
 
 def send(sender: Sender, files: list[Path], *, as_json: bool) -> None:

@@ -73,7 +73,9 @@ class Sender:
     ) -> None:
         self._ask = ask
         self._prepare = prepare
-        self._query = query  # until a batch has opened a golden generation
+        self._query = dict(
+            query or {}
+        )  # `new_generation` only until a batch has opened a golden generation
         self._progress = Progress()
         self.tally = Tally()
 
@@ -131,7 +133,7 @@ class Sender:
         tally.duplicates += int(answer.get("duplicates") or 0)
         if answer.get("generation") is not None:
             tally.generation = int(answer["generation"])
-            self._query = None
+            self._query = {k: v for k, v in self._query.items() if k != "new_generation"}
         for refused in answer.get("rejected") or []:
             at = int(refused.get("line") or 0)
             number = batch.numbers[at - 1] if 0 < at <= len(batch.numbers) else 0

@@ -120,12 +120,28 @@ def _next_steps(backlog: Mapping[str, Any]) -> list[str]:
     return ["", "next:", *steps] if steps else []
 
 
+def _scope(adapter: str, slices: list[str]) -> dict[str, str]:
+    """The query that narrows the predictions down."""
+    query = {"adapter": adapter} if adapter else {}
+    for each in slices:
+        name, found, value = each.partition("=")
+        if not (name and found):
+            raise typer.BadParameter(f"{each} is not NAME=VALUE, as in channel=voice")
+        query[f"slice.{name}"] = value
+    return query
+
+
 def intents(
     ctx: typer.Context,
     *,
     failing: Annotated[
         bool, typer.Option("--failing", help="Only those whose interval says that they fail.")
     ] = False,
+    adapter: Annotated[str, typer.Option(help="Only predictions of this adapter.")] = "",
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="NAME=VALUE", help="Only predictions with this slice."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the health of each intent, with an interval.
@@ -134,7 +150,7 @@ def intents(
     failing when the whole interval lies above [intents] max_error_rate. `dev 6/10`: it has no
     feedback, and the champion got 6 of its 10 dev samples wrong.
     """
-    reply = daemon(ctx).get("intents")
+    reply = daemon(ctx).get("intents", query=_scope(adapter, slices or []))
     kept = [row for row in reply.value if row.get("failing") or not failing]
     if as_json:
         return raw_json(json.dumps(kept, ensure_ascii=False).encode() if failing else reply.body)

@@ -15,6 +15,7 @@ class FlywheelTable:
     """[flywheel]: where state lives."""
 
     state_dir: str = "var"  # database, datasets, adapters, jobs, socket; relative to config.toml
+    spool_mb: int = 256  # acknowledged events that may wait to be loaded; above it, 429
     log_dir: str = "logs"  # JSON lines; "" writes to the journal only
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

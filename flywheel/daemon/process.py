@@ -7,12 +7,13 @@ that whoever started it starts it anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import uvloop
@@ -30,6 +31,8 @@ from flywheel.daemon.triggers import LOOK_S, Triggers
 from flywheel.daemon.turning import TurnThread
 from flywheel.daemon.wiring import built
 from flywheel.errors import FlywheelError, Refused
+from flywheel.loader import Loader
+from flywheel.spool import Spool, SpoolFailed
 from flywheel.store import DiskFull, StoreFailed, turns
 from flywheel.turn import Wheel
 
@@ -62,6 +65,7 @@ def run(config_path: Path, once: bool) -> int:
         with built(config) as wheel:
             daemon = Daemon(wheel)
             with (
+                daemon.taking_events(),
                 listening(config.socket_path, config.api.tcp) as sockets,
                 asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
             ):
@@ -79,10 +83,14 @@ class Daemon:
 
     def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
+        self._loader = Loader(
+            wheel.store,
+            Spool(wheel.config.state_dir / "spool", wheel.config.flywheel.spool_mb << 20),
+        )
         self._schedule = Schedule(wheel)
         self._triggers = Triggers(wheel)
         self._reload = Reload(wheel, self._schedule.reread)
-        self._turns = TurnThread(wheel, idle=self._reload.settle)
+        self._turns = TurnThread(wheel, self._reload.settle, self._loader.drain)
         self._feed = Feed(wheel)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
@@ -95,7 +103,7 @@ class Daemon:
             problems=self.problems,
             reload=self._reload.ask,
         )
-        self._server = server_of(wheel, vitals)
+        self._server = server_of(wheel, self._loader, vitals)
         self.left_behind = False  # a thread still ran when the daemon ended
 
     async def live(self, sockets: list[socket.socket], *, once: bool) -> int:
@@ -124,7 +132,16 @@ class Daemon:
     def problems(self) -> Sequence[str]:
         """What is wrong, in words; empty when all is well."""
         full = (self._no_room,) if self._no_room else ()
-        return (*self._problems, *full, *self._turns.problems())
+        return (*self._problems, *full, *self._turns.problems(), *self._loader.problems())
+
+    @contextlib.contextmanager
+    def taking_events(self) -> Iterator[None]:
+        """Load what a crash left in the spool; at the end, what was acknowledged since."""
+        self._loader.start()
+        try:
+            yield
+        finally:
+            self._loader.stop()
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():
@@ -173,8 +190,11 @@ class Daemon:
         offset = time.time() - time.monotonic()
         while not self._stop.is_set():
             await asyncio.to_thread(self._probe)
-            if self._turns.failure is not None:
-                raise self._turns.failure
+            for lost in (self._turns.failure, self._loader.failure):
+                if lost is not None:
+                    raise lost
+            if not self._loader.spool.alive():
+                raise SpoolFailed("the thread that writes the spool is dead")
             if self._turns.alive():
                 self._notifier.alive()
             moved, offset = time.time() - time.monotonic() - offset, time.time() - time.monotonic()

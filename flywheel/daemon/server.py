@@ -14,6 +14,7 @@ from flywheel.api import Vitals, create_app
 from flywheel.api.peer import PeerProtocol
 from flywheel.config import ApiTable, secret
 from flywheel.errors import ConfigError
+from flywheel.loader import Loader
 from flywheel.turn import Wheel
 
 GRACE_S = 4
@@ -58,7 +59,7 @@ def token_of(table: ApiTable) -> str | None:
     return token
 
 
-def server_of(wheel: Wheel, vitals: Vitals) -> Server:
+def server_of(wheel: Wheel, loader: Loader, vitals: Vitals) -> Server:
     """The server of this wheel's interface.
 
     Raises:
@@ -68,6 +69,7 @@ def server_of(wheel: Wheel, vitals: Vitals) -> Server:
     name = table.tcp.rpartition(":")[0].lower()
     app = create_app(
         wheel,
+        loader=loader,
         vitals=vitals,
         token=token_of(table),
         hosts=frozenset({name} if name else ()),

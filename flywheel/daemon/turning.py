@@ -28,10 +28,16 @@ class TurnThread:
     without one. So the thread counts as alive while it is in a turn.
     """
 
-    def __init__(self, wheel: Wheel, idle: Callable[[], object] = lambda: None) -> None:
-        """Call `idle` whenever no turn is left to run."""
+    def __init__(
+        self,
+        wheel: Wheel,
+        idle: Callable[[], object] = lambda: None,
+        catch_up: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Call `catch_up` before turns are run, and `idle` whenever none is left to run."""
         self._wheel = wheel
         self._idle = idle
+        self._catch_up = catch_up
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
         self._busy = False
         self._seen = time.monotonic()
@@ -91,6 +97,7 @@ class TurnThread:
         try:
             turn.expire(self._wheel)
             self._expired = time.monotonic()
+            self._catch_up()
             turn.run_until_idle(self._wheel)
             self._idle()
             self._defects, self._no_room = 0, ""

@@ -8,6 +8,14 @@ from flywheel.formats import native
 from flywheel.formats.dispatch import AUTO, FORMATS, KINDS, detect, parse
 from flywheel.formats.lines import read_body, read_lines
 from flywheel.formats.reading import BadEvent, Choice, Parsed, RejectedLine
+from flywheel.formats.wire import (
+    FeedbackRow,
+    PredictionRow,
+    RejectedEntry,
+    Written,
+    rows_of,
+    write_body,
+)
 
 __all__ = [
     "AUTO",
@@ -15,11 +23,17 @@ __all__ = [
     "KINDS",
     "BadEvent",
     "Choice",
+    "FeedbackRow",
     "Parsed",
+    "PredictionRow",
+    "RejectedEntry",
     "RejectedLine",
+    "Written",
     "detect",
     "native",
     "parse",
     "read_body",
     "read_lines",
+    "rows_of",
+    "write_body",
 ]

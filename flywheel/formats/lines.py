@@ -38,6 +38,28 @@ def read_lines(
     Raises:
         ValueError: `kind` or `format` is none of the known.
     """
+    return read_numbered(
+        _numbered(lines),
+        kind,
+        known,
+        format=format,
+        context_turns=context_turns,
+        received=received,
+        max_line_bytes=max_line_bytes,
+    )
+
+
+def read_numbered(
+    lines: Iterable[tuple[int, bytes]],
+    kind: str | None,
+    known: Collection[str] | None = None,
+    *,
+    format: str = AUTO,
+    context_turns: int = 0,
+    received: datetime | None = None,
+    max_line_bytes: int | None = None,
+) -> Parsed:
+    """Return as `read_lines` what lines say that are numbered already and not blank."""
 
     def one(raw: bytes, number: int) -> Parsed:
         if max_line_bytes is not None and len(raw) > max_line_bytes:
@@ -53,7 +75,7 @@ def read_lines(
         except BadEvent as error:
             return _rejected(raw, number, error)
 
-    return merged(one(raw, number) for number, raw in _numbered(lines))
+    return merged(one(raw, number) for number, raw in lines)
 
 
 def read_body(kind: str | None, body: bytes, **options: Any) -> Parsed:

@@ -269,7 +269,10 @@ def _moment(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
     if isinstance(value, str) and not value.strip().lstrip("-").isdecimal():
-        return datetime.fromisoformat(value.strip())
+        try:
+            return msgspec.convert(value.strip(), datetime)  # RFC 3339, nanoseconds rounded
+        except msgspec.ValidationError:
+            return datetime.fromisoformat(value.strip())
     if isinstance(value, bool):
         raise TypeError("true is no time")
     number = int(value) if isinstance(value, str) else value

@@ -84,6 +84,29 @@ def table(schema: pyarrow.Schema, rows: Iterable[Sequence[Any]]) -> pyarrow.Tabl
     return pyarrow.table(arrays, names=[*schema.names, "position"])
 
 
+def table_of(schema: pyarrow.Schema, columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
+    """Return columns as a table in which each `id` is once, as it came first.
+
+    Times have their zone.
+    """
+    arrays = [
+        _times(columns[field.name])
+        if field.type == TIME
+        else pyarrow.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    rows = pyarrow.table(arrays, names=schema.names)
+    ids = columns["id"]
+    first = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
+    return rows if len(first) == len(ids) else rows.take(sorted(first.values()))
+
+
+def _times(moments: Sequence[datetime]) -> pyarrow.Array:
+    if any(moment.tzinfo is None for moment in moments):
+        raise ValueError("a time has no timezone")
+    return pyarrow.array(moments, pyarrow.timestamp("us", tz="UTC")).cast(TIME)
+
+
 @contextmanager
 def arriving(con: Connection, rows: pyarrow.Table) -> Iterator[None]:
     """Show `rows` to statements as the table `arriving`."""

@@ -30,6 +30,7 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
+    "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
     "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
     "lock_configuration": "true",
 }
@@ -148,8 +149,11 @@ class Store:
         except duckdb.Error as error:
             raise _failed(self.path, error) from error
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> bool:
         """Move what was committed from the log into the database file.
+
+        Returns:
+            Whether it was done; False while another transaction stands in the way.
 
         Raises:
             RuntimeError: this thread has a write transaction open.
@@ -160,7 +164,11 @@ class Store:
             if self._depth:
                 raise RuntimeError("a checkpoint cannot be part of a transaction")
             with _readable_failures(self.path):
-                self._writer.execute("CHECKPOINT")
+                try:
+                    self._writer.execute("CHECKPOINT")
+                except duckdb.TransactionException:
+                    return False
+                return True
 
     def copy_to(self, path: Path) -> None:
         """Write the database, as of one moment, to a new file of its own; writers wait.

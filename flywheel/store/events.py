@@ -6,10 +6,11 @@ comes before its prediction waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow
 
@@ -20,13 +21,17 @@ from flywheel.store.columns import (
     TIME,
     WHOLE,
     Connection,
+    Row,
     arriving,
     changed,
+    moment,
     pack,
     pack_or_none,
+    records,
     scalar,
     stamp,
     table,
+    table_of,
 )
 
 _PREDICTIONS = pyarrow.schema(
@@ -58,12 +63,13 @@ _REJECTED = pyarrow.schema(
     {"kind": TEXT, "line": WHOLE, "raw": TEXT, "field": TEXT, "why": TEXT, "happened_at": TIME}
 )
 
-_ADD_PREDICTIONS = """
-    INSERT INTO predictions BY NAME
-    SELECT * EXCLUDE (position) FROM arriving AS a
-    WHERE NOT EXISTS (SELECT 1 FROM predictions AS p WHERE p.id = a.id)
-    QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
-    ORDER BY ts, id
+_KNOWN = "SELECT id FROM predictions WHERE id IN (SELECT id FROM arriving)"
+
+_ADD_PREDICTIONS = "INSERT INTO predictions BY NAME SELECT * FROM arriving ORDER BY ts"
+
+_ADD_HOURLY = """
+    INSERT INTO hourly
+    SELECT date_trunc('hour', ts), intent, adapter, slices, count(*) FROM arriving GROUP BY ALL
 """
 
 # Feedback that waits has no prediction in the table, so the first one arriving now is its own.
@@ -72,19 +78,27 @@ _JUDGE_WAITING = """
     SELECT f.id AS feedback_id, p.id AS prediction_id, p.ts, p.text, p.intent AS predicted,
         p.arguments AS predicted_arguments, p.confidence, p.adapter, p.slices,
         f.ts AS feedback_ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
-    FROM (
-        SELECT * FROM arriving QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
-    ) AS p
+    FROM arriving AS p
     JOIN feedback AS f ON f.prediction_id = p.id
     WHERE NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.feedback_id = f.id)
 """
 
 _ADD_FEEDBACK = """
     INSERT INTO feedback BY NAME
-    SELECT * EXCLUDE (position) FROM arriving AS a
+    SELECT * FROM arriving AS a
     WHERE NOT EXISTS (SELECT 1 FROM feedback AS f WHERE f.id = a.id)
-    QUALIFY row_number() OVER (PARTITION BY id ORDER BY position) = 1
-    ORDER BY ts, id
+    ORDER BY ts
+"""
+
+_NOTE_REJUDGED = """
+    INSERT INTO rejudged
+    SELECT prediction_id FROM judged
+    WHERE prediction_id IN (
+        SELECT j.prediction_id FROM judged AS j JOIN arriving AS a
+        ON j.prediction_id = a.prediction_id
+    )
+    AND prediction_id NOT IN (SELECT prediction_id FROM rejudged)
+    GROUP BY prediction_id HAVING count(*) > 1
 """
 
 # Reads the stored feedback, not the arriving one: of two with one id only the first counts.
@@ -108,6 +122,10 @@ _ADD_REJECTED = """
     )
     QUALIFY row_number() OVER (PARTITION BY kind, raw, field, why ORDER BY position) = 1
     ORDER BY position
+"""
+
+_FORGET_REJECTED = """
+    DELETE FROM rejected WHERE (kind, raw) IN (SELECT (kind, raw) FROM arriving)
 """
 
 _COUNTS = """
@@ -144,54 +162,70 @@ class EventCounts:
 
 def add_predictions(con: Connection, predictions: Sequence[Prediction]) -> int:
     """Store predictions and return how many were new; a repeated `id` keeps the first."""
-    if not predictions:
-        return 0
-    rows = table(
-        _PREDICTIONS,
-        (
-            (
-                p.id,
-                stamp(p.ts),
-                p.text,
-                p.intent,
-                pack(p.arguments),
-                p.confidence,
-                p.adapter,
-                p.latency_ms,
-                pack(p.slices),
-            )
-            for p in predictions
-        ),
-    )
-    with arriving(con, rows):
-        con.execute(_JUDGE_WAITING)
-        return changed(con, _ADD_PREDICTIONS)
+    columns: dict[str, list[Any]] = {
+        "id": [p.id for p in predictions],
+        "ts": [p.ts for p in predictions],
+        "text": [p.text for p in predictions],
+        "intent": [p.intent for p in predictions],
+        "arguments": [pack(p.arguments) for p in predictions],
+        "confidence": [p.confidence for p in predictions],
+        "adapter": [p.adapter for p in predictions],
+        "latency_ms": [p.latency_ms for p in predictions],
+        "slices": [pack(p.slices) for p in predictions],
+    }
+    return insert_predictions(con, columns)
 
 
 def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> int:
     """Store feedback and return how much was new; a repeated `id` keeps the first."""
-    if not feedback:
+    columns: dict[str, list[Any]] = {
+        "id": [f.id for f in feedback],
+        "prediction_id": [f.prediction_id for f in feedback],
+        "ts": [f.ts for f in feedback],
+        "verdict": [f.verdict for f in feedback],
+        "intent": [f.intent for f in feedback],
+        "arguments": [pack_or_none(f.arguments) for f in feedback],
+        "rater": [f.rater for f in feedback],
+        "rater_kind": [f.rater_kind for f in feedback],
+    }
+    return insert_feedback(con, columns)
+
+
+def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) -> int:
+    """Store predictions given as columns and return how many were new.
+
+    Args:
+        con: a write transaction.
+        columns: as the table has them; `ts` with its zone, JSON as `repacked` writes it.
+    """
+    if not columns["id"]:
         return 0
-    rows = table(
-        _FEEDBACK,
-        (
-            (
-                f.id,
-                f.prediction_id,
-                stamp(f.ts),
-                f.verdict,
-                f.intent,
-                pack_or_none(f.arguments),
-                f.rater,
-                f.rater_kind,
-            )
-            for f in feedback
-        ),
-    )
+    rows = table_of(_PREDICTIONS, columns)
     with arriving(con, rows):
+        known = {key for (key,) in con.execute(_KNOWN).fetchall()}
+    if known:
+        rows = rows.filter(pyarrow.array([key not in known for key in rows["id"].to_pylist()]))
+    with arriving(con, rows):
+        if changed(con, _JUDGE_WAITING):
+            con.execute(_NOTE_REJUDGED.replace("a.prediction_id", "a.id"))
+        con.execute(_ADD_HOURLY)
+        return changed(con, _ADD_PREDICTIONS)
+
+
+def insert_feedback(con: Connection, columns: Mapping[str, Sequence[Any]]) -> int:
+    """Store feedback given as columns and return how much was new; as `insert_predictions`."""
+    if not columns["id"]:
+        return 0
+    with arriving(con, table_of(_FEEDBACK, columns)):
         added = changed(con, _ADD_FEEDBACK)
-        con.execute(_JUDGE_ARRIVING)
+        if changed(con, _JUDGE_ARRIVING):
+            con.execute(_NOTE_REJUDGED)
     return added
+
+
+def repacked(text: bytes) -> str:
+    """Return JSON text as the tables hold it: keys sorted, no spaces."""
+    return pack(json.loads(text))
 
 
 def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:
@@ -203,6 +237,22 @@ def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:
     )
     with arriving(con, rows):
         return changed(con, _ADD_REJECTED)
+
+
+def rejected(con: Connection) -> list[RejectedEvent]:
+    """Return the lines that are no events, oldest first."""
+    found = records(con, "SELECT * FROM rejected ORDER BY happened_at, line")
+    return [
+        RejectedEvent(**{k: v for k, v in row.items() if k != "happened_at"}, at=_at(row))
+        for row in found
+    ]
+
+
+def forget_rejected(con: Connection, lines: Sequence[RejectedEvent]) -> None:
+    """Delete lines, whatever was found wrong with them."""
+    rows = table(_REJECTED, ((r.kind, r.line, r.raw, "", "", stamp(r.at)) for r in lines))
+    with arriving(con, rows):
+        con.execute(_FORGET_REJECTED)
 
 
 def counts(con: Connection) -> EventCounts:
@@ -222,3 +272,7 @@ def counts(con: Connection) -> EventCounts:
 def feedback_since(con: Connection, since: datetime) -> int:
     """Return how much feedback was given at or after `since`, by its own time."""
     return int(scalar(con, "SELECT count(*) FROM feedback WHERE ts >= ?", [stamp(since)]))
+
+
+def _at(row: Row) -> datetime:
+    return moment(row["happened_at"])

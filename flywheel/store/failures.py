@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flywheel.errors import FlywheelError
+from flywheel.errors import DiskFull, FlywheelError
+
+__all__ = ["DiskFull", "StoreFailed", "no_room"]
 
 
 class StoreFailed(FlywheelError):
     """The database cannot be read or written; a running process should end and start anew.
 
     After DuckDB reports a fatal error every later statement fails too, whatever it is.
-    """
-
-
-class DiskFull(FlywheelError):
-    """There is no room to write; nothing was written, and the database still works.
-
-    It is worth trying again once there is room.
     """
 
 

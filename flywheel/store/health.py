@@ -6,9 +6,9 @@ A prediction falls in the period in which that feedback was given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Arguments, RaterKind
@@ -22,15 +22,42 @@ from flywheel.store.columns import (
     unpack_or_none,
 )
 
+_MANY_PARTS = 100_000
+_HOUR, _TICK = timedelta(hours=1), timedelta(microseconds=1)
+
+# Whole hours from the sums, the hours that the period cuts from the predictions themselves.
 _VOLUME = """
-    SELECT intent, count(*) FROM predictions
-    WHERE ts >= ? AND ts < ? GROUP BY intent ORDER BY intent
+    SELECT intent, CAST(sum(n) AS BIGINT) FROM (
+        SELECT intent, adapter, slices, predictions AS n FROM hourly
+        WHERE hour >= $first AND hour < $last
+        UNION ALL
+        SELECT intent, adapter, slices, 1 AS n FROM predictions
+        WHERE ts >= $since AND ts < least($first, $until)
+        UNION ALL
+        SELECT intent, adapter, slices, 1 AS n FROM predictions
+        WHERE ts >= greatest($last, $first) AND ts < $until
+    )
+    WHERE ($adapter IS NULL OR adapter = $adapter)
+        AND ($slices IS NULL OR list_contains($slices, slices))
+    GROUP BY intent ORDER BY intent
 """
 
 _PAIRS = """
-    SELECT predicted, truth, correct, count(*) AS count
-    FROM labelled_since(?) WHERE feedback_ts < ?
-    GROUP BY ALL ORDER BY predicted, truth NULLS FIRST, correct
+    SELECT predicted, truth, correct, feedback_ts >= $middle AS recent, count(*) AS count
+    FROM labelled_since($since) WHERE feedback_ts < $until
+        AND ($adapter IS NULL OR adapter = $adapter)
+        AND ($slices IS NULL OR list_contains($slices, slices))
+    GROUP BY ALL ORDER BY predicted, truth NULLS FIRST, correct, recent
+"""
+
+_HOURLY_KEYS = """
+    SELECT count(*) FROM (SELECT DISTINCT hour, intent, adapter, slices FROM hourly)
+"""
+
+_MERGED = """
+    CREATE TEMP TABLE merged AS
+    SELECT hour, intent, adapter, slices, sum(predictions)::BIGINT AS predictions
+    FROM hourly GROUP BY ALL ORDER BY hour
 """
 
 _FAILED_TEXTS = """
@@ -70,12 +97,62 @@ def feedback_since(con: Connection, since: datetime) -> int:
     return int(scalar(con, "SELECT count(*) FROM judged WHERE feedback_ts > ?", [stamp(since)]))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which predictions are counted; all by default."""
+
+    adapter: str | None = None
+    slices: Mapping[str, str] = field(default_factory=dict)  # that a prediction must have
+
+
+EVERYTHING = Scope()
+
+
 def tallies(con: Connection, since: datetime, until: datetime) -> Tallies:
     """Count predictions made, and labels given, from `since` up to but not at `until`."""
-    period = [stamp(since), stamp(until)]
-    volume = dict(con.execute(_VOLUME, period).fetchall())
-    pairs = tuple(IntentPair(**row) for row in records(con, _PAIRS, period))
-    return Tallies(volume=volume, pairs=pairs)
+    return halves(con, since, since, until)[0]
+
+
+def halves(
+    con: Connection,
+    since: datetime,
+    middle: datetime,
+    until: datetime,
+    scope: Scope = EVERYTHING,
+) -> tuple[Tallies, Tallies, Tallies]:
+    """Count a whole period, and apart the labels before and from `middle` on.
+
+    Returns:
+        Whole, with the predictions made; earlier and recent, with labels only.
+    """
+    asked = {"adapter": scope.adapter, "slices": _cells(con, scope)}
+    begin, end = stamp(since), stamp(until)
+    hours = {"first": _hour(begin + _HOUR - _TICK), "last": _hour(end)}
+    period = {"since": begin, "until": end}
+    volume = dict(con.execute(_VOLUME, {**period, **hours, **asked}).fetchall())
+    found = records(con, _PAIRS, {**period, **asked, "middle": stamp(middle)})
+    pairs = [(row.pop("recent"), IntentPair(**row)) for row in found]
+    return (
+        Tallies(volume=volume, pairs=_summed(pair for _, pair in pairs)),
+        Tallies(pairs=tuple(pair for recent, pair in pairs if not recent)),
+        Tallies(pairs=tuple(pair for recent, pair in pairs if recent)),
+    )
+
+
+def _summed(pairs: Iterable[IntentPair]) -> tuple[IntentPair, ...]:
+    """The same pairs, each once."""
+    counts: dict[tuple[str, str | None, bool], int] = {}
+    for pair in pairs:
+        key = (pair.predicted, pair.truth, pair.correct)
+        counts[key] = counts.get(key, 0) + pair.count
+    return tuple(
+        IntentPair(predicted=predicted, truth=truth, correct=correct, count=count)
+        for (predicted, truth, correct), count in counts.items()
+    )
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def failed_texts(con: Connection, intent: str, since: datetime, limit: int) -> list[str]:
@@ -102,3 +179,24 @@ def labelled_texts(con: Connection) -> list[LabelledText]:
         )
         for row in records(con, _LABELLED_TEXTS)
     ]
+
+
+def merge_hours(con: Connection) -> bool:
+    """Merge the hourly sums into one row for each key; False where there is little to merge."""
+    rows = scalar(con, "SELECT count(*) FROM hourly")
+    if rows < _MANY_PARTS or rows < 2 * scalar(con, _HOURLY_KEYS):
+        return False
+    con.execute(_MERGED)
+    con.execute("DELETE FROM hourly")
+    con.execute("INSERT INTO hourly SELECT * FROM merged")
+    con.execute("DROP TABLE merged")
+    return True
+
+
+def _cells(con: Connection, scope: Scope) -> list[str] | None:
+    """The stored slices that have what the scope asks for; None: all."""
+    if not scope.slices:
+        return None
+    rows = con.execute("SELECT DISTINCT slices FROM hourly").fetchall()
+    wanted = scope.slices.items()
+    return [text for (text,) in rows if wanted <= unpack(text).items()]

@@ -13,8 +13,9 @@ from importlib import resources
 from flywheel.store.columns import Connection, records, scalar
 from flywheel.store.failures import StoreFailed
 
-# Not compared by `fingerprints`: says how often the database was looked at, not what it holds.
-_NOT_CONTENT = frozenset({"heartbeat"})
+# Not compared by `fingerprints`: how often the database was looked at, and sums of predictions
+# that are kept in as many parts as the predictions came in.
+_NOT_CONTENT = frozenset({"heartbeat", "hourly"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

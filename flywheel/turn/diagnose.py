@@ -38,23 +38,22 @@ def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def intent_health(wheel: Wheel, con: Connection, now: datetime) -> tuple[IntentHealth, ...]:
-    """Health of every intent over the configured window, the worst first."""
+def intent_health(
+    wheel: Wheel, con: Connection, now: datetime, scope: health.Scope = health.EVERYTHING
+) -> tuple[IntentHealth, ...]:
+    """Health of every intent over the configured window, the worst first.
+
+    Within a scope, the champion's own evaluation on dev says nothing and is left out.
+    """
     table = wheel.config.intents
     since = _window_start(wheel, con, now)
     middle = since + timedelta(days=table.window_days) / 2
     until = now + timedelta(days=1)  # clocks of producers run ahead a little
-    champion = adapters.champion(con)
+    champion = adapters.champion(con) if scope == health.EVERYTHING else None
     metrics = adapters.get(con, champion).metrics if champion else {}
     dev = {name: (n, errors) for name, (errors, n) in metrics.get("dev_intents", {}).items()}
-    return diagnosis.health(
-        health.tallies(con, since, until),
-        wheel.intents,
-        table,
-        dev=dev,
-        earlier=health.tallies(con, since, middle),
-        recent=health.tallies(con, middle, until),
-    )
+    whole, earlier, recent = health.halves(con, since, middle, until, scope)
+    return diagnosis.health(whole, wheel.intents, table, dev=dev, earlier=earlier, recent=recent)
 
 
 def _window_start(wheel: Wheel, con: Connection, now: datetime) -> datetime:

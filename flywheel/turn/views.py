@@ -8,7 +8,7 @@ from typing import Any
 
 from flywheel import __version__
 from flywheel.records import Adapter, Decision
-from flywheel.store import Connection, adapters, decisions, events, generations, turns
+from flywheel.store import Connection, adapters, decisions, events, generations, health, turns
 from flywheel.store.turns import Turn
 from flywheel.turn.diagnose import intent_health
 from flywheel.turn.examples import moved, training
@@ -60,10 +60,12 @@ def status(
     }
 
 
-def intents(wheel: Wheel, *, failing_only: bool = False) -> list[dict[str, Any]]:
+def intents(
+    wheel: Wheel, *, failing_only: bool = False, scope: health.Scope = health.EVERYTHING
+) -> list[dict[str, Any]]:
     """Health of each intent with its interval, the worst first."""
     with wheel.store.read() as con:
-        found = intent_health(wheel, con, wheel.clock())
+        found = intent_health(wheel, con, wheel.clock(), scope)
     return [
         {
             **asdict(item),

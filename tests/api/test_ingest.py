@@ -4,6 +4,7 @@ import pytest
 from wire_events import ndjson, prediction, verdict
 
 from flywheel.api import body as body_module
+from flywheel.records import Intent
 from flywheel.store import events
 
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -148,3 +149,36 @@ def test_samples_come_out_in_the_form_they_went_in(client):
     assert (line["must_pass"], line["family"]) == (True, "seven")
     assert client.get("/v1/samples?format=ndjson&split=dev").text == ""
     assert client.get("/v1/samples?format=ndjson&split=nothing").status_code == 400
+
+
+def test_what_was_rejected_is_read_once_more_when_asked(client, wheel):
+    early = {"text": "fly", "intent": "not_yet", "split": "seed"}
+    client.post("/v1/samples", json=early)
+    client.post("/v1/predictions", content=b"{never")
+    known = [*wheel.intents, Intent(name="not_yet")]
+    object.__setattr__(wheel, "intents", tuple(known))  # as after an edit of intents.toml
+    said = client.post("/v1/rejected/retry").json()
+    assert (said["accepted"], said["duplicates"]) == (1, 0)
+    assert [(one["kind"], one["why"]) for one in said["rejected"]] == [
+        ("predictions", "is not JSON")
+    ]
+    assert counts(wheel).rejected == 1
+
+
+def test_a_named_format_is_not_guessed_and_an_unknown_one_is_refused(client):
+    said = client.post("/v1/predictions?format=openai", json=prediction(1))
+    assert said.status_code == 422
+    assert "native" in client.post("/v1/predictions?format=csv", json={}).json()["hint"]
+
+
+def test_foreign_events_are_taken_as_they_are(client, wheel):
+    foreign = {
+        "timestamp": 1_700_000_000,
+        "request": {"messages": [{"role": "user", "content": "wake me"}]},
+        "response": {"id": "r-1", "choices": [{"message": {"role": "assistant", "content": ""}}]},
+    }
+    assert client.post("/v1/predictions", json=foreign).json()["accepted"] == 1
+    with wheel.store.read() as con:
+        assert con.execute("SELECT text, intent FROM predictions").fetchall() == [
+            ("wake me", "none")
+        ]

@@ -212,3 +212,27 @@ def test_export_writes_what_the_daemon_gives_and_overwrites_nothing(daemon, fold
     assert daemon.run(*command, "--out", out).stdout == f"wrote {out}: 1 samples\n"
     assert out.read_bytes() == body
     assert daemon.run(*command, "--out", out).exit_code == 1
+
+
+def test_every_format_of_the_daemon_can_be_named():
+    from flywheel import formats
+    from flywheel.cli.ingest import Format
+
+    assert [one.value for one in Format] == ["auto", *formats.FORMATS]
+
+
+def test_a_named_format_goes_along(taking, folder):
+    taking.run("ingest", "--format", "rasa", write(folder, "rasa.jsonl", {"event": "user"}))
+    assert taking.asked[0][1] == "/v1/predictions?format=rasa"
+
+
+def test_what_was_rejected_is_read_again(daemon):
+    rejected = [{"kind": "samples", "line": 1, "field": "intent", "why": "is not known"}]
+    daemon.says("POST /v1/rejected/retry", {"accepted": 2, "duplicates": 0, "rejected": rejected})
+    result = daemon.run("ingest", "--retry-rejected")
+    assert (result.exit_code, result.stdout) == (
+        1,
+        "2 new, 0 known already, 1 still rejected\n",
+    )
+    assert "samples: intent: is not known" in result.stderr
+    assert daemon.run("ingest").exit_code == 2

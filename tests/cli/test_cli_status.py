@@ -164,3 +164,10 @@ def test_a_wide_terminal_gets_wide_tables(daemon):
     daemon.says("GET /v1/intents", INTENTS)
     shown = daemon.run("intents", env={"COLUMNS": "120"}).stdout
     assert "播客 12, 闹钟 7" in shown
+
+
+def test_intents_can_be_narrowed_to_a_slice_and_an_adapter(daemon):
+    daemon.says("GET /v1/intents", [])
+    daemon.run("intents", "--slice", "channel=voice", "--adapter", "a-1")
+    assert daemon.asked[-1][1] == "/v1/intents?adapter=a-1&slice.channel=voice"
+    assert daemon.run("intents", "--slice", "voice").exit_code == 2

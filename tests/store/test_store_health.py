@@ -109,3 +109,49 @@ def test_labelled_texts_are_those_whose_right_intent_is_known(store):
         slices={"渠道": "语音"},
     )
     assert (second.prediction_id, second.intent, second.arguments) == ("p-2", "timer", None)
+
+
+def test_hourly_sums_say_what_the_predictions_say_whatever_the_window_cuts(store):
+    moments = [START + timedelta(minutes=17 * n) for n in range(400)]
+    made = [
+        Prediction(
+            id=f"p-{n}",
+            ts=moment,
+            text="x",
+            intent=f"intent_{n % 3}",
+            adapter=f"a-{n % 2}",
+            slices={"channel": ("voice", "chat")[n % 5 == 0], "locale": "de"},
+        )
+        for n, moment in enumerate(moments)
+    ]
+    with store.write() as con:
+        events.add_predictions(con, made[:250])
+        events.add_predictions(con, made[200:])  # fifty of them again
+
+    def counted(since, until, **scope):
+        with store.read() as con:
+            return health.halves(con, since, since, until, health.Scope(**scope))[0].volume
+
+    def wanted(since, until, keep=lambda p: True):
+        kept = [p.intent for p in made if since <= p.ts < until and keep(p)]
+        return {name: kept.count(name) for name in sorted(set(kept))}
+
+    for begin, end in [(0, 4000), (13, 61), (61, 3333), (5, 9), (59, 62), (60, 120)]:
+        period = START + timedelta(minutes=begin), START + timedelta(minutes=end)
+        assert counted(*period) == wanted(*period)
+        assert counted(*period, adapter="a-1") == wanted(*period, lambda p: p.adapter == "a-1")
+        assert counted(*period, slices={"channel": "voice"}) == wanted(
+            *period, lambda p: p.slices["channel"] == "voice"
+        )
+
+
+def test_merging_the_hours_changes_no_sum(store, monkeypatch):
+    monkeypatch.setattr(health, "_MANY_PARTS", 3)
+    with store.write() as con:
+        for n in range(6):
+            one = Prediction(id=f"p-{n}", ts=START, text="x", intent="stop")
+            events.add_predictions(con, [one])
+        assert health.merge_hours(con)
+        assert not health.merge_hours(con)
+        assert con.execute("SELECT count(*), sum(predictions) FROM hourly").fetchone() == (1, 6)
+        assert health.tallies(con, START, START + DAY).volume == {"stop": 6}

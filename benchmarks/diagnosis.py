@@ -1,0 +1,162 @@
+"""How long `flywheel intents` takes inside the daemon, at 1, 10 and 50 million predictions.
+
+150 intents, each confused with three others, 90 days, a twentieth of the predictions judged, 12 combinations of slices; while it is
+asked, another thread stores events. The database is made by DuckDB itself and migrated as any
+other. The time is the median of the asked times.
+
+    python benchmarks/diagnosis.py [--quick] [--millions 1 10 50]
+
+The last line is JSON: ms_1M, ms_10M, ms_50M, and the same with one slice and one adapter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from flywheel.config import load
+from flywheel.daemon.wiring import built
+from flywheel.records import Prediction
+from flywheel.store import events
+from flywheel.store.health import Scope
+from flywheel.turn import Wheel, views
+
+INTENTS = 150
+ASKED = 7
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+_STEP = 2_500_000  # rows written in one transaction
+_PREDICTIONS = """
+    INSERT INTO predictions
+    SELECT 'p-' || i, TIMESTAMP '2026-11-22 12:00:00' - to_microseconds(((1 - i / $n) * 7776e9)::BIGINT),
+        'text ' || (i % 1000), 'intent_' || (hash(i) % 150), '{}', 0.5, 'a-' || (i * 4 // $n), 6.1,
+        '{"channel":"' || ['voice', 'chat', 'app'][1 + (hash(i, 1) % 3)::BIGINT] || '","locale":"'
+            || ['de', 'en', 'fr', 'zh'][1 + (hash(i, 2) % 4)::BIGINT] || '"}'
+    FROM (SELECT unnest(range($first::BIGINT, $last::BIGINT)) AS i)
+"""  # noqa: E501
+_FEEDBACK = """
+    INSERT INTO feedback
+    SELECT 'f' || id, id, ts + INTERVAL 1 HOUR,
+        CASE WHEN hash(id) % 10 = 0 THEN 'corrected' ELSE 'correct' END,
+        CASE WHEN hash(id) % 10 = 0 THEN 
+            'intent_' || ((substr(intent, 8)::INTEGER + 1 + hash(id, 1) % 3) % 150)::INTEGER END, NULL, 'u', 'user'
+    FROM predictions WHERE hash(id, 3) % 20 = 0
+"""
+_JUDGED = """
+    INSERT INTO judged
+    SELECT f.id, p.id, p.ts, p.text, p.intent, p.arguments, p.confidence, p.adapter, p.slices,
+        f.ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
+    FROM feedback AS f JOIN predictions AS p ON p.id = f.prediction_id
+"""
+_HOURLY = """
+    INSERT INTO hourly
+    SELECT date_trunc('hour', ts), intent, adapter, slices, count(*) FROM predictions GROUP BY ALL
+"""
+
+
+def main() -> None:
+    """Make the databases, ask, and end with one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="1 million only")
+    parser.add_argument("--millions", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--folder", type=Path, help="with a few gigabytes to spare")
+    given = parser.parse_args()
+    figures: dict[str, float] = {}
+    for millions in [1] if given.quick else given.millions:
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            figures |= measured(Path(folder), millions)
+    print(json.dumps(figures))
+
+
+def measured(folder: Path, millions: int) -> dict[str, float]:
+    """The times in milliseconds at this size."""
+    (folder / "config.toml").write_text("", encoding="utf-8")
+    names = "".join(f'[[intent]]\nname = "intent_{i}"\n' for i in range(INTENTS))
+    (folder / "intents.toml").write_text(names, encoding="utf-8")
+    with built(load(folder / "config.toml")) as made:
+        wheel = replace(made, clock=lambda: NOW)
+        began = time.perf_counter()
+        fill(wheel, millions * 1_000_000)
+        size = (folder / "var" / "flywheel.duckdb").stat().st_size / 1e6
+        print(f"{millions} M: {size:,.0f} MB in {time.perf_counter() - began:.0f} s", flush=True)
+        scopes = {
+            f"ms_{millions}M": Scope(),
+            f"slice_ms_{millions}M": Scope(slices={"channel": "voice"}),
+            f"adapter_ms_{millions}M": Scope(adapter="a-3"),
+        }
+        found = {}
+        with arriving(wheel):
+            for name, scope in scopes.items():
+                found[name] = median_ms(lambda scope=scope: views.intents(wheel, scope=scope))
+                print(f"{name}: {found[name]}", flush=True)
+    return found
+
+
+def fill(wheel: Wheel, rows: int) -> None:
+    """Make predictions, feedback and what hangs on them, as the loader would have."""
+    for first in range(0, rows, _STEP):
+        with wheel.store.write() as con:
+            period = {"n": rows, "first": first, "last": min(rows, first + _STEP)}
+            con.execute(_PREDICTIONS, period)
+    for statement in (_FEEDBACK, _JUDGED, _HOURLY):
+        with wheel.store.write() as con:
+            con.execute(statement)
+    wheel.store.checkpoint()
+
+
+class arriving:  # noqa: N801  reads as a word of the `with`
+    """Events are stored all the while, some hundred at a time."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(1.0):
+            batch = [
+                Prediction(
+                    id=f"new-{number + i}",
+                    ts=NOW - timedelta(minutes=1),
+                    text="wake me",
+                    intent=f"intent_{i % INTENTS}",
+                )
+                for i in range(500)
+            ]
+            number += len(batch)
+            with self._wheel.store.write() as con:
+                events.add_predictions(con, batch)
+
+
+def median_ms(ask: Callable[[], object]) -> float:
+    """Median of some askings, after one to warm up."""
+    took = []
+    for _ in range(ASKED + 1):
+        began = time.perf_counter()
+        ask()
+        took.append(time.perf_counter() - began)
+    return round(statistics.median(took[1:]) * 1e3, 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""`kill -9` under load: is everything that was acknowledged there, and there once?
+
+The daemon is the real one, forked from a process that has imported it already, so that many kills
+fit into a minute. Clients send singles and batches over its socket, one line in five a repeat of
+something sent before; what was not acknowledged is sent again after the restart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import multiprocessing
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONFIG = '[schedule]\ncron = ""\n[flywheel]\nlog_level = "error"\n'
+INTENTS = '[[intent]]\nname = "set_alarm"\n[[intent]]\nname = "play_music"\n'
+CLIENTS = 8
+_START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survived:
+    """What a run of kills left behind."""
+
+    kills: int
+    acknowledged: int  # different events
+    lost: int  # acknowledged and not in the tables
+    duplicates: int  # rows beyond the first of an id
+    restart_s: float  # the slowest start to an answer
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float = 30.0) -> None:
+        super().__init__("flywheel", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def survive(folder: Path, kills: int, *, seed: int = 0, load_s: float = 0.4) -> Survived:
+    """Kill a daemon over `folder` again and again, and count what is there in the end."""
+    (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
+    (folder / "intents.toml").write_text(INTENTS, encoding="utf-8")
+    chance = random.Random(seed)
+    load = _Load(folder / "var" / "flywheel.sock", seed)
+    slowest = 0.0
+    for _ in range(kills):
+        with _daemon(folder) as started_s:
+            slowest = max(slowest, started_s)
+            load.run(chance.uniform(0.05, load_s))
+    load.settle()
+    with _daemon(folder, kill=False):
+        load.ask("GET", "/v1/status")
+    stored = _stored(folder / "var" / "flywheel.duckdb")
+    return Survived(
+        kills=kills,
+        acknowledged=len(load.acknowledged),
+        lost=len(load.acknowledged - set(stored)),
+        duplicates=len(stored) - len(set(stored)),
+        restart_s=slowest,
+    )
+
+
+class _Load:
+    """Clients that remember what was acknowledged."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._next = 0
+        self._chance = random.Random(seed)
+        self._unsure: list[int] = []  # sent, and not acknowledged
+        self.acknowledged: set[str] = set()
+        self._clients: list[threading.Thread] = []
+
+    def run(self, seconds: float) -> None:
+        """Send for so long; the clients go on until the kill breaks their connections."""
+        self.settle()
+        self._clients = [threading.Thread(target=self._client, daemon=True) for _ in range(CLIENTS)]
+        for client in self._clients:
+            client.start()
+        time.sleep(seconds)
+
+    def settle(self) -> None:
+        """Wait for the clients of the last run: they end with their connections."""
+        for client in self._clients:
+            client.join()
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> int:
+        """One request on a connection of its own; returns the status."""
+        with contextlib.closing(UnixConnection(self._path)) as connection:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+    def _client(self) -> None:
+        """Send until the connection breaks, which is how this client learns of the kill."""
+        numbers: list[int] = []
+        try:
+            with contextlib.closing(UnixConnection(self._path)) as connection:
+                while True:
+                    numbers = self._numbers()
+                    connection.request("POST", "/v1/predictions", _body(numbers))
+                    answer = connection.getresponse()
+                    answer.read()
+                    if answer.status == 200:
+                        with self._lock:
+                            self.acknowledged.update(f"p-{number}" for number in numbers)
+        except (OSError, http.client.HTTPException):
+            with self._lock:
+                self._unsure += numbers
+
+    def _numbers(self) -> list[int]:
+        """New numbers, those that were not acknowledged, and one in five a repeat."""
+        with self._lock:
+            size = self._chance.choice([1, 1, 5, 50])
+            again, self._unsure = self._unsure[:size], self._unsure[size:]
+            fresh = list(range(self._next, self._next + size))
+            self._next += size
+            repeats = [self._chance.randrange(self._next) for _ in range(size // 5)]
+            return again + fresh + repeats
+
+
+def _body(numbers: list[int]) -> bytes:
+    lines = (
+        {"id": f"p-{n}", "ts": "2026-11-22T05:17:00Z", "text": f"text {n}", "intent": "set_alarm"}
+        for n in numbers
+    )
+    return b"\n".join(json.dumps(line).encode() for line in lines)
+
+
+@contextlib.contextmanager
+def _daemon(folder: Path, *, kill: bool = True) -> Iterator[float]:
+    """A daemon, killed with SIGKILL at the end; gives the seconds until it answered."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flywheel.daemon", "benchmarks.killing"])
+    began = time.monotonic()
+    process = context.Process(target=run_daemon, args=(folder,), daemon=True)
+    process.start()
+    try:
+        wait_for(folder / "var" / "flywheel.sock", process)
+        yield time.monotonic() - began
+        (process.kill if kill else process.terminate)()
+        process.join(60)
+    finally:
+        process.kill()
+        process.join()
+
+
+def run_daemon(folder: Path) -> None:
+    """The daemon itself, until it is told to end."""
+    from flywheel.daemon import run
+
+    raise SystemExit(run(folder / "config.toml", once=False))
+
+
+def wait_for(path: Path, process: Any) -> None:
+    """Wait until the daemon behind this socket answers."""
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until:
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(UnixConnection(path, timeout=5)) as connection,
+        ):
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == 200:
+                return
+        if not process.is_alive():
+            raise RuntimeError(f"the daemon ended by itself with {process.exitcode}")
+        time.sleep(0.02)
+    raise RuntimeError("the daemon did not answer")
+
+
+def _stored(path: Path) -> list[str]:
+    from flywheel.store import open_store
+
+    store = open_store(path)
+    try:
+        with store.read() as con:
+            return [key for (key,) in con.execute("SELECT id FROM predictions").fetchall()]
+    finally:
+        store.close()

@@ -1,0 +1,233 @@
+"""Closed segments of the spool into the store, so that each acknowledged event is there once.
+
+A segment is loaded in one transaction, in which an id that is known already is passed over; it is
+deleted only after a checkpoint has put the transaction into the database file. So a crash
+repeats a segment at most, and a repeat changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from flywheel import formats
+from flywheel.errors import DiskFull
+from flywheel.spool import Spool
+from flywheel.store import Connection, Store, StoreFailed, events, health
+from flywheel.store.events import RejectedEvent
+
+log = logging.getLogger(__name__)
+
+LOAD_S = 1.0  # acknowledged events are in the tables after about this long
+CHECKPOINT_S = 10.0  # loaded segments are kept this long at most, where a checkpoint succeeds
+CHECKPOINT_BYTES = 64 << 20
+GROUP_BYTES = 32 << 20  # of segments, loaded in one transaction
+_PACKED_KNOWN = 100_000
+_FULL = {"event": "disk.full"}
+_DAMAGED = {"event": "spool.damaged"}
+
+
+class Loader:
+    """One thread that loads what the spool holds. `drain` may be called from any thread."""
+
+    def __init__(self, store: Store, spool: Spool) -> None:
+        self.spool = spool
+        self._store = store
+        self._loading = threading.Lock()
+        self._loaded: list[Path] = []  # in the tables, not yet in the database file
+        self._kept_since = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._behind = True  # what the last process left is not in the database file yet
+        self.failure: StoreFailed | None = None  # the database is lost: the process must end
+        self.rows = 0  # read from segments since the start
+
+    def start(self) -> None:
+        """Load what a crash left behind, then what arrives. Returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Load what was acknowledged and end; what cannot be loaded stays in the spool."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self.spool.close()
+        try:
+            self.drain()
+            self._checkpoint()
+        except (StoreFailed, DiskFull) as error:
+            log.error("the spool keeps its events: %s", error.message)  # noqa: TRY400
+
+    def drain(self) -> None:
+        """Load every event that was acknowledged before the call.
+
+        Raises:
+            StoreFailed: the database can no longer be used; the spool keeps the events.
+        """
+        with self._loading:
+            known = set(self._loaded)
+            waiting = [path for path in self.spool.close_segment() if path not in known]
+            for group in _groups(waiting):
+                self._load(group)
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, in words; empty when all is well."""
+        found = []
+        if self.failure is not None or not self._thread.is_alive():
+            found.append("acknowledged events are not loaded: restart the daemon")
+        if not self.spool.alive():
+            found.append("events cannot be taken: restart the daemon")
+        if self.spool.is_full:
+            found.append("events wait to be loaded and the spool is full: see [flywheel] spool_mb")
+        return tuple(found)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                self.drain()
+                self._checkpoint_when_due()
+                self._behind = False
+            except StoreFailed as error:
+                self.failure = error
+                log.critical("loading ends: %s", error.message, extra={"event": "store.failed"})
+                return
+            except DiskFull as error:
+                log.error("loading waits: %s", error.message, extra=_FULL)  # noqa: TRY400
+            except Exception:
+                log.exception("events could not be loaded", extra={"event": "loader.defect"})
+            self._stop.wait(max(0.0, LOAD_S - (time.monotonic() - began)))
+
+    def _load(self, segments: Sequence[Path]) -> None:
+        rows, damaged = [], []
+        for path in segments:
+            read, unreadable = formats.rows_of(path.read_bytes())
+            if unreadable:
+                log.error("%s: %d lines are damaged", path, len(unreadable), extra=_DAMAGED)
+            rows += read
+            damaged += unreadable
+        with self._store.write() as con:
+            added = load_rows(con, rows)
+            events.add_rejected(con, [_as_rejected(line) for line in damaged])
+        self._loaded += segments
+        self.rows += len(rows)
+        if rows:
+            log.debug("loaded %d events, %d new", len(rows), added)
+
+    def _checkpoint_when_due(self) -> None:
+        size = sum(path.stat().st_size for path in self._loaded)
+        waited = time.monotonic() - self._kept_since > CHECKPOINT_S
+        if self._behind or waited or size > CHECKPOINT_BYTES or self.spool.is_full:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        with self._loading:
+            with self._store.write() as con:
+                health.merge_hours(con)
+            if self._loaded and self._store.checkpoint():
+                self.spool.remove(self._loaded)
+                self._loaded = []
+            self._kept_since = time.monotonic()
+
+
+def _groups(segments: Iterable[Path]) -> Iterator[list[Path]]:
+    """The segments in their order, as many together as one transaction may load."""
+    group: list[Path] = []
+    size = 0
+    for path in segments:
+        if group and size + path.stat().st_size > GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(path)
+        size += path.stat().st_size
+    if group:
+        yield group
+
+
+def load_rows(con: Connection, rows: Sequence[object]) -> int:
+    """Store rows of the spool in the caller's transaction; returns how many events were new."""
+    predictions = [row for row in rows if type(row) is formats.PredictionRow]
+    verdicts = [row for row in rows if type(row) is formats.FeedbackRow]
+    rejected = [row for row in rows if type(row) is formats.RejectedEntry]
+    packed = _Packed()
+    added = events.insert_predictions(con, _prediction_columns(predictions, packed))
+    added += events.insert_feedback(con, _feedback_columns(verdicts, packed))
+    events.add_rejected(
+        con,
+        [
+            RejectedEvent(
+                kind=one.sent_as,
+                line=one.line,
+                raw=one.raw,
+                field=one.field,
+                why=one.why,
+                at=one.at,
+            )
+            for one in rejected
+        ],
+    )
+    return added
+
+
+def _as_rejected(line: bytes) -> RejectedEvent:
+    return RejectedEvent(
+        kind="spool",
+        line=0,
+        raw=line.decode(errors="replace"),
+        field="",
+        why="was damaged in the spool",
+        at=datetime.now(UTC),
+    )
+
+
+class _Packed:
+    """JSON as the store writes it; the same text is packed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, str | None] = {b"{}": "{}", b"null": None}
+
+    def __call__(self, raw: msgspec.Raw) -> str | None:
+        text = bytes(raw)
+        if text in self._known:
+            return self._known[text]
+        known = events.repacked(text)
+        if len(self._known) < _PACKED_KNOWN:
+            self._known[text] = known
+        return known
+
+
+def _prediction_columns(
+    rows: Sequence[formats.PredictionRow], packed: _Packed
+) -> dict[str, list[object]]:
+    return {
+        "id": [row.id for row in rows],
+        "ts": [row.ts for row in rows],
+        "text": [row.text for row in rows],
+        "intent": [row.intent for row in rows],
+        "arguments": [packed(row.arguments) for row in rows],
+        "confidence": [row.confidence for row in rows],
+        "adapter": [row.adapter for row in rows],
+        "latency_ms": [row.latency_ms for row in rows],
+        "slices": [packed(row.slices) for row in rows],
+    }
+
+
+def _feedback_columns(
+    rows: Sequence[formats.FeedbackRow], packed: _Packed
+) -> dict[str, list[object]]:
+    return {
+        "id": [row.id for row in rows],
+        "prediction_id": [row.prediction_id for row in rows],
+        "ts": [row.ts for row in rows],
+        "verdict": [row.verdict for row in rows],
+        "intent": [row.intent for row in rows],
+        "arguments": [packed(row.arguments) for row in rows],
+        "rater": [row.rater for row in rows],
+        "rater_kind": [row.rater_kind for row in rows],
+    }

@@ -1,0 +1,160 @@
+"""The quick way and the long way are one rule: they agree on what is valid and what it says."""
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flywheel import formats
+from flywheel.formats import wire
+from flywheel.store.events import repacked
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+GOOD_TEXTS = st.sampled_from(["x", "我要听音乐", "a\nb", "nul\0", "🌅", " padded "])
+TEXTS = GOOD_TEXTS | st.sampled_from(["", " ", "\u2003", "x"])
+GOOD_TIMES = st.sampled_from(["2026-11-22T05:17:00Z", "2026-11-22T05:17:00.123456789Z"])
+TIMES = st.sampled_from(
+    [
+        "2026-11-22T05:17:00Z",
+        "2026-11-22T05:17:00.123456789Z",
+        "2026-11-22 05:17:00+01:00",
+        "2026-11-22T05:17:00-00:00",
+        "2026-11-22T05:17:00",
+        "0001-01-01T00:00:00+05:00",
+        "0001-01-01T00:00:00Z",
+        "2026-W47-7T05:17:00Z",
+        "2026-02-30T05:17:00Z",
+        "9999-12-31T23:59:59.9999999Z",
+        "1700000000",
+        1700000000,
+        1.7e12,
+        "soon",
+    ]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=5,
+)
+ANY = VALUES | TEXTS | TIMES
+
+
+def maybe(known):
+    """Mostly what belongs there, at times anything."""
+    return st.integers(0, 19).flatmap(lambda chance: known if chance else ANY)
+
+
+PREDICTIONS = st.fixed_dictionaries(
+    {"id": maybe(GOOD_TEXTS), "ts": GOOD_TIMES | TIMES, "text": maybe(GOOD_TEXTS)},
+    optional={
+        "intent": maybe(st.none() | TEXTS),
+        "arguments": maybe(st.none() | st.dictionaries(TEXTS, VALUES, max_size=3)),
+        "confidence": maybe(st.none() | st.floats(-0.5, 1.5) | st.integers(-1, 2)),
+        "adapter": maybe(st.none() | TEXTS),
+        "latency_ms": maybe(st.none() | st.floats(0, 9)),
+        "slices": maybe(st.none() | st.dictionaries(TEXTS, TEXTS, max_size=2)),
+        "messages": st.none() | st.just([{"role": "user", "content": "hi"}]),
+        "kind": maybe(st.just("predictions")),
+        "verdict": ANY,
+        "prediction_id": ANY,
+        "extra": ANY,
+    },
+)
+VERDICTS = st.fixed_dictionaries(
+    {
+        "id": maybe(GOOD_TEXTS),
+        "prediction_id": maybe(GOOD_TEXTS),
+        "ts": maybe(GOOD_TIMES),
+        "verdict": maybe(st.sampled_from(["correct", "incorrect", "corrected"])),
+    },
+    optional={
+        "intent": maybe(st.none() | TEXTS),
+        "arguments": maybe(st.none() | st.dictionaries(TEXTS, VALUES, max_size=3)),
+        "rater": maybe(st.none() | TEXTS),
+        "rater_kind": maybe(st.none() | st.sampled_from(["user", "expert", "robot"])),
+        "text": ANY,
+    },
+)
+
+
+def rows(lines):
+    """What the tables would hold."""
+    found, damaged = wire.rows_of(msgspec.json.Encoder().encode_lines(lines))
+    assert damaged == []
+
+    def cell(value):
+        return repacked(bytes(value)) if isinstance(value, msgspec.Raw) else value
+
+    return [{name: cell(getattr(row, name)) for name in row.__struct_fields__} for row in found]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(["predictions", "feedback"]), PREDICTIONS | VERDICTS)
+def test_what_the_quick_way_takes_the_long_way_takes_alike(kind, event):
+    raw = json.dumps(event, ensure_ascii=False).encode()
+    line = wire.quick(kind, raw)
+    if line is not None:
+        parsed = formats.read_lines(kind, [raw], received=NOON)
+        assert parsed.rejected == ()
+        assert rows([line]) == rows(wire.lines_of(parsed))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_noise_is_rejected_line_by_line_and_breaks_nothing(noise):
+    written = formats.write_body("predictions", noise, received=NOON)
+    told = formats.read_body("predictions", noise, received=NOON)
+    assert [bad.line for bad in written.rejected] == [bad.line for bad in told.rejected]
+    wire.rows_of(written.encoded())
+
+
+GOOD = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "x", "intent": "play_music"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"arguments": {"time": "七点"}}, {"confidence": 1}, {"slices": {"channel": "voice"}}],
+)
+def test_usual_events_go_the_quick_way(changes):
+    assert wire.quick("predictions", json.dumps(GOOD | changes).encode()) is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(GOOD),
+        json.dumps(GOOD, indent=1),
+        json.dumps([GOOD, GOOD | {"id": "p-2"}]),
+        json.dumps([GOOD, 7], indent=1),
+        "\ufeff" + json.dumps(GOOD) + "\n\n{bad\n" + json.dumps(GOOD | {"id": "p-3"}),
+        "\n\n" + json.dumps(GOOD) + "\n[]",
+        "[",
+    ],
+)
+def test_any_layout_of_a_body_is_read_as_the_long_way_reads_it(body):
+    written = formats.write_body("predictions", body.encode(), received=NOON)
+    told = formats.read_body("predictions", body.encode(), received=NOON)
+    kept = [line for line in written.lines if not isinstance(line, wire.RejectedEntry)]
+    assert rows(kept) == rows(wire.lines_of(told))
+    assert [(bad.line, bad.why) for bad in written.rejected] == [
+        (bad.line, bad.why) for bad in told.rejected
+    ]
+
+
+def test_a_repeat_in_one_body_is_counted_and_a_foreign_form_is_taken():
+    foreign = {
+        "timestamp": 1_700_000_000,
+        "request": {"messages": [{"role": "user", "content": "wake me"}]},
+        "response": {"id": "r-1", "choices": [{"message": {"role": "assistant", "content": ""}}]},
+    }
+    body = b"\n".join(json.dumps(one).encode() for one in (GOOD, GOOD, foreign))
+    written = formats.write_body("predictions", body, received=NOON)
+    assert (written.events, written.repeated, written.rejected) == (3, 1, ())

@@ -1,0 +1,136 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from flywheel import formats
+from flywheel.loader import Loader
+from flywheel.spool import Spool
+from flywheel.store import StoreFailed, events, open_store, schema
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = open_store(tmp_path / "flywheel.duckdb")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool(tmp_path / "spool", 1 << 24)
+    yield spool
+    spool.close()
+
+
+def prediction(number, **changes):
+    event = {"id": f"p-{number}", "ts": "2026-11-22T05:17:00Z", "text": "我要听音乐"}
+    return event | {"intent": "play_music", "arguments": {"b": 1, "a": "x"}} | changes
+
+
+def verdict(number, **changes):
+    event = {"id": f"f-{number}", "prediction_id": f"p-{number}", "ts": "2026-11-22T06:00:00Z"}
+    return event | {"verdict": "corrected", "intent": "set_alarm"} | changes
+
+
+def send(spool, kind, *sent):
+    body = b"\n".join(s if isinstance(s, bytes) else json.dumps(s).encode() for s in sent)
+    written = formats.write_body(kind, body, received=NOON)
+    spool.append_and_wait(written.encoded())
+
+
+def counts(store):
+    with store.read() as con:
+        return events.counts(con)
+
+
+def test_what_was_acknowledged_is_in_the_tables_after_a_drain(store, spool):
+    send(spool, "feedback", verdict(1))
+    send(spool, "predictions", prediction(1), b"{not json", prediction(2))
+    Loader(store, spool).drain()
+    found = counts(store)
+    assert (found.predictions, found.feedback, found.labelled, found.rejected) == (2, 1, 1, 1)
+
+
+def test_the_tables_are_the_same_as_after_a_direct_commit(store, spool, tmp_path):
+    sent = [prediction(n, confidence=0.5, slices={"locale": "de", "channel": "v"}) for n in "ab"]
+    said = [verdict("a", arguments={}), verdict("b", verdict="correct", intent=None, rater="u")]
+    send(spool, "predictions", *sent)
+    send(spool, "feedback", *said)
+    Loader(store, spool).drain()
+    direct = open_store(tmp_path / "direct.duckdb")
+    lines = [json.dumps(one).encode() for one in [*sent, *said]]
+    parsed = formats.read_lines(None, lines)
+    with direct.write() as con:
+        events.add_predictions(con, parsed.predictions)
+        events.add_feedback(con, parsed.feedback)
+    with store.read() as one, direct.read() as other:
+        assert schema.fingerprints(one) == schema.fingerprints(other)
+    direct.close()
+
+
+def test_a_segment_is_deleted_only_after_a_checkpoint(store, spool, monkeypatch):
+    send(spool, "predictions", prediction(1))
+    loader = Loader(store, spool)
+    loader.drain()
+    assert len(list(spool.folder.iterdir())) == 1
+    monkeypatch.setattr(store, "checkpoint", lambda: False)
+    loader._checkpoint()
+    assert len(list(spool.folder.iterdir())) == 1
+    monkeypatch.undo()
+    loader._checkpoint()
+    assert list(spool.folder.iterdir()) == []
+    assert counts(store).predictions == 1
+
+
+def test_a_segment_that_is_loaded_again_changes_nothing(store, spool):
+    send(spool, "predictions", prediction(1), prediction(1), prediction(2))
+    Loader(store, spool).drain()
+    Loader(store, spool).drain()  # as after a crash between commit and deletion
+    assert counts(store).predictions == 2
+
+
+def test_a_torn_last_line_was_never_acknowledged(store, spool, tmp_path):
+    send(spool, "predictions", prediction(1))
+    (segment,) = spool.close_segment()
+    with segment.open("ab") as file:
+        file.write(b'{"kind":"predictions","id":"p-9"')
+    Loader(store, spool).drain()
+    assert counts(store).predictions == 1
+
+
+def test_a_damaged_line_holds_up_no_other(store, spool, caplog):
+    send(spool, "predictions", prediction(1), prediction(2))
+    (segment,) = spool.close_segment()
+    first, second = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(first + b'{"kind":"predictions","id":3}\n' + second)
+    Loader(store, spool).drain()
+    assert counts(store).predictions == 2
+    assert "1 lines are damaged" in caplog.text
+    assert counts(store).rejected == 1
+
+
+def test_a_lost_database_ends_loading_and_keeps_the_events(store, spool, monkeypatch):
+    send(spool, "predictions", prediction(1))
+
+    def lost():
+        raise StoreFailed("FATAL")
+
+    monkeypatch.setattr(store, "write", lost)
+    loader = Loader(store, spool)
+    loader.start()
+    loader._thread.join(10)
+    assert isinstance(loader.failure, StoreFailed)
+    assert "are not loaded" in loader.problems()[0]
+    assert len(list(spool.folder.iterdir())) == 1
+
+
+def test_at_its_end_everything_is_loaded_and_the_spool_is_empty(store, spool):
+    loader = Loader(store, spool)
+    loader.start()
+    send(spool, "predictions", prediction(1))
+    loader.stop()
+    assert counts(store).predictions == 1
+    assert list(spool.folder.iterdir()) == []
