@@ -203,6 +203,14 @@ class LatencyRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomRule:
+    """[gates.OWN]: a gate of your own, by any other name; every further key is its option."""
+
+    plugin: str  # plugins/NAME.py, or entry point in `flywheel.gates`
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatesTable:
     """[gates.NAME]: one table a gate."""
 
@@ -215,6 +223,18 @@ class GatesTable:
     out_of_scope: OutOfScopeRule = OutOfScopeRule()
     calibration: CalibrationRule = CalibrationRule()
     latency: LatencyRule = LatencyRule()
+    custom: dict[str, CustomRule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksTable:
+    """[promotion.hooks]: what is told of a decision, after it is committed."""
+
+    command: tuple[str, ...] = ()  # program and arguments; the event is JSON on its standard input
+    webhook: str = ""  # URL that the event is posted to as JSON
+    token_env: str = ""  # variable, or systemd credential, with the webhook's bearer token
+    events: tuple[str, ...] = ("held", "promoted", "rejected", "rolled_back")
+    timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +245,9 @@ class PromotionTable:
     bootstrap: Literal["auto", "review"] = "review"  # the same for the first champion
     hold_days: float = 14.0  # a held decision expires after this
     large_gain: float = 0.05  # with this overall gain, harm to one intent is for a person to weigh
+    allow_override: tuple[str, ...] = ()  # gates a person may override by name; never hygiene
+    approvals: Literal[1, 2] = 1  # different people it takes to approve
+    hooks: HooksTable = HooksTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
