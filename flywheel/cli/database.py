@@ -26,7 +26,7 @@ _NAME = "flywheel.duckdb"
 
 @app.command(epilog=examples("flywheel db check", "flywheel db check --json"))
 def check(ctx: typer.Context, *, as_json: Json = False) -> None:
-    """Read every table whole, verify the decision log, look for the files.
+    """Read every table, verify the decision log, find the files.
 
     The daemon does it where it runs, else this command. Exit code 1 when something is wrong.
     """

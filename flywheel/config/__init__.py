@@ -7,29 +7,31 @@ Secrets are never in the file: it names an environment variable or a systemd cre
 from flywheel.config.changes import changed, live, needs_restart
 from flywheel.config.intents import load_intents
 from flywheel.config.load import load, secret
-from flywheel.config.tables import (
-    ApiTable,
+from flywheel.config.rules import (
     CalibrationRule,
-    Config,
-    CurationTable,
     CustomRule,
-    ExecutorTable,
-    FlywheelTable,
     FreshRule,
     GatesTable,
-    HooksTable,
     HygieneRule,
     IntentsRule,
-    IntentsTable,
     LatencyRule,
-    ModelTable,
     MustPassRule,
     OutOfScopeRule,
     OverallRule,
+    SlicesRule,
+)
+from flywheel.config.tables import (
+    ApiTable,
+    Config,
+    CurationTable,
+    ExecutorTable,
+    FlywheelTable,
+    HooksTable,
+    IntentsTable,
+    ModelTable,
     PromotionTable,
     ScheduleTable,
     ServingTable,
-    SlicesRule,
     SourceTable,
     SynthesisTable,
     TeacherTable,

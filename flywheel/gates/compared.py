@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from flywheel.config.tables import FreshRule, OverallRule
+from flywheel.config.rules import FreshRule, OverallRule
 from flywheel.gates.evidence import Ledger
 from flywheel.gates.units import Units, pair
 from flywheel.metrics import (

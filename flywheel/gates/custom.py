@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from flywheel.config.tables import GatesTable
+from flywheel.config.rules import GatesTable
 from flywheel.errors import ConfigError
 from flywheel.gates.evidence import Evidence
 from flywheel.records import GateResult

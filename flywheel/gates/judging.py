@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from flywheel.config.tables import GatesTable
+from flywheel.config.rules import GatesTable
 from flywheel.errors import ConfigError
 from flywheel.gates.compared import fresh, overall
 from flywheel.gates.custom import CustomGate, ask

@@ -126,9 +126,7 @@ def last_report(con: Connection, turn: Turn) -> Report:
     return report
 
 
-def _met(
-    wheel: Wheel, con: Connection, turn: Turn, judged: Sequence[Outcome]
-) -> tuple[str, ...]:
+def _met(wheel: Wheel, con: Connection, turn: Turn, judged: Sequence[Outcome]) -> tuple[str, ...]:
     """Bought labels that the challenger had met in training.
 
     Such a label came after the dataset was written, so curation could not keep its like out;

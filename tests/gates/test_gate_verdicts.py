@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from gate_cases import ALARM, MUSIC, NONE, TIMER, better, evidence, facts, row, rows
 
-from flywheel.config.tables import (
+from flywheel.config.rules import (
     CalibrationRule,
     FreshRule,
     GatesTable,

@@ -19,7 +19,7 @@ from wheels import (
 
 from flywheel import gates
 from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, OverallRule, SlicesRule
-from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
+from flywheel.config.rules import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.records import Feedback, Prediction
 from flywheel.store import disputes, events, samples
 from flywheel.turn import add_samples, request, run_until_idle, verify, views
