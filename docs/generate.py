@@ -16,7 +16,7 @@ from typing import TypeGuard
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-TABLES = ROOT / "flywheel" / "config" / "tables.py"
+CONFIG = ROOT / "flywheel" / "config"
 _TITLE = re.compile(r"(\[[^\]]+\]): (.*)", re.DOTALL)
 _KEY = re.compile(r"    (?P<name>\w+): (?P<type>.+?)(?: = (?P<default>.+?))?(?:  # (?P<note>.+))?")
 
@@ -49,7 +49,8 @@ def _helps(command, parent, name) -> Iterator[tuple[str, str]]:
 
 def configuration() -> str:
     """Every table and key of config.toml, from the source that defines them."""
-    source = TABLES.read_text(encoding="utf-8")
+    tables, rules = (CONFIG / name for name in ("tables.py", "rules.py"))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (tables, rules))
     lines = source.splitlines()
     parts = [
         "# config.toml",

@@ -84,6 +84,11 @@ async def one_decision(request: Request) -> Response:
     return answer(await run_in_threadpool(views.decision_view, _wheel(request), _id(request)))
 
 
+async def verify(request: Request) -> Response:
+    """Judge a decision again from its stored outcomes and compare the bytes."""
+    return answer(await run_in_threadpool(turn.verify, _wheel(request), _id(request)))
+
+
 async def approve(request: Request) -> Response:
     """Promote what waits; asking twice changes nothing."""
     return await _ratify(request, turn.approve)

@@ -51,6 +51,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _post("/v1/turns/{id}/cancel", control.cancel_turn, forms.Nothing),
     _get("/v1/decisions", control.decisions),
     _get("/v1/decisions/{id}", control.one_decision),
+    _get("/v1/decisions/{id}/verify", control.verify),
     _post("/v1/decisions/{id}/approve", control.approve, forms.Reason),
     _post("/v1/decisions/{id}/reject", control.reject, forms.Reason),
     _get("/v1/adapters", control.adapters),

@@ -26,7 +26,7 @@ _NAME = "flywheel.duckdb"
 
 @app.command(epilog=examples("flywheel db check", "flywheel db check --json"))
 def check(ctx: typer.Context, *, as_json: Json = False) -> None:
-    """Read every table whole, and look for the files it names.
+    """Read every table, verify the decision log, find the files.
 
     The daemon does it where it runs, else this command. Exit code 1 when something is wrong.
     """
@@ -39,6 +39,9 @@ def check(ctx: typer.Context, *, as_json: Json = False) -> None:
         rows = sum(found["rows"].values())
         text = f"{plural(rows, 'row')} in {plural(len(found['rows']), 'table')} read and written"
         say(f"{paint('FAIL' if problems else 'ok')}  {clean(_file(folders))}: {text}")
+        log = found.get("decision_log") or {}
+        if log.get("tip"):
+            say(f"    decision log: {plural(log['events'], 'event')}, the last {clean(log['tip'])}")
         say(*(line for problem in problems for line in prose(clean(problem), "  ")))
     if problems:
         raise typer.Exit(1)

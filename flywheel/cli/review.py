@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.command import Because, Json, daemon, examples, group, reason
-from flywheel.cli.screen import raw_json, say
+from flywheel.cli.screen import paint, raw_json, say
 from flywheel.cli.table import Column, table
 from flywheel.cli.text import clean, moment
 from flywheel.cli.verdict import page
-from flywheel.errors import NotFound
+from flywheel.errors import FlywheelError, NotFound
 
 if TYPE_CHECKING:
     from flywheel.cli.client import Daemon
@@ -81,6 +81,30 @@ def show(
         return raw_json(reply.body)
     say(*page(reply.value, everything=everything))
     return None
+
+
+@app.command(epilog=examples("flywheel review verify d-7"))
+def verify(ctx: typer.Context, decision_id: DecisionId, *, as_json: Json = False) -> None:
+    """Recompute a decision from its stored outcomes.
+
+    Exit code 1 when the bytes differ. The rules and the evidence are those that were stored with
+    the decision, not those of today.
+    """
+    reply = daemon(ctx).get("decisions", decision_id, "verify")
+    found: Mapping[str, Any] = reply.value
+    if as_json:
+        raw_json(reply.body)
+    else:
+        for check in found["checks"]:
+            say(
+                f"{paint('ok' if check['ok'] else 'FAIL')}  {clean(check['what'])}: "
+                f"{clean(check['detail'])}"
+            )
+    if not found["same"]:
+        raise FlywheelError(
+            f"{decision_id} cannot be recomputed to the same bytes",
+            hint="`flywheel db check` says whether the log was changed",
+        )
 
 
 @app.command(epilog=examples('flywheel review approve d-7 --because "checked the broken examples"'))

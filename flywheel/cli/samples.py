@@ -28,6 +28,7 @@ class ImportSplit(StrEnum):
     seed = "seed"
     dev = "dev"
     golden = "golden"
+    fresh = "fresh"
 
 
 class ExportSplit(StrEnum):
@@ -51,7 +52,8 @@ def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="NDJSON; - is stdin.")],
     *,
     split: Annotated[
-        ImportSplit, typer.Option(help="seed: to train on; dev: to choose with; golden: to judge.")
+        ImportSplit,
+        typer.Option(help="seed: to train on; dev: to choose with; golden, fresh: to judge."),
     ],
     new_generation: Annotated[
         bool,

@@ -38,6 +38,8 @@ def load(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="mend that line") from error
     values = {name: value for name, value in raw.items() if name != "sources"}
+    if isinstance(values.get("gates"), Mapping):
+        values["gates"] = _with_custom_gates(values["gates"])
     _refuse_unknown(values, Config, (), path, text)
     sources = _sources(raw.get("sources", {}), path, text)
     checked = {
@@ -84,6 +86,20 @@ def _sources(value: Any, path: Path, text: str) -> dict[str, SourceTable]:
         options = {key: item for key, item in table.items() if key != "plugin"}
         found[name] = SourceTable(plugin=table["plugin"], options=options)
     return found
+
+
+def _with_custom_gates(gates: Mapping[str, Any]) -> dict[str, Any]:
+    """[gates.NAME] with `plugin` is a gate of the reader's own; any other must be known."""
+    own = {
+        name: {
+            "plugin": rule["plugin"],
+            "options": {key: item for key, item in rule.items() if key != "plugin"},
+        }
+        for name, rule in gates.items()
+        if isinstance(rule, Mapping) and "plugin" in rule
+    }
+    shipped = {name: rule for name, rule in gates.items() if name not in own}
+    return {**shipped, "custom": own} if own else shipped
 
 
 def _refuse_unknown(

@@ -1,6 +1,6 @@
 """Every table and key of config.toml, with its default. The field comments are the reference.
 
-`docs/reference/config.md` is generated from this file.
+The gates' tables are in `rules`. `docs/reference/config.md` is generated from both files.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from flywheel.config.rules import GatesTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,92 +133,14 @@ class ExecutorTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HygieneRule:
-    """[gates.hygiene]: nothing of the golden set may have reached training."""
+class HooksTable:
+    """[promotion.hooks]: what is told of a decision, after it is committed."""
 
-    jaccard: float = 0.80  # word sets; character bigrams where a script has no spaces
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MustPassRule:
-    """[gates.must_pass]: every example marked must-pass is right."""
-
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverallRule:
-    """[gates.overall]: the challenger is better overall."""
-
-    profile: Literal["strict", "fast"] = "strict"  # strict: alpha / queries; fast: .05 each turn
-    alpha: float = 0.10  # chance of a false promotion over a golden generation (strict)
-    queries: int = 30  # that a golden generation answers (strict)
-    alpha_fast: float = 0.05  # chance of a false promotion each turn (fast)
-    prescreen_p: float = 1.0  # below 1: ask the golden set only when dev says p <= this
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreshRule:
-    """[gates.fresh]: not worse on verified production samples never used before."""
-
-    required: bool = False
-    min_examples: int = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentsRule:
-    """[gates.intents]: each intent shows that it did not lose the margin."""
-
-    margin: float = 0.20  # recall an intent may not have lost
-    critical_margin: float = 0.10  # the same for critical intents
-    max_labels_per_intent: int = 100  # asked for before a person decides
-    max_labels_per_turn: int = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlicesRule:
-    """[gates.slices]: each configured slice shows that it did not lose its margin."""
-
-    margins: dict[str, float] = field(default_factory=dict)  # { "channel=voice" = 0.20 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutOfScopeRule:
-    """[gates.out_of_scope]: neither false accepts nor false rejects rise by the margin."""
-
-    required: bool = False
-    margin: float = 0.10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationRule:
-    """[gates.calibration]: the paired Brier score does not get worse."""
-
-    required: bool = False
-    max_increase: float = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyRule:
-    """[gates.latency]: at most 5 % of answers take longer than `limit_ms`."""
-
-    required: bool = False
-    limit_ms: float = 50.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatesTable:
-    """[gates.NAME]: one table a gate."""
-
-    hygiene: HygieneRule = HygieneRule()
-    must_pass: MustPassRule = MustPassRule()
-    overall: OverallRule = OverallRule()
-    fresh: FreshRule = FreshRule()
-    intents: IntentsRule = IntentsRule()
-    slices: SlicesRule = SlicesRule()
-    out_of_scope: OutOfScopeRule = OutOfScopeRule()
-    calibration: CalibrationRule = CalibrationRule()
-    latency: LatencyRule = LatencyRule()
+    command: tuple[str, ...] = ()  # program and arguments; the event is JSON on its standard input
+    webhook: str = ""  # URL that the event is posted to as JSON
+    token_env: str = ""  # variable, or systemd credential, with the webhook's bearer token
+    events: tuple[str, ...] = ("held", "promoted", "rejected", "rolled_back")
+    timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +151,9 @@ class PromotionTable:
     bootstrap: Literal["auto", "review"] = "review"  # the same for the first champion
     hold_days: float = 14.0  # a held decision expires after this
     large_gain: float = 0.05  # with this overall gain, harm to one intent is for a person to weigh
+    allow_override: tuple[str, ...] = ()  # gates a person may override by name; never hygiene
+    approvals: Literal[1, 2] = 1  # different people it takes to approve
+    hooks: HooksTable = HooksTable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +186,7 @@ class Config:
     schedule: ScheduleTable = ScheduleTable()
     training: TrainingTable = TrainingTable()
     executor: ExecutorTable = ExecutorTable()
-    gates: GatesTable = GatesTable()
+    gates: GatesTable = field(default_factory=GatesTable)
     promotion: PromotionTable = PromotionTable()
     serving: ServingTable = ServingTable()
     watch: WatchTable = WatchTable()

@@ -33,6 +33,7 @@ def built(config: Config) -> Iterator[Wheel]:
         FlywheelError: the state folder cannot be written.
     """
     gates.check(config.gates)
+    own_gates = gates.custom_gates(config.gates, config.root / "plugins")
     intents = load_intents(config.root / config.intents.file)
     _make_folders(config.state_dir)
     store = open_store(config.state_dir / DATABASE)
@@ -45,6 +46,7 @@ def built(config: Config) -> Iterator[Wheel]:
             serving=ChampionLink(config.state_dir / "adapters"),
             teacher=teacher_of(config),
             clock=_now,
+            custom_gates=own_gates,
         )
     finally:
         store.close()

@@ -7,6 +7,7 @@ leaves a note instead of a verdict.
 """
 
 from flywheel.gates.compared import fresh, overall, prescreen
+from flywheel.gates.custom import CustomGate, custom_gates
 from flywheel.gates.evidence import Evidence, HygieneFacts, Judgement, Ledger
 from flywheel.gates.groups import out_of_scope, slices
 from flywheel.gates.judging import check, judge
@@ -16,6 +17,7 @@ from flywheel.gates.prerequisites import hygiene, must_pass
 from flywheel.gates.units import Kept, Units, kept, pair
 
 __all__ = [
+    "CustomGate",
     "Evidence",
     "HygieneFacts",
     "IntentsJudged",
@@ -25,6 +27,7 @@ __all__ = [
     "Units",
     "calibration",
     "check",
+    "custom_gates",
     "fresh",
     "hygiene",
     "intents",

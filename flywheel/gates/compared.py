@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from flywheel.config.tables import FreshRule, OverallRule
+from flywheel.config.rules import FreshRule, OverallRule
 from flywheel.gates.evidence import Ledger
 from flywheel.gates.units import Units, pair
 from flywheel.metrics import (
@@ -100,20 +100,20 @@ def prescreen(dev: Sequence[Outcome], rule: OverallRule) -> GateResult | None:
     )
 
 
-def fresh(rows: Sequence[Outcome], rule: FreshRule) -> GateResult:
+def fresh(rows: Sequence[Outcome], rule: FreshRule, waiting: int = 0) -> GateResult:
     """Pass if gains minus losses on fresh production samples is not below -0.5·sqrt(their sum).
 
     Fewer than `min_examples` is INCONCLUSIVE and says how many are missing; a challenger that
-    is clearly worse there FAILs.
+    is clearly worse there FAILs. `waiting` samples are there and were not asked, being too few.
     """
     units = pair(row for row in rows if row.split == "fresh")
     gap, spread = units.gains - units.losses, math.sqrt(units.gains + units.losses)
-    missing = max(0, rule.min_examples - units.n)
+    missing = max(0, rule.min_examples - units.n - waiting)
     verdict: Verdict = "INCONCLUSIVE"
-    detail = _counted(units)
+    detail = f"{waiting} wait unasked" if waiting and not units.n else _counted(units)
     if inferiority_p(units.losses, units.gains) <= WORSE_ON_FRESH_P:
         verdict = "FAIL"
-    elif missing or not units.n:
+    elif units.n < rule.min_examples or not units.n:
         detail = f"{missing} more fresh examples are needed; {detail}"
     elif units.missing == 0 and gap >= -0.5 * spread:
         verdict = "PASS"
@@ -163,8 +163,8 @@ def _resolution(n: int, differing: float, level: float) -> str:
     smallest = minimum_detectable_gain(n, differing, level)
     if math.isinf(smallest):
         return f"{n} examples are too few to show any gain at this level"
-    text = f"this golden set can show gains of {100 * smallest:.1f} points or more"
+    text = f"this gate can promote only gains of {100 * smallest:.1f} points or more"
     if smallest <= _WORTH_SHOWING:
         return text
     more = examples_to_detect(_WORTH_SHOWING, differing, level) - n
-    return f"{text}, two points would take about {more} more examples"
+    return f"{text}; import {more} more examples to see two points"

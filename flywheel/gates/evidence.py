@@ -52,6 +52,9 @@ class Evidence:
     # "challenger" and, interleaved on the same machine, "champion"
     asked: Mapping[str, int] = field(default_factory=dict)  # labels this turn bought, by intent
     first: bool = False  # there is no champion: nothing to compare with
+    fresh_waiting: int = 0  # fresh samples that are there, too few to be asked yet
+    disputed: tuple[str, ...] = ()  # golden samples whose label a person doubts
+    met: tuple[str, ...] = ()  # bought labels left out: the challenger met their like in training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from flywheel.config.tables import GatesTable
+from flywheel.config.rules import GatesTable
 from flywheel.errors import ConfigError
 from flywheel.gates.compared import fresh, overall
+from flywheel.gates.custom import CustomGate, ask
 from flywheel.gates.evidence import Evidence, Judgement
 from flywheel.gates.groups import out_of_scope, slices
 from flywheel.gates.measures import calibration, latency
@@ -16,6 +17,7 @@ from flywheel.gates.prerequisites import hygiene, must_pass
 from flywheel.metrics import loss_e_value
 from flywheel.records import GateResult
 
+_SHIPPED = frozenset(each.name for each in fields(GatesTable)) - {"custom"}
 _BEFORE_LABELS = frozenset({"hygiene", "must_pass", "overall", "fresh"})
 
 
@@ -46,6 +48,12 @@ def check(table: GatesTable) -> None:
                 f"[gates.slices] margins: `{name}` is not written key=value",
                 hint='for example "channel=voice" = 0.20',
             )
+    clash = sorted(set(table.custom) & _SHIPPED)
+    if clash:
+        raise ConfigError(
+            f"[gates.{clash[0]}] is a gate of flywheel's and takes no plugin",
+            hint="give yours another name",
+        )
     rule = table.overall
     if not (0 < rule.alpha < 1 and 0 < rule.alpha_fast < 1 and rule.queries >= 1):
         raise ConfigError(
@@ -54,17 +62,24 @@ def check(table: GatesTable) -> None:
         )
 
 
-def judge(evidence: Evidence, table: GatesTable) -> Judgement:
+def judge(evidence: Evidence, table: GatesTable, custom: Sequence[CustomGate] = ()) -> Judgement:
     """Ask every gate that is on.
 
     Labels are wanted only of a challenger that every earlier gate passed and none failed.
     A gate that is off, or has nothing to judge, is left out and leaves a note, for a gate
-    that looked at nothing must not read as passed.
+    that looked at nothing must not read as passed. Rows whose label a person disputes are
+    judged by no gate but must-pass.
     """
-    rows = evidence.outcomes
-    gates = [hygiene(evidence.hygiene, rows, first=evidence.first)]
+    everything = evidence
     notes: list[str] = []
-    _judge_must_pass(evidence, table, gates, notes)
+    if evidence.disputed:
+        disputed = frozenset(evidence.disputed)
+        rows = tuple(row for row in evidence.outcomes if row.sample not in disputed)
+        notes.append(f"{len(evidence.outcomes) - len(rows)} golden rows are disputed and set aside")
+        evidence = replace(evidence, outcomes=rows)
+    rows = evidence.outcomes
+    gates = [hygiene(evidence.hygiene, everything.outcomes, first=evidence.first)]
+    _judge_must_pass(everything, table, gates, notes)
     by_intent = intents(rows, evidence.intents, table.intents, evidence.asked)
     if evidence.first:
         by_intent = _without_comparison(by_intent)
@@ -73,6 +88,7 @@ def judge(evidence: Evidence, table: GatesTable) -> Judgement:
         _judge_compared(evidence, table, gates, notes, by_intent)
     if table.latency.required:
         gates.append(latency(evidence.latency_ms, table.latency, first=evidence.first))
+    gates += [ask(gate, evidence) for gate in custom]
     asking = _worth_labels(gates)
     return Judgement(
         gates=tuple(gates),
@@ -105,7 +121,7 @@ def _judge_compared(
     sealed = (row for row in rows if not row.bought)
     gates.append(overall(sealed, table.overall, evidence.ledger, evidence.dev))
     if table.fresh.required:
-        gates.append(fresh(evidence.fresh, table.fresh))
+        gates.append(fresh(evidence.fresh, table.fresh, evidence.fresh_waiting))
     else:
         notes.append("fresh was off: no production sample confirmed the golden set")
     gates.append(by_intent.result)

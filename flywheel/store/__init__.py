@@ -6,7 +6,9 @@ beside hold the SQL, one table family each, as functions of a connection.
 
 from flywheel.store import (
     adapters,
+    chain,
     decisions,
+    disputes,
     events,
     generations,
     health,
@@ -28,8 +30,10 @@ __all__ = [
     "Store",
     "StoreFailed",
     "adapters",
+    "chain",
     "copy_file",
     "decisions",
+    "disputes",
     "events",
     "generations",
     "health",

@@ -1,16 +1,18 @@
 """Decisions and everything that happened to them; nothing is ever overwritten.
 
-A decision's status is that of its last event.
+A decision's status is that of its last event. Events form a chain of hashes: `chain`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from flywheel.errors import NotFound
 from flywheel.records import Decision, DecisionStatus, GateResult, IntentVerdict
+from flywheel.store import chain
 from flywheel.store.columns import Connection, Row, moment, pack, records, scalar, stamp, unpack
 
 _ADD = """
@@ -18,9 +20,14 @@ _ADD = """
     SELECT coalesce(max(number), 0) + 1, ?, ?, ?, ?, ?, ?::TIMESTAMP, ?, ?, ? FROM decisions
 """
 
-_ADD_EVENT = """
-    INSERT INTO decision_events
-    SELECT coalesce(max(number), 0) + 1, ?, ?, ?, ?, ?, ?::TIMESTAMP FROM decision_events
+_ADD_EVENT = "INSERT INTO decision_events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+_NEXT_EVENT = "SELECT coalesce(max(number), 0) + 1 FROM decision_events"
+
+_RAW = """
+    SELECT d.gates, d.intents, d.verdict, e.status, e.actor, e.because, d.rests_on
+    FROM decisions AS d JOIN decision_events AS e ON e.decision = d.id
+    WHERE d.id = ? ORDER BY e.number LIMIT 1
 """
 
 _LIST = """
@@ -67,7 +74,7 @@ def add(con: Connection, decision: Decision) -> None:
     ]
     con.execute(_ADD, cells)
     event = [decision.id, decision.verdict, decision.status, decision.by, decision.because]
-    con.execute(_ADD_EVENT, [*event, stamp(decision.at)])
+    _append(con, [*event, stamp(decision.at)], cells[1:])
 
 
 def get(con: Connection, decision_id: str) -> Decision:
@@ -101,7 +108,42 @@ def set_status(
         NotFound: there is no such decision.
     """
     get(con, decision_id)
-    con.execute(_ADD_EVENT, [decision_id, status, status, by, because, stamp(at)])
+    _append(con, [decision_id, status, status, by, because, stamp(at)], None)
+
+
+def add_grounds(
+    con: Connection, decision_id: str, turn: str, revision: int, grounds: Mapping[str, Any]
+) -> None:
+    """Keep what a decision was judged on, beside the outcomes of its turn's revision."""
+    con.execute(
+        "INSERT INTO decision_grounds VALUES (?, ?, ?, ?)",
+        [decision_id, turn, revision, pack(grounds)],
+    )
+
+
+def grounds(con: Connection, decision_id: str) -> tuple[str, int, dict[str, Any]] | None:
+    """Return (turn, revision, grounds); None for a decision that nobody judged, or an old one."""
+    sql = "SELECT turn, revision, grounds FROM decision_grounds WHERE decision = ?"
+    found = con.execute(sql, [decision_id]).fetchone()
+    return (found[0], found[1], unpack(found[2])) if found else None
+
+
+def as_written(con: Connection, decision_id: str) -> dict[str, Any]:
+    """Return the decision's first words as stored: gates and intents as text, verdict, status,
+    actor, because, and rests_on as text.
+
+    Raises:
+        NotFound: there is no such decision.
+    """
+    get(con, decision_id)
+    return records(con, _RAW, [decision_id])[0]
+
+
+def _append(con: Connection, event: Sequence[Any], decision: Sequence[Any] | None) -> None:
+    """Write the next event with the hash of the one before; `decision` in its first event."""
+    numbered = [scalar(con, _NEXT_EVENT), *event]
+    previous = chain.tip(con)
+    con.execute(_ADD_EVENT, [*numbered, previous, chain.link(previous, numbered, decision)])
 
 
 def events(con: Connection, decision_id: str) -> list[dict[str, Any]]:

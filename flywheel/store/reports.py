@@ -48,7 +48,7 @@ _OUTCOMES = """
 
 def save(con: Connection, turn_id: str, report: Report) -> None:
     """Store the report of a turn; a report it already has stays, and no longer counts."""
-    revision = _last_revision(con, turn_id) + 1
+    revision = last_revision(con, turn_id) + 1
     con.execute(
         "INSERT INTO reports VALUES (?, ?, ?, ?)",
         [turn_id, revision, report.champion, report.challenger],
@@ -61,9 +61,12 @@ def save(con: Connection, turn_id: str, report: Report) -> None:
         con.execute(_ADD_OUTCOMES, [turn_id, revision])
 
 
-def load(con: Connection, turn_id: str) -> Report | None:
-    """Return the last report of a turn, outcomes in the order they were given; None without."""
-    revision = _last_revision(con, turn_id)
+def load(con: Connection, turn_id: str, revision: int | None = None) -> Report | None:
+    """Return a report of a turn, by default the last; None without.
+
+    The outcomes come in the order they were given.
+    """
+    revision = revision or last_revision(con, turn_id)
     header = records(
         con,
         "SELECT champion, challenger FROM reports WHERE turn = ? AND revision = ?",
@@ -76,6 +79,7 @@ def load(con: Connection, turn_id: str) -> Report | None:
     return Report(**header[0], outcomes=outcomes)
 
 
-def _last_revision(con: Connection, turn_id: str) -> int:
+def last_revision(con: Connection, turn_id: str) -> int:
+    """Return the number of the report that counts; 0 without one."""
     sql = "SELECT coalesce(max(revision), 0) FROM reports WHERE turn = ?"
     return int(scalar(con, sql, [turn_id]))

@@ -45,6 +45,7 @@ __all__ = [
     "current_generation",
     "dev",
     "fresh",
+    "fresh_ids",
     "golden",
     "open_generation",
     "queries",
@@ -52,6 +53,7 @@ __all__ = [
     "reseal",
     "stats",
     "training",
+    "use_fresh",
     "write_query",
 ]
 
@@ -76,6 +78,21 @@ _ADD_GOLDEN = """
 """
 
 _OF_SPLIT = "SELECT * FROM samples WHERE split = ? ORDER BY id"
+
+_FRESH = """
+    SELECT * FROM samples AS s
+    WHERE split = 'fresh' AND CASE WHEN $turn IS NULL
+        THEN NOT EXISTS (SELECT 1 FROM fresh_uses AS u WHERE u.sample = s.id)
+        ELSE EXISTS (SELECT 1 FROM fresh_uses AS u WHERE u.sample = s.id AND u.turn = $turn)
+    END
+    ORDER BY added_at, id
+"""
+
+_USE_FRESH = """
+    INSERT INTO fresh_uses
+    SELECT asked.id, ?, ?, ?::TIMESTAMP FROM (SELECT unnest(?) AS id) AS asked
+    WHERE NOT EXISTS (SELECT 1 FROM fresh_uses AS u WHERE u.sample = asked.id AND u.turn = ?)
+"""
 
 _GOLDEN = """
     SELECT s.*, g.bought, c.sample IS NOT NULL AS answered,
@@ -183,9 +200,23 @@ def dev(con: Connection) -> list[Sample]:
     return [sample_of(row) for row in records(con, _OF_SPLIT, ["dev"])]
 
 
-def fresh(con: Connection) -> list[Sample]:
-    """Return the samples of split fresh."""
-    return [sample_of(row) for row in records(con, _OF_SPLIT, ["fresh"])]
+def fresh(con: Connection, asked_by: str | None = None) -> list[Sample]:
+    """Return the fresh samples that no turn has asked yet, or those that one turn has asked."""
+    return [sample_of(row) for row in records(con, _FRESH, {"turn": asked_by})]
+
+
+def fresh_ids(con: Connection) -> frozenset[str]:
+    """Return the ids of all samples of split fresh, asked or not."""
+    found = con.execute("SELECT id FROM samples WHERE split = 'fresh'").fetchall()
+    return frozenset(name for (name,) in found)
+
+
+def use_fresh(
+    con: Connection, asked: Sequence[str], turn: str, challenger: str, at: datetime
+) -> None:
+    """Note that a turn asks these fresh samples; commit it before reading their answers."""
+    if asked:
+        con.execute(_USE_FRESH, [turn, challenger, stamp(at), list(asked), turn])
 
 
 def golden(

@@ -8,6 +8,7 @@ from flywheel.turn.apply import reconcile, rollback
 from flywheel.turn.control import approve, cancel, expire, reject, request
 from flywheel.turn.labels import Incoming, add_samples
 from flywheel.turn.table import advance, run_until_idle
+from flywheel.turn.verify import verify
 from flywheel.turn.wheel import Wheel
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "request",
     "rollback",
     "run_until_idle",
+    "verify",
 ]

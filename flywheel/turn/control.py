@@ -7,7 +7,9 @@ from flywheel.errors import Refused
 from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import Turn
+from flywheel.turn import fresh
 from flywheel.turn.apply import install, reconcile
+from flywheel.turn.labels import reopen_held
 from flywheel.turn.table import FIRST_STATE
 from flywheel.turn.wheel import Wheel
 
@@ -25,6 +27,7 @@ def request(wheel: Wheel, trigger: str) -> Turn:
                 f"{running[0].id} is open, in step {running[0].state}",
                 hint=f"wait for it, or `flywheel turn cancel {running[0].id}`",
             )
+        fresh.set_aside(wheel, con)  # before anything of it is trained on
         turn = turns.open_turn(con, trigger, wheel.clock(), FIRST_STATE)
     wheel.wake.set()
     return turn
@@ -82,7 +85,7 @@ def reject(wheel: Wheel, decision_id: str, by: str, because: str) -> Decision:
 
 
 def expire(wheel: Wheel) -> list[str]:
-    """Let go of decisions that have waited longer than `[promotion] hold_days`."""
+    """Let go of decisions that waited longer than `hold_days`; judge again what can be decided."""
     now = wheel.clock()
     gone = []
     with wheel.store.write() as con:
@@ -92,6 +95,9 @@ def expire(wheel: Wheel) -> list[str]:
                 decisions.set_status(con, decision.id, "expired", "schedule", because, now)
                 _close_held(con, wheel, decision)
                 gone.append(decision.id)
+        fresh.set_aside(wheel, con)
+        if reopen_held(wheel, con):
+            wheel.wake.set()
     return gone
 
 

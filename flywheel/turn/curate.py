@@ -25,7 +25,7 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         champion = adapters.champion(con)
         own = champion is not None and adapters.get(con, champion).state != "external"
         learned = adapters.get(con, champion).dataset if champion and own else ""
-        candidates = [*samples.training(con), *map(_from_feedback, health.labelled_texts(con))]
+        candidates = [*samples.training(con), *map(from_feedback, health.labelled_texts(con))]
         dev, kept_out = samples.dev(con), held_out(con)
     if not candidates:
         raise FlywheelError(
@@ -60,7 +60,8 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _from_feedback(row: LabelledText) -> Sample:
+def from_feedback(row: LabelledText) -> Sample:
+    """A labelled production text as something to learn from."""
     arguments = row.arguments or None
     identity = datasets.sample_id(row.text, row.intent, arguments, "feedback", "train")
     return Sample(

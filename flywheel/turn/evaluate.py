@@ -1,6 +1,8 @@
 """Step 5: ask champion and challenger about the same rows.
 
-A row that both have answered is not asked again: after bought labels only those are new.
+A row that both have answered is not asked again: after bought labels only those are new. Beside
+golden, dev and fresh rows come the newest texts that feedback labelled: a challenger that gains
+there while it loses on golden was taught by wrong feedback.
 """
 
 from __future__ import annotations
@@ -15,11 +17,19 @@ import pyarrow.parquet as pq
 from flywheel import datasets
 from flywheel.errors import FlywheelError
 from flywheel.records import Outcome, Report, Sample
-from flywheel.store import Connection, adapters, reports, samples
+from flywheel.store import Connection, adapters, health, reports, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import arguments_of, run_job
+from flywheel.turn.curate import from_feedback
+from flywheel.turn.evidence import FEEDBACK_SPLIT
+from flywheel.turn.fresh import to_ask
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
+
+_FEEDBACK_ROWS = 200  # of the newest labelled production texts
+_TIMED_ROWS = 123  # 120 count: up to two slow answers still pass
+_SHORT, _MEDIUM = 4, 12  # words
+_CALLED = {"golden": "golden", "dev": "dev", "fresh": "fresh", FEEDBACK_SPLIT: "labelled"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +48,33 @@ class _Answer:
 def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
     """Predict dev and golden rows with both models and keep every outcome."""
     challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
+    with wheel.store.write() as con:
+        asked_fresh = to_ask(wheel, con, turn)
+        names = [sample.id for sample in asked_fresh]
+        samples.use_fresh(con, names, turn.id, challenger, wheel.clock())
     with wheel.store.read() as con:
-        rows = _rows(con)
+        rows = _rows(con, asked_fresh, compared=champion is not None)
         earlier = reports.load(con, turn.id)
         stored = _stored_answers(con, champion)
     known = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
     asked = [row for row in rows if row.sample.id not in known]
-    answers, hashes = _predict(wheel, turn, asked, challenger, champion, stored)
-    fresh = [_outcome(row, answers.get(champion, {}), answers[challenger]) for row in asked]
-    outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + fresh
+    answers, values = _predict(wheel, turn, asked, challenger, champion, stored)
+    new = [_outcome(row, answers.get(champion, {}), answers[challenger]) for row in asked]
+    outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + new
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
 
     def writes(con: Connection) -> None:
         reports.save(con, turn.id, report)
 
     again = turn.cursor.get("round", 0)
-    golden = sum(1 for outcome in outcomes if outcome.split == "golden")
+    counts = Counter(_CALLED[outcome.split] for outcome in outcomes)
+    inside = ", ".join(f"{count} {name}" for name, count in counts.items())
     return StepResult(
         next_state="gate",
-        detail=f"{len(asked)} rows asked; {golden} golden and {len(outcomes) - golden} dev in all",
+        detail=f"{len(asked)} rows asked; {inside} in all",
         outputs={
-            "hashes": {**turn.cursor.get("hashes", {}), **hashes},
+            "hashes": {**turn.cursor.get("hashes", {}), **values.get("hashes", {})},
+            "latency_ms": turn.cursor.get("latency_ms") or _latency(values, challenger, champion),
             "round": again + 1,
             "asked": _bought_this_turn(turn, asked) if again else {},
         },
@@ -66,14 +82,26 @@ def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _rows(con: Connection) -> list[_Row]:
+def _rows(con: Connection, fresh: Sequence[Sample], *, compared: bool) -> list[_Row]:
     golden = [_Row(sample=row.sample, bought=row.bought) for row in samples.golden(con)]
     if not golden:
         raise FlywheelError(
             "there is no golden set to judge on",
             hint="import verified texts: `flywheel samples import FILE --split golden`",
         )
-    return golden + [_Row(sample=sample, bought=False) for sample in samples.dev(con)]
+    labelled = health.labelled_texts(con)[-_FEEDBACK_ROWS:] if compared else []
+    told = {each.id: each for each in map(from_feedback, labelled)}
+    others = [*samples.dev(con), *fresh, *told.values()]
+    return golden + [_Row(sample=sample, bought=False) for sample in others]
+
+
+def _latency(
+    values: Mapping[str, Any], challenger: str, champion: str | None
+) -> dict[str, list[float]]:
+    """Milliseconds by role, where the worker timed its answers."""
+    timed = values.get("latency_ms", {})
+    roles = {"challenger": challenger, "champion": champion}
+    return {role: timed[name] for role, name in roles.items() if timed.get(name)}
 
 
 def _bought_this_turn(turn: Turn, asked: Sequence[_Row]) -> dict[str, int]:
@@ -100,8 +128,8 @@ def _predict(
     challenger: str,
     champion: str | None,
     stored: dict[str, _Answer] | None,
-) -> tuple[dict[str, dict[str, _Answer]], Mapping[str, str]]:
-    """Answers by adapter and sample, and the content hash of each adapter that was run."""
+) -> tuple[dict[str, dict[str, _Answer]], Mapping[str, Any]]:
+    """Answers by adapter and sample, and what the worker says of the adapters it ran."""
     run = [challenger] + ([champion] if champion and stored is None else [])
     answers: dict[str, dict[str, _Answer]] = {name: {} for name in run}
     if champion and stored is not None:
@@ -109,11 +137,15 @@ def _predict(
     if not asked:
         return answers, {}
     job_id = f"{turn.id}-evaluate-{turn.cursor.get('round', 0)}"
+    timed = wheel.config.gates.latency.required and not turn.cursor.get("latency_ms")
     result = run_job(
         wheel,
         job_id,
         "predict",
-        {"adapters": {name: str(wheel.adapters_dir / name) for name in run}},
+        {
+            "adapters": {name: str(wheel.adapters_dir / name) for name in run},
+            "timed": _TIMED_ROWS if timed else 0,
+        },
         datasets.rows_table([(row.sample.id, row.sample.text) for row in asked]),
     )
     for row in pq.read_table(wheel.job_dir(job_id) / "predictions.parquet").to_pylist():
@@ -122,7 +154,7 @@ def _predict(
             arguments=arguments_of(row["arguments"]),
             confidence=row["confidence"],
         )
-    return answers, dict(result.values["hashes"])
+    return answers, result.values
 
 
 def _outcome(
@@ -143,8 +175,16 @@ def _outcome(
         family=sample.family,
         must_pass=sample.must_pass,
         bought=row.bought,
-        slices=sample.slices,
+        slices={"length": _length(sample.text), **sample.slices},
     )
+
+
+def _length(text: str) -> str:
+    """A slice that every text has; scripts without spaces count two characters as a word."""
+    words = len(text.split())
+    if words <= 1 and not text.isascii():
+        words = len(text) // 2
+    return "short" if words <= _SHORT else "medium" if words <= _MEDIUM else "long"
 
 
 def _correct(sample: Sample, answer: _Answer | None) -> bool | None:

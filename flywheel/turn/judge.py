@@ -2,93 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from flywheel import curation, datasets, gates, promotion
-from flywheel.records import Brief, Decision, GateResult, IntentVerdict, Outcome, Report
-from flywheel.store import Connection, adapters, decisions, generations, reports, samples, turns
+from flywheel import gates, promotion
+from flywheel.records import Decision
+from flywheel.store import Connection, adapters, decisions, generations, reports, turns
 from flywheel.store.turns import Turn
+from flywheel.turn import evidence
 from flywheel.turn.artifacts import dataset_rows
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
 
-_BRIEFS = TypeAdapter(tuple[Brief, ...])
-_GATES = TypeAdapter(tuple[GateResult, ...])
-_INTENTS = TypeAdapter(tuple[IntentVerdict, ...])
 _JUDGEMENT = TypeAdapter(gates.Judgement)
 
 
 def gate(wheel: Wheel, turn: Turn) -> StepResult:
     """Judge the evidence; the query to the golden set is on record before its answer is read."""
+    used = _write_query(wheel, turn)
+    with wheel.store.read() as con:
+        report = evidence.last_report(con, turn)
+        shown = evidence.gathered(wheel, con, turn, report, used)
+        revision = reports.last_revision(con, turn.id)
+    judgement = gates.judge(shown, wheel.config.gates, wheel.custom_gates)
+    assert shown.ledger is not None
+    assert shown.hygiene is not None
+    return StepResult(
+        next_state="decide",
+        detail=", ".join(f"{line.gate} {line.verdict}" for line in judgement.gates),
+        outputs={
+            "judgement": _JUDGEMENT.dump_python(judgement, mode="json"),
+            "evidence": evidence.EVIDENCE.dump_python(evidence.bare(shown), mode="json"),
+            "revision": revision,
+            "seal": shown.hygiene.sealed_hash,
+            "generation": shown.ledger.generation,
+            "queries": [shown.ledger.used, shown.ledger.capacity],
+        },
+    )
+
+
+def _write_query(wheel: Wheel, turn: Turn) -> int:
+    """Put this turn's question into the ledger; returns how many others were asked before."""
     challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
-    earlier = _earlier_overall(turn)
+    rule = wheel.config.gates.overall
     with wheel.store.write() as con:
         generation = generations.current_generation(con)
         if generation is None:
             raise LookupError("the golden set vanished between evaluation and judgement")
         ledger = generations.queries(con, generation.number)
         used = sum(1 for row in ledger if row["challenger"] != challenger)
-        capacity = wheel.config.gates.overall.queries
-        report = _report(con, turn)
-        wasted = gates.prescreen(_of(report, "dev"), wheel.config.gates.overall)
-        if champion and wasted is None and used == len(ledger) and used < capacity:
+        dev = evidence.of(evidence.last_report(con, turn), "dev")
+        asks = bool(champion) and used == len(ledger) and used < rule.queries
+        if asks and gates.prescreen(dev, rule) is None:
             generations.write_query(
                 con, generation.number, turn.id, challenger, "overall", wheel.clock()
             )
-    with wheel.store.read() as con:
-        golden = _usable(wheel, con, turn, _of(report, "golden"))
-        facts = _hygiene(wheel, con, turn, generation.seal, golden)
-    evidence = gates.Evidence(
-        outcomes=golden,
-        dev=_of(report, "dev"),
-        fresh=(),
-        hygiene=facts,
-        ledger=gates.Ledger(
-            generation=generation.number,
-            used=used,
-            capacity=capacity,
-            earlier_overall=earlier,
-        ),
-        intents=wheel.intents,
-        asked=turn.cursor.get("asked", {}),
-        first=champion is None,
-    )
-    judgement = gates.judge(evidence, wheel.config.gates)
-    return StepResult(
-        next_state="decide",
-        detail=", ".join(f"{line.gate} {line.verdict}" for line in judgement.gates),
-        outputs={
-            "judgement": _JUDGEMENT.dump_python(judgement, mode="json"),
-            "seal": generation.seal,
-            "generation": generation.number,
-        },
-    )
+    return used
 
 
 def decide(wheel: Wheel, turn: Turn) -> StepResult:
     """Turn the judgement into a decision: applied next, waiting for a person, or refused."""
     judgement = _JUDGEMENT.validate_python(turn.cursor["judgement"])
     with wheel.store.read() as con:
-        champion = adapters.champion(con)
-        known = _intents_seen(wheel, con, champion)
         identity = decisions.next_id(con)
-    ruling = promotion.decide(
-        judgement,
-        wheel.config.promotion,
-        promotion.Situation(
-            champion=champion,
-            new_intents=tuple(sorted(_renamed_or_new(wheel, known))) if champion else (),
-            labels_asked_this_turn=sum(turn.cursor.get("asked", {}).values()),
-        ),
-    )
+        report = evidence.last_report(con, turn)
+        situation = _situation(wheel, con, turn, judgement)
+    ruling = promotion.decide(judgement, wheel.config.promotion, situation)
+    grounds = _grounds(wheel, turn, situation)
     decision = Decision(
         id=identity,
         turn=turn.id,
         challenger=turn.cursor["challenger"],
-        champion=champion,
+        champion=situation.champion,
         verdict=ruling.verdict,
         status=ruling.status,
         by=ruling.by,
@@ -96,12 +82,13 @@ def decide(wheel: Wheel, turn: Turn) -> StepResult:
         at=wheel.clock(),
         gates=judgement.gates,
         intents=judgement.intents,
-        rests_on=_rests_on(turn),
+        rests_on=_rests_on(turn, ruling, evidence.digest(grounds, report)),
     )
     applies = ruling.verdict == "promote" and not ruling.person
 
     def writes(con: Connection) -> None:
         _record(con, turn, decision)
+        decisions.add_grounds(con, identity, turn.id, turn.cursor["revision"], grounds)
 
     following = "apply" if applies else ("done" if ruling.verdict == "reject" else "held")
     return StepResult(
@@ -110,6 +97,39 @@ def decide(wheel: Wheel, turn: Turn) -> StepResult:
         outputs={"decision": identity, "labels_wanted": dict(judgement.labels_wanted)},
         writes=writes,
     )
+
+
+def _situation(
+    wheel: Wheel, con: Connection, turn: Turn, judgement: gates.Judgement
+) -> promotion.Situation:
+    champion = adapters.champion(con)
+    known = _intents_seen(wheel, con, champion)
+    report = evidence.last_report(con, turn)
+    doubted = set(turn.cursor["evidence"]["disputed"])
+    return promotion.Situation(
+        champion=champion,
+        new_intents=tuple(sorted(_renamed_or_new(wheel, known))) if champion else (),
+        labels_asked_this_turn=sum(turn.cursor.get("asked", {}).values()),
+        disputed=tuple(
+            sorted(
+                row.sample
+                for row in evidence.of(report, "golden")
+                if row.must_pass and row.sample in doubted and not row.challenger_correct
+            )
+        ),
+        feedback_change=evidence.feedback_change(report),
+    )
+
+
+def _grounds(wheel: Wheel, turn: Turn, situation: promotion.Situation) -> dict[str, Any]:
+    """What it takes to judge again, beside the outcomes."""
+    return {
+        "evidence": turn.cursor["evidence"],
+        "gates": evidence.RULES.dump_python(wheel.config.gates, mode="json"),
+        "promotion": evidence.PROMOTION.dump_python(wheel.config.promotion, mode="json"),
+        "situation": evidence.SITUATION.dump_python(situation, mode="json"),
+        "plugins": {each.name: each.source for each in wheel.custom_gates},
+    }
 
 
 def _record(con: Connection, turn: Turn, decision: Decision) -> None:
@@ -125,73 +145,6 @@ def _record(con: Connection, turn: Turn, decision: Decision) -> None:
         adapters.set_state(con, decision.challenger, "rejected")
 
 
-def _usable(
-    wheel: Wheel, con: Connection, turn: Turn, judged: Sequence[Outcome]
-) -> tuple[Outcome, ...]:
-    """Golden outcomes less bought labels that the challenger had met in training.
-
-    Such a label came after the dataset was written, so curation could not keep its like out;
-    it is no evidence on this challenger, and no breach of the seal either.
-    """
-    texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
-    bought = [row.sample for row in judged if row.bought]
-    trained = dataset_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
-    met = curation.near_duplicates(
-        [texts[name] for name in bought],
-        [row["text"] for row in trained],
-        wheel.config.gates.hygiene.jaccard,
-    )
-    unusable = {bought[near.i] for near in met}
-    return tuple(row for row in judged if row.sample not in unusable)
-
-
-def _hygiene(
-    wheel: Wheel, con: Connection, turn: Turn, sealed: str, judged: Sequence[Outcome]
-) -> gates.HygieneFacts:
-    """What G0 asks: did anything of the golden set reach training, and is all as it was sealed?"""
-    golden = samples.golden(con)
-    counted = {row.sample for row in judged}
-    texts = [row.sample.text for row in golden if row.sample.id in counted]
-    jaccard = wheel.config.gates.hygiene.jaccard
-    trained = dataset_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
-    briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
-    shown = [text for b in briefs for text in (*b.failed_texts, *b.examples, *b.contrast)]
-    challenger = turn.cursor["challenger"]
-    return gates.HygieneFacts(
-        leaks=curation.leaks([row["text"] for row in trained], texts, jaccard),
-        golden_in_prompts=len(curation.leaks(shown, texts, jaccard)),
-        sealed_hash=sealed,
-        current_hash=datasets.seal(row.sample for row in golden if not row.bought),
-        trained_hash=challenger,
-        evaluated_hash=turn.cursor.get("hashes", {}).get(challenger, ""),
-        chosen_on=str(adapters.get(con, challenger).metrics.get("chosen_on", "")),
-        champion_rows=sum(1 for row in judged if row.champion_correct is not None),
-        challenger_rows=sum(1 for row in judged if row.challenger_correct is not None),
-    )
-
-
-def _report(con: Connection, turn: Turn) -> Report:
-    report = reports.load(con, turn.id)
-    if report is None:
-        raise LookupError("the evaluation's report is missing")
-    return report
-
-
-def _of(report: Report, split: str) -> tuple[Outcome, ...]:
-    return tuple(row for row in report.outcomes if row.split == split)
-
-
-def _earlier_overall(turn: Turn) -> GateResult | None:
-    """The first answer of the golden set to this challenger; bought labels do not ask again."""
-    judgement: Mapping[str, Any] | None = turn.cursor.get("judgement")
-    if judgement is None:
-        return None
-    return next(
-        (line for line in _GATES.validate_python(judgement["gates"]) if line.gate == "overall"),
-        None,
-    )
-
-
 def _intents_seen(wheel: Wheel, con: Connection, champion: str | None) -> frozenset[str]:
     """Intents that the champion was trained to tell apart; empty when nobody can say."""
     dataset = adapters.get(con, champion).dataset if champion else ""
@@ -203,13 +156,22 @@ def _renamed_or_new(wheel: Wheel, known: frozenset[str]) -> set[str]:
     return {intent.name for intent in wheel.intents} - known if known else set()
 
 
-def _rests_on(turn: Turn) -> dict[str, str]:
+def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, str]:
     cursor = turn.cursor
+    used, capacity = cursor["queries"]
+    waits = "nobody" if ruling.status == "rejected" else "labels"
+    if ruling.person:
+        waits = "a person"
+    elif ruling.verdict == "promote":
+        waits = "nobody"
     return {
         "golden_seal": cursor["seal"],
         "golden_generation": str(cursor["generation"]),
+        "golden_queries": f"{used + bool(cursor['champion'])} of {capacity} asked",
         "dataset": cursor["dataset"],
         "challenger": cursor["challenger"],
         "champion": cursor["champion"] or "",
+        "waits_for": waits,
+        "evidence": digest,
         "notes": "; ".join(cursor["judgement"]["notes"]),
     }

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flywheel import datasets
-from flywheel.records import Adapter, Sample
+from flywheel.records import Adapter, Decision, Sample
 from flywheel.store import Connection, adapters, decisions, generations, samples, turns
 from flywheel.turn.wheel import Wheel
 
@@ -45,7 +45,7 @@ def add_samples(
             number, new, bought = _add_golden(con, golden, new_generation, now)
             added += new
         _keep_answers(con, rows, now)
-        woken = bool(bought) and _reopen_held(con)
+        woken = reopen_held(wheel, con, bought=bought)
     if woken:
         wheel.wake.set()
     return {
@@ -98,12 +98,24 @@ def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> N
         adapters.set_champion(con, EXTERNAL, None, now)
 
 
-def _reopen_held(con: Connection) -> bool:
-    """Judge a held challenger again: its e-values are valid at any sample size."""
+def reopen_held(wheel: Wheel, con: Connection, *, bought: int = 0) -> bool:
+    """Judge a held challenger again when what it waits for is there.
+
+    E-values are valid at any sample size, so bought labels may be judged as they come; the
+    fresh set is asked once, so it is waited for until it is full.
+    """
     for decision in decisions.list_decisions(con, status="pending"):
-        if decision.verdict == "hold" and decision.turn:
-            turn = turns.get(con, decision.turn)
-            if turn.state == "held" and turn.cursor.get("labels_wanted"):
-                turns.reopen(con, turn.id, "evaluate")
-                return True
+        if decision.verdict != "hold" or not decision.turn:
+            continue
+        turn = turns.get(con, decision.turn)
+        labels = bool(bought) and bool(turn.cursor.get("labels_wanted"))
+        if turn.state == "held" and (labels or _fresh_is_full(wheel, con, decision)):
+            turns.reopen(con, turn.id, "evaluate")
+            return True
     return False
+
+
+def _fresh_is_full(wheel: Wheel, con: Connection, decision: Decision) -> bool:
+    rule = wheel.config.gates.fresh
+    unasked = any(line.gate == "fresh" and not line.n for line in decision.gates)
+    return rule.required and unasked and len(samples.fresh(con)) >= rule.min_examples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flywheel.store import Connection, Store, adapters, decisions, schema, turns
+from flywheel.store import Connection, Store, adapters, chain, decisions, schema, turns
 
 
 def check(store: Store, state_dir: Path) -> dict[str, Any]:
@@ -16,12 +16,16 @@ def check(store: Store, state_dir: Path) -> dict[str, Any]:
         state_dir: where `adapters/` and `datasets/` are.
 
     Returns:
-        `rows`: of each table; `problems`: in words, empty when all is well.
+        `rows`: of each table; `decision_log`: its events and the hash of the last; `problems`: in
+        words, empty when all is well.
     """
     with store.read() as con:
         rows = {name: int(mark.split(":")[0]) for name, mark in schema.fingerprints(con).items()}
-        problems = [*_turns(con), *_registry(con, state_dir), *_decisions(con)]
-    return {"rows": rows, "problems": problems}
+        log = chain.check(con)
+        rewritten = [f"the decision log was changed: {problem}" for problem in log.problems]
+        problems = [*_turns(con), *_registry(con, state_dir), *_decisions(con), *rewritten]
+    told = {"events": log.events, "tip": log.tip}
+    return {"rows": rows, "decision_log": told, "problems": problems}
 
 
 def _turns(con: Connection) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from flywheel.config import Config
+from flywheel.gates import CustomGate
 from flywheel.protocols import Executor, Serving, Teacher
 from flywheel.records import NONE, Intent
 from flywheel.store import Store
@@ -29,6 +30,7 @@ class Wheel:
     serving: Serving
     teacher: Teacher | None  # None: no samples are written for failing intents
     clock: Callable[[], datetime]  # UTC, timezone-aware
+    custom_gates: tuple[CustomGate, ...] = ()  # of [gates.NAME] plugin
     wake: threading.Event = field(default_factory=threading.Event)  # there may be a step to run
     stopping: threading.Event = field(default_factory=threading.Event)  # leave turns as they are
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
-from flywheel.worker import lora, scope, slots
+from flywheel.worker import lora, scope, slots, timing
 from flywheel.worker.adapter import Trained
 from flywheel.worker.finish import finish
 from flywheel.worker.jobs import Progress
@@ -38,25 +38,31 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     adapter after those of the other.
 
     Returns:
-        values: hashes (content id by adapter, computed from the files read), rows.
+        values: hashes (content id by adapter, computed from the files read), rows, and
+        latency_ms (by adapter, one answer at a time) where spec asks for `timed` rows.
     """
     rows = pq.read_table(folder / "rows.parquet", columns=["id", "text"]).to_pydict()
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
     trunks: dict[tuple[str, int, int], Trunk] = {}
     hashes, tables = {}, []
+    loaded: dict[str, tuple[Trained, Trunk]] = {}
     for number, (name, place) in enumerate(spec["adapters"].items()):
         trained = adapters.load(Path(place))
         hashes[name] = adapters.content_id(trained)
         key = (trained.base, trained.depth, trained.max_length)
         if key not in trunks:
             trunks[key] = _trunk(trained, cache)
+        loaded[name] = trained, trunks[key]
         share = (number / len(spec["adapters"]), (number + 1) / len(spec["adapters"]))
         calls = answer(trained, trunks[key], rows["text"], progress.part(*share, name))
         tables.append(_table(rows["id"], name, calls))
     staged = folder / "predictions.tmp"
     pq.write_table(pa.concat_tables(tables), staged)
     staged.replace(folder / "predictions.parquet")
-    return {"hashes": hashes, "rows": len(rows["id"])}
+    values: dict[str, Any] = {"hashes": hashes, "rows": len(rows["id"])}
+    if spec.get("timed"):
+        values["latency_ms"] = timing.interleaved(loaded, rows["text"][: int(spec["timed"])])
+    return values
 
 
 def answer(

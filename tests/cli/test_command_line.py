@@ -21,7 +21,7 @@ PROMISED = {
     "": "demo init run doctor status reload intents ingest log",
     "samples": "import export stats",
     "turn": "start list show cancel",
-    "review": "list show approve reject",
+    "review": "list show verify approve reject",
     "adapters": "list show export rollback",
     "plugins": "list check",
     "db": "check backup restore",

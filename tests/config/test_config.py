@@ -134,3 +134,19 @@ def test_a_secret_comes_from_a_systemd_credential_before_the_environment(tmp_pat
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert secret("TEACHER_KEY") == "from-credential"
     assert secret("") is None
+
+
+def test_a_gates_table_with_a_plugin_is_a_gate_of_ones_own(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[gates.words]\nplugin = "no_words"\nlimit = 3\n[gates.intents]\nmargin = 0.3\n'
+    )
+    found = load(path).gates
+    assert found.intents.margin == 0.3
+    assert (found.custom["words"].plugin, found.custom["words"].options) == (
+        "no_words",
+        {"limit": 3},
+    )
+    path.write_text("[gates.intentz]\nmargin = 0.3\n")
+    with pytest.raises(ConfigError, match="intentz"):
+        load(path)

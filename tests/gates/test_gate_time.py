@@ -5,7 +5,7 @@ import time
 
 from gate_cases import evidence, row
 
-from flywheel.config.tables import GatesTable
+from flywheel.config.rules import GatesTable
 from flywheel.gates import judge
 from flywheel.records import Intent
 

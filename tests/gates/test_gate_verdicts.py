@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from gate_cases import ALARM, MUSIC, NONE, TIMER, better, evidence, facts, row, rows
 
-from flywheel.config.tables import (
+from flywheel.config.rules import (
     CalibrationRule,
     FreshRule,
     GatesTable,
@@ -128,14 +128,14 @@ def test_overall_always_says_which_gain_it_can_show():
         overall(rows(600), STRICT, spent),
         overall(rows(600), screened, OPEN, rows(100, split="dev")),
     ):
-        assert "can show gains of" in result.detail
+        assert "can promote only gains of" in result.detail
     assert "too few to show any gain" in overall([], STRICT, OPEN).detail
 
 
 def test_overall_tells_the_figures_of_a_small_golden_set():
     assert overall(rows(600, 24, 30), STRICT, OPEN).detail == (
-        "+1.0 points on 600 examples (30 gained, 24 lost), p = 0.25 against 0.0033; this golden "
-        "set can show gains of 4.4 points or more, two points would take about 2288 more examples"
+        "+1.0 points on 600 examples (30 gained, 24 lost), p = 0.25 against 0.0033; this gate "
+        "can promote only gains of 4.4 points or more; import 2288 more examples to see two points"
     )
 
 

@@ -105,6 +105,17 @@ def test_predictions_name_every_row_adapter_and_hash(trained, tmp_path):
     assert all(row["intent"] in TEXTS for row in rows)
 
 
+def test_answers_are_timed_one_at_a_time_for_each_adapter_in_turn(trained, tmp_path):
+    folder, _ = trained
+    ids = [f"r{i}" for i in range(9)]
+    pq.write_table(pa.table({"id": ids, "text": LINES[:9]}), tmp_path / "rows.parquet")
+    places = {"a-1": str(folder / "adapter"), "b": str(folder / "adapter")}
+    told = spec(tmp_path, adapters=places, timed=8)
+    said = predict.run(tmp_path, told, Progress(tmp_path / "p"))["latency_ms"]
+    assert {name: len(times) for name, times in said.items()} == {"a-1": 5, "b": 5}
+    assert all(0 < ms < 10_000 for times in said.values() for ms in times)
+
+
 def test_an_intent_is_given_only_arguments_of_its_own_schema(trained):
     told = adapter.load(trained[0] / "adapter")
     calls = predict.answer(told, trunk(), LINES)
