@@ -47,12 +47,21 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """What the teacher makes of a text when it is not told what the text was written for."""
+
+    intent: str | None  # None: it was asked and gave no usable answer
+    arguments: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """One sample as a teacher wrote it, before curation."""
 
     text: str
     intent: str
     arguments: Mapping[str, Any] | None = None
+    blind: Blind | None = None  # None: it was not asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

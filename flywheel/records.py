@@ -20,6 +20,17 @@ Origin = Literal["seed", "feedback", "teacher", "person"]
 VerdictOnPrediction = Literal["correct", "incorrect", "corrected"]
 RaterKind = Literal["user", "expert", "rule", "model"]
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+FailureClass = Literal[
+    "wrong_intent",
+    "should_abstain",
+    "abstained",
+    "missing_argument",
+    "extra_argument",
+    "wrong_argument",
+    "malformed",
+    "unseen_wording",
+    "unseen_slice",
+]
 DecisionVerdict = Literal["promote", "hold", "reject", "rollback"]
 DecisionStatus = Literal["pending", "applied", "rejected", "expired"]
 
@@ -144,6 +155,12 @@ class Brief:
     contrast: tuple[str, ...]  # accepted samples of the neighbour
     ask: int  # samples wanted
     why: str  # one sentence with the numbers
+    failure: FailureClass = "wrong_intent"
+    vary: tuple[str, ...] = ()  # attributes in which the samples should differ
+    slices: Mapping[str, str] = field(default_factory=dict)  # in which it fails; {} for anywhere
+    rate: float = 0.0  # error rate of the intent when this was written
+    expected: float = 0.0  # errors that the samples are expected to mend
+    usd: float = 0.0  # expected cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

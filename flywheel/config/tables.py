@@ -69,7 +69,10 @@ class TeacherTable:
     api_key_env: str = ""  # environment variable, or systemd credential, that holds the key
     max_concurrency: int = 8
     max_retries: int = 4  # on 429, 5xx, timeouts and cut connections
+    requests_per_minute: int = 0  # 0: as fast as max_concurrency allows
+    tokens_per_minute: int = 0  # in and out, by estimate; 0: no limit
     timeout_s: float = 60.0  # of one request
+    redact: bool = True  # hide e-mail, phone, card, ID numbers and keys in what is sent
     usd_per_million_input: float = 0.0
     usd_per_million_output: float = 0.0
 
@@ -83,6 +86,8 @@ class SynthesisTable:
     per_request: int = 10  # samples asked for in one request
     failed_texts: int = 10  # failed production texts shown in a brief
     max_usd: float = 5.0  # no further request is started above this
+    max_tokens: int = 0  # the same in tokens, in and out; 0: no limit
+    verify: bool = True  # a second question without the label must give the same label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,7 @@ class CurationTable:
 
     near_duplicate: float = 0.95  # word-set Jaccard against kept samples
     leak: float = 0.80  # word-set Jaccard against golden, fresh and dev
+    copied: float = 0.80  # share of a written text's words that stand in one failed text it saw
     noise_ratio: float = 6.0  # refused where another intent fits this many times better
     noise_share: float = 0.34  # of an intent's unverified labels that may be refused so
     noise_folds: int = 5

@@ -5,6 +5,7 @@ from flywheel.curation.noise import NoiseScore, label_noise
 from flywheel.curation.schema import argument_problems
 from flywheel.curation.screening import TRUSTED, Curated, leaks, screen, without_leaks
 from flywheel.curation.text import normalise, similarity, word_set
+from flywheel.curation.written import copied, verified
 
 __all__ = [
     "TRUSTED",
@@ -12,12 +13,14 @@ __all__ = [
     "Near",
     "NoiseScore",
     "argument_problems",
+    "copied",
     "label_noise",
     "leaks",
     "near_duplicates",
     "normalise",
     "screen",
     "similarity",
+    "verified",
     "without_leaks",
     "word_set",
 ]

@@ -70,7 +70,7 @@ class Reload:
         if intents != self._wheel.intents:
             differing.append(kept.intents.file)
         with self._lock:
-            self._waiting = _Parts(config=kept, intents=intents, teacher=teacher_of(kept))
+            self._waiting = _Parts(config=kept, intents=intents, teacher=teacher_of(kept, intents))
         waits_for = self.settle()
         answer = {
             "changed": differing,

@@ -15,6 +15,7 @@ from flywheel.config import Config, load_intents
 from flywheel.errors import FlywheelError
 from flywheel.executors.local import LocalExecutor
 from flywheel.protocols import Teacher
+from flywheel.records import Intent
 from flywheel.serving.link import ChampionLink
 from flywheel.store import open_store
 from flywheel.turn import Wheel
@@ -44,7 +45,7 @@ def built(config: Config) -> Iterator[Wheel]:
             store=store,
             executor=LocalExecutor(config.state_dir / "jobs"),
             serving=ChampionLink(config.state_dir / "adapters"),
-            teacher=teacher_of(config),
+            teacher=teacher_of(config, intents),
             clock=_now,
             custom_gates=own_gates,
         )
@@ -52,13 +53,13 @@ def built(config: Config) -> Iterator[Wheel]:
         store.close()
 
 
-def teacher_of(config: Config) -> Teacher | None:
+def teacher_of(config: Config, intents: tuple[Intent, ...]) -> Teacher | None:
     """The teacher of this configuration; None while `[teacher] base_url` is empty."""
     if not config.teacher.base_url:
         return None
     from flywheel.teacher.openai import OpenAITeacher  # a third of the start's time
 
-    return OpenAITeacher(config.teacher, config.synthesis)
+    return OpenAITeacher(config.teacher, config.synthesis, intents)
 
 
 def _make_folders(state_dir: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from flywheel.content import canonical, content_id
 from flywheel.demo.grammar import Utterance, draw, intents
+from flywheel.records import NONE
 from flywheel.teacher.prompts import DATA_CLOSE, DATA_OPEN
 
 MODEL = "scripted-teacher"
@@ -27,6 +28,7 @@ _NEAR = 0.5  # share of those that is worded like the very neighbour, where ther
 _MANY = 50  # tries a sentence; a grammar has an end
 _LARGEST_BODY = 1 << 20  # bytes
 _DATA = re.compile(f"{DATA_OPEN}(.*?){DATA_CLOSE}(.*)", re.DOTALL)
+_SAID: dict[str, Utterance] = {}  # what this process wrote, by text
 _COUNT = re.compile(r"Write (\d+) sentences")
 
 
@@ -82,22 +84,55 @@ def write(messages: Collection[Mapping[str, Any]]) -> tuple[Utterance, ...]:
 
 
 def _read(message: str) -> tuple[dict[str, Any], int]:
-    found = _DATA.search(message)
-    wanted = _COUNT.search(found[2]) if found else None
-    if found is None or wanted is None:
-        raise NotUnderstood("no brief between the data marks")
+    brief, order = _data(message)
+    wanted = _COUNT.search(order)
     try:
-        brief: dict[str, Any] = json.loads(found[1])
         brief["function"]["name"].strip()
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise NotUnderstood("the brief is not readable") from error
+    if wanted is None:
+        raise NotUnderstood("the brief does not say how many sentences it wants")
     return brief, int(wanted[1])
 
 
-def _completion(request: Mapping[str, Any]) -> dict[str, Any]:
-    said = write(request.get("messages", ()))
+def _data(message: str) -> tuple[dict[str, Any], str]:
+    found = _DATA.search(message)
+    if found is None:
+        raise NotUnderstood("no brief between the data marks")
+    try:
+        data: dict[str, Any] = json.loads(found[1])
+    except json.JSONDecodeError as error:
+        raise NotUnderstood("the brief is not readable") from error
+    return data, found[2]
+
+
+def label(messages: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Answer the label-free question for sentences written here; others ask for nothing.
+
+    Raises:
+        NotUnderstood: there is no such question in the messages.
+    """
+    asked, _ = _data(str([*messages][-1].get("content", "")) if messages else "")
+    labels = []
+    for sentence in asked["sentences"]:
+        own = _SAID.get(sentence["text"])
+        name, arguments = (own.intent, dict(own.arguments)) if own else (NONE, {})
+        labels.append({"number": sentence["number"], "function": name, "arguments": arguments})
+    return labels
+
+
+def _content(messages: Collection[Mapping[str, Any]]) -> str:
+    asked, _ = _data(str([*messages][-1].get("content", "")) if messages else "")
+    if "sentences" in asked:
+        return json.dumps({"labels": label(messages)}, ensure_ascii=False)
+    said = write(messages)
+    _SAID.update({one.text: one for one in said})
     samples = [{"text": one.text, "arguments": dict(one.arguments)} for one in said]
-    content = json.dumps({"samples": samples}, ensure_ascii=False)
+    return json.dumps({"samples": samples}, ensure_ascii=False)
+
+
+def _completion(request: Mapping[str, Any]) -> dict[str, Any]:
+    content = _content(request.get("messages", ()))
     sent, received = len(canonical(request).split()), len(content.split())
     return {
         "id": content_id("scripted", request),

@@ -25,7 +25,9 @@ from flywheel.config import TeacherTable
 from flywheel.content import canonical
 from flywheel.errors import FlywheelError
 from flywheel.llm import wire
+from flywheel.llm.cost import Cost
 from flywheel.llm.endpoint import host_of, is_loopback, key_of
+from flywheel.llm.pace import Pace
 from flywheel.protocols import AnswerStore, StoredAnswer
 
 _LONGEST_WAIT = 120.0  # seconds; a server that wants a longer pause is given up
@@ -70,6 +72,7 @@ class Client:
         kept: where answers are stored; called from the loop's thread only.
         max_usd: no request is started when the answers of this client, stored ones included, and
             those under way (each taken for as dear as the dearest so far) cost this or more.
+        max_tokens: the same in tokens, in and out.
         backoff_s: pause before the first retry; doubled each time. A server's Retry-After wins.
 
     Raises:
@@ -82,17 +85,20 @@ class Client:
         kept: AnswerStore,
         *,
         max_usd: float = math.inf,
+        max_tokens: float = math.inf,
         backoff_s: float = 0.5,
     ) -> None:
         self._table = table
         self._kept = kept
-        self._max_usd = max_usd
+        self._limit = Cost(usd=max_usd, tokens=max_tokens)
         self._backoff_s = backoff_s
         self._places = asyncio.Semaphore(max(1, table.max_concurrency))
         self._one_each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._counted: set[str] = set()
-        self._spent = 0.0
-        self._dearest = 0.0
+        self._spent = Cost()
+        self._dearest = Cost()
+        self._pace = Pace(table.requests_per_minute, table.tokens_per_minute)
+        self._usual_answer = 0  # tokens out of the longest answer so far
         self._under_way = 0
         self._not_before = 0.0  # loop time; a rate limit holds for every request
         self._refused_formats: set[str] = set()
@@ -118,12 +124,26 @@ class Client:
         await self._client.close()
 
     @property
+    def places(self) -> int:
+        """How many requests may be under way at once."""
+        return max(1, self._table.max_concurrency)
+
+    @property
     def spent_usd(self) -> float:
         """What the answers given so far have cost, whether bought now or earlier."""
-        return self._spent
+        return self._spent.usd
+
+    @property
+    def spent_tokens(self) -> float:
+        """The same in tokens, in and out."""
+        return self._spent.tokens
 
     async def ask(
-        self, messages: list[dict[str, Any]], schema: Mapping[str, Any] | None = None
+        self,
+        messages: list[dict[str, Any]],
+        schema: Mapping[str, Any] | None = None,
+        *,
+        share: float = 1.0,
     ) -> Reply:
         """Return the model's answer to these messages, stored before it is returned.
 
@@ -131,6 +151,7 @@ class Client:
             messages: as in the chat-completions protocol.
             schema: the `json_schema` object of a `response_format`. An endpoint that refuses it is
                 asked for a JSON object, then for plain text.
+            share: of the budget that may be spent by then; what is left is for other requests.
 
         Raises:
             RequestFailed: no answer within the retries, or the request was refused.
@@ -144,15 +165,15 @@ class Client:
             bought = stored is None
             if stored is None:
                 async with self._places:
-                    stored = await self._buy(key, request)
+                    stored = await self._buy(key, request, share)
             self._count(stored)
             return _reply(stored, bought=bought)
 
-    async def _buy(self, key: str, request: Mapping[str, Any]) -> StoredAnswer:
+    async def _buy(self, key: str, request: Mapping[str, Any], share: float) -> StoredAnswer:
         if self._hopeless is not None:
             raise self._hopeless
-        if self._spent + self._under_way * self._dearest >= self._max_usd:
-            raise BudgetSpent(f"{self._spent:.4f} of {self._max_usd} US dollars are spent")
+        if self._spent.plus(self._dearest, self._under_way).reaches(self._limit, share):
+            raise BudgetSpent(f"{self._spent} are spent; the limit is {self._limit}")
         self._under_way += 1
         try:
             response = await self._in_an_accepted_format(request)
@@ -191,6 +212,7 @@ class Client:
     ) -> dict[str, Any]:
         for attempt in range(self._table.max_retries + 1):
             await self._until_allowed()
+            await self._pace.enter(wire.estimated(messages) + self._usual_answer)
             try:
                 return await self._once(messages, form)
             except (openai.OpenAIError, TimeoutError, ValueError) as error:
@@ -252,8 +274,12 @@ class Client:
     def _count(self, answer: StoredAnswer) -> None:
         if answer.key not in self._counted:
             self._counted.add(answer.key)
-            self._spent += answer.usd
-            self._dearest = max(self._dearest, answer.usd)
+            cost = Cost(usd=answer.usd, tokens=answer.input_tokens + answer.output_tokens)
+            self._spent = self._spent.plus(cost)
+            self._dearest = Cost(
+                usd=max(self._dearest.usd, cost.usd), tokens=max(self._dearest.tokens, cost.tokens)
+            )
+            self._usual_answer = max(self._usual_answer, answer.output_tokens)
 
 
 def _reply(answer: StoredAnswer, *, bought: bool) -> Reply:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -42,10 +42,15 @@ def tokens(request: Mapping[str, Any], response: Mapping[str, Any]) -> tuple[int
     usage = response.get("usage") or {}
     sent, received = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if sent is None:
-        sent = _estimated(canonical(request["messages"]))
+        sent = estimated(request["messages"])
     if received is None:
         received = _estimated(text_of(message_of(response).get("content")))
     return int(sent), int(received)
+
+
+def estimated(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return about how many tokens these messages are."""
+    return _estimated(canonical(messages))
 
 
 def message_of(response: Mapping[str, Any]) -> Mapping[str, Any]:

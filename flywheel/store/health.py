@@ -60,10 +60,12 @@ _MERGED = """
     FROM hourly GROUP BY ALL ORDER BY hour
 """
 
-_FAILED_TEXTS = """
-    SELECT text FROM labelled_since(?)
+_FAILURES = """
+    SELECT text, predicted, truth, predicted_arguments, truth_arguments, slices
+    FROM labelled_since(?)
     WHERE NOT correct AND (predicted = ? OR truth = ?)
-    GROUP BY text ORDER BY max(ts) DESC, text LIMIT ?
+    QUALIFY row_number() OVER (PARTITION BY text ORDER BY ts DESC, prediction_id) = 1
+    ORDER BY ts DESC, text LIMIT ?
 """
 
 _LABELLED_TEXTS = """
@@ -83,6 +85,18 @@ class LabelledText:
     rater: str
     rater_kind: RaterKind
     ts: datetime  # of the prediction
+    slices: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedAnswer:
+    """A production text that was answered wrongly, as far as a rater said."""
+
+    text: str
+    predicted: str
+    truth: str | None
+    predicted_arguments: Arguments
+    truth_arguments: Arguments | None
     slices: Mapping[str, str]
 
 
@@ -155,13 +169,23 @@ def _hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def failed_texts(con: Connection, intent: str, since: datetime, limit: int) -> list[str]:
-    """Return different texts, newest first, that were answered wrongly and concern `intent`.
+def failures(con: Connection, intent: str, since: datetime, limit: int) -> list[FailedAnswer]:
+    """Return wrong answers to different texts, newest first, that concern `intent`.
 
-    A text concerns an intent when the intent was predicted or was right.
+    An answer concerns an intent when the intent was predicted or was right.
     """
-    rows = con.execute(_FAILED_TEXTS, [stamp(since), intent, intent, limit]).fetchall()
-    return [text for (text,) in rows]
+    rows = records(con, _FAILURES, [stamp(since), intent, intent, limit])
+    return [
+        FailedAnswer(
+            text=row["text"],
+            predicted=row["predicted"],
+            truth=row["truth"],
+            predicted_arguments=unpack(row["predicted_arguments"]),
+            truth_arguments=unpack_or_none(row["truth_arguments"]),
+            slices=unpack(row["slices"]),
+        )
+        for row in rows
+    ]
 
 
 def labelled_texts(con: Connection) -> list[LabelledText]:

@@ -4,88 +4,170 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flywheel.config import SynthesisTable, TeacherTable
 from flywheel.errors import FlywheelError, TeacherUnavailable
 from flywheel.llm import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
-from flywheel.protocols import Answer, AnswerStore
-from flywheel.records import Brief
-from flywheel.teacher import parsing, prompts
+from flywheel.protocols import Answer, AnswerStore, Blind, Draft
+from flywheel.records import Brief, Intent
+from flywheel.teacher import parsing, prompts, questions
 
 log = logging.getLogger(__name__)
 
 
+_QUESTION = 20  # sentences in one blind question
+_WRITING = 0.7  # of the budget; the rest is for the blind questions
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAITeacher:
-    """Asks a large model for samples; implements `protocols.Teacher`."""
+    """Asks a large model for samples; implements `protocols.Teacher`.
+
+    Attributes:
+        table: endpoint, limits and prices.
+        synthesis: what may be spent in a turn, and whether answers are verified.
+        intents: what may be called; the blind question offers all of them.
+    """
 
     table: TeacherTable
     synthesis: SynthesisTable
+    intents: tuple[Intent, ...] = ()
 
     def write(self, briefs: Sequence[Brief], kept: AnswerStore) -> Mapping[str, tuple[Answer, ...]]:
         """Return answers by brief id; a brief whose requests all failed has none.
 
         Requests run concurrently; each answer is stored before it is read, and a stored one is
-        not bought again. Above `synthesis.max_usd` no further request is started.
+        not bought again. Above `synthesis.max_usd` or `max_tokens` no further request is started.
+        With `synthesis.verify` a second question asks what the written texts ask for.
 
         Raises:
             TeacherUnavailable: no request could be answered; what was paid for is kept.
         """
+        try:
+            return asyncio.run(self._write(briefs, kept))
+        except EndpointUnusable as error:
+            raise TeacherUnavailable(error.message, hint=error.hint) from error
+
+    async def _write(
+        self, briefs: Sequence[Brief], kept: AnswerStore
+    ) -> Mapping[str, tuple[Answer, ...]]:
         asked = [
             (brief, request)
             for brief in briefs
-            for request in prompts.requests(brief, self.synthesis.per_request)
+            for request in prompts.requests(
+                brief, self.synthesis.per_request, redact=self.table.redact
+            )
         ]
-        try:
-            replies = asyncio.run(self._replies([request for _, request in asked], kept))
-        except EndpointUnusable as error:
-            raise TeacherUnavailable(error.message, hint=error.hint) from error
-        answers: dict[str, tuple[Answer, ...]] = {}
-        for (brief, _), reply in zip(asked, replies, strict=True):
-            if isinstance(reply, Reply):
-                answers[brief.id] = (*answers.get(brief.id, ()), _answer(reply, brief))
+        async with self._client(kept) as client:
+            share = _WRITING if self.synthesis.verify else 1.0
+            replies = await _all(client, [request for _, request in asked], share)
+            _report(replies)
+            _refuse_silence(replies)
+            answers: dict[str, tuple[Answer, ...]] = {}
+            for (brief, _), reply in zip(asked, replies, strict=True):
+                if isinstance(reply, Reply):
+                    answers[brief.id] = (*answers.get(brief.id, ()), _answer(reply, brief))
+            if not self.synthesis.verify:
+                return answers
+            return await self._verified(client, answers)
+
+    async def _verified(
+        self, client: Client, answers: Mapping[str, tuple[Answer, ...]]
+    ) -> Mapping[str, tuple[Answer, ...]]:
+        """Ask what each written text asks for; what the question costs is one more answer."""
+        first: dict[str, str] = {}  # text -> a brief that it was written for
+        for name, given in answers.items():
+            for answer in given:
+                for draft in answer.drafts:
+                    first.setdefault(draft.text, name)
+        dealt = questions.batches(first, _QUESTION)
+        asked = [questions.question(each, self.intents) for each in dealt]
+        replies = await _all(client, asked, 1.0)
         _report(replies)
-        _refuse_silence(replies)
-        return answers
+        labels: dict[str, Blind] = {}
+        found = dict(answers)
+        for texts, reply in zip(dealt, replies, strict=True):
+            if isinstance(reply, Reply):
+                labels |= questions.read(reply.text, texts, self.intents)
+                paid = _cost(reply, drafts=(), problems=())
+                found[first[texts[0]]] = (*found[first[texts[0]]], paid)
+        return {
+            name: tuple(_labelled(one, labels) for one in given) for name, given in found.items()
+        }
 
-    async def _replies(
-        self, requests: Sequence[prompts.Request], kept: AnswerStore
-    ) -> list[Reply | FlywheelError]:
-        """One reply or reason a request, in order. Anything else that fails ends all of them."""
-        async with Client(self.table, kept, max_usd=self.synthesis.max_usd) as client:
-            tasks = [asyncio.create_task(_reply(client, request)) for request in requests]
-            try:
-                return list(await asyncio.gather(*tasks))
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+    def _client(self, kept: AnswerStore) -> Client:
+        return Client(
+            self.table,
+            kept,
+            max_usd=self.synthesis.max_usd,
+            max_tokens=self.synthesis.max_tokens or math.inf,
+        )
 
 
-async def _reply(client: Client, request: prompts.Request) -> Reply | FlywheelError:
+async def _all(
+    client: Client, requests: Sequence[prompts.Request], share: float
+) -> list[Reply | FlywheelError]:
+    """One reply or reason a request, in order. Anything else that fails ends all of them.
+
+    There are as many workers as places, so that ten thousand requests wait as a list, not as
+    tasks.
+    """
+    replies: dict[int, Reply | FlywheelError] = {}
+    waiting = iter(enumerate(requests))
+
+    async def work() -> None:
+        for number, request in waiting:
+            replies[number] = await _reply(client, request, share)
+
+    tasks = [asyncio.create_task(work()) for _ in range(min(client.places, len(requests)))]
     try:
-        return await client.ask(request.messages, request.schema)
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [replies[number] for number in range(len(requests))]
+
+
+async def _reply(client: Client, request: prompts.Request, share: float) -> Reply | FlywheelError:
+    try:
+        return await client.ask(request.messages, request.schema, share=share)
     except (RequestFailed, BudgetSpent) as reason:
         return reason
 
 
 def _answer(reply: Reply, brief: Brief) -> Answer:
-    parsed = parsing.read(reply.text, brief.intent, brief.neighbour)
+    parsed = parsing.read(reply.text, brief.intent)
     problems = list(parsed.problems)
     if reply.refusal or reply.finish == "content_filter":
         problems.insert(0, "the model declined to answer")
     if reply.finish == "length":
         problems.insert(0, "cut off at the model's length limit")
+    return _cost(reply, parsed.drafts, tuple(problems))
+
+
+def _cost(reply: Reply, drafts: tuple[Draft, ...], problems: tuple[str, ...]) -> Answer:
     return Answer(
         request=reply.key,
-        drafts=parsed.drafts,
-        problems=tuple(problems),
+        drafts=drafts,
+        problems=problems,
         usd=reply.usd,
         input_tokens=reply.input_tokens,
         output_tokens=reply.output_tokens,
         bought=reply.bought,
+    )
+
+
+def _labelled(answer: Answer, labels: Mapping[str, Blind]) -> Answer:
+    unknown = Blind(intent=None)
+    return replace(
+        answer,
+        drafts=tuple(
+            replace(draft, blind=labels.get(draft.text, unknown)) for draft in answer.drafts
+        ),
     )
 
 

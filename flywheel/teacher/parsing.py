@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flywheel.protocols import Draft
-from flywheel.records import NONE, Intent
+from flywheel.records import Intent
 
 LONGEST_ANSWER = 200_000  # characters read; the rest is a problem
 LONGEST_TEXT = 500  # characters of one sentence
 
 _MOST_FAILURES = 200  # places where JSON seems to start and does not; bounds the time
-_LISTS = ("samples", "sentences", "examples", "texts", "data", "items")
-_TEXTS = ("text", "sentence", "utterance")
+LISTS = ("samples", "sentences", "examples", "texts", "data", "items")
+TEXTS = ("text", "sentence", "utterance")
 _MAY_START = re.compile(r'\{\s*["}]|\[\s*[{"\]]')
 _OF_A_CALL = re.compile(r'"arguments"\s*:\s*\Z')
 _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
@@ -35,27 +35,25 @@ class Parsed:
     problems: tuple[str, ...]
 
 
-def read(answer: str, intent: Intent, neighbour: Intent | None = None) -> Parsed:
+def read(answer: str, intent: Intent) -> Parsed:
     """Return the samples in an answer, in its order, each text once.
 
     Code fences, prose around, several objects and a cut-off end are read through: whatever is a
-    whole sample counts. A sample may name its intent; it is the asked one, its neighbour, or none.
+    whole sample counts. A sample that names another intent than the asked one is none: nothing
+    that a teacher reads in production text may decide a label.
 
     >>> cut_off = 'Sure! {"samples": [{"text": "wake me at six"}, {"text": "wak'
     >>> read(cut_off, Intent(name="set_alarm")).drafts[0].text
     'wake me at six'
     """
-    allowed = {NONE: frozenset[str](), intent.name: intent.argument_names()}
-    if neighbour is not None:
-        allowed[neighbour.name] = neighbour.argument_names()
     drafts: dict[str, Draft] = {}
     problems = []
     if len(answer) > LONGEST_ANSWER:
         problems.append(f"longer than {LONGEST_ANSWER} characters")
     number = 0
-    for item in _items(_THINKING.sub("", answer[:LONGEST_ANSWER])):
+    for item in _items(answer, LISTS, TEXTS):
         number += 1
-        found = _draft(item, intent.name, allowed)
+        found = _draft(item, intent)
         if isinstance(found, str):
             problems.append(f"sample {number}: {found}")
         elif found.text in drafts:
@@ -67,9 +65,24 @@ def read(answer: str, intent: Intent, neighbour: Intent | None = None) -> Parsed
     return Parsed(tuple(drafts.values()), tuple(problems))
 
 
-def _items(answer: str) -> Iterator[Any]:
-    for value in _values(answer):
-        yield from _samples_of(value, top=True)
+def items(
+    answer: str, *, lists: Sequence[str], marks: Sequence[str]
+) -> Iterator[Mapping[str, Any]]:
+    """Return every object in an answer that has one of the keys `marks`, in its order.
+
+    Args:
+        answer: whatever the model said.
+        lists: keys under which lists of such objects stand.
+        marks: keys by which such an object is known.
+    """
+    for item in _items(answer, lists, marks):
+        if isinstance(item, Mapping):
+            yield item
+
+
+def _items(answer: str, lists: Sequence[str], marks: Sequence[str]) -> Iterator[Any]:
+    for value in _values(_THINKING.sub("", answer[:LONGEST_ANSWER])):
+        yield from _samples_of(value, lists, marks, top=True)
 
 
 def _values(answer: str) -> Iterator[Any]:
@@ -88,35 +101,36 @@ def _values(answer: str) -> Iterator[Any]:
             yield value
 
 
-def _samples_of(value: Any, *, top: bool) -> Iterator[Any]:
+def _samples_of(
+    value: Any, lists: Sequence[str], marks: Sequence[str], *, top: bool
+) -> Iterator[Any]:
     if isinstance(value, list):
         yield from (item for item in value if not top or isinstance(item, str | Mapping))
     elif isinstance(value, Mapping):
-        lists = [value[key] for key in _LISTS if isinstance(value.get(key), list)]
-        for found in lists:
-            yield from _samples_of(found, top=False)
-        if not lists and any(key in value for key in _TEXTS):
+        found = [value[key] for key in lists if isinstance(value.get(key), list)]
+        for each in found:
+            yield from _samples_of(each, lists, marks, top=False)
+        if not found and any(key in value for key in marks):
             yield value
 
 
-def _draft(item: Any, asked: str, allowed: Mapping[str, frozenset[str]]) -> Draft | str:
+def _draft(item: Any, asked: Intent) -> Draft | str:
     """A draft, or what is wrong with the item."""
     if isinstance(item, str):
         item = {"text": item}
     if not isinstance(item, Mapping):
         return "not an object"
-    text = _clean(next((item[key] for key in _TEXTS if key in item), None))
+    text = _clean(next((item[key] for key in TEXTS if key in item), None))
     if not text:
         return "no text"
     if len(text) > LONGEST_TEXT:
         return f"longer than {LONGEST_TEXT} characters"
-    intent = item.get("intent") or asked
-    if not isinstance(intent, str) or intent not in allowed:
+    if (item.get("intent") or asked.name) != asked.name:
         return "an intent that was not asked for"
-    arguments = _arguments(item.get("arguments"), allowed[intent])
+    arguments = _arguments(item.get("arguments"), asked.argument_names())
     if isinstance(arguments, str):
         return arguments
-    return Draft(text=text, intent=intent, arguments=arguments)
+    return Draft(text=text, intent=asked.name, arguments=arguments)
 
 
 def _arguments(value: Any, known: frozenset[str]) -> dict[str, Any] | str | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flywheel.records import NONE, Brief, Intent
+from flywheel.records import NONE, Brief, FailureClass, Intent
+from flywheel.teacher.redaction import redacted
 
 DATA_OPEN, DATA_CLOSE = "<data>", "</data>"
 
@@ -29,14 +30,18 @@ Its fields:
 - confused_with: the function that the router confuses it with, if there is one.
 - failed_texts: sentences the router got wrong where one of the two was predicted or right. Some \
 ask for `function`, others do not; they show where the border lies.
+- failure: what went wrong with them.
+- slices: the language, channel or kind of speaker it went wrong for; write for that one.
+- vary: the attributes in which your sentences must differ from one another.
 - examples: sentences that ask for `function`. contrast: sentences that ask for `confused_with`.
+A word in brackets, like [phone] or [email], stands for a value that was taken out: invent one.
 
 Rules for what you write:
 - Every sentence clearly asks for `function` and would be answered by it alone, never by \
 `confused_with`. Leave out what a careful person could label either way.
 - Write as people talk to an assistant: different lengths, words, openings, politeness; whole \
 sentences and fragments. Stay near the border, where the router fails. Vary names, times, places.
-- Use the language, or languages, of the given sentences.
+- Use the language, or languages, of the given sentences, or of `slices` where it names one.
 - Copy none of the given sentences and repeat none of your own, not even with one word changed.
 - arguments: only those the sentence says, each value as the sentence says it; {{}} if none.
 
@@ -52,6 +57,18 @@ _ANGLES = (
     "unusual words for the same thing, avoiding the words of the function's name",
 )
 
+_FAILURES: Mapping[FailureClass, str] = {
+    "wrong_intent": "the router picked another function",
+    "should_abstain": "no function fits, and the router picked `confused_with`",
+    "abstained": "the router found that no function fits, and `function` does",
+    "missing_argument": "an argument that is said was not found: say every argument, often",
+    "extra_argument": "an argument was found that is not said: leave arguments out",
+    "wrong_argument": "an argument was found with the wrong value: say it in many forms",
+    "malformed": "the router answered with something that is no function",
+    "unseen_wording": "the wording is far from all that the router learned from",
+    "unseen_slice": "the router has learned nothing from this language or kind of speaker",
+}
+
 _SCALARS = frozenset({"string", "number", "integer", "boolean"})
 
 
@@ -63,19 +80,27 @@ class Request:
     schema: dict[str, Any]  # the `json_schema` object of a `response_format`
 
 
-def requests(brief: Brief, per_request: int) -> tuple[Request, ...]:
+def requests(brief: Brief, per_request: int, *, redact: bool = True) -> tuple[Request, ...]:
     """Return the requests that together ask for `brief.ask` samples.
 
     Args:
         brief: what is wanted and why.
         per_request: samples asked for in one request, at least 1. The parts are numbered and each
             leans to another way of speaking, so that no two requests of a brief are the same.
+        redact: hide personal values in the texts.
     """
     if brief.ask < 1:
         return ()
     parts = math.ceil(brief.ask / max(1, per_request))
     shares = [brief.ask // parts + (part < brief.ask % parts) for part in range(parts)]
     schema = answer_schema(brief.intent)
+    if redact:
+        brief = replace(
+            brief,
+            failed_texts=redacted(brief.failed_texts),
+            examples=redacted(brief.examples),
+            contrast=redacted(brief.contrast),
+        )
     return tuple(
         Request(messages=_messages(brief, share, part, parts), schema=schema)
         for part, share in enumerate(shares)
@@ -91,17 +116,20 @@ def answer_schema(intent: Intent) -> dict[str, Any]:
     strict = all(_is_plain(schema) for schema in properties.values())
     arguments: dict[str, Any] = {"type": "object", "properties": dict(properties)}
     if strict:
-        arguments = _closed({name: _nullable(schema) for name, schema in properties.items()})
-    sample = _closed({"text": {"type": "string"}, "arguments": arguments})
+        arguments = closed({name: _nullable(schema) for name, schema in properties.items()})
+    sample = closed({"text": {"type": "string"}, "arguments": arguments})
     samples = {"type": "array", "items": sample}
-    return {"name": "samples", "strict": strict, "schema": _closed({"samples": samples})}
+    return {"name": "samples", "strict": strict, "schema": closed({"samples": samples})}
 
 
 def _messages(brief: Brief, share: int, part: int, parts: int) -> list[dict[str, Any]]:
     data = {
-        "function": _described(brief.intent),
-        "confused_with": _described(brief.neighbour) if brief.neighbour else None,
+        "function": described(brief.intent),
+        "confused_with": described(brief.neighbour) if brief.neighbour else None,
         "why": brief.why,
+        "failure": _FAILURES[brief.failure],
+        "slices": dict(brief.slices),
+        "vary": list(brief.vary),
         "failed_texts": list(brief.failed_texts),
         "examples": list(brief.examples),
         "contrast": list(brief.contrast),
@@ -110,16 +138,17 @@ def _messages(brief: Brief, share: int, part: int, parts: int) -> list[dict[str,
         f"Write {share} sentences for `{brief.intent.name}`. This is part {part + 1} of {parts}; "
         f"the other parts are written apart from this one. Lean to: {_ANGLES[part % len(_ANGLES)]}."
     )
-    user = f"{DATA_OPEN}\n{_sealed(data)}\n{DATA_CLOSE}\n\n{order}"
+    user = f"{DATA_OPEN}\n{sealed(data)}\n{DATA_CLOSE}\n\n{order}"
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": user}]
 
 
-def _sealed(data: Mapping[str, Any]) -> str:
-    """JSON in which no `<` is left, so that no text can close the block."""
+def sealed(data: Mapping[str, Any]) -> str:
+    """Return JSON in which no `<` is left, so that no text can close the block."""
     return json.dumps(data, ensure_ascii=False, indent=1).replace("<", "\\u003c")
 
 
-def _described(intent: Intent) -> dict[str, Any]:
+def described(intent: Intent) -> dict[str, Any]:
+    """Return what a teacher is told of an intent."""
     if intent.name == NONE:
         return {"name": NONE, "description": "None of the assistant's functions fits the sentence"}
     return {
@@ -129,7 +158,8 @@ def _described(intent: Intent) -> dict[str, Any]:
     }
 
 
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+def closed(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object with exactly these keys."""
     return {
         "type": "object",
         "properties": properties,

@@ -33,8 +33,15 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
             hint="import labelled texts: `flywheel samples import FILE --split seed`",
         )
     screened = curation.screen(candidates, (), kept_out, wheel.intents, wheel.config.curation)
-    cleaned = _drop_likely_wrong(wheel, turn, screened.kept)
-    refused = (*screened.refused, *cleaned.refused)
+    own_words = curation.copied(screened.kept, _shown(turn), wheel.config.curation.copied)
+    verified = curation.verified(own_words.kept)
+    cleaned = _drop_likely_wrong(wheel, turn, verified.kept)
+    refused = (
+        *screened.refused,
+        *own_words.refused,
+        *verified.refused,
+        *cleaned.refused,
+    )
     dataset, table = datasets.assemble(
         datasets.TrainingSet(train=cleaned.kept, dev=tuple(dev)), wheel.config.training.balance
     )
@@ -58,6 +65,11 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         },
         writes=writes,
     )
+
+
+def _shown(turn: Turn) -> dict[str, Sequence[str]]:
+    """By brief of this turn, the production texts in it."""
+    return {brief["id"]: brief["failed_texts"] for brief in turn.cursor.get("briefs", ())}
 
 
 def from_feedback(row: LabelledText) -> Sample:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from flywheel import curation, diagnosis
+from flywheel.diagnosis import Failed, Lesson
 from flywheel.records import IntentHealth
-from flywheel.store import Connection, adapters, health, samples
+from flywheel.store import Connection, adapters, health, samples, turns
 from flywheel.store.turns import Turn
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
 
+_LOOKED_AT = 6  # failures read for one text shown
+_FAMILIAR = 0.25  # word-set Jaccard to a training text; wording without any such is unseen
+_LOOKED_BACK = 12  # turns whose purchases teach what samples are worth
 _EXAMPLES = 5  # accepted samples of an intent, and of its neighbour, shown in a brief
 
 
@@ -25,9 +29,10 @@ def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
         briefs = diagnosis.briefs(
             found,
             wheel.intents,
-            {item.intent: _failed_texts(wheel, con, item.intent, kept_out) for item in failing},
+            _failures(wheel, con, failing, kept_out),
             _examples(wheel, con, kept_out),
             wheel.config.synthesis,
+            diagnosis.learned(_lessons(con, found)),
         )
     names = ", ".join(item.intent for item in failing[:5]) + (" …" if len(failing) > 5 else "")
     judged = sum(1 for item in found if item.feedback)
@@ -62,13 +67,65 @@ def _window_start(wheel: Wheel, con: Connection, now: datetime) -> datetime:
     return newest - timedelta(days=wheel.config.intents.window_days)
 
 
-def _failed_texts(
-    wheel: Wheel, con: Connection, intent: str, kept_out: Sequence[str]
-) -> Sequence[str]:
-    """Texts the intent failed on, newest first, as far as a teacher may see them."""
+def _failures(
+    wheel: Wheel, con: Connection, failing: Sequence[IntentHealth], kept_out: Sequence[str]
+) -> dict[str, list[Failed]]:
+    """What each intent failed on, newest first, as far as a teacher may see it."""
     since = _window_start(wheel, con, wheel.clock())
-    texts = health.failed_texts(con, intent, since, wheel.config.synthesis.failed_texts * 3)
-    return _showable(wheel, texts, kept_out)[: wheel.config.synthesis.failed_texts]
+    most = wheel.config.synthesis.failed_texts * _LOOKED_AT
+    trained = samples.training(con)
+    slices = {f"{name}={value}" for one in trained for name, value in one.slices.items()}
+    found = {item.intent: health.failures(con, item.intent, since, most) for item in failing}
+    texts = sorted({each.text for answers in found.values() for each in answers})
+    showable = set(_showable(wheel, texts, kept_out))
+    near = curation.near_duplicates(texts, [one.text for one in trained], _FAMILIAR)
+    familiar = {texts[match.i] for match in near}
+    return {
+        intent: [
+            Failed(
+                text=each.text,
+                predicted=each.predicted,
+                truth=each.truth,
+                predicted_arguments=each.predicted_arguments,
+                truth_arguments=each.truth_arguments,
+                slices=each.slices,
+                far=each.text not in familiar,
+                new_slice=_new_slice(each.slices, slices),
+            )
+            for each in answers
+            if each.text in showable
+        ]
+        for intent, answers in found.items()
+    }
+
+
+def _new_slice(slices: Mapping[str, str], trained: Collection[str]) -> str:
+    """The first slice of a failed text that no training sample has, where any has slices."""
+    names = {one.partition("=")[0] for one in trained}
+    told = (f"{name}={value}" for name, value in sorted(slices.items()) if name in names)
+    return next((one for one in told if one not in trained), "")
+
+
+def _lessons(con: Connection, found: Sequence[IntentHealth]) -> list[Lesson]:
+    """What earlier turns bought, and how the intents do since."""
+    now = {item.intent: item.error_rate for item in found if item.error_rate is not None}
+    lessons = []
+    for turn in turns.list_turns(con, _LOOKED_BACK):
+        written, briefs = turn.cursor.get("written", {}), turn.cursor.get("briefs", ())
+        bought = sum(written.values())
+        for brief in briefs if bought else ():
+            intent, rate = brief["intent"]["name"], brief.get("rate")
+            if intent in now and rate:
+                lessons.append(
+                    Lesson(
+                        failure=brief["failure"],
+                        samples=brief["ask"],
+                        usd=turn.cost_usd * brief["ask"] / bought,
+                        rate_before=rate,
+                        rate_since=now[intent] or 0.0,
+                    )
+                )
+    return lessons
 
 
 def _showable(wheel: Wheel, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:

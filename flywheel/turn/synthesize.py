@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import TypeAdapter
 
 from flywheel import datasets
 from flywheel.errors import TeacherUnavailable
-from flywheel.protocols import Answer
+from flywheel.protocols import Answer, Draft
 from flywheel.records import Brief, Sample
 from flywheel.store import Connection, samples
 from flywheel.store.teacher import Answers
@@ -69,9 +70,20 @@ def _samples(
                     arguments=draft.arguments,
                     origin="teacher",
                     split="train",
-                    provenance={"turn": turn_id, "brief": brief.id, "request": answer.request},
+                    provenance={
+                        "turn": turn_id,
+                        "brief": brief.id,
+                        "request": answer.request,
+                        **_blind(draft),
+                    },
                 )
     return list(written.values())
+
+
+def _blind(draft: Draft) -> dict[str, Any]:
+    if draft.blind is None:
+        return {}
+    return {"blind": dataclasses.asdict(draft.blind)}
 
 
 def _counts(written: Sequence[Sample]) -> Mapping[str, Any]:

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from flywheel.config.tables import IntentsTable, SynthesisTable
-from flywheel.diagnosis import briefs, health
+from flywheel.diagnosis import Failed, Lesson, briefs, classify, health, learned
+from flywheel.diagnosis.budget import Claim, allocate
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import NONE, Intent
 
@@ -177,7 +178,16 @@ WINDOW = tallies(
     pair("play_music", None, 9, False),
     pair("play_music", "play_music", 11),
 )
-TEXTS = {"set_alarm": ["叫我起床", "wake me"], "play_music": ["放歌"]}
+
+
+def missed(text):
+    return Failed(text=text, predicted="set_timer", truth="set_alarm")
+
+
+TEXTS = {
+    "set_alarm": [missed("叫我起床"), missed("wake me")],
+    "play_music": [Failed(text="放歌", predicted="play_music", truth=None)],
+}
 EXAMPLES = {"set_alarm": ["alarm at six"], "set_timer": ["定时五分钟"]}
 
 
@@ -200,16 +210,19 @@ def test_the_wishes_of_a_turn_stay_within_its_limit():
     found = health(WINDOW, INTENTS, TABLE)
     table = SynthesisTable(max_samples=30, per_intent=20, failed_texts=1)
     written = briefs(found, INTENTS, TEXTS, EXAMPLES, table)
-    assert [brief.ask for brief in written] == [20, 10]
+    assert [brief.ask for brief in written] == [10, 10, 10]
     assert written[0].failed_texts == ("叫我起床",)
     assert briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable(max_samples=0)) == ()
+    assert briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable(max_usd=0.0)) == ()
 
 
 def test_the_same_wish_has_the_same_name_and_another_wish_another():
     found = health(WINDOW, INTENTS, TABLE)
     first = briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable())
     assert first == briefs(found, INTENTS, TEXTS, EXAMPLES, SynthesisTable())
-    other = briefs(found, INTENTS, {**TEXTS, "set_alarm": ["起床"]}, EXAMPLES, SynthesisTable())
+    other = briefs(
+        found, INTENTS, {**TEXTS, "set_alarm": [missed("起床")]}, EXAMPLES, SynthesisTable()
+    )
     assert first[0].id != other[0].id
     assert first[1].id == other[1].id
     assert all(brief.id.startswith("b-") for brief in first)
@@ -226,3 +239,112 @@ def test_a_brief_that_only_dev_asks_for_names_dev():
     found = health(Tallies(), INTENTS, TABLE, dev={"set_alarm": (40, 12)})
     (brief,) = briefs(found, INTENTS, {}, {}, SynthesisTable())
     assert brief.why == "set_alarm is wrong in 12 of 40 dev examples."
+
+
+@pytest.mark.parametrize(
+    ("failed", "kind"),
+    [
+        (Failed(text="a", predicted="set_timer", truth="set_alarm"), "wrong_intent"),
+        (Failed(text="a", predicted="set_timer", truth=None), "wrong_intent"),
+        (Failed(text="a", predicted="set_timer", truth=NONE), "should_abstain"),
+        (Failed(text="a", predicted=NONE, truth="set_alarm"), "abstained"),
+        (Failed(text="a", predicted="drop tables", truth="set_alarm"), "malformed"),
+        (Failed(text="a", predicted=NONE, truth="set_alarm", far=True), "unseen_wording"),
+        (
+            Failed(text="a", predicted=NONE, truth="set_alarm", far=True, new_slice="locale=de"),
+            "unseen_slice",
+        ),
+    ],
+)
+def test_a_failure_is_classed_by_what_would_mend_it(failed, kind):
+    assert classify(failed, {"set_alarm", "set_timer", NONE}) == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "kind"),
+    [
+        ({}, {"time": "six"}, "missing_argument"),
+        ({"time": "six", "day": "today"}, {"time": "six"}, "extra_argument"),
+        ({"time": "nine"}, {"time": "six"}, "wrong_argument"),
+        ({"time": "nine"}, None, "wrong_argument"),
+    ],
+)
+def test_a_right_intent_with_wrong_arguments_is_classed_by_the_argument(said, right, kind):
+    failed = Failed(
+        text="a",
+        predicted="set_alarm",
+        truth="set_alarm",
+        predicted_arguments=said,
+        truth_arguments=right,
+    )
+    assert classify(failed, {"set_alarm"}) == kind
+
+
+def test_each_kind_of_failure_has_its_own_brief_and_the_rare_ones_join_the_first():
+    failed = {
+        "set_alarm": [
+            *[missed(f"miss {i}") for i in range(6)],
+            *[Failed(text=f"out {i}", predicted="set_alarm", truth=NONE) for i in range(3)],
+            Failed(text="garbled", predicted="?", truth="set_alarm"),
+        ]
+    }
+    found = health(tallies(pair("set_alarm", "set_timer", 30)), (ALARM, TIMER), TABLE)
+    written = [
+        brief
+        for brief in briefs(found, (ALARM, TIMER), failed, {}, SynthesisTable(per_intent=40))
+        if ALARM in (brief.intent, brief.neighbour) and brief.failed_texts
+    ]
+    missing, outside = written
+    assert (missing.failure, missing.intent, missing.neighbour) == ("wrong_intent", ALARM, TIMER)
+    assert "garbled" in missing.failed_texts
+    assert (outside.failure, outside.intent.name, outside.neighbour) == (
+        "should_abstain",
+        NONE,
+        ALARM,
+    )
+    assert outside.vary != missing.vary
+
+
+def test_an_unseen_language_is_named_in_its_brief():
+    failed = {
+        "set_alarm": [
+            Failed(text="weck mich", predicted=NONE, truth="set_alarm", new_slice="locale=de")
+        ]
+    }
+    found = health(tallies(pair(NONE, "set_alarm", 30)), (ALARM,), TABLE)
+    brief = next(b for b in briefs(found, (ALARM,), failed, {}, SynthesisTable()) if b.slices)
+    assert (brief.failure, brief.slices) == ("unseen_slice", {"locale": "de"})
+
+
+def test_samples_go_where_earlier_turns_mended_more_for_a_dollar():
+    lessons = [
+        Lesson(failure="abstained", samples=20, usd=0.2, rate_before=0.4, rate_since=0.1),
+        Lesson(failure="wrong_intent", samples=20, usd=0.2, rate_before=0.4, rate_since=0.4),
+    ]
+    prices = learned(lessons)
+    assert prices.usd == pytest.approx(0.01)
+    assert prices.recovery["abstained"] > 0.03 > prices.recovery["wrong_intent"]
+    claims = [
+        Claim(intent="a", failure="wrong_intent", errors=10),
+        Claim(intent="b", failure="abstained", errors=10),
+    ]
+    given_out = allocate(claims, prices, samples=30, most=20, chunk=10, usd=9.0)
+    assert given_out == [10, 20]
+    assert allocate(claims, prices, samples=30, most=20, chunk=10, usd=0.1) == [0, 10]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 50)), max_size=6),
+    st.integers(0, 100),
+    st.integers(1, 30),
+    st.integers(1, 12),
+)
+def test_what_is_given_out_never_exceeds_the_turn_or_an_intent(errors, samples, most, chunk):
+    claims = [Claim(intent=name, failure="wrong_intent", errors=count) for name, count in errors]
+    given_out = allocate(
+        claims, learned(()), samples=samples, most=most, chunk=chunk, usd=float("1e9")
+    )
+    assert sum(given_out) <= samples
+    for name in "abc":
+        mine = [n for n, claim in zip(given_out, claims, strict=True) if claim.intent == name]
+        assert sum(mine) <= most

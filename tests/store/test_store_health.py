@@ -81,12 +81,12 @@ def test_failed_texts_show_both_sides_of_a_confusion_newest_first_and_once(store
         ("p-7", "nobody knows", "alarm", None, 2, 8),
     )
     with store.read() as con:
-        assert health.failed_texts(con, "alarm", START + 5 * DAY, 9) == [
+        assert [f.text for f in health.failures(con, "alarm", START + 5 * DAY, 9)] == [
             "新的",
             "nobody knows",
             "旧的",
         ]
-        assert health.failed_texts(con, "alarm", START + 5 * DAY, 1) == ["新的"]
+        assert [f.text for f in health.failures(con, "alarm", START + 5 * DAY, 1)] == ["新的"]
 
 
 def test_labelled_texts_are_those_whose_right_intent_is_known(store):

@@ -43,7 +43,7 @@ def brief(name: str = "b-1", ask: int = 10, intent: Intent = MUSIC) -> Brief:
 
 def teacher(server: TeacherServer, synthesis: SynthesisTable | None = None, **keys: Any) -> Teacher:
     given = {"base_url": server.base_url, "model": "m", "timeout_s": 5.0, "max_retries": 1} | keys
-    return OpenAITeacher(TeacherTable(**given), synthesis or SynthesisTable())
+    return OpenAITeacher(TeacherTable(**given), synthesis or SynthesisTable(verify=False))
 
 
 def test_a_brief_is_answered_in_numbered_parts() -> None:
@@ -153,7 +153,7 @@ def test_a_teacher_without_its_key_is_unavailable() -> None:
 def test_spending_stops_at_the_limit_and_what_was_answered_is_used() -> None:
     dear = {"usd_per_million_input": 1.0, "max_concurrency": 1}
     with teacher_server(otherwise=lambda body: Says(samples("a"), usage=(1_000_000, 0))) as server:
-        answers = teacher(server, SynthesisTable(max_usd=2.5), **dear).write(
+        answers = teacher(server, SynthesisTable(max_usd=2.5, verify=False), **dear).write(
             [brief(ask=100)], MemoryStore()
         )
         assert len(server.requests) == 3

@@ -12,7 +12,6 @@ from flywheel.records import Intent
 from flywheel.teacher.parsing import LONGEST_ANSWER, LONGEST_TEXT, read
 
 ALARM = Intent(name="set_alarm", parameters={"properties": {"time": {"type": "string"}}})
-TIMER = Intent(name="set_timer", parameters={"properties": {"duration": {"type": "string"}}})
 MESSAGE = Intent(name="send_message", parameters={"properties": {"text": {"type": "string"}}})
 TWO = (
     '{"samples": [{"text": "wake me at six", "arguments": {"time": "six"}}, {"text": "六点叫我"}]}'
@@ -22,7 +21,7 @@ texts = st.text(min_size=1, max_size=40)
 
 
 def said(answer: str) -> list[str]:
-    return [draft.text for draft in read(answer, ALARM, TIMER).drafts]
+    return [draft.text for draft in read(answer, ALARM).drafts]
 
 
 @pytest.mark.parametrize(
@@ -91,11 +90,12 @@ def test_arguments_are_kept_as_said_and_unsaid_ones_left_out() -> None:
     assert found == [{"time": "six"}, {}, None, {"time": "七点"}]
 
 
-def test_a_sample_may_say_that_it_asks_for_the_neighbour_or_for_nothing() -> None:
+def test_a_sample_that_names_another_intent_than_the_asked_one_is_none() -> None:
     answer = """[{"text": "a", "intent": "set_timer", "arguments": {"duration": "an hour"}},
         {"text": "b", "intent": "none"}, {"text": "c", "intent": "set_alarm"}, {"text": "d"}]"""
-    found = [draft.intent for draft in read(answer, ALARM, TIMER).drafts]
-    assert found == ["set_timer", "none", "set_alarm", "set_alarm"]
+    parsed = read(answer, ALARM)
+    assert [draft.text for draft in parsed.drafts] == ["c", "d"]
+    assert len(parsed.problems) == 2
 
 
 def test_an_argument_named_text_is_no_sample_when_the_answer_is_cut_off() -> None:
@@ -117,7 +117,7 @@ def test_an_endless_answer_is_read_to_a_limit() -> None:
 
 @given(st.text())
 def test_nothing_a_model_says_raises(answer: str) -> None:
-    read(answer, ALARM, TIMER)
+    read(answer, ALARM)
 
 
 @given(

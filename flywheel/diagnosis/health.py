@@ -1,4 +1,4 @@
-"""Which intents fail in production, what they are confused with, and what should be written.
+"""Which intents fail in production, and what they are confused with.
 
 Pure functions of counts. An intent fails when an interval says so, never a point estimate: with
 too few labels to show it, no intent fails.
@@ -10,15 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from flywheel.config.tables import IntentsTable, SynthesisTable
-from flywheel.content import content_id
+from flywheel.config.tables import IntentsTable
 from flywheel.metrics import Tallies, difference, wilson
-from flywheel.records import NONE, Brief, Intent, IntentHealth
+from flywheel.records import NONE, Intent, IntentHealth
 
 Trend = Literal["worse", "better", "flat", "unknown"]
-
-_OUT_OF_SCOPE = Intent(name=NONE, description="Asks for none of the functions: out of scope")
-_SHOWN = 10  # accepted samples of an intent, and of its neighbour, shown in a brief
 
 
 def health(
@@ -53,35 +49,7 @@ def health(
         _judge(name, whole, _trend(name, before, after, table), examined.get(name, (0, 0)), table)
         for name in _judged_names(intents, whole, examined)
     ]
-    return tuple(sorted(judged, key=_worst_first))
-
-
-def briefs(
-    found: Sequence[IntentHealth],
-    intents: Sequence[Intent],
-    failed: Mapping[str, Sequence[str]],
-    examples: Mapping[str, Sequence[str]],
-    table: SynthesisTable,
-) -> tuple[Brief, ...]:
-    """Write one brief for each failing intent, most errors first, within `table.max_samples`.
-
-    Args:
-        found: as `health` gave it.
-        intents: as configured; a failing intent that is not among them gets no brief.
-        failed: production texts an intent failed on, newest first.
-        examples: accepted samples by intent.
-        table: `per_intent` and `max_samples` wanted, `failed_texts` shown.
-    """
-    known = {intent.name: intent for intent in (*intents, _OUT_OF_SCOPE)}
-    left = table.max_samples
-    written = []
-    for item in sorted((item for item in found if item.failing), key=_worst_first):
-        ask = min(table.per_intent, left)
-        if item.intent not in known or ask <= 0:
-            continue
-        left -= ask
-        written.append(_brief(item, known, failed, examples, table.failed_texts, ask))
-    return tuple(written)
+    return tuple(sorted(judged, key=worst_first))
 
 
 class _Counts:
@@ -172,53 +140,7 @@ def _trend(name: str, before: _Counts, after: _Counts, table: IntentsTable) -> T
     return "flat" if max(-low, high) < table.max_error_rate else "unknown"
 
 
-def _worst_first(item: IntentHealth) -> tuple[bool, int, str]:
+def worst_first(item: IntentHealth) -> tuple[bool, int, str]:
+    """Order: failing intents by errors, then the others by name."""
     errors = item.errors + item.dev_errors if item.failing else 0
     return not item.failing, -errors, item.intent
-
-
-def _brief(
-    item: IntentHealth,
-    known: Mapping[str, Intent],
-    failed: Mapping[str, Sequence[str]],
-    examples: Mapping[str, Sequence[str]],
-    failed_texts: int,
-    ask: int,
-) -> Brief:
-    neighbours = [name for name, _ in item.confused_with if name in known]
-    neighbour = known[neighbours[0]] if neighbours else None
-    shown = tuple(failed.get(item.intent, ())[:failed_texts])
-    accepted = tuple(examples.get(item.intent, ())[:_SHOWN])
-    contrast = tuple(examples.get(neighbour.name, ())[:_SHOWN]) if neighbour else ()
-    why = _why(item)
-    described = [
-        {"name": intent.name, "description": intent.description, "parameters": intent.parameters}
-        for intent in (known[item.intent], neighbour)
-        if intent is not None
-    ]
-    return Brief(
-        id=content_id("b", [described, shown, accepted, contrast, ask, why]),
-        intent=known[item.intent],
-        neighbour=neighbour,
-        failed_texts=shown,
-        examples=accepted,
-        contrast=contrast,
-        ask=ask,
-        why=why,
-    )
-
-
-def _why(item: IntentHealth) -> str:
-    """One sentence with the numbers, from production where there are any."""
-    parts = []
-    if item.error_rate is not None and item.errors:
-        parts.append(
-            f"wrong in {item.errors} of {item.feedback} labelled predictions "
-            f"({item.error_rate:.0%}, at least {item.low:.0%})"
-        )
-    if item.dev_errors:
-        parts.append(f"wrong in {item.dev_errors} of {item.dev_n} dev examples")
-    confused = (
-        f", most often confused with {item.confused_with[0][0]}" if item.confused_with else ""
-    )
-    return f"{item.intent} is {' and '.join(parts)}{confused}."

@@ -1,0 +1,178 @@
+"""What should be written for the failing intents: one brief for each kind of failure.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from flywheel.config.tables import SynthesisTable
+from flywheel.content import content_id
+from flywheel.diagnosis.budget import Claim, Prices, allocate, learned
+from flywheel.diagnosis.failures import Failed, classify
+from flywheel.diagnosis.health import worst_first
+from flywheel.records import NONE, Brief, FailureClass, Intent, IntentHealth
+
+_OUT_OF_SCOPE = Intent(name=NONE, description="Asks for none of the functions: out of scope")
+_SHOWN = 10  # accepted samples of an intent, and of its neighbour, shown in a brief
+_KINDS = 3  # briefs an intent gets at most
+_LEAST = 0.2  # share of an intent's failures that earns a kind a brief of its own
+
+_ALWAYS = ("length", "openings", "politeness and register")
+_VARY: Mapping[FailureClass, tuple[str, ...]] = {
+    "wrong_intent": (*_ALWAYS, "how directly the function is named", "typing mistakes"),
+    "should_abstain": (*_ALWAYS, "how near the sentence comes to the function without asking"),
+    "abstained": (*_ALWAYS, "indirect wishes", "slang and dialect"),
+    "missing_argument": ("where in the sentence the argument stands", "its wording and units"),
+    "extra_argument": ("words that look like an argument and are none", *_ALWAYS),
+    "wrong_argument": ("values beside words that could be taken for them", "units and spelling"),
+    "malformed": (*_ALWAYS, "quotes, brackets and line noise in the sentence"),
+    "unseen_wording": (
+        "distance from the examples: as far in words as the failed texts",
+        "slang and dialect",
+        "speech-recognition errors",
+        *_ALWAYS,
+    ),
+    "unseen_slice": ("everything but the language and the kind of speaker", *_ALWAYS),
+}
+
+
+def briefs(
+    found: Sequence[IntentHealth],
+    intents: Sequence[Intent],
+    failed: Mapping[str, Sequence[Failed]],
+    examples: Mapping[str, Sequence[str]],
+    table: SynthesisTable,
+    prices: Prices | None = None,
+) -> tuple[Brief, ...]:
+    """Write briefs for the failing intents, most errors first, within the turn's budget.
+
+    An intent gets a brief for each kind of failure that makes up a fair part of its failures.
+    Where the router should have abstained, samples of `none` near the intent are asked for.
+
+    Args:
+        found: as `health` gave it.
+        intents: as configured; a failing intent that is not among them gets no brief.
+        failed: production texts an intent failed on, newest first.
+        examples: accepted samples by intent.
+        table: `per_intent`, `max_samples` and `max_usd`; `failed_texts` shown.
+        prices: what earlier turns taught; None for nothing yet.
+    """
+    known = {intent.name: intent for intent in (*intents, _OUT_OF_SCOPE)}
+    prices = prices or learned(())
+    drawn = [
+        (item, kind, texts, share)
+        for item in sorted((item for item in found if item.failing), key=worst_first)
+        if item.intent in known
+        for kind, texts, share in _kinds(failed.get(item.intent, ()), known)
+    ]
+    claims = [
+        Claim(intent=item.intent, failure=kind, errors=share * (item.errors + item.dev_errors))
+        for item, kind, _, share in drawn
+    ]
+    asked = allocate(
+        claims,
+        prices,
+        samples=table.max_samples,
+        most=table.per_intent,
+        chunk=max(1, min(table.per_request, table.per_intent)),
+        usd=table.max_usd,
+    )
+    written = []
+    for (item, kind, texts, _), claim, ask in zip(drawn, claims, asked, strict=True):
+        if ask:
+            expected = prices.recovered(kind, claim.errors, ask)
+            brief = _brief(item, kind, texts[: table.failed_texts], known, examples, ask)
+            written.append(_priced(brief, expected, ask * prices.usd))
+    return tuple(written)
+
+
+def _kinds(
+    failed: Sequence[Failed], known: Mapping[str, Intent]
+) -> list[tuple[FailureClass, list[Failed], float]]:
+    """Kinds worth a brief with their texts and their share; the rarer ones join the first."""
+    if not failed:
+        return [("wrong_intent", [], 1.0)]
+    kinds = [classify(each, known) for each in failed]
+    counts = Counter(kinds).most_common()
+    kept = [kind for kind, count in counts[:_KINDS] if count >= _LEAST * len(failed)]
+    kept = kept or [counts[0][0]]
+    groups: dict[FailureClass, list[Failed]] = {kind: [] for kind in kept}
+    for kind, each in zip(kinds, failed, strict=True):
+        groups[kind if kind in groups else kept[0]].append(each)
+    return [(kind, texts, len(texts) / len(failed)) for kind, texts in groups.items()]
+
+
+def _brief(
+    item: IntentHealth,
+    kind: FailureClass,
+    failed: Sequence[Failed],
+    known: Mapping[str, Intent],
+    examples: Mapping[str, Sequence[str]],
+    ask: int,
+) -> Brief:
+    intent, neighbour = known[item.intent], _neighbour(item, kind, known)
+    if kind == "should_abstain" and item.intent != NONE:
+        intent, neighbour = _OUT_OF_SCOPE, intent
+    shown = tuple(dict.fromkeys(each.text for each in failed))
+    accepted = tuple(examples.get(intent.name, ())[:_SHOWN])
+    contrast = tuple(examples.get(neighbour.name, ())[:_SHOWN]) if neighbour else ()
+    slices = _slices(failed) if kind == "unseen_slice" else {}
+    why = _why(item)
+    described = [
+        {"name": each.name, "description": each.description, "parameters": each.parameters}
+        for each in (intent, neighbour)
+        if each is not None
+    ]
+    return Brief(
+        id=content_id("b", [described, kind, shown, accepted, contrast, slices, ask, why]),
+        intent=intent,
+        neighbour=neighbour,
+        failed_texts=shown,
+        examples=accepted,
+        contrast=contrast,
+        ask=ask,
+        why=why,
+        failure=kind,
+        vary=_VARY[kind],
+        slices=slices,
+        rate=item.error_rate or 0.0,
+    )
+
+
+def _priced(brief: Brief, expected: float, usd: float) -> Brief:
+    return replace(brief, expected=round(expected, 2), usd=round(usd, 6))
+
+
+def _neighbour(
+    item: IntentHealth, kind: FailureClass, known: Mapping[str, Intent]
+) -> Intent | None:
+    if kind == "abstained":
+        return known[NONE]
+    return next((known[name] for name, _ in item.confused_with if name in known), None)
+
+
+def _slices(failed: Sequence[Failed]) -> dict[str, str]:
+    """The new slice that most of these texts come from."""
+    (most, _), *_ = Counter(each.new_slice for each in failed if each.new_slice).most_common(1)
+    name, _, value = most.partition("=")
+    return {name: value}
+
+
+def _why(item: IntentHealth) -> str:
+    """One sentence with the numbers, from production where there are any."""
+    parts = []
+    if item.error_rate is not None and item.errors:
+        parts.append(
+            f"wrong in {item.errors} of {item.feedback} labelled predictions "
+            f"({item.error_rate:.0%}, at least {item.low:.0%})"
+        )
+    if item.dev_errors:
+        parts.append(f"wrong in {item.dev_errors} of {item.dev_n} dev examples")
+    confused = (
+        f", most often confused with {item.confused_with[0][0]}" if item.confused_with else ""
+    )
+    return f"{item.intent} is {' and '.join(parts)}{confused}."
