@@ -1,8 +1,8 @@
 """How long `flywheel intents` takes inside the daemon, at 1, 10 and 50 million predictions.
 
 150 intents, each confused with three others, 90 days, a twentieth of the predictions judged, 12
-combinations of slices; while it is asked, another thread stores events. The database is made by DuckDB itself and migrated as any
-other. The time is the median of the asked times.
+combinations of slices; while it is asked, another thread stores events. The database is made
+by DuckDB itself and migrated as any other. The time is the median of the asked times.
 
     python benchmarks/diagnosis.py [--quick] [--millions 1 10 50]
 
