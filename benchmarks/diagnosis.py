@@ -1,8 +1,8 @@
 """How long `flywheel intents` takes inside the daemon, at 1, 10 and 50 million predictions.
 
-150 intents, each confused with three others, 90 days, a twentieth of the predictions judged, 12 combinations of slices; while it is
-asked, another thread stores events. The database is made by DuckDB itself and migrated as any
-other. The time is the median of the asked times.
+150 intents, each confused with three others, 90 days, a twentieth of the predictions judged, 12
+combinations of slices; while it is asked, another thread stores events. The database is made
+by DuckDB itself and migrated as any other. The time is the median of the asked times.
 
     python benchmarks/diagnosis.py [--quick] [--millions 1 10 50]
 
@@ -48,8 +48,9 @@ _FEEDBACK = """
     INSERT INTO feedback
     SELECT 'f' || id, id, ts + INTERVAL 1 HOUR,
         CASE WHEN hash(id) % 10 = 0 THEN 'corrected' ELSE 'correct' END,
-        CASE WHEN hash(id) % 10 = 0 THEN 
-            'intent_' || ((substr(intent, 8)::INTEGER + 1 + hash(id, 1) % 3) % 150)::INTEGER END, NULL, 'u', 'user'
+        CASE WHEN hash(id) % 10 = 0 THEN 'intent_'
+            || ((substr(intent, 8)::INTEGER + 1 + hash(id, 1) % 3) % 150)::INTEGER END,
+        NULL, 'u', 'user'
     FROM predictions WHERE hash(id, 3) % 20 = 0
 """
 _JUDGED = """
@@ -58,9 +59,9 @@ _JUDGED = """
         f.ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
     FROM feedback AS f JOIN predictions AS p ON p.id = f.prediction_id
 """
-_HOURLY = """
-    INSERT INTO hourly
-    SELECT date_trunc('hour', ts), intent, adapter, slices, count(*) FROM predictions GROUP BY ALL
+_DAILY = """
+    INSERT INTO daily
+    SELECT date_trunc('day', ts), intent, adapter, slices, count(*) FROM predictions GROUP BY ALL
 """
 
 
@@ -108,7 +109,7 @@ def fill(wheel: Wheel, rows: int) -> None:
         with wheel.store.write() as con:
             period = {"n": rows, "first": first, "last": min(rows, first + _STEP)}
             con.execute(_PREDICTIONS, period)
-    for statement in (_FEEDBACK, _JUDGED, _HOURLY):
+    for statement in (_FEEDBACK, _JUDGED, _DAILY):
         with wheel.store.write() as con:
             con.execute(statement)
     wheel.store.checkpoint()

@@ -129,7 +129,7 @@ class Loader:
     def _checkpoint(self) -> None:
         with self._loading:
             with self._store.write() as con:
-                health.merge_hours(con)
+                health.merge_days(con)
             if self._loaded and self._store.checkpoint():
                 self.spool.remove(self._loaded)
                 self._loaded = []

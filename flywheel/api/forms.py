@@ -49,6 +49,12 @@ class SampleEvent(msgspec.Struct):
     family: str = ""
 
 
+class TraceExport(msgspec.Struct):
+    """An ExportTraceServiceRequest of OTLP; protobuf is taken too."""
+
+    resourceSpans: list[dict[str, Any]] = []  # noqa: N815  OTLP's name
+
+
 class Reason(msgspec.Struct, forbid_unknown_fields=True):
     """Why a decision is approved or rejected."""
 

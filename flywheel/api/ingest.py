@@ -78,17 +78,27 @@ async def _take(request: Request, kind: Kind) -> Response:
     body = await read_body(request, wheel.config.api.max_body_mb * 2**20)
     refuse_unreadable(body)
     form = _format(request)
+    taken = await keep(request, kind, body, form)
+    good, bad = taken["accepted"] + taken["duplicates"], len(taken["rejected"])
+    return answer(taken, 422 if bad and not good else 200)
+
+
+async def keep(request: Request, kind: Kind, body: bytes, form: str) -> dict[str, Any]:
+    """Keep what a body says and count it; safe when it returns. The answer is as of `take`."""
+    wheel: Wheel = request.app.state.wheel
     loader: Loader | None = request.app.state.loader
     if loader is None or kind == "samples":
         generation = request.query_params.get("new_generation") == "1"
         taken = await run_in_threadpool(take, wheel, kind, body, form, new_generation=generation)
     else:
         taken = await _spool(wheel, loader, kind, body, form)
-    good, bad = taken["accepted"] + taken["duplicates"], len(taken["rejected"])
     request.app.state.vitals.requests.arrived(
-        kind, accepted=taken["accepted"], duplicate=taken["duplicates"], rejected=bad
+        kind,
+        accepted=taken["accepted"],
+        duplicate=taken["duplicates"],
+        rejected=len(taken["rejected"]),
     )
-    return answer(taken, 422 if bad and not good else 200)
+    return taken
 
 
 async def _spool(

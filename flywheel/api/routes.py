@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.api import control, export, forms, ingest, page, upkeep
+from flywheel.api import control, export, forms, ingest, page, traces, upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _events("/v1/predictions", ingest.predictions, forms.PredictionEvent),
     _events("/v1/feedback", ingest.feedback, forms.FeedbackEvent),
     _events("/v1/samples", ingest.samples, forms.SampleEvent),
+    _post("/v1/traces", traces.traces, forms.TraceExport),
     _post("/v1/rejected/retry", ingest.retry_rejected, forms.Nothing),
     _get("/v1/samples", export.export_samples),
     _get("/v1/status", control.status),

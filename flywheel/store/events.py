@@ -67,9 +67,9 @@ _KNOWN = "SELECT id FROM predictions WHERE id IN (SELECT id FROM arriving)"
 
 _ADD_PREDICTIONS = "INSERT INTO predictions BY NAME SELECT * FROM arriving ORDER BY ts"
 
-_ADD_HOURLY = """
-    INSERT INTO hourly
-    SELECT date_trunc('hour', ts), intent, adapter, slices, count(*) FROM arriving GROUP BY ALL
+_ADD_DAILY = """
+    INSERT INTO daily
+    SELECT date_trunc('day', ts), intent, adapter, slices, count(*) FROM arriving GROUP BY ALL
 """
 
 # Feedback that waits has no prediction in the table, so the first one arriving now is its own.
@@ -208,7 +208,7 @@ def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) ->
     with arriving(con, rows):
         if changed(con, _JUDGE_WAITING):
             con.execute(_NOTE_REJUDGED.replace("a.prediction_id", "a.id"))
-        con.execute(_ADD_HOURLY)
+        con.execute(_ADD_DAILY)
         return changed(con, _ADD_PREDICTIONS)
 
 

@@ -23,13 +23,13 @@ from flywheel.store.columns import (
 )
 
 _MANY_PARTS = 100_000
-_HOUR, _TICK = timedelta(hours=1), timedelta(microseconds=1)
+_DAY, _TICK = timedelta(days=1), timedelta(microseconds=1)
 
-# Whole hours from the sums, the hours that the period cuts from the predictions themselves.
+# Whole days from the sums, the days that the period cuts from the predictions themselves.
 _VOLUME = """
     SELECT intent, CAST(sum(n) AS BIGINT) FROM (
-        SELECT intent, adapter, slices, predictions AS n FROM hourly
-        WHERE hour >= $first AND hour < $last
+        SELECT intent, adapter, slices, predictions AS n FROM daily
+        WHERE day >= $first AND day < $last
         UNION ALL
         SELECT intent, adapter, slices, 1 AS n FROM predictions
         WHERE ts >= $since AND ts < least($first, $until)
@@ -50,14 +50,14 @@ _PAIRS = """
     GROUP BY ALL ORDER BY predicted, truth NULLS FIRST, correct, recent
 """
 
-_HOURLY_KEYS = """
-    SELECT count(*) FROM (SELECT DISTINCT hour, intent, adapter, slices FROM hourly)
+_DAILY_KEYS = """
+    SELECT count(*) FROM (SELECT DISTINCT day, intent, adapter, slices FROM daily)
 """
 
 _MERGED = """
     CREATE TEMP TABLE merged AS
-    SELECT hour, intent, adapter, slices, sum(predictions)::BIGINT AS predictions
-    FROM hourly GROUP BY ALL ORDER BY hour
+    SELECT day, intent, adapter, slices, sum(predictions)::BIGINT AS predictions
+    FROM daily GROUP BY ALL ORDER BY day
 """
 
 _FAILURES = """
@@ -141,9 +141,9 @@ def halves(
     """
     asked = {"adapter": scope.adapter, "slices": _cells(con, scope)}
     begin, end = stamp(since), stamp(until)
-    hours = {"first": _hour(begin + _HOUR - _TICK), "last": _hour(end)}
+    days = {"first": _midnight(begin + _DAY - _TICK), "last": _midnight(end)}
     period = {"since": begin, "until": end}
-    volume = dict(con.execute(_VOLUME, {**period, **hours, **asked}).fetchall())
+    volume = dict(con.execute(_VOLUME, {**period, **days, **asked}).fetchall())
     found = records(con, _PAIRS, {**period, **asked, "middle": stamp(middle)})
     pairs = [(row.pop("recent"), IntentPair(**row)) for row in found]
     return (
@@ -165,8 +165,8 @@ def _summed(pairs: Iterable[IntentPair]) -> tuple[IntentPair, ...]:
     )
 
 
-def _hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def failures(con: Connection, intent: str, since: datetime, limit: int) -> list[FailedAnswer]:
@@ -205,14 +205,14 @@ def labelled_texts(con: Connection) -> list[LabelledText]:
     ]
 
 
-def merge_hours(con: Connection) -> bool:
-    """Merge the hourly sums into one row for each key; False where there is little to merge."""
-    rows = scalar(con, "SELECT count(*) FROM hourly")
-    if rows < _MANY_PARTS or rows < 2 * scalar(con, _HOURLY_KEYS):
+def merge_days(con: Connection) -> bool:
+    """Merge the daily sums into one row for each key; False where there is little to merge."""
+    rows = scalar(con, "SELECT count(*) FROM daily")
+    if rows < _MANY_PARTS or rows < 2 * scalar(con, _DAILY_KEYS):
         return False
     con.execute(_MERGED)
-    con.execute("DELETE FROM hourly")
-    con.execute("INSERT INTO hourly SELECT * FROM merged")
+    con.execute("DELETE FROM daily")
+    con.execute("INSERT INTO daily SELECT * FROM merged")
     con.execute("DROP TABLE merged")
     return True
 
@@ -221,6 +221,6 @@ def _cells(con: Connection, scope: Scope) -> list[str] | None:
     """The stored slices that have what the scope asks for; None: all."""
     if not scope.slices:
         return None
-    rows = con.execute("SELECT DISTINCT slices FROM hourly").fetchall()
+    rows = con.execute("SELECT DISTINCT slices FROM daily").fetchall()
     wanted = scope.slices.items()
     return [text for (text,) in rows if wanted <= unpack(text).items()]

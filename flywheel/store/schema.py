@@ -15,7 +15,7 @@ from flywheel.store.failures import StoreFailed
 
 # Not compared by `fingerprints`: how often the database was looked at, and sums of predictions
 # that are kept in as many parts as the predictions came in.
-_NOT_CONTENT = frozenset({"heartbeat", "hourly"})
+_NOT_CONTENT = frozenset({"heartbeat", "daily"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

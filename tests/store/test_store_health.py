@@ -111,8 +111,8 @@ def test_labelled_texts_are_those_whose_right_intent_is_known(store):
     assert (second.prediction_id, second.intent, second.arguments) == ("p-2", "timer", None)
 
 
-def test_hourly_sums_say_what_the_predictions_say_whatever_the_window_cuts(store):
-    moments = [START + timedelta(minutes=17 * n) for n in range(400)]
+def test_daily_sums_say_what_the_predictions_say_whatever_the_window_cuts(store):
+    moments = [START + timedelta(minutes=47 * n) for n in range(400)]
     made = [
         Prediction(
             id=f"p-{n}",
@@ -136,7 +136,7 @@ def test_hourly_sums_say_what_the_predictions_say_whatever_the_window_cuts(store
         kept = [p.intent for p in made if since <= p.ts < until and keep(p)]
         return {name: kept.count(name) for name in sorted(set(kept))}
 
-    for begin, end in [(0, 4000), (13, 61), (61, 3333), (5, 9), (59, 62), (60, 120)]:
+    for begin, end in [(0, 18000), (13, 1461), (1461, 9333), (5, 900), (1430, 1450), (1440, 2880)]:
         period = START + timedelta(minutes=begin), START + timedelta(minutes=end)
         assert counted(*period) == wanted(*period)
         assert counted(*period, adapter="a-1") == wanted(*period, lambda p: p.adapter == "a-1")
@@ -145,13 +145,13 @@ def test_hourly_sums_say_what_the_predictions_say_whatever_the_window_cuts(store
         )
 
 
-def test_merging_the_hours_changes_no_sum(store, monkeypatch):
+def test_merging_the_days_changes_no_sum(store, monkeypatch):
     monkeypatch.setattr(health, "_MANY_PARTS", 3)
     with store.write() as con:
         for n in range(6):
             one = Prediction(id=f"p-{n}", ts=START, text="x", intent="stop")
             events.add_predictions(con, [one])
-        assert health.merge_hours(con)
-        assert not health.merge_hours(con)
-        assert con.execute("SELECT count(*), sum(predictions) FROM hourly").fetchone() == (1, 6)
+        assert health.merge_days(con)
+        assert not health.merge_days(con)
+        assert con.execute("SELECT count(*), sum(predictions) FROM daily").fetchone() == (1, 6)
         assert health.tallies(con, START, START + DAY).volume == {"stop": 6}

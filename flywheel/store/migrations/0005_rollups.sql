@@ -1,16 +1,16 @@
 -- What makes the questions of every turn cheap at tens of millions of predictions.
 
--- Predictions by hour, appended to in the transaction of the predictions and summed when read;
+-- Predictions by day, appended to in the transaction of the predictions and summed when read;
 -- now and then merged into one row for each key.
-CREATE TABLE hourly (
-    hour TIMESTAMP,
+CREATE TABLE daily (
+    day TIMESTAMP,
     intent VARCHAR,
     adapter VARCHAR,
     slices VARCHAR,
     predictions BIGINT
 );
-INSERT INTO hourly
-SELECT date_trunc('hour', ts), intent, adapter, slices, count(*) FROM predictions GROUP BY ALL;
+INSERT INTO daily
+SELECT date_trunc('day', ts), intent, adapter, slices, count(*) FROM predictions GROUP BY ALL;
 
 -- Predictions that were judged more than once: the few for which the latest has to be found.
 CREATE TABLE rejudged (prediction_id VARCHAR);

@@ -1,0 +1,116 @@
+"""OTLP as OpenTelemetry's own exporter sends it, over a real socket."""
+
+import contextlib
+import gzip
+import json
+import socket
+import threading
+import time
+
+import pytest
+import uvicorn
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from flywheel.api import create_app
+from flywheel.store.columns import records
+
+
+@pytest.fixture
+def address(wheel):
+    """Where the application listens, over TCP with a token."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = create_app(wheel, token="s3cret")
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}/v1/traces"
+    server.should_exit = True
+    thread.join()
+
+
+def stored(wheel):
+    with wheel.store.read() as con:
+        return records(con, "SELECT * FROM predictions ORDER BY id")
+
+
+MESSAGES = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.request.model": "router-1",
+    "gen_ai.input.messages": json.dumps(
+        [{"role": "user", "parts": [{"type": "text", "content": "wake me at seven"}]}]
+    ),
+    "gen_ai.output.messages": json.dumps(
+        [
+            {
+                "role": "assistant",
+                "parts": [
+                    {"type": "tool_call", "name": "set_alarm", "arguments": {"time": "seven"}}
+                ],
+                "finish_reason": "tool_call",
+            }
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+def test_the_exporter_of_opentelemetry_is_understood(wheel, address, compression):
+    headers = {"authorization": "Bearer s3cret"}
+    exporter = OTLPSpanExporter(address, headers=headers, compression=compression)
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("router")
+    with tracer.start_as_current_span("GET /"):  # nothing to do with GenAI
+        pass
+    with tracer.start_as_current_span("chat router-1") as span:
+        span.set_attributes(MESSAGES)
+        span_id = f"{span.get_span_context().span_id:016x}"
+    provider.shutdown()
+    (row,) = stored(wheel)
+    assert (row["id"], row["text"], row["intent"]) == (span_id, "wake me at seven", "set_alarm")
+    assert (row["arguments"], row["adapter"]) == ('{"time":"seven"}', "router-1")
+
+
+def span(**changes):
+    attributes = [{"key": k, "value": {"stringValue": v}} for k, v in MESSAGES.items()]
+    given = {"spanId": "00f067aa0ba902b7", "startTimeUnixNano": "1763788620000000000"}
+    return {**given, "attributes": attributes, **changes}
+
+
+def envelope(*spans):
+    return {"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]}
+
+
+def test_json_is_taken_and_a_bad_span_spoils_no_other(client, wheel):
+    bad = span(spanId=None)
+    reply = client.post("/v1/traces", json=envelope(bad, span(), {"name": "GET /"}, 7))
+    assert reply.status_code == 200
+    assert reply.json()["partialSuccess"]["rejectedSpans"] == "1"
+    assert [row["id"] for row in stored(wheel)] == ["00f067aa0ba902b7"]
+    assert client.post("/v1/traces", json=envelope(span())).json() == {}
+    assert len(stored(wheel)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"[]", {}, 400),
+        (b"{}", {}, 200),
+        (b'{"resourceSpans": 3}', {}, 200),
+        (b"\xff\xff", {"content-type": "application/x-protobuf"}, 400),
+        (b"", {"content-type": "application/x-protobuf"}, 200),
+        (b"no gzip", {"content-encoding": "gzip"}, 400),
+        (gzip.compress(b" " * (2**20 + 1)), {"content-encoding": "gzip"}, 413),
+        (b"{}", {"content-encoding": "br"}, 400),
+    ],
+)
+def test_what_is_no_otlp_is_told(client, body, headers, status):
+    with contextlib.closing(client):
+        assert client.post("/v1/traces", content=body, headers=headers).status_code == status
