@@ -94,11 +94,8 @@ class Store:
             self._refuse_closed()
             self._depth += 1
             try:
-                if self._depth > 1:
-                    yield from self._join()
-                else:
-                    with _readable_failures(self.path):
-                        yield from self._transact()
+                with _readable_failures(self.path):
+                    yield from self._join() if self._depth > 1 else self._transact()
             finally:
                 self._depth -= 1
 
