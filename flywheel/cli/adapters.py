@@ -85,13 +85,19 @@ def export(
     folder = _folder(place(ctx).state_dir / "adapters", adapter_id)
     if to.exists():
         raise Refused(f"{to} exists already", hint="name a new folder or archive")
-    if to.name.endswith(_ARCHIVE):
-        import tarfile
+    arriving = to.with_name(f".{to.name}.arriving")
+    try:
+        if to.name.endswith(_ARCHIVE):
+            import tarfile
 
-        with tarfile.open(to, "x:gz") as archive:
-            archive.add(folder, arcname=folder.name)
-    else:
-        shutil.copytree(folder, to)
+            with tarfile.open(arriving, "w:gz") as archive:
+                archive.add(folder, arcname=folder.name)
+        else:
+            shutil.copytree(folder, arriving)
+        arriving.rename(to)
+    finally:  # half of an adapter is worth nothing
+        shutil.rmtree(arriving, ignore_errors=True)
+        arriving.unlink(missing_ok=True)
     say(f"wrote {clean(to)}: adapter {clean(folder.name)}")
 
 

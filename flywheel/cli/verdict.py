@@ -66,7 +66,7 @@ def _top(decision: Decision) -> list[str]:
                 ("champion", clean(decision.get("champion") or "none yet")),
                 ("turn", clean(decision.get("turn") or "-")),
                 ("decided", f"{moment(decision.get('at'))} by {clean(decision.get('by') or '-')}"),
-                *([] if because in summary else [("because", because)]),
+                *([] if because.lower() in summary.lower() else [("because", because)]),
             ]
         ),
     ]
@@ -246,9 +246,11 @@ def _history(decision: Decision) -> list[str]:
     events = decision.get("events") or []
     if not events:
         return []
-    pairs = []
+    pairs, told = [], set()
     for event in events:
-        because = f": {clean(event['because'])}" if event.get("because") else ""
+        reason = event.get("because")
+        because = f": {clean(reason)}" if reason and reason not in told else ""
+        told.add(reason)
         what = f"{clean(event.get('what') or '-')} by {clean(event.get('by') or '-')}"
         pairs.append((moment(event.get("at")), what + because))
     return [heading("What happened"), *facts(pairs, _INDENT)]

@@ -8,7 +8,6 @@ file but its own, no network, no extension, no change of settings.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -23,7 +22,7 @@ from flywheel.errors import DatabaseHeld
 from flywheel.store import schema
 from flywheel.store.columns import Connection
 from flywheel.store.copying import copy_file
-from flywheel.store.failures import StoreFailed, no_room
+from flywheel.store.failures import StoreFailed, lost, no_room, readable_failures
 
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -34,10 +33,6 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
     "lock_configuration": "true",
 }
-_BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.IOException)
-_NO_ROOM = re.compile(
-    "|".join(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-)
 
 
 def open_store(path: Path) -> Store:
@@ -53,7 +48,7 @@ def open_store(path: Path) -> Store:
     try:
         root = _connect(path)
         try:
-            with _readable_failures(path):
+            with readable_failures(path):
                 schema.migrate(root, schema.shipped())
         except BaseException:
             root.close()
@@ -94,8 +89,11 @@ class Store:
             self._refuse_closed()
             self._depth += 1
             try:
-                with _readable_failures(self.path):
-                    yield from self._join() if self._depth > 1 else self._transact()
+                if self._depth > 1:
+                    yield from self._join()
+                else:
+                    with readable_failures(self.path):
+                        yield from self._transact()
             finally:
                 self._depth -= 1
 
@@ -125,7 +123,7 @@ class Store:
             self._refuse_closed()
             cursor = self._root.cursor()
         try:
-            with _readable_failures(self.path):
+            with readable_failures(self.path):
                 cursor.execute("BEGIN TRANSACTION READ ONLY")
                 yield cursor
         finally:
@@ -144,7 +142,7 @@ class Store:
             with self.write() as con:
                 con.execute("UPDATE heartbeat SET beats = beats + 1")
         except duckdb.Error as error:
-            raise _failed(self.path, error) from error
+            raise lost(self.path, error) from error
 
     def checkpoint(self) -> bool:
         """Move what was committed from the log into the database file.
@@ -160,7 +158,7 @@ class Store:
             self._refuse_closed()
             if self._depth:
                 raise RuntimeError("a checkpoint cannot be part of a transaction")
-            with _readable_failures(self.path):
+            with readable_failures(self.path):
                 try:
                     self._writer.execute("CHECKPOINT")
                 except duckdb.TransactionException:
@@ -271,29 +269,6 @@ def _connect(path: Path) -> Connection:
         holder = re.search(r"Conflicting lock is held.*\(PID (\d+)\)", str(error))
         if holder:
             raise _held(path, holder.group(1)) from error
-        raise _failed(path, error) from error
+        raise lost(path, error) from error
     except duckdb.Error as error:
-        raise _failed(path, error) from error
-
-
-@contextmanager
-def _readable_failures(path: Path) -> Iterator[None]:
-    """Say plainly when the file, not the statement, is at fault."""
-    try:
-        yield
-    except duckdb.FatalException as error:
-        raise _failed(path, error) from error
-    except (*_BROKEN, duckdb.TransactionException) as error:
-        if _NO_ROOM.search(str(error)):  # the commit was undone; later ones work again
-            raise no_room(path) from error
-        if isinstance(error, _BROKEN):
-            raise _failed(path, error) from error
-        raise
-
-
-def _failed(path: Path, error: duckdb.Error) -> StoreFailed:
-    return StoreFailed(
-        f"the database {path} cannot be used: {error}",
-        hint="check disk space and `flywheel db check`; if the file is damaged, "
-        "`flywheel db restore` a backup",
-    )
+        raise lost(path, error) from error

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import duckdb
 
 from flywheel.errors import DiskFull, FlywheelError
 
-__all__ = ["DiskFull", "StoreFailed", "no_room"]
+__all__ = ["DiskFull", "StoreFailed", "lost", "no_room", "readable_failures"]
+
+_BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.IOException)
+_NO_ROOM = re.compile(
+    "|".join(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+)
 
 
 class StoreFailed(FlywheelError):
@@ -21,4 +33,28 @@ def no_room(path: Path) -> DiskFull:
     return DiskFull(
         f"no room to write {path}: nothing was written",
         hint=f"make room on the disk of {path.parent}; what waits goes on by itself",
+    )
+
+
+@contextmanager
+def readable_failures(path: Path) -> Iterator[None]:
+    """Say plainly when the file, not the statement, is at fault."""
+    try:
+        yield
+    except duckdb.FatalException as error:
+        raise lost(path, error) from error
+    except (*_BROKEN, duckdb.TransactionException) as error:
+        if _NO_ROOM.search(str(error)):  # the commit was undone; later ones work again
+            raise no_room(path) from error
+        if isinstance(error, _BROKEN):
+            raise lost(path, error) from error
+        raise
+
+
+def lost(path: Path, error: duckdb.Error) -> StoreFailed:
+    """Say that the database can no longer be used, and what its engine said."""
+    return StoreFailed(
+        f"the database {path} cannot be used: {error}",
+        hint="check disk space and `flywheel db check`; if the file is damaged, "
+        "`flywheel db restore` a backup",
     )

@@ -1,5 +1,6 @@
 """`flywheel adapters`, `plugins`, `db`, `log`: what is on this machine."""
 
+import errno
 import json
 import tarfile
 
@@ -113,6 +114,18 @@ def test_export_overwrites_nothing_and_leaves_its_folder_for_nothing(trained, tm
         result = trained.run("adapters", "export", wanted, tmp_path / to)
         assert (result.exit_code, result.stderr[:6]) == (1, "error:")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["copy", "copy.tar.gz"])
+def test_an_export_that_breaks_off_leaves_nothing_behind(trained, tmp_path, monkeypatch, name):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / name))
+
+    monkeypatch.setattr("shutil.copytree", no_room)
+    monkeypatch.setattr("tarfile.TarFile.add", no_room)
+    result = trained.run("adapters", "export", "champion", tmp_path / name)
+    assert (result.exit_code, "No space left" in result.stderr) == (1, True)
+    assert not list(tmp_path.glob("*copy*"))
 
 
 def test_plugins_lists_what_could_be_configured_and_what_is(alone):
