@@ -14,7 +14,7 @@ from flywheel import turn
 from flywheel.api import metrics
 from flywheel.api.answers import BadRequest, answer, problem
 from flywheel.api.body import read_body
-from flywheel.api.forms import Nothing, Reason, Rollback
+from flywheel.api.forms import Approval, Dispute, Nothing, Reason, Rollback
 from flywheel.api.peer import CALLER
 from flywheel.api.vitals import Vitals
 from flywheel.errors import DiskFull
@@ -91,12 +91,29 @@ async def verify(request: Request) -> Response:
 
 async def approve(request: Request) -> Response:
     """Promote what waits; asking twice changes nothing."""
-    return await _ratify(request, turn.approve)
+    asked = await _asked(request, Approval)
+    wheel, by = _wheel(request), str(request.scope[CALLER])
+    why = _reason(asked.because)
+    decided = await run_in_threadpool(
+        turn.approve, wheel, _id(request), by, why, tuple(asked.override)
+    )
+    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
 async def reject(request: Request) -> Response:
     """Refuse what waits; asking twice changes nothing."""
     return await _ratify(request, turn.reject)
+
+
+async def dispute(request: Request) -> Response:
+    """Set a golden sample aside because its label is doubted, or put it back."""
+    asked = await _asked(request, Dispute)
+    wheel, by = _wheel(request), str(request.scope[CALLER])
+    why = _reason(asked.because)
+    told = await run_in_threadpool(
+        turn.dispute, wheel, asked.sample, by, why, disputed=asked.disputed
+    )
+    return answer(told)
 
 
 async def rollback(request: Request) -> Response:

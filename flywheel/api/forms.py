@@ -61,6 +61,19 @@ class Reason(msgspec.Struct, forbid_unknown_fields=True):
     because: str  # kept in the audit trail
 
 
+class Approval(Reason, forbid_unknown_fields=True):
+    """Why a decision is approved, and against which gates."""
+
+    override: list[str] = []  # gates that did not pass; only those that the configuration allows
+
+
+class Dispute(Reason, forbid_unknown_fields=True):
+    """Whose label is doubted, and why."""
+
+    sample: str = ""
+    disputed: bool = True  # False: the label was checked and stands
+
+
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """Which champion to go back to, and why."""
 

@@ -53,7 +53,7 @@ def list_(
     return None
 
 
-@app.command(epilog=examples("flywheel review show", "flywheel review show d-7 --all"))
+@app.command(epilog=examples("flywheel review show", "flywheel review show d-7 --html > d-7.html"))
 def show(
     ctx: typer.Context,
     decision_id: Annotated[
@@ -68,6 +68,10 @@ def show(
     everything: Annotated[
         bool, typer.Option("--all", help="Every intent, example and added sample.")
     ] = False,
+    as_html: Annotated[
+        bool, typer.Option("--html", help="One self-contained HTML document with plots.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="The same as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show a decision, and what to do about it.
@@ -79,6 +83,11 @@ def show(
     reply = ask.get("decisions", decision_id or _most_urgent(ask))
     if as_json:
         return raw_json(reply.body)
+    if as_html or as_markdown:
+        from flywheel.cli import report
+
+        say((report.html if as_html else report.markdown)(reply.value).rstrip("\n"))
+        return None
     say(*page(reply.value, everything=everything))
     return None
 
@@ -109,10 +118,19 @@ def verify(ctx: typer.Context, decision_id: DecisionId, *, as_json: Json = False
 
 @app.command(epilog=examples('flywheel review approve d-7 --because "checked the broken examples"'))
 def approve(
-    ctx: typer.Context, decision_id: DecisionId, *, because: Because, as_json: Json = False
+    ctx: typer.Context,
+    decision_id: DecisionId,
+    *,
+    because: Because,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GATE", help="A gate that did not pass; where config allows it."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Approve a held promotion; its adapter is served from then on."""
-    _give(ctx, decision_id, "approve", because, as_json=as_json)
+    more = {"override": override} if override else {}
+    _give(ctx, decision_id, "approve", because, as_json=as_json, more=more)
 
 
 @app.command(epilog=examples('flywheel review reject d-7 --because "refunds must not get worse"'))
@@ -155,10 +173,18 @@ def _most_urgent(ask: Daemon) -> str:
     return str(max(rows, key=lambda row: row["at"])["id"])
 
 
-def _give(ctx: typer.Context, decision_id: str, word: str, because: str, *, as_json: bool) -> None:
+def _give(
+    ctx: typer.Context,
+    decision_id: str,
+    word: str,
+    because: str,
+    *,
+    as_json: bool,
+    more: Any = None,
+) -> None:
     """Tell the daemon a person's word, and print what came of it."""
-    why = reason(because)
-    reply = daemon(ctx).post("decisions", decision_id, word, value={"because": why})
+    told = {"because": reason(because), **(more or {})}
+    reply = daemon(ctx).post("decisions", decision_id, word, value=told)
     if as_json:
         return raw_json(reply.body)
     say(outcome(reply.value))
@@ -177,6 +203,10 @@ def outcome(decision: Mapping[str, Any]) -> str:
     champion = clean(decision["champion"]) if decision.get("champion") else ""
     if status == "rejected":
         return f"{name} rejected: {champion or 'no adapter'} stays"
+    if status == "pending" and decision.get("verdict") != "rollback":
+        last = (decision.get("events") or [{}])[-1].get("what", "")
+        if str(last).startswith("approved"):
+            return f"{name} is {clean(last)}: another person's word is needed"
     if status != "applied":
         return f"{name} is {clean(status)}"
     if decision["verdict"] == "rollback":

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flywheel.cli.command import Json, daemon, examples, group
+from flywheel.cli.command import Because, Json, daemon, examples, group, reason
 from flywheel.cli.ingest import send
 from flywheel.cli.screen import raw_json, say
 from flywheel.cli.sending import BadLine, Prepare, Sender
@@ -106,6 +106,33 @@ def export(
     with out.open("xb") as file:
         file.write(reply.body)
     say(f"wrote {clean(out)}: {number(len(reply.body.splitlines()))} samples")
+
+
+@app.command(
+    epilog=examples('flywheel samples dispute s-4fe1c0 --because "this is a timer, not an alarm"')
+)
+def dispute(
+    ctx: typer.Context,
+    sample: Annotated[str, typer.Argument(help="A golden sample's id.")],
+    *,
+    because: Because,
+    settled: Annotated[
+        bool, typer.Option("--settled", help="Its label was checked and stands: put it back.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Set a golden sample aside because its label is doubted.
+
+    No gate judges it from then on, but a must-pass example still sends the decision to a person.
+    `flywheel review show --json` names the samples of broken examples.
+    """
+    told = {"sample": sample, "because": reason(because), "disputed": not settled}
+    reply = daemon(ctx).post("disputes", value=told)
+    if as_json:
+        return raw_json(reply.body)
+    state = "stands" if settled else "is set aside"
+    say(f"{clean(sample)} {state}; {number(reply.value['standing'])} golden samples are disputed")
+    return None
 
 
 @app.command(epilog=examples("flywheel samples stats", "flywheel samples stats --json"))

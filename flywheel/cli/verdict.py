@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flywheel.cli import compared
 from flywheel.cli.screen import facts, heading, prose
 from flywheel.cli.table import Column, table
 from flywheel.cli.text import clean, counted, moment, number, plural, share, signed
@@ -39,10 +40,12 @@ def page(decision: Decision, *, everything: bool = False) -> list[str]:
         _intents(decision, everything=everything),
         _examples(decision, "fixed", everything=everything),
         _examples(decision, "broken", everything=everything),
+        compared.slices(decision),
         _training(decision, everything=everything),
         _lineage(decision),
         _wanted(decision),
         _history(decision),
+        compared.would(decision),
         _next(decision),
     ]
     lines: list[str] = []
@@ -116,6 +119,7 @@ _INTENTS = (
 )
 
 
+_CHANGE = Column(title="change")
 _RECALLS = (_INTENTS[0], Column(title="right", right=True))
 
 
@@ -127,9 +131,15 @@ def _intents(decision: Decision, *, everything: bool) -> list[str]:
     quiet = len(rows) - len(shown)
     lines = [heading("Intents")]
     if shown:
-        compared = bool(decision.get("champion"))
-        cells = [_intent(row) if compared else _alone(row) for row in shown]
-        lines += table(_INTENTS if compared else _RECALLS, cells, indent=_INDENT)
+        if not decision.get("champion"):
+            lines += table(_RECALLS, [_alone(row) for row in shown], indent=_INDENT)
+        elif reach := compared.reach_of(shown):
+            cells = [[*_intent(row)[:-1], compared.bar(row, reach)] for row in shown]
+            lines += table((*_INTENTS[:-1], _CHANGE), cells, indent=_INDENT)
+            ends = f"{100 * reach:.0f} points"
+            lines.append(f"{_INDENT}change: the ends are a loss and a gain of {ends}")
+        else:
+            lines += table(_INTENTS, [_intent(row) for row in shown], indent=_INDENT)
     if quiet:
         more = "more " if shown else ""
         passed = "passed and did not move"
@@ -199,6 +209,10 @@ def _training(decision: Decision, *, everything: bool) -> list[str]:
     refused = training.get("refused") or {}
     if training.get("added_by_intent"):
         pairs.append(("added", counted(training["added_by_intent"])))
+    if training.get("by_rater"):
+        pairs.append(("labelled by", counted(training["by_rater"])))
+    if training.get("cost_usd"):
+        pairs.append(("cost", f"${training['cost_usd']:.2f}"))
     pairs.append(("refused", counted({str(k).replace("_", " "): v for k, v in refused.items()})))
     lines = [heading("Training data"), *facts(pairs, _INDENT)]
     return lines + _added(training, everything=everything)

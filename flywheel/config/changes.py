@@ -11,7 +11,15 @@ from typing import Any
 
 from flywheel.config.tables import Config
 
-_AT_START = ("flywheel.state_dir", "flywheel.log_dir", "api", "sources", "executor", "serving")
+_AT_START = (
+    "flywheel.state_dir",
+    "flywheel.log_dir",
+    "api",
+    "sources",
+    "executor",
+    "serving",
+    "promotion.hooks",
+)
 """Keys and tables that are read once, when the daemon starts."""
 
 
@@ -43,6 +51,7 @@ def live(old: Config, new: Config) -> Config:
         sources=old.sources,
         executor=old.executor,
         serving=old.serving,
+        promotion=dataclasses.replace(new.promotion, hooks=old.promotion.hooks),
     )
 
 

@@ -22,6 +22,7 @@ from flywheel import __version__, logs, turn
 from flywheel.api import Vitals
 from flywheel.config import load
 from flywheel.daemon.feeding import Feed
+from flywheel.daemon.hooks import Hooks
 from flywheel.daemon.notify import Notifier, watchdog_seconds
 from flywheel.daemon.reloading import Reload
 from flywheel.daemon.schedule import Schedule
@@ -92,6 +93,7 @@ class Daemon:
         self._reload = Reload(wheel, self._schedule.reread)
         self._turns = TurnThread(wheel, self._reload.settle, self._loader.drain)
         self._feed = Feed(wheel)
+        self._hooks = Hooks(wheel)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._code = 0
@@ -132,7 +134,8 @@ class Daemon:
     def problems(self) -> Sequence[str]:
         """What is wrong, in words; empty when all is well."""
         full = (self._no_room,) if self._no_room else ()
-        return (*self._problems, *full, *self._turns.problems(), *self._loader.problems())
+        running = (*self._turns.problems(), *self._loader.problems(), *self._hooks.problems())
+        return (*self._problems, *full, *running)
 
     @contextlib.contextmanager
     def taking_events(self) -> Iterator[None]:
@@ -169,6 +172,7 @@ class Daemon:
         if not once:
             self._schedule.start()
             self._feed.start()
+        self._hooks.start()
 
     def _end(self) -> None:
         """End every thread; blocks for `STOP_S` at most, but for a slot that is being answered."""
@@ -176,6 +180,7 @@ class Daemon:
         self._wheel.stopping.set()
         self._schedule.stop()
         ended = self._turns.stop(STOP_S)
+        self._hooks.stop(max(0.0, until - time.monotonic()))
         left = self._feed.stop(max(0.0, until - time.monotonic()))
         self.left_behind = not ended or bool(left)
 

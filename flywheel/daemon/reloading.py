@@ -33,6 +33,7 @@ class _Parts:
     config: Config
     intents: tuple[Intent, ...]
     teacher: Teacher | None
+    custom_gates: tuple[gates.CustomGate, ...]
 
 
 class Reload:
@@ -65,12 +66,18 @@ class Reload:
         trigger_of(new.schedule.cron)
         kept = live(old, new)
         intents = load_intents(kept.root / kept.intents.file)
+        own_gates = gates.custom_gates(kept.gates, kept.root / "plugins")
         names = changed(old, new)
         differing = [name for name in names if not needs_restart(name)]
         if intents != self._wheel.intents:
             differing.append(kept.intents.file)
         with self._lock:
-            self._waiting = _Parts(config=kept, intents=intents, teacher=teacher_of(kept, intents))
+            self._waiting = _Parts(
+                config=kept,
+                intents=intents,
+                teacher=teacher_of(kept, intents),
+                custom_gates=own_gates,
+            )
         waits_for = self.settle()
         answer = {
             "changed": differing,
@@ -118,3 +125,4 @@ class Reload:
         self._wheel.config = parts.config
         self._wheel.intents = parts.intents
         self._wheel.teacher = parts.teacher
+        self._wheel.custom_gates = parts.custom_gates

@@ -1,8 +1,7 @@
 """The one database file: who holds it, who may write, who reads what.
 
-One process holds the file. Inside it there is one write transaction at a time; readers never
-wait and never see half a transaction. DuckDB is locked down before the first statement: no
-file but its own, no network, no extension, no change of settings.
+One process holds it. Inside it there is one write transaction at a time; readers never wait and
+never see half of one. DuckDB is locked down first: no other file, network, extension or setting.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ class Store:
     def read(self) -> Iterator[Connection]:
         """Give a read-only connection that sees one state of the database throughout.
 
-        It never waits for writers and does not see what this thread has not committed yet.
+        It never waits for writers, and does not see what this thread has not committed.
 
         Raises:
             StoreFailed: the database can no longer be used.
@@ -187,8 +186,7 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            # Whatever was committed is in the log already: a failure here loses nothing.
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error):  # what was committed is in the log already
                 self._writer.execute("CHECKPOINT")
             self._writer.close()
             self._root.close()

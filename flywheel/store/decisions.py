@@ -100,15 +100,21 @@ def list_decisions(
 
 
 def set_status(
-    con: Connection, decision_id: str, status: DecisionStatus, by: str, because: str, at: datetime
+    con: Connection,
+    decision_id: str,
+    status: DecisionStatus,
+    by: str,
+    because: str,
+    at: datetime,
+    what: str = "",
 ) -> None:
-    """Add an event that gives a decision its next status.
+    """Add an event that gives a decision its next status; `what` says more than the status.
 
     Raises:
         NotFound: there is no such decision.
     """
     get(con, decision_id)
-    _append(con, [decision_id, status, status, by, because, stamp(at)], None)
+    _append(con, [decision_id, what or status, status, by, because, stamp(at)], None)
 
 
 def add_grounds(

@@ -40,7 +40,7 @@ def add(
     if not changed(con, _ADD, bound):
         raise NotFound(
             f"there is no golden sample {sample}",
-            hint="`flywheel review show` names the samples of broken examples",
+            hint="`flywheel review show --json` names the samples of broken examples",
         )
 
 

@@ -6,7 +6,7 @@
 
 from flywheel.turn.apply import reconcile, rollback
 from flywheel.turn.control import approve, cancel, expire, reject, request
-from flywheel.turn.labels import Incoming, add_samples
+from flywheel.turn.labels import Incoming, add_samples, dispute
 from flywheel.turn.table import advance, run_until_idle
 from flywheel.turn.verify import verify
 from flywheel.turn.wheel import Wheel
@@ -18,6 +18,7 @@ __all__ = [
     "advance",
     "approve",
     "cancel",
+    "dispute",
     "expire",
     "reconcile",
     "reject",

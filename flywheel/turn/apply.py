@@ -37,12 +37,14 @@ def watch(wheel: Wheel, turn: Turn) -> StepResult:
     return StepResult(next_state="done", detail=f"{serving} serves")
 
 
-def install(con: Connection, decision: Decision, by: str, because: str, now: datetime) -> None:
+def install(
+    con: Connection, decision: Decision, by: str, because: str, now: datetime, what: str = ""
+) -> None:
     """Record the promotion; the caller's transaction makes it whole. Harmless when repeated."""
     if adapters.champion(con) == decision.challenger:
         return
     adapters.set_champion(con, decision.challenger, decision.id, now)
-    decisions.set_status(con, decision.id, "applied", by, because, now)
+    decisions.set_status(con, decision.id, "applied", by, because, now, what)
 
 
 def reconcile(wheel: Wheel) -> str | None:

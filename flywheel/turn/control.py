@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 from flywheel import promotion
 from flywheel.errors import Refused
 from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import Turn
-from flywheel.turn import fresh
+from flywheel.turn import fresh, override
 from flywheel.turn.apply import install, reconcile
 from flywheel.turn.labels import reopen_held
 from flywheel.turn.table import FIRST_STATE
@@ -51,21 +54,61 @@ def cancel(wheel: Wheel, turn_id: str, by: str) -> Turn:
         return turns.get(con, turn_id)
 
 
-def approve(wheel: Wheel, decision_id: str, by: str, because: str) -> Decision:
+def approve(
+    wheel: Wheel, decision_id: str, by: str, because: str, overridden: Sequence[str] = ()
+) -> Decision:
     """Promote what waits; asking twice changes nothing.
+
+    Args:
+        wheel: the loop.
+        decision_id: what waits, or what the gates rejected and an override lifts.
+        by: who asked, as the socket or the token tells.
+        because: kept in the audit trail.
+        overridden: gates that did not pass and are overridden, where the configuration allows it.
 
     Raises:
         NotFound: no such decision.
-        Refused: it was rejected, expired or superseded; the message says by what.
+        Refused: it was rejected, expired or superseded, or a gate stands against it; the message
+            says which.
     """
     with wheel.store.write() as con:
         decision = decisions.get(con, decision_id)
-        if promotion.ratify(decision, "approve", adapters.champion(con)):
-            install(con, decision, by, because, wheel.clock())
-            _close_held(con, wheel, decision)
+        judged = decision
+        if override.revives(decision, overridden):
+            judged = dataclasses.replace(decision, status="pending")
+        if promotion.ratify(judged, "approve", adapters.champion(con)):
+            override.check(decision, overridden, wheel.config.promotion)
+            _approve(con, wheel, decision, by, because, overridden)
         approved = decisions.get(con, decision_id)
     reconcile(wheel)
     return approved
+
+
+def _approve(
+    con: Connection,
+    wheel: Wheel,
+    decision: Decision,
+    by: str,
+    because: str,
+    overridden: Sequence[str],
+) -> None:
+    """Count a person's approval; enough of them promote."""
+    said = f" by override of {', '.join(sorted(overridden))}" if overridden else ""
+    earlier = {
+        event["by"]
+        for event in decisions.events(con, decision.id)
+        if event["what"].startswith("approved")
+    }
+    wanted, given = wheel.config.promotion.approvals, len(earlier | {by})
+    if given < wanted:
+        if by not in earlier:
+            what = f"approved {given} of {wanted}{said}"
+            decisions.set_status(
+                con, decision.id, decision.status, by, because, wheel.clock(), what
+            )
+        return
+    install(con, decision, by, because, wheel.clock(), f"applied{said}" if said else "")
+    _close_held(con, wheel, decision)
 
 
 def reject(wheel: Wheel, decision_id: str, by: str, because: str) -> Decision:

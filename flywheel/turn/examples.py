@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from flywheel.records import Decision
-from flywheel.store import Connection, adapters, reports, samples
+from flywheel.records import Decision, Report
+from flywheel.store import Connection, adapters, decisions, health, reports, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import dataset_rows
 from flywheel.turn.wheel import Wheel
@@ -14,13 +14,22 @@ from flywheel.turn.wheel import Wheel
 _SHOWN = 20  # examples of each kind
 
 
-def moved(con: Connection, decision: Decision) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def report_of(con: Connection, decision: Decision) -> Report | None:
+    """The outcomes that a decision was made on; None where nobody evaluated anything."""
+    grounds = decisions.grounds(con, decision.id)
+    revision = grounds[1] if grounds else None
+    report = reports.load(con, decision.turn, revision) if decision.turn else None
+    return report if report and report.challenger == decision.challenger else None
+
+
+def moved(
+    con: Connection, report: Report | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Golden examples that the challenger fixes, and those that it breaks.
 
     Broken ones come worst first: must-pass, then by how sure the challenger was.
     """
-    report = reports.load(con, decision.turn) if decision.turn else None
-    if report is None or report.challenger != decision.challenger:
+    if report is None:
         return [], []
     texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
     fixed: list[dict[str, Any]] = []
@@ -31,6 +40,7 @@ def moved(con: Connection, decision: Decision) -> tuple[list[dict[str, Any]], li
         if row.champion_correct is None or row.challenger_correct is None:
             continue
         example = {
+            "sample": row.sample,
             "text": texts.get(row.sample, ""),
             "intent": row.intent,
             "before": row.champion_intent,
@@ -68,4 +78,19 @@ def training(
         "added_total": len(added),
         "added_by_intent": dict(Counter(row["intent"] for row in added).most_common()),
         "refused": dict(turn.cursor.get("refused", {})) if turn else {},
+        "by_rater": _raters(con, added),
+        "cost_usd": turn.cost_usd if turn else 0.0,
     }
+
+
+def _raters(con: Connection, added: list[dict[str, Any]]) -> dict[str, int]:
+    """Who labelled what is new: the kinds of raters behind feedback, else the origin."""
+    kinds = {row.text: row.rater_kind for row in health.labelled_texts(con)}
+    return dict(
+        Counter(
+            f"{kinds.get(row['text'], 'unknown')} feedback"
+            if row["origin"] == "feedback"
+            else row["origin"]
+            for row in added
+        ).most_common()
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from flywheel import datasets
 from flywheel.records import Adapter, Decision, Sample
-from flywheel.store import Connection, adapters, decisions, generations, samples, turns
+from flywheel.store import Connection, adapters, decisions, disputes, generations, samples, turns
 from flywheel.turn.wheel import Wheel
 
 EXTERNAL = "production"
@@ -96,6 +96,21 @@ def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> N
             ),
         )
         adapters.set_champion(con, EXTERNAL, None, now)
+
+
+def dispute(wheel: Wheel, sample: str, by: str, because: str, *, disputed: bool) -> dict[str, Any]:
+    """Set a golden sample aside because its label is doubted, or put it back.
+
+    Returns:
+        {"sample", "disputed", "standing": how many are set aside now}.
+
+    Raises:
+        NotFound: it is in no golden generation.
+    """
+    with wheel.store.write() as con:
+        disputes.add(con, sample, disputed=disputed, by=by, because=because, at=wheel.clock())
+        standing = len(disputes.standing(con))
+    return {"sample": sample, "disputed": disputed, "standing": standing}
 
 
 def reopen_held(wheel: Wheel, con: Connection, *, bought: int = 0) -> bool:

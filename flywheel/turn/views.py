@@ -10,8 +10,10 @@ from flywheel import __version__
 from flywheel.records import Adapter, Decision
 from flywheel.store import Connection, adapters, decisions, events, generations, health, turns
 from flywheel.store.turns import Turn
+from flywheel.turn import comparison
 from flywheel.turn.diagnose import intent_health
-from flywheel.turn.examples import moved, training
+from flywheel.turn.evidence import of
+from flywheel.turn.examples import moved, report_of, training
 from flywheel.turn.wheel import Wheel
 
 _LISTED = 50  # newest turns and decisions in a listing
@@ -128,9 +130,16 @@ def decision_view(wheel: Wheel, decision_id: str) -> dict[str, Any]:
     with wheel.store.read() as con:
         decision = decisions.get(con, decision_id)
         turn = turns.get(con, decision.turn) if decision.turn else None
-        fixed, broken = moved(con, decision)
+        report = report_of(con, decision)
+        golden = of(report, "golden") if report else ()
+        fixed, broken = moved(con, report)
         return {
             **_decision(decision),
+            "intents": comparison.intent_lines(decision.intents),
+            "slices": comparison.slices(golden),
+            "calibration": comparison.calibration(golden),
+            "confusions": comparison.confusions(golden),
+            "would": _would(decision),
             "summary": _summary(decision),
             "fixed": fixed,
             "broken": broken,
@@ -234,6 +243,18 @@ def _summary(decision: Decision) -> str:
     }.get((decision.verdict, decision.status), f"is {decision.status}")
     because = decision.because.rstrip(".")
     return f"{decision.challenger} {said}. {because[:1].upper()}{because[1:]}."
+
+
+def _would(decision: Decision) -> str:
+    """What approving it would do; "" once there is nothing left to decide."""
+    if decision.status != "pending":
+        return ""
+    replaced = f"{decision.champion} is retired and can be brought back by a rollback"
+    if decision.champion is None:
+        replaced = "it is the first champion"
+    missing = [line.gate for line in decision.gates if line.verdict != "PASS"]
+    without = f" Gates that did not pass: {', '.join(missing)}." if missing else ""
+    return f"The link adapters/champion moves to {decision.challenger}; {replaced}.{without}"
 
 
 def _labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:

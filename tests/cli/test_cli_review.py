@@ -348,3 +348,66 @@ Intents
 """
         in shown
     )
+
+
+COMPARED = {
+    **DECISION,
+    "intents": [{**row, "change": 0.1, "low": -0.05, "high": 0.25} for row in INTENTS],
+    "slices": [
+        {"slice": "渠道=<b>", "n": 40, "before": 0.9, "after": 0.8, "change": -0.1}
+        | {"low": -0.2, "high": 0.0}
+    ],
+    "calibration": {
+        "champion": [{"confidence": 0.5, "accuracy": 0.6, "n": 9}],
+        "challenger": [{"confidence": 0.9, "accuracy": 0.8, "n": 9}],
+    },
+    "confusions": [{"intent": "a<script>", "answer": "none", "before": 3, "after": 1}],
+    "would": "The link adapters/champion moves to a-5b1e09c2d3f4.",
+}
+
+
+def test_show_draws_intervals_slices_and_what_approving_would_do(reviewed):
+    shown = reviewed.says("GET /v1/decisions/d-7", COMPARED).run("review", "show", "d-7").stdout
+    assert "├" in shown
+    assert "ends are a loss and a gain of 25 points" in shown
+    assert "渠道=<b>" in shown
+    assert "If approved\n  The link adapters/champion moves" in shown
+    assert max(columns(line) for line in shown.splitlines()) <= 80
+
+
+def test_the_html_report_is_self_contained_escaped_and_has_its_plots(reviewed):
+    made = reviewed.says("GET /v1/decisions/d-7", COMPARED).run("review", "show", "d-7", "--html")
+    text = made.stdout
+    assert made.exit_code == 0
+    assert text.count("<svg") == 3
+    assert "default-src &#x27;none&#x27;" in text
+    for forbidden in ("<script", "<b>", "style=", "src=", "href=", "\x1b"):
+        assert forbidden not in text
+    assert "&lt;script&gt;" in text
+    from xml.etree import ElementTree
+
+    for svg in text.split("<svg")[1:]:
+        ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
+
+
+def test_the_markdown_report_says_the_same(reviewed):
+    text = reviewed.says("GET /v1/decisions/d-7", COMPARED).run("review", "show", "--md").stdout
+    assert text.startswith("# d-7: hold (pending)")
+    assert "\n| set\\_alarm | 80.0 % | 97.5 % | +10.0 pt | -5.0 pt to +25.0 pt |" in text
+    assert "<b>" not in text
+
+
+def test_an_override_is_sent_with_its_reason(reviewed):
+    applied = {**DECISION, "status": "applied", "verdict": "promote"}
+    reviewed.says("POST /v1/decisions/d-7/approve", applied)
+    told = ["--override", "intents", "--because", "checked"]
+    assert reviewed.run("review", "approve", "d-7", *told).exit_code == 0
+    ((sent,),) = reviewed.bodies("/v1/decisions/d-7/approve")
+    assert sent == {"because": "checked", "override": ["intents"]}
+
+
+def test_verify_fails_where_the_bytes_differ(reviewed):
+    checks = [{"what": "gates", "ok": False, "detail": "differs: 1 now 2"}]
+    found = {"id": "d-7", "same": False, "evidence": "e", "checks": checks}
+    made = reviewed.says("GET /v1/decisions/d-7/verify", found).run("review", "verify", "d-7")
+    assert (made.exit_code, made.stdout) == (1, "FAIL  gates: differs: 1 now 2\n")

@@ -19,7 +19,7 @@ FLYWHEEL = [sys.executable, "-m", "flywheel"]
 
 PROMISED = {
     "": "demo init run doctor status reload intents ingest log",
-    "samples": "import export stats",
+    "samples": "import export dispute stats",
     "turn": "start list show cancel",
     "review": "list show verify approve reject",
     "adapters": "list show export rollback",

@@ -1,0 +1,221 @@
+"""A decision as a document that can be mailed: Markdown, or one HTML file with its plots.
+
+Self-contained: no script, nothing is fetched. What came from outside is cleaned and escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from flywheel.cli import plots
+from flywheel.cli.text import clean, counted, moment, number, share, signed
+
+Table = tuple[tuple[str, ...], list[list[str]]]
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
+td, th { border-bottom: 1px solid #ccc; padding: .2rem .7rem .2rem 0; text-align: left; }
+td { vertical-align: top; }
+svg { display: block; margin: .5rem 0 1.5rem; max-width: 100%; font: 12px system-ui, sans-serif; }
+.name { text-anchor: end; } .tick { text-anchor: middle; fill: #666; } .count { fill: #444; }
+.zero { stroke: #aaa; } .interval { stroke: #456; stroke-width: 2; }
+circle.PASS { fill: #287d3c; } circle.FAIL { fill: #b3261e; }
+circle.INCONCLUSIVE { fill: #c98a00; }
+rect.champion, circle.champion { fill: #9aa7b5; }
+rect.challenger, circle.challenger { fill: #2764a8; }
+polyline { fill: none; stroke-width: 2; }
+polyline.champion { stroke: #9aa7b5; } polyline.challenger { stroke: #2764a8; }
+"""
+
+
+def markdown(decision: Mapping[str, Any]) -> str:
+    """The whole decision as Markdown."""
+    lines = [f"# {_title(decision)}", "", _md(clean(decision.get("summary") or "")), ""]
+    for name, (heads, rows) in _tables(decision):
+        if rows:
+            lines += [f"## {name}", "", _md_row(heads), _md_row(["---"] * len(heads))]
+            lines += [_md_row([_md(cell) for cell in row]) for row in rows] + [""]
+    return "\n".join(lines)
+
+
+def html(decision: Mapping[str, Any]) -> str:
+    """The whole decision as one HTML document with its plots."""
+    sealed = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{sealed}'; base-uri 'none'; form-action 'none'"
+    drawn = {
+        "Intents": plots.forest(_moved(decision)),
+        "Calibration": plots.calibration(decision.get("calibration") or {}),
+        "Confusions": plots.confusions(decision.get("confusions") or []),
+    }
+    body = [f"<h1>{escape(_title(decision))}</h1>"]
+    body.append(f"<p>{escape(clean(decision.get('summary') or ''))}</p>")
+    for name, (heads, rows) in _tables(decision):
+        plot = drawn.pop(name, "")
+        if rows or plot:
+            body.append(f"<h2>{escape(name)}</h2>{plot}{_html_table(heads, rows)}")
+    body += [f"<h2>{escape(name)}</h2>{plot}" for name, plot in drawn.items() if plot]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
+        f"<title>{escape(_title(decision))}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _title(decision: Mapping[str, Any]) -> str:
+    return f"{clean(decision['id'])}: {clean(decision['verdict'])} ({clean(decision['status'])})"
+
+
+def _tables(decision: Mapping[str, Any]) -> list[tuple[str, Table]]:
+    facts = [
+        ("challenger", decision.get("challenger")),
+        ("champion", decision.get("champion") or "none yet"),
+        ("turn", decision.get("turn") or "-"),
+        ("decided", f"{moment(decision.get('at'))} by {decision.get('by') or '-'}"),
+        ("because", decision.get("because") or "-"),
+        *([("if approved", decision["would"])] if decision.get("would") else []),
+    ]
+    training = decision.get("training") or {}
+    learned = [
+        ("by origin", counted(training.get("by_origin") or {})),
+        ("labelled by", counted(training.get("by_rater") or {})),
+        ("added", counted(training.get("added_by_intent") or {})),
+        ("refused", counted(training.get("refused") or {})),
+        ("cost", f"${float(training.get('cost_usd') or 0):.2f}"),
+    ]
+    return [
+        ("Decision", _pairs(facts)),
+        ("Gates", _gates(decision)),
+        ("Intents", _intents(decision)),
+        ("Broken", _examples(decision.get("broken") or [])),
+        ("Fixed", _examples(decision.get("fixed") or [])),
+        ("Slices", _slices(decision)),
+        ("Training data", _pairs(learned if training else [])),
+        ("Added samples", _added(training)),
+        ("Rests on", _pairs(list((decision.get("rests_on") or {}).items()))),
+        ("What happened", _events(decision)),
+    ]
+
+
+def _pairs(pairs: Sequence[tuple[str, Any]]) -> Table:
+    rows = [[clean(name).replace("_", " "), clean(value or "-")] for name, value in pairs]
+    return ("", ""), rows
+
+
+def _gates(decision: Mapping[str, Any]) -> Table:
+    heads = ("gate", "verdict", "effect", "at least", "value", "limit", "n", "labels", "")
+    rows = [
+        [
+            clean(gate["gate"]),
+            clean(gate["verdict"]),
+            signed(gate.get("effect")),
+            signed(gate.get("low")),
+            number(gate.get("value")),
+            number(gate.get("threshold")),
+            number(gate.get("n") or None),
+            number(gate.get("labels_needed") or None),
+            clean(gate.get("detail") or ""),
+        ]
+        for gate in decision.get("gates") or []
+    ]
+    return heads, rows
+
+
+def _moved(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The intents that moved or are not through, the worst first."""
+    rows = [
+        row
+        for row in decision.get("intents") or []
+        if row["verdict"] != "PASS" or row["losses"] or row["gains"]
+    ]
+    return sorted(rows, key=lambda row: (row.get("change") or 0.0, row["intent"]))
+
+
+def _intents(decision: Mapping[str, Any]) -> Table:
+    heads = ("intent", "before", "after", "change", "interval", "n", "lost/won", "verdict")
+    rows = [
+        [
+            clean(row["intent"]),
+            share(row.get("champion_recall")),
+            share(row.get("challenger_recall")),
+            signed(row.get("change")),
+            f"{signed(row.get('low'))} to {signed(row.get('high'))}",
+            number(row["n"]),
+            f"{row['losses']}/{row['gains']}",
+            clean(row["verdict"]),
+        ]
+        for row in _moved(decision)
+    ]
+    return heads, rows
+
+
+def _examples(rows: Sequence[Mapping[str, Any]]) -> Table:
+    cells = [
+        [
+            clean(row["text"]),
+            clean(row["intent"]),
+            clean(row.get("before") or "-"),
+            clean(row.get("after") or "-"),
+        ]
+        for row in rows
+    ]
+    return ("text", "right", "before", "after"), cells
+
+
+def _slices(decision: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            clean(row["slice"]),
+            share(row["before"]),
+            share(row["after"]),
+            signed(row["change"]),
+            number(row["n"]),
+        ]
+        for row in decision.get("slices") or []
+    ]
+    return ("slice", "before", "after", "change", "n"), rows
+
+
+def _added(training: Mapping[str, Any]) -> Table:
+    rows = [
+        [clean(row["text"]), clean(row["intent"]), clean(row["origin"])]
+        for row in training.get("added") or []
+    ]
+    return ("text", "intent", "origin"), rows
+
+
+def _events(decision: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            moment(each.get("at")),
+            *(clean(each.get(key) or "-") for key in ("what", "by", "because")),
+        ]
+        for each in decision.get("events") or []
+    ]
+    return ("at", "what", "by", "because"), rows
+
+
+def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    top = "".join(f"<th>{escape(head)}</th>" for head in heads) if any(heads) else ""
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return f"<table><tr>{top}</tr>{body}</table>" if top else f"<table>{body}</table>"
+
+
+def _md_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _md(text: str) -> str:
+    """Text that Markdown and the HTML in it leave alone."""
+    for mark in ("\\", "|", "`", "*", "_", "[", "]"):
+        text = text.replace(mark, f"\\{mark}")
+    return escape(text, quote=False)

@@ -1,0 +1,117 @@
+"""Tells a command and a webhook what was decided: after the commit, in order, at least once.
+
+A hook that fails is tried again and holds up nothing but itself; `status` shows it as a problem.
+What was decided before a hook was configured is not told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flywheel.config import HooksTable, secret
+from flywheel.store import StoreFailed, hooks
+from flywheel.turn import Wheel
+
+log = logging.getLogger(__name__)
+
+POLL_S = 2.0
+_BACKOFF_S = (2.0, 10.0, 60.0, 300.0)
+_SHOWN = 200  # characters of an error
+
+
+class Hooks:
+    """One thread for all hooks of a wheel."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        table = wheel.config.promotion.hooks
+        self._wheel = wheel
+        self._events = frozenset(table.events)
+        self._told: dict[str, Callable[[bytes, int], None]] = {}
+        if table.command:
+            self._told["command"] = lambda body, number: _run(table, body, number)
+        if table.webhook:
+            self._told["webhook"] = lambda body, number: _post(table, body, number)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="hooks", daemon=True)
+        self._failures: dict[str, int] = {}
+        self._problems: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Start telling; nothing happens without a hook."""
+        if self._told:
+            self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Stop; what was not told is told after the next start. Returns whether it ended."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def problems(self) -> tuple[str, ...]:
+        """Hooks that fail, in words."""
+        return tuple(self._problems.values())
+
+    def tell(self) -> None:
+        """Tell every hook what it has not been told; a failure ends its turn until later."""
+        for name, deliver in self._told.items():
+            with self._wheel.store.write() as con:
+                waiting = hooks.waiting(con, name)
+            for event in waiting:
+                if event["event"] in self._events and not self._delivered(name, deliver, event):
+                    break
+                with self._wheel.store.write() as con:
+                    hooks.advance(con, name, event["number"])
+
+    def _delivered(
+        self, name: str, deliver: Callable[[bytes, int], None], event: Mapping[str, Any]
+    ) -> bool:
+        body = json.dumps(event, ensure_ascii=False, default=str).encode()
+        try:
+            deliver(body, event["number"])
+        except Exception as error:  # noqa: BLE001  whatever a hook does, the daemon goes on
+            self._failures[name] = self._failures.get(name, 0) + 1
+            said = f"{type(error).__name__}: {error}"[:_SHOWN]
+            where = f"{self._failures[name]} times on {event['decision']}"
+            self._problems[name] = f"the {name} hook failed {where}: {said}"
+            log.warning("the %s hook failed", name, extra={"event": "hook.failed", "hook": name})
+            return False
+        self._failures.pop(name, None)
+        self._problems.pop(name, None)
+        return True
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.tell()
+            except StoreFailed:
+                return  # the daemon ends by itself
+            except Exception:
+                log.exception("hooks could not be told", extra={"event": "hook.defect"})
+            worst = max(self._failures.values(), default=0)
+            self._stop.wait(_BACKOFF_S[min(worst, len(_BACKOFF_S)) - 1] if worst else POLL_S)
+
+
+def _run(table: HooksTable, body: bytes, number: int) -> None:
+    done = subprocess.run(
+        list(table.command), input=body, capture_output=True, timeout=table.timeout_s, check=False
+    )
+    if done.returncode:
+        raise OSError(f"exit {done.returncode} on event {number}: {done.stderr[-100:]!r}")
+
+
+def _post(table: HooksTable, body: bytes, number: int) -> None:
+    if not table.webhook.startswith(("http://", "https://")):
+        raise ValueError(f"{table.webhook} is no http or https address")
+    headers = {"Content-Type": "application/json", "Flywheel-Event": str(number)}
+    if token := secret(table.token_env):
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(table.webhook, body, headers)  # noqa: S310  checked above
+    with urllib.request.urlopen(request, timeout=table.timeout_s):  # noqa: S310
+        pass

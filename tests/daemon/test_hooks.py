@@ -1,0 +1,155 @@
+"""Hooks are told of decisions after the commit, in order, at least once, and hold up nothing."""
+
+import json
+import sys
+import threading
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from wheels import wheel_in
+
+from flywheel.config import HooksTable, PromotionTable
+from flywheel.daemon.hooks import Hooks
+from flywheel.records import Decision
+from flywheel.store import decisions
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def with_hooks(**table):
+        promotion = PromotionTable(hooks=HooksTable(**table))
+        made.append(wheel_in(tmp_path, promotion=promotion))
+        return made[-1], Hooks(made[-1])
+
+    yield with_hooks
+    for wheel in made:
+        wheel.store.close()
+
+
+def decide(wheel, number, verdict, status, waits_for="a person"):
+    with wheel.store.write() as con:
+        decisions.add(
+            con,
+            Decision(
+                id=f"d-{number}",
+                turn=None,
+                challenger="a-2",
+                champion="a-1",
+                verdict=verdict,
+                status=status,
+                by="gates",
+                because="so",
+                at=NOON,
+                rests_on={"waits_for": waits_for},
+            ),
+        )
+
+
+def happen(wheel, name, status):
+    with wheel.store.write() as con:
+        decisions.set_status(con, name, status, "uid:7", "checked", NOON)
+
+
+def everything_happens(wheel):
+    decide(wheel, 1, "hold", "pending")
+    happen(wheel, "d-1", "applied")
+    decide(wheel, 2, "promote", "pending", waits_for="nobody")
+    happen(wheel, "d-2", "applied")
+    decide(wheel, 3, "reject", "rejected")
+    decide(wheel, 4, "rollback", "pending")
+    happen(wheel, "d-4", "applied")
+    decide(wheel, 5, "hold", "pending")
+    happen(wheel, "d-5", "expired")
+
+
+TOLD = [
+    ("d-1", "held"),
+    ("d-1", "promoted"),
+    ("d-2", "promoted"),
+    ("d-3", "rejected"),
+    ("d-4", "rolled_back"),
+    ("d-5", "held"),
+]
+
+
+def keeping(folder, code=0):
+    script = (
+        "import pathlib, sys\n"
+        f"with pathlib.Path({str(folder / 'told')!r}).open('a') as f:\n"
+        "    f.write(sys.stdin.read() + chr(10))\n"
+        f"sys.exit({code})\n"
+    )
+    return (sys.executable, "-c", script)
+
+
+def told(folder):
+    lines = (folder / "told").read_text().splitlines()
+    return [(event["decision"], event["event"]) for event in map(json.loads, lines)]
+
+
+def test_a_command_is_told_each_event_once_and_in_order(make, tmp_path):
+    wheel, hooks = make(command=keeping(tmp_path))
+    decide(wheel, 0, "reject", "rejected")  # before the hook was ever asked
+    hooks.tell()
+    everything_happens(wheel)
+    hooks.tell()
+    hooks.tell()
+    assert told(tmp_path) == TOLD
+    assert hooks.problems() == ()
+
+
+def test_only_the_events_asked_for_are_told(make, tmp_path):
+    wheel, hooks = make(command=keeping(tmp_path), events=("rolled_back",))
+    hooks.tell()
+    everything_happens(wheel)
+    hooks.tell()
+    assert told(tmp_path) == [("d-4", "rolled_back")]
+
+
+def test_a_hook_that_fails_is_tried_again_and_shown(make, tmp_path):
+    wheel, failing = make(command=keeping(tmp_path, code=3))
+    failing.tell()
+    decide(wheel, 1, "reject", "rejected")
+    failing.tell()
+    failing.tell()
+    assert told(tmp_path) == [("d-1", "rejected")] * 2
+    (problem,) = failing.problems()
+    assert problem.startswith("the command hook failed 2 times on d-1: OSError: exit 3")
+
+
+def test_a_webhook_gets_json_with_its_token_and_the_number_of_the_event(make, monkeypatch):
+    got = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((json.loads(body), dict(self.headers)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("HOOK_TOKEN", "s3cret")
+    url = f"http://127.0.0.1:{server.server_port}/tell"
+    wheel, hooks = make(webhook=url, token_env="HOOK_TOKEN")
+    hooks.tell()
+    decide(wheel, 1, "hold", "pending")
+    hooks.tell()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    happen(wheel, "d-1", "applied")
+    hooks.tell()
+    ((event, headers),) = got
+    assert (event["event"], event["because"], event["challenger"]) == ("held", "so", "a-2")
+    assert (headers["Authorization"], headers["Flywheel-Event"]) == ("Bearer s3cret", "1")
+    assert hooks.problems()  # nobody listens any more
