@@ -1,6 +1,6 @@
 """Does the wheel turn on real input? Five turns of the real daemon on a public set.
 
-    python benchmarks/loop_clinc150.py [--quick] [--seeds N] [--data DIR]
+    python benchmarks/loop_clinc150.py [--quick] [--seeds N] [--data DIR] [--teacher]
 
 A first champion comes from five seeds an intent. In each turn the champion's answers to Zipf-like
 traffic are logged, some get feedback, a tenth of it wrong; a turn is started, and labels that a
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,18 @@ from loop_report import ROOT, Run, Turned, figures, log, table
 from outside import Outside
 from partition import Partition, Row, deal, read
 from scores import intents_lost, score
+from stand_in_teacher import Faults, StandIn, serving
 from traffic import Load, Pool, Traffic
 
 DATA = ROOT.parent / "shared" / "data" / "clinc150"
 QUICK_INTENTS, QUICK_TURNS = 40, 2
 QUICK_LOAD = Load(utterances=1200, rated=300)  # more an intent, so that two turns show something
 
+TEACHER = """
+[teacher]
+base_url = "{url}"
+model = "stand-in"
+"""
 CONFIG = """
 [flywheel]
 state_dir = "var"
@@ -74,7 +81,8 @@ def main() -> int:
             )
             for profile in asked.profiles:
                 folder = Path(name) / f"{seed}-{profile}"
-                runs.append(one_run(dealt, seed, profile, folder, outside, asked))
+                with _teacher(dealt, seed, asked) as url:
+                    runs.append(one_run(dealt, seed, profile, folder, outside, asked, url))
                 shutil.rmtree(folder)
     lines = list(table(runs))
     print("", *lines, sep="\n")
@@ -96,12 +104,15 @@ def one_run(
     folder: Path,
     outside: Outside,
     asked: argparse.Namespace,
+    url: str = "",
 ) -> Run:
     """One daemon from its first champion to its last."""
     run = Run(seed=seed, profile=profile)
     pool = Pool(dealt.labels)
     traffic = Traffic(dealt, asked.load, seed)
     config = CONFIG.format(threads=asked.threads, profile=profile, labels=max(1, pool.size))
+    if url:
+        config += TEACHER.format(url=url)
     texts = [row.text for row in dealt.test]
     with RunningDaemon(folder, config, dealt.intents) as daemon:
         for split, rows in (("seed", dealt.seeds), ("dev", dealt.dev), ("golden", dealt.golden)):
@@ -121,6 +132,18 @@ def one_run(
     if run.lost:
         say(f"  intents lost against the first champion: {', '.join(run.lost)}")
     return run
+
+
+@contextmanager
+def _teacher(dealt: Partition, seed: int, asked: argparse.Namespace) -> Iterator[str]:
+    """The stand-in's address, where a teacher is asked for; it has utterances of its own."""
+    if not asked.teacher:
+        yield ""
+        return
+    pool = {name: [row.text for row in rows] for name, rows in dealt.teacher.items()}
+    faults = Faults(wrong_label=0.05, near_duplicate=0.05, blind_error=0.03)
+    with serving(StandIn(pool=pool, faults=faults, seed=seed)) as url:
+        yield url
 
 
 def _produce(
@@ -244,6 +267,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--intents", type=int, help="keep only this many (all)")
     parser.add_argument("--profiles", default="fast,strict", help="of the gates (fast,strict)")
     parser.add_argument("--threads", type=int, default=2, help="of the worker (2)")
+    parser.add_argument("--teacher", action="store_true", help="let the stand-in teacher write")
     parser.add_argument("--no-log", action="store_true", help="leave docs/log.md as it is")
     asked = parser.parse_args()
     asked.load = Load()

@@ -21,6 +21,7 @@ from flywheel.errors import DiskFull
 from flywheel.loader import Loader
 from flywheel.store.health import Scope
 from flywheel.turn import Wheel, views
+from flywheel.turn.preview import preview
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 _MAX_BODY = 64 * 1024  # bytes; no control request needs more
@@ -45,6 +46,11 @@ async def intents(request: Request) -> Response:
         views.intents, _wheel(request), failing_only=failing, scope=scope
     )
     return answer(found)
+
+
+async def synthesis(request: Request) -> Response:
+    """What a turn would ask the teacher now, and its estimated price; buys nothing."""
+    return answer(await run_in_threadpool(preview, _wheel(request)))
 
 
 async def turns(request: Request) -> Response:

@@ -47,6 +47,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _get("/v1/samples", export.export_samples),
     _get("/v1/status", control.status),
     _get("/v1/intents", control.intents),
+    _get("/v1/synthesis", control.synthesis),
     _get("/v1/turns", control.turns),
     _post("/v1/turns", control.start_turn, forms.Nothing, 202),
     _get("/v1/turns/{id}", control.one_turn),

@@ -38,11 +38,19 @@ _POLL_S = 1.0
 TurnId = Annotated[str, typer.Argument(metavar="TURN", help="As `flywheel turn list` prints it.")]
 
 
-@app.command(epilog=examples("flywheel turn start", "flywheel turn start --wait"))
+@app.command(
+    epilog=examples(
+        "flywheel turn start", "flywheel turn start --wait", "flywheel turn start --dry-run"
+    )
+)
 def start(
     ctx: typer.Context,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Show its steps until it ends.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what the teacher would be asked, and its price."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Open a turn now instead of at the next scheduled time.
@@ -50,6 +58,8 @@ def start(
     With --wait, exit code 1 when it fails or is cancelled. Ctrl-C stops the watching only.
     """
     ask = daemon(ctx)
+    if dry_run:
+        return _preview(ask, as_json=as_json)
     reply = ask.post("turns")
     turn_id = str(reply.value["id"])
     if not wait:
@@ -108,8 +118,7 @@ def show(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> None:
         say("", *table(_STEPS, [_step(step) for step in steps]))
     briefs = turn.get("briefs") or []
     if briefs:
-        rows = [[clean(brief["intent"]), clean(brief.get("why") or "")] for brief in briefs]
-        say("", *table(_BRIEFS, rows))
+        say("", *table(_BRIEFS, [_brief(brief) for brief in briefs]))
     say(*_after(turn))
     return None
 
@@ -124,7 +133,14 @@ def cancel(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> Non
     return None
 
 
-_BRIEFS = (Column(title="to mend", least=16), Column(title="why", least=30))
+_BRIEFS = (
+    Column(title="to mend", least=16),
+    Column(title="failure"),
+    Column(title="samples", right=True),
+    Column(title="mends", right=True),  # errors, by expectation
+    Column(title="per $", right=True),
+    Column(title="why", least=30),
+)
 _TURNS = (
     Column(title="turn"),
     Column(title="state"),
@@ -158,6 +174,43 @@ def _step(step: Mapping[str, Any]) -> list[str]:
     seconds = step.get("seconds")
     took = "-" if seconds is None else span(float(seconds))
     return [clean(step["name"]), clean(step["state"]), took, clean(step.get("detail") or "")]
+
+
+def _brief(brief: Mapping[str, Any]) -> list[str]:
+    expected, usd = brief.get("expected"), brief.get("usd")
+    return [
+        clean(brief["intent"]),
+        clean(brief.get("failure") or "").replace("_", " "),
+        str(brief.get("ask", "-")),
+        "-" if expected is None else f"{float(expected):.1f}",
+        f"{float(expected) / float(usd):,.0f}" if expected and usd else "-",
+        clean(brief.get("why") or ""),
+    ]
+
+
+def _preview(ask: Daemon, *, as_json: bool) -> None:
+    reply = ask.get("synthesis")
+    if as_json:
+        return raw_json(reply.body)
+    found: Mapping[str, Any] = reply.value
+    briefs = found["briefs"]
+    if not briefs:
+        say("no intent fails; a teacher would be asked nothing")
+        return None
+    say(
+        f"{found['requests']} requests for {found['samples']} samples, about "
+        f"${float(found['usd']):.4f} of at most ${float(found['max_usd']):.2f}; nothing was bought",
+        "",
+        *table(_BRIEFS, [_brief(brief) for brief in briefs]),
+    )
+    for brief in briefs:
+        for prompt in brief["prompts"]:
+            say("", heading(f"to the teacher, for {clean(brief['intent'])}"), *_lines(prompt))
+    return None
+
+
+def _lines(prompt: str) -> list[str]:
+    return [clean(line) for line in prompt.splitlines()]
 
 
 def _cost(turn: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from flywheel.curation.noise import NoiseScore, label_noise
 from flywheel.curation.schema import argument_problems
 from flywheel.curation.screening import TRUSTED, Curated, leaks, screen, without_leaks
 from flywheel.curation.text import normalise, similarity, word_set
-from flywheel.curation.written import copied, verified
+from flywheel.curation.written import copied, stands_in, verified
 
 __all__ = [
     "TRUSTED",
@@ -20,6 +20,7 @@ __all__ = [
     "normalise",
     "screen",
     "similarity",
+    "stands_in",
     "verified",
     "without_leaks",
     "word_set",

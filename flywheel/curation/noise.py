@@ -36,7 +36,8 @@ def label_noise(
 
     Of one intent's doubtful samples at most `share` are refused, the likeliest wrong first: where
     a model doubts most of an intent, it is the model that does not know it. Only what fits
-    another intent far better yet goes in any case. Seeds and what a person labelled are never
+    another intent far better yet goes in any case; so does only that of what a teacher labelled
+    alike twice. Seeds and what a person labelled are never
     refused, nor is a sample without a score.
 
     Args:
@@ -48,7 +49,8 @@ def label_noise(
     judged = [s for s in candidates if s.id in scores and s.origin not in TRUSTED]
     doubted: dict[str, list[Sample]] = defaultdict(list)
     for sample in judged:
-        if scores[sample.id].top != sample.intent and scores[sample.id].odds > ratio:
+        bar = ratio * (_CERTAIN if _vouched(sample) else 1)
+        if scores[sample.id].top != sample.intent and scores[sample.id].odds > bar:
             doubted[sample.intent].append(sample)
     sizes = Counter(sample.intent for sample in judged)
     refused: dict[str, Refusal] = {}
@@ -62,6 +64,11 @@ def label_noise(
         kept=tuple(sample for sample in candidates if sample.id not in refused),
         refused=tuple(refused[s.id] for s in candidates if s.id in refused),
     )
+
+
+def _vouched(sample: Sample) -> bool:
+    """Whether the teacher gave the same label again when it was not told."""
+    return bool((sample.provenance.get("blind") or {}).get("intent") == sample.intent)
 
 
 def _refusal(sample: Sample, score: NoiseScore) -> Refusal:

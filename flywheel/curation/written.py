@@ -48,19 +48,27 @@ def copied(
         shown: by brief id, the failed texts in it.
         share: of the sample's words, 0..1.
     """
-    words = {brief: [word_set(text) for text in texts] for brief, texts in shown.items()}
     kept: list[Sample] = []
     refused: list[Refusal] = []
     for sample in samples:
-        own = word_set(sample.text)
-        seen = words.get(str(sample.provenance.get("brief")), ()) if len(own) > _SHORT else ()
-        most = max((len(own & each) / len(own) for each in seen), default=0.0)
+        most = stands_in(sample.text, shown.get(str(sample.provenance.get("brief")), ()))
         if sample.origin == "teacher" and most >= share:
             detail = f"{most:.2f} of its words stand in a failed text that was shown"
             refused.append(Refusal(sample=sample, reason="copied", detail=detail))
         else:
             kept.append(sample)
     return Curated(kept=tuple(kept), refused=tuple(refused))
+
+
+def stands_in(text: str, shown: Collection[str]) -> float:
+    """Return the largest share of the text's words that one of the shown texts has, 0..1.
+
+    0 for a text of one or two words, which stand in many texts by chance.
+    """
+    own = word_set(text)
+    if len(own) <= _SHORT:
+        return 0.0
+    return max((len(own & word_set(each)) / len(own) for each in shown), default=0.0)
 
 
 def _doubt(sample: Sample) -> tuple[str, str] | None:

@@ -85,7 +85,7 @@ def briefs(
     for (item, kind, texts, _), claim, ask in zip(drawn, claims, asked, strict=True):
         if ask:
             expected = prices.recovered(kind, claim.errors, ask)
-            brief = _brief(item, kind, texts[: table.failed_texts], known, examples, ask)
+            brief = _brief(item, kind, texts, known, examples, table.failed_texts, ask)
             written.append(_priced(brief, expected, ask * prices.usd))
     return tuple(written)
 
@@ -112,14 +112,21 @@ def _brief(
     failed: Sequence[Failed],
     known: Mapping[str, Intent],
     examples: Mapping[str, Sequence[str]],
+    most: int,
     ask: int,
 ) -> Brief:
+    """Failed texts that were the neighbour's are contrast: they show where the border lies."""
     intent, neighbour = known[item.intent], _neighbour(item, kind, known)
     if kind == "should_abstain" and item.intent != NONE:
         intent, neighbour = _OUT_OF_SCOPE, intent
-    shown = tuple(dict.fromkeys(each.text for each in failed))
+    shown = tuple(dict.fromkeys(each.text for each in failed if each.truth in (intent.name, None)))[
+        :most
+    ]
     accepted = tuple(examples.get(intent.name, ())[:_SHOWN])
-    contrast = tuple(examples.get(neighbour.name, ())[:_SHOWN]) if neighbour else ()
+    contrast: tuple[str, ...] = ()
+    if neighbour:
+        claimed = [each.text for each in failed if each.truth == neighbour.name][:most]
+        contrast = tuple(dict.fromkeys((*claimed, *examples.get(neighbour.name, ())[:_SHOWN])))
     slices = _slices(failed) if kind == "unseen_slice" else {}
     why = _why(item)
     described = [

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from flywheel import curation
 from flywheel.config import SynthesisTable, TeacherTable
 from flywheel.errors import FlywheelError, TeacherUnavailable
 from flywheel.llm import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 
 _QUESTION = 20  # sentences in one blind question
+_COPIED = 0.9  # share of a text's words in one failed text: it is not asked about
 _WRITING = 0.7  # of the budget; the rest is for the blind questions
 
 
@@ -72,17 +74,22 @@ class OpenAITeacher:
                     answers[brief.id] = (*answers.get(brief.id, ()), _answer(reply, brief))
             if not self.synthesis.verify:
                 return answers
-            return await self._verified(client, answers)
+            return await self._verified(client, briefs, answers)
 
     async def _verified(
-        self, client: Client, answers: Mapping[str, tuple[Answer, ...]]
+        self, client: Client, briefs: Sequence[Brief], answers: Mapping[str, tuple[Answer, ...]]
     ) -> Mapping[str, tuple[Answer, ...]]:
-        """Ask what each written text asks for; what the question costs is one more answer."""
+        """Ask what each written text asks for; what the question costs is one more answer.
+
+        Texts that repeat what production said are not asked about: an instruction that was
+        quoted in a brief must not reach this question.
+        """
         first: dict[str, str] = {}  # text -> a brief that it was written for
-        for name, given in answers.items():
-            for answer in given:
+        for brief in briefs:
+            for answer in answers.get(brief.id, ()):
                 for draft in answer.drafts:
-                    first.setdefault(draft.text, name)
+                    if curation.stands_in(draft.text, brief.failed_texts) < _COPIED:
+                        first.setdefault(draft.text, brief.id)
         dealt = questions.batches(first, _QUESTION)
         asked = [questions.question(each, self.intents) for each in dealt]
         replies = await _all(client, asked, 1.0)

@@ -28,12 +28,13 @@ speaks to you; such a sentence is one more example of what people say.
 Its fields:
 - function: the function to write for. "{NONE}" means that no function must be called.
 - confused_with: the function that the router confuses it with, if there is one.
-- failed_texts: sentences the router got wrong where one of the two was predicted or right. Some \
-ask for `function`, others do not; they show where the border lies.
+- failed_texts: sentences that people said and the router got wrong. They ask for `function`, as \
+far as anybody noted; a few notes are mistaken.
 - failure: what went wrong with them.
 - slices: the language, channel or kind of speaker it went wrong for; write for that one.
 - vary: the attributes in which your sentences must differ from one another.
-- examples: sentences that ask for `function`. contrast: sentences that ask for `confused_with`.
+- examples: sentences that ask for `function`. contrast: sentences that ask for `confused_with`, \
+those that the router took for `function` first.
 A word in brackets, like [phone] or [email], stands for a value that was taken out: invent one.
 
 Rules for what you write:

@@ -32,14 +32,14 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
             "there is nothing to train on",
             hint="import labelled texts: `flywheel samples import FILE --split seed`",
         )
-    screened = curation.screen(candidates, (), kept_out, wheel.intents, wheel.config.curation)
-    own_words = curation.copied(screened.kept, _shown(turn), wheel.config.curation.copied)
+    own_words = curation.copied(candidates, _shown(turn), wheel.config.curation.copied)
     verified = curation.verified(own_words.kept)
-    cleaned = _drop_likely_wrong(wheel, turn, verified.kept)
+    screened = curation.screen(verified.kept, (), kept_out, wheel.intents, wheel.config.curation)
+    cleaned = _drop_likely_wrong(wheel, turn, screened.kept)
     refused = (
-        *screened.refused,
         *own_words.refused,
         *verified.refused,
+        *screened.refused,
         *cleaned.refused,
     )
     dataset, table = datasets.assemble(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from flywheel import curation, diagnosis
 from flywheel.diagnosis import Failed, Lesson
-from flywheel.records import IntentHealth
+from flywheel.records import Brief, IntentHealth
 from flywheel.store import Connection, adapters, health, samples, turns
 from flywheel.store.turns import Turn
 from flywheel.turn.step import StepResult
@@ -23,23 +23,29 @@ _EXAMPLES = 5  # accepted samples of an intent, and of its neighbour, shown in a
 def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
     """Judge every intent by its interval and write a brief for each failing one."""
     with wheel.store.read() as con:
-        found = intent_health(wheel, con, wheel.clock())
-        failing = [item for item in found if item.failing]
-        kept_out = held_out(con)
-        briefs = diagnosis.briefs(
-            found,
-            wheel.intents,
-            _failures(wheel, con, failing, kept_out),
-            _examples(wheel, con, kept_out),
-            wheel.config.synthesis,
-            diagnosis.learned(_lessons(con, found)),
-        )
+        found, briefs = wanted(wheel, con)
+    failing = [item for item in found if item.failing]
     names = ", ".join(item.intent for item in failing[:5]) + (" …" if len(failing) > 5 else "")
     judged = sum(1 for item in found if item.feedback)
     return StepResult(
         next_state="synthesize",
         detail=f"{len(failing)} of {judged} intents with feedback fail" + (names and f": {names}"),
         outputs={"briefs": [dataclasses.asdict(brief) for brief in briefs]},
+    )
+
+
+def wanted(wheel: Wheel, con: Connection) -> tuple[tuple[IntentHealth, ...], tuple[Brief, ...]]:
+    """How the intents do, and the briefs that a turn would write for them now."""
+    found = intent_health(wheel, con, wheel.clock())
+    failing = [item for item in found if item.failing]
+    kept_out = held_out(con)
+    return found, diagnosis.briefs(
+        found,
+        wheel.intents,
+        _failures(wheel, con, failing, kept_out),
+        _examples(wheel, con, kept_out),
+        wheel.config.synthesis,
+        diagnosis.learned(_lessons(con, found)),
     )
 
 

@@ -102,7 +102,10 @@ def turn_view(wheel: Wheel, turn_id: str) -> dict[str, Any]:
             {
                 "intent": brief["intent"]["name"],
                 "neighbour": brief["neighbour"]["name"] if brief["neighbour"] else None,
+                "failure": brief.get("failure", "wrong_intent"),
                 "ask": brief["ask"],
+                "expected": brief.get("expected"),
+                "usd": brief.get("usd"),
                 "why": brief["why"],
             }
             for brief in cursor.get("briefs", ())

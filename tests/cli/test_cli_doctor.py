@@ -159,6 +159,14 @@ def test_the_teacher_is_asked_with_its_key(ready, endpoint, monkeypatch, key, le
     assert said in checks["teacher"][1]
 
 
+def test_doctor_shows_what_leaves_the_machine(ready, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", "sesame")
+    with_teacher(ready, "http://127.0.0.1:9/v1")
+    level, said, *_ = found(ready)[0]["redaction"]
+    assert level == "ok"
+    assert "leaves as “call [phone] and mail [email] that my card is [card]”" in said
+
+
 def test_a_teacher_that_is_away_is_a_warning(ready, monkeypatch):
     monkeypatch.setenv("TEACHER_KEY", "sesame")
     with_teacher(ready, "http://127.0.0.1:9/v1")

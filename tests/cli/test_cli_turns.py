@@ -26,7 +26,15 @@ TURN = {
         step("train", seconds=94.4, detail="3 epochs over 312 samples"),
     ],
     "briefs": [
-        {"intent": "播放音乐", "neighbour": "播客", "ask": 20, "why": "19 of 52 wrong"},
+        {
+            "intent": "播放音乐",
+            "neighbour": "播客",
+            "failure": "wrong_intent",
+            "ask": 20,
+            "expected": 4.6,
+            "usd": 0.02,
+            "why": "19 of 52 wrong",
+        },
     ],
 }
 
@@ -147,8 +155,8 @@ step      state        took  what happened
 diagnose  done        0.2 s  2 of 8 intents fail
 train     done   1 min 34 s  3 epochs over 312 samples
 
-to mend   why
-播放音乐  19 of 52 wrong
+to mend   failure       samples  mends  per $  why
+播放音乐  wrong intent       20    4.6    230  19 of 52 wrong
 
 next: flywheel review show d-7
 """
@@ -162,3 +170,24 @@ def test_cancel_says_what_the_turn_is_now(daemon):
 
 def test_without_turns_list_says_how_to_start_one(daemon):
     assert "flywheel turn start" in daemon.says("GET /v1/turns", []).run("turn", "list").stdout
+
+
+def test_a_dry_run_shows_what_would_be_asked_and_its_price_and_opens_no_turn(daemon):
+    brief = {
+        "intent": "set_alarm",
+        "neighbour": "set_timer",
+        "failure": "unseen_wording",
+        "ask": 10,
+        "expected": 3.2,
+        "usd": 0.004,
+        "why": "set_alarm is wrong in 12 of 40.",
+        "prompts": ["<data>\n我要听音乐\n</data>"],
+    }
+    found = {"requests": 1, "samples": 10, "usd": 0.004, "max_usd": 5.0, "briefs": [brief]}
+    daemon.says("GET /v1/synthesis", found)
+    result = daemon.run("turn", "start", "--dry-run")
+    assert result.exit_code == 0
+    assert "1 requests for 10 samples, about $0.0040 of at most $5.00" in result.stdout
+    for shown in ("unseen wording", "3.2", "800", "我要听音乐"):
+        assert shown in result.stdout
+    assert all(method == "GET" for method, *_ in daemon.asked)

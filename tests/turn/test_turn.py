@@ -4,6 +4,7 @@ from wheels import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_the
 
 from flywheel.store import adapters, decisions, generations, turns
 from flywheel.turn import add_samples, run_until_idle, views
+from flywheel.turn.preview import preview
 
 
 def test_the_first_turn_makes_the_first_champion(wheel):
@@ -181,3 +182,17 @@ def test_an_open_turn_is_named_when_another_is_asked_for(wheel):
 
 def status(wheel):
     return views.status(wheel, uptime_s=1.0, next_turn=None)
+
+
+def test_a_preview_shows_the_prompts_of_the_next_turn_and_buys_nothing(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    found = preview(wheel)
+    assert found["samples"] == sum(brief["ask"] for brief in found["briefs"]) > 0
+    assert all("<data>" in prompt for brief in found["briefs"] for prompt in brief["prompts"])
+    assert not any("golden" in prompt for brief in found["briefs"] for prompt in brief["prompts"])
+    assert wheel.teacher.bought == []
+    view = views.turn_view(wheel, turn_once(wheel))
+    planned = [(brief["intent"], brief["failure"], brief["ask"]) for brief in view["briefs"]]
+    assert planned == [(b["intent"], b["failure"], b["ask"]) for b in found["briefs"]]

@@ -82,11 +82,28 @@ def teacher(config: Config) -> Iterator[Finding]:
             "set it where the daemon runs; this shell may differ from it",
         )
         return
+    yield _leaving(config)
     url = table.base_url.rstrip("/") + "/models"
     if not url.startswith(("http://", "https://")):
         yield warn("teacher", f"{table.base_url} is no http address", "mend [teacher] base_url")
         return
     yield _reached(url, key, table.base_url)
+
+
+_EXAMPLE = "call 415-555-2671 and mail anna@example.org that my card is 4111 1111 1111 1111"
+
+
+def _leaving(config: Config) -> Finding:
+    """An example of what is sent, as it is sent."""
+    from flywheel.teacher.redaction import redact
+
+    if not config.teacher.redact:
+        return warn(
+            "redaction",
+            "off: failed texts leave the machine as people said them",
+            "set [teacher] redact = true, unless the teacher runs on a machine of yours",
+        )
+    return ok("redaction", f"“{_EXAMPLE}” leaves as “{redact(_EXAMPLE).text}”")
 
 
 def _reached(url: str, key: str | None, shown: str) -> Finding:

@@ -1,0 +1,288 @@
+"""One round of production, purchases from a teacher, curation, and a quick model to judge by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from partition import Partition
+from traffic import Load, Traffic
+
+from flywheel import curation, datasets, diagnosis
+from flywheel.config.tables import CurationTable, IntentsTable, SynthesisTable, TeacherTable
+from flywheel.diagnosis import Failed
+from flywheel.metrics import IntentPair, Tallies
+from flywheel.protocols import AnswerStore, StoredAnswer
+from flywheel.records import NONE, Brief, Intent, IntentHealth, Sample
+from flywheel.teacher.openai import OpenAITeacher
+from flywheel.worker import base as bases
+from flywheel.worker import crossfit, logistic
+from flywheel.worker.encoder import Encoder
+from flywheel.worker.trunk import Trunk
+
+_LABEL_BASED = ("verification", "unverified", "copied", "label_noise", "conflict")
+_CURATION = CurationTable()
+
+
+class Memory:
+    """Paid answers of one process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, StoredAnswer] = {}
+
+    def get(self, key: str) -> StoredAnswer | None:
+        """See `AnswerStore`."""
+        return self._kept.get(key)
+
+    def put(self, answer: StoredAnswer) -> None:
+        """See `AnswerStore`."""
+        self._kept[answer.key] = answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a teacher wrote, as samples, and what is known of the texts."""
+
+    samples: tuple[Sample, ...] = ()
+    briefs: tuple[Brief, ...] = ()
+    planted: dict[str, str] = field(default_factory=dict)
+    truth: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What curation left."""
+
+    kept: tuple[Sample, ...]
+    by_label: dict[str, str]  # ids refused for their label, with the reason
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Percentages on test rows."""
+
+    failing: float
+    neighbours: float
+    macro: float
+
+    def __str__(self) -> str:
+        return (
+            f"failing {self.failing:.2f}, neighbours {self.neighbours:.2f}, macro {self.macro:.2f}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """A champion, what production said to it, and what is known then."""
+
+    dealt: Partition
+    seeds: tuple[Sample, ...]
+    feedback: tuple[Sample, ...]
+    health: tuple[IntentHealth, ...]
+    failed: dict[str, list[Failed]]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Training samples by intent."""
+        return Counter(sample.intent for sample in (*self.seeds, *self.feedback))
+
+    def briefs(self, table: SynthesisTable) -> list[Brief]:
+        """What flywheel would ask for; texts of `none` are not in the pool."""
+        intents = [Intent(name=n, description=n.replace("_", " ")) for n in self.dealt.intents]
+        examples: dict[str, list[str]] = {}
+        for sample in self.seeds:
+            examples.setdefault(sample.intent, []).append(sample.text)
+        failing = [item for item in self.health if item.intent != NONE]
+        made = diagnosis.briefs(failing, intents, self.failed, examples, table)
+        return [brief for brief in made if brief.intent.name != NONE]
+
+
+class Model:
+    """Logistic regression on the frozen embedding."""
+
+    def __init__(self, cache: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        encoder = Encoder.load(bases.load(bases.BUNDLED))
+        self._trunk = Trunk(encoder, encoder.base.depth - 3, 64, cache)
+        self._known: dict[str, torch.Tensor] = {}
+
+    def embed(self, texts: Sequence[str]) -> torch.Tensor:
+        """float32 (n, width); each text is computed once."""
+        missing = sorted(set(texts) - set(self._known))
+        if missing:
+            found = self._trunk.states(missing).embedding
+            self._known.update(zip(missing, found, strict=True))
+        return torch.stack([self._known[text] for text in texts])
+
+    def fit(self, samples: Sequence[Sample]) -> tuple[Any, list[str]]:
+        """A head, and its labels."""
+        labels = sorted({sample.intent for sample in samples})
+        y = torch.tensor([labels.index(sample.intent) for sample in samples])
+        x = self.embed([sample.text for sample in samples])
+        return logistic.fit(x, y, len(labels), steps=60), labels
+
+    def answers(self, fitted: tuple[Any, list[str]], texts: Sequence[str]) -> list[str]:
+        """The likeliest intent of each text."""
+        head, labels = fitted
+        return [labels[i] for i in head.logits(self.embed(texts)).argmax(1).tolist()]
+
+    def score(
+        self,
+        round_: Round,
+        samples: Sequence[Sample],
+        failing: Sequence[str],
+        neighbours: Sequence[str],
+    ) -> Scored:
+        """Recall on test rows after learning from `samples`."""
+        rows = [row for row in round_.dealt.test if row.intent != NONE]
+        said = self.answers(self.fit(samples), [row.text for row in rows])
+        hits: dict[str, list[bool]] = {}
+        for row, name in zip(rows, said, strict=True):
+            hits.setdefault(row.intent, []).append(row.intent == name)
+        recall = {name: 100 * sum(right) / len(right) for name, right in hits.items()}
+        return Scored(
+            _mean([recall[name] for name in failing]),
+            _mean([recall[name] for name in neighbours]),
+            _mean(list(recall.values())),
+        )
+
+    def noise(self, samples: Sequence[Sample]) -> curation.Curated:
+        """The noise rule, by the worker's own cross-fit."""
+        labels = sorted({sample.intent for sample in samples})
+        y = torch.tensor([labels.index(sample.intent) for sample in samples])
+        texts = [sample.text for sample in samples]
+        fold = crossfit.folds(texts, [sample.intent for sample in samples], 5, 0)
+        trusted = torch.tensor([sample.origin in curation.TRUSTED for sample in samples])
+        p = crossfit.out_of_fold(self.embed(texts), y, fold, len(labels), trusted)
+        odds, top = crossfit.fit_odds(p, y)
+        scores = {
+            sample.id: curation.NoiseScore(
+                p_label=float(p[i, y[i]]),
+                top=labels[int(top[i])],
+                p_top=float(p[i, top[i]]),
+                odds=float(odds[i]),
+            )
+            for i, sample in enumerate(samples)
+        }
+        return curation.label_noise(samples, scores, _CURATION.noise_ratio, _CURATION.noise_share)
+
+
+def round_of(dealt: Partition, model: Model, load: Load, seed: int) -> Round:
+    """The champion learns the seeds; two loads of traffic are answered and rated."""
+    seeds = tuple(_sample(row.text, row.intent, "seed") for row in dealt.seeds)
+    champion = model.fit(seeds)
+    traffic = Traffic(dealt, load, seed)
+    feedback: list[Sample] = []
+    pairs: Counter[tuple[str, str]] = Counter()
+    failed: dict[str, list[Failed]] = {}
+    for _ in range(2):
+        utterances = traffic.utterances()
+        rated = traffic.rated(utterances)
+        tempted, careless = traffic.mistaken(rated)
+        said = dict(
+            zip(rated, model.answers(champion, [utterances[i].text for i in rated]), strict=True)
+        )
+        labels = {i: utterances[i].intent for i in rated}
+        labels |= {i: said[i] for i in tempted}
+        labels |= {i: traffic.any_other(labels[i]) for i in careless}
+        for i, label in labels.items():
+            text = utterances[i].text
+            feedback.append(_sample(text, label, "feedback"))
+            pairs[(said[i], label)] += 1
+            if said[i] != label:
+                one = Failed(text=text, predicted=said[i], truth=label)
+                for name in (said[i], label):
+                    failed.setdefault(name, []).append(one)
+    return Round(
+        dealt=dealt,
+        seeds=seeds,
+        feedback=tuple(feedback),
+        health=_health(dealt, model, champion, pairs),
+        failed=failed,
+    )
+
+
+def _health(
+    dealt: Partition, model: Model, champion: Any, pairs: Counter[tuple[str, str]]
+) -> tuple[IntentHealth, ...]:
+    intents = [Intent(name=name) for name in dealt.intents]
+    said = model.answers(champion, [row.text for row in dealt.dev])
+    dev: dict[str, tuple[int, int]] = {}
+    for row, name in zip(dealt.dev, said, strict=True):
+        n, errors = dev.get(row.intent, (0, 0))
+        dev[row.intent] = (n + 1, errors + (name != row.intent))
+    counted = tuple(
+        IntentPair(predicted=said, truth=truth, correct=said == truth, count=count)
+        for (said, truth), count in pairs.items()
+    )
+    return diagnosis.health(Tallies(pairs=counted), intents, IntentsTable(), dev=dev)
+
+
+def buy(
+    url: str,
+    briefs: Sequence[Brief],
+    intents: tuple[Intent, ...],
+    *,
+    kept: AnswerStore | None = None,
+    verify: bool = True,
+) -> Written:
+    """Buy what the briefs ask for through the real client."""
+    table = TeacherTable(base_url=url, model="stand-in", max_concurrency=8, timeout_s=5.0)
+    synthesis = SynthesisTable(per_request=10, max_usd=1e9, verify=verify)
+    answers = OpenAITeacher(table, synthesis, intents).write(briefs, kept or Memory())
+    samples = {}
+    for brief in briefs:
+        for answer in answers.get(brief.id, ()):
+            for draft in answer.drafts:
+                blind = draft.blind
+                told = {"blind": {"intent": blind.intent, "arguments": None}} if blind else {}
+                made = _sample(draft.text, draft.intent, "teacher", brief=brief.id, **told)
+                samples[made.id] = made
+    return Written(samples=tuple(samples.values()), briefs=tuple(briefs))
+
+
+def curated(
+    round_: Round | None,
+    model: Model | None,
+    written: Written,
+    *,
+    briefs: Sequence[Brief] = (),
+    held_out: Sequence[str] = (),
+) -> Kept:
+    """Everything that curation does to the samples of a turn, in its order."""
+    own = (*round_.seeds, *round_.feedback) if round_ else ()
+    if round_:
+        held_out = [row.text for row in (*round_.dealt.golden, *round_.dealt.dev)]
+    candidates = (*own, *written.samples)
+    intents = [Intent(name=sample.intent) for sample in candidates]
+    shown = {brief.id: brief.failed_texts for brief in (*briefs, *written.briefs)}
+    copied = curation.copied(candidates, shown, _CURATION.copied)
+    verified = curation.verified(copied.kept)
+    screened = curation.screen(verified.kept, (), held_out, intents, _CURATION)
+    cleaned = curation.Curated(kept=screened.kept, refused=())
+    if model:
+        cleaned = model.noise(screened.kept)
+    refused = (*copied.refused, *verified.refused, *screened.refused, *cleaned.refused)
+    return Kept(
+        kept=cleaned.kept,
+        by_label={r.sample.id: r.reason for r in refused if r.reason in _LABEL_BASED},
+    )
+
+
+def _sample(text: str, intent: str, origin: Any, **provenance: Any) -> Sample:
+    return Sample(
+        id=datasets.sample_id(text, intent, None, origin, "train"),
+        text=text,
+        intent=intent,
+        origin=origin,
+        split="train",
+        provenance=provenance,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
