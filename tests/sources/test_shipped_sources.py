@@ -116,7 +116,7 @@ def topic():
         assert producer.flush(10) == 0
 
     send(*(json.dumps(event(n)) for n in range(12)))
-    yield {"servers": ",".join(f"{b.host}:{b.port}" for b in brokers), "topic": "router"}, send
+    return {"servers": ",".join(f"{b.host}:{b.port}" for b in brokers), "topic": "router"}, send
 
 
 def test_a_topic_is_read_from_the_daemons_own_offsets(topic, tmp_path):
