@@ -61,6 +61,14 @@ class Reason(msgspec.Struct, forbid_unknown_fields=True):
     because: str  # kept in the audit trail
 
 
+class Erasure(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose data is removed: one of the three."""
+
+    session: str | None = None
+    rater: str | None = None
+    prediction: str | None = None
+
+
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """Which champion to go back to, and why."""
 
