@@ -76,6 +76,16 @@ class Loader:
             for group in _groups(waiting):
                 self._load(group)
 
+    def empty(self) -> bool:
+        """Load what was acknowledged and delete its segments; False where some must stay.
+
+        Raises:
+            StoreFailed: the database can no longer be used.
+        """
+        self.drain()
+        self._checkpoint()
+        return not self._loaded
+
     def problems(self) -> tuple[str, ...]:
         """What is wrong, in words; empty when all is well."""
         found = []

@@ -65,7 +65,7 @@ async def one_turn(request: Request) -> Response:
 
 async def start_turn(request: Request) -> Response:
     """Open a turn now."""
-    await _asked(request, Nothing)
+    await asked_for(request, Nothing)
     await run_in_threadpool(caught_up, request)
     wheel, trigger = _wheel(request), f"asked by {request.scope[CALLER]}"
     opened = await run_in_threadpool(turn.request, wheel, trigger)
@@ -74,7 +74,7 @@ async def start_turn(request: Request) -> Response:
 
 async def cancel_turn(request: Request) -> Response:
     """End an open turn."""
-    await _asked(request, Nothing)
+    await asked_for(request, Nothing)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     ended = await run_in_threadpool(turn.cancel, wheel, _id(request), by)
     return answer(await run_in_threadpool(views.turn_view, wheel, ended.id))
@@ -124,7 +124,7 @@ async def dispute(request: Request) -> Response:
 
 async def rollback(request: Request) -> Response:
     """Put an earlier champion back into service."""
-    asked = await _asked(request, Rollback)
+    asked = await asked_for(request, Rollback)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     decided = await run_in_threadpool(turn.rollback, wheel, asked.to, by, _reason(asked.because))
     return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
@@ -183,13 +183,13 @@ def status_of(request: Request, *, up_to_date: bool = True) -> dict[str, Any]:
 
 
 async def _ratify(request: Request, act: Any) -> Response:
-    asked = await _asked(request, Reason)
+    asked = await asked_for(request, Reason)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     decided = await run_in_threadpool(act, wheel, _id(request), by, _reason(asked.because))
     return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
-async def _asked(request: Request, form: type[Asked]) -> Asked:
+async def asked_for(request: Request, form: type[Asked]) -> Asked:
     """The body as `form`; an empty body counts as {}."""
     body = await read_body(request, _MAX_BODY)
     try:

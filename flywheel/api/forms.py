@@ -74,6 +74,14 @@ class Dispute(Reason, forbid_unknown_fields=True):
     disputed: bool = True  # False: the label was checked and stands
 
 
+class Erasure(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose data is removed: one of the three."""
+
+    session: str | None = None
+    rater: str | None = None
+    prediction: str | None = None
+
+
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """Which champion to go back to, and why."""
 

@@ -41,6 +41,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _events("/v1/predictions", ingest.predictions, forms.PredictionEvent),
     _events("/v1/feedback", ingest.feedback, forms.FeedbackEvent),
     _events("/v1/samples", ingest.samples, forms.SampleEvent),
+    _post("/v1/erase", upkeep.erase, forms.Erasure),
     _post("/v1/traces", traces.traces, forms.TraceExport),
     _post("/v1/rejected/retry", ingest.retry_rejected, forms.Nothing),
     _post("/v1/disputes", control.dispute, forms.Dispute),

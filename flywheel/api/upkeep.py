@@ -11,10 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from flywheel.api.answers import answer
-from flywheel.api.control import caught_up
+from flywheel.api.answers import BadRequest, answer
+from flywheel.api.control import asked_for, caught_up
+from flywheel.api.forms import Erasure
 from flywheel.api.vitals import Vitals
+from flywheel.loader import Loader
+from flywheel.store.erasure import Person
 from flywheel.turn import Wheel, upkeep
+from flywheel.turn import erase as removal
 
 OUTGOING = "outgoing"
 """Folder under the state folder for copies on their way out; emptied when the daemon starts."""
@@ -39,6 +43,22 @@ async def backup(request: Request) -> Response:
     return FileResponse(
         copy, media_type="application/octet-stream", background=BackgroundTask(copy.unlink)
     )
+
+
+async def erase(request: Request) -> Response:
+    """Remove one person's data everywhere, and search for it again."""
+    asked = await asked_for(request, Erasure)
+    person = Person(session=asked.session, rater=asked.rater, prediction=asked.prediction)
+    if sum(map(bool, (asked.session, asked.rater, asked.prediction))) != 1:
+        raise BadRequest("whose data?", hint="name one of session, rater, prediction")
+    return answer(await run_in_threadpool(_erase, request, person))
+
+
+def _erase(request: Request, person: Person) -> dict[str, Any]:
+    loader: Loader | None = request.app.state.loader
+    emptied = loader is None or loader.empty()
+    said = removal.erase(request.app.state.wheel, person)
+    return said if emptied else {**said, "left": {**said["left"], "spool": 1}}
 
 
 def _check(wheel: Wheel) -> dict[str, Any]:

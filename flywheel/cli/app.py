@@ -12,6 +12,7 @@ from flywheel import __version__
 from flywheel.cli import (
     adapters,
     database,
+    erase,
     ingest,
     log,
     plugins,
@@ -89,4 +90,7 @@ app.add_typer(review.app, name="review")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(database.app, name="db")
+app.command(epilog=examples("flywheel erase --rater u-77", "flywheel erase --session s-9 --json"))(
+    erase.erase
+)
 app.command(epilog=examples("flywheel log", "flywheel log --lines 200 --turn t-3"))(log.log)

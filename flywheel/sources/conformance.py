@@ -139,7 +139,9 @@ def _killed(trial: _Trial, whole: Sequence[Batch], after: str) -> tuple[bool, st
             source.ack(batch.cursor)
     if after == "poll":
         return _same(_events(whole), _events(trial.read(None)))
-    return _same(_events(whole)[len(batch.events) :], _events(trial.read(batch.cursor)))
+    given = set(map(_key, batch.events))
+    left = [event for event in _events(whole) if _key(event) not in given]
+    return _same(left, _events(trial.read(batch.cursor)))
 
 
 def _every_cursor(trial: _Trial, whole: Sequence[Batch]) -> tuple[bool, str]:

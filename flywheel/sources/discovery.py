@@ -21,7 +21,7 @@ from flywheel.errors import ConfigError
 from flywheel.protocols import Source
 
 GROUP = "flywheel.sources"
-BUILT_IN = ("jsonl",)
+BUILT_IN = ("jsonl", "parquet", "csv", "postgres", "kafka", "s3")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 MakeSource = Callable[[], Source]

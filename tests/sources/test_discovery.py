@@ -6,6 +6,7 @@ import pytest
 
 from flywheel.errors import ConfigError
 from flywheel.sources import available, find
+from flywheel.sources.discovery import BUILT_IN
 
 MINE = "class Mine: ...\ndef source(): return Mine()\n"
 
@@ -18,7 +19,7 @@ def package(tmp_path, monkeypatch):
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[flywheel.sources]\nkafka = stranger\nqueue = stranger:source\nbroken = no_such_module\n"
+        "[flywheel.sources]\nrabbit = stranger\nqueue = stranger:source\nbroken = no_such_module\n"
     )
     (site / "stranger.py").write_text(MINE)
     monkeypatch.syspath_prepend(str(site))
@@ -36,16 +37,16 @@ def test_a_file_in_the_folder_is_found_by_its_name(tmp_path, name):
     assert type(find(name, tmp_path)()).__name__ == "Mine"
 
 
-@pytest.mark.parametrize("name", ["kafka", "queue"])
+@pytest.mark.parametrize("name", ["rabbit", "queue"])
 def test_an_entry_point_is_found_by_its_name(package, tmp_path, name):
     assert type(find(name, tmp_path)()).__name__ == "Mine"
 
 
 def test_what_could_be_configured_is_listed_without_being_imported(package, tmp_path):
-    (tmp_path / "kafka.py").write_text("raise SystemExit\n")
+    (tmp_path / "rabbit.py").write_text("raise SystemExit\n")
     assert [(each.name, each.kind) for each in available(tmp_path)] == [
-        ("jsonl", "built-in"),
-        ("kafka", "plugins/"),
+        *((name, "built-in") for name in BUILT_IN),
+        ("rabbit", "plugins/"),
         ("broken", "entry point"),
         ("queue", "entry point"),
     ]

@@ -1,0 +1,163 @@
+"""What one person left in the tables: found, removed, and looked for again.
+
+A text belongs to the person when nobody else's prediction or sample has it too. Sums of
+predictions are corrected, so that they go on agreeing with the predictions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flywheel.store.columns import Connection, changed, pack, records, unpack
+
+_SPOKEN = """
+    SELECT id, text FROM predictions
+    WHERE id = $prediction OR starts_with(id, $prediction || '#')
+        OR json_extract_string(slices, '$.session') = $session
+"""
+_SAMPLES = """
+    SELECT id, text FROM samples
+    WHERE list_contains($ids, json_extract_string(provenance, '$.prediction'))
+        OR json_extract_string(provenance, '$.rater') = $rater
+"""
+_OTHERS = """
+    SELECT text FROM predictions WHERE list_contains($texts, text) AND NOT list_contains($ids, id)
+    UNION
+    SELECT text FROM samples WHERE list_contains($texts, text) AND NOT list_contains($samples, id)
+"""
+_SUMS = """
+    INSERT INTO daily
+    SELECT date_trunc('day', ts), intent, adapter, slices, -count(*) FROM predictions
+    WHERE list_contains($ids, id) GROUP BY ALL
+"""
+_DELETIONS = {
+    "feedback": "list_contains($ids, prediction_id) OR rater = $rater",
+    "judged": "list_contains($ids, prediction_id) OR rater = $rater",
+    "rejudged": "list_contains($ids, prediction_id)",
+    "predictions": "list_contains($ids, id)",
+    "samples": "list_contains($samples, id) OR list_contains($texts, text)",
+    "refusals": "list_contains($samples, id) OR list_contains($texts, text)",
+    "golden_rows": "list_contains($samples, sample)",
+    "sample_answers": "list_contains($samples, sample)",
+    "outcomes": "list_contains($samples, sample)",
+}
+_ANYWHERE = {"rejected": ("raw",), "teacher_answers": ("request", "response")}
+_COLUMNS = """
+    SELECT table_name, column_name FROM duckdb_columns()
+    WHERE NOT internal AND data_type = 'VARCHAR' AND table_name IN (
+        SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND NOT internal
+    )
+"""
+_ERASED = "[erased]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Whose data: one of the three."""
+
+    prediction: str | None = None
+    session: str | None = None  # the slice `session` of predictions
+    rater: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """What belongs to a person."""
+
+    ids: list[str]  # of predictions
+    samples: list[str]  # ids of samples made of them
+    texts: list[str]  # that nobody else has too
+    rater: str | None
+
+    @property
+    def marks(self) -> list[str]:
+        """Values that must not be found any more."""
+        rater = [self.rater] if self.rater else []
+        return [*self.ids, *self.samples, *self.texts, *rater]
+
+
+def traces(con: Connection, person: Person) -> Traces:
+    """Find what belongs to a person."""
+    asked = {"prediction": person.prediction, "session": person.session}
+    spoken = con.execute(_SPOKEN, asked).fetchall()
+    ids = [key for key, _ in spoken]
+    if person.prediction and person.prediction not in ids:
+        ids.append(person.prediction)  # its feedback may be here without it
+    made = con.execute(_SAMPLES, {"ids": ids, "rater": person.rater}).fetchall()
+    texts = sorted({text for _, text in (*spoken, *made)})
+    samples = [key for key, _ in made]
+    asked_texts = {"texts": texts, "ids": ids, "samples": samples}
+    others = {text for (text,) in con.execute(_OTHERS, asked_texts).fetchall()}
+    own = [text for text in texts if text not in others]
+    return Traces(ids=ids, samples=samples, texts=own, rater=person.rater)
+
+
+def remove(con: Connection, found: Traces) -> dict[str, int]:
+    """Remove what was found from every table; returns the rows removed by table."""
+    everything: dict[str, Any] = {
+        "ids": found.ids,
+        "samples": found.samples,
+        "texts": found.texts,
+        "rater": found.rater,
+    }
+    con.execute(_SUMS, {"ids": found.ids})
+    removed = {}
+    for name, condition in _DELETIONS.items():
+        bound = {key: value for key, value in everything.items() if f"${key}" in condition}
+        removed[name] = changed(con, f"DELETE FROM {name} WHERE {condition}", bound)  # noqa: S608
+    for name, columns in _ANYWHERE.items():
+        removed[name] = sum(_remove_lines(con, name, column, found.marks) for column in columns)
+    removed["turns"] = _scrub_turns(con, found.marks)
+    return {name: count for name, count in removed.items() if count}
+
+
+def left(con: Connection, found: Traces) -> dict[str, int]:
+    """Search every text of every table again; rows still found by "table.column"."""
+    rows: dict[str, int] = {}
+    for table, column in con.execute(_COLUMNS).fetchall():
+        sql = (
+            f'SELECT count(*) FROM "{table}" '  # noqa: S608  names of our own tables
+            f'WHERE list_contains($marks, "{column}") '
+            f'OR list_bool_or(list_transform($quoted, q -> contains("{column}", q)))'
+        )
+        quoted = list(_quoted(found.marks))
+        count = con.execute(sql, {"marks": found.marks, "quoted": quoted}).fetchone()
+        if count and count[0]:
+            rows[f"{table}.{column}"] = int(count[0])
+    return rows
+
+
+def _remove_lines(con: Connection, name: str, column: str, marks: Collection[str]) -> int:
+    """Delete rows whose JSON has one of the marks as a value of its own, or names it in a text."""
+    condition = f"list_bool_or(list_transform($quoted, q -> contains({column}, q)))"
+    return changed(con, f"DELETE FROM {name} WHERE {condition}", {"quoted": [*_quoted(marks)]})  # noqa: S608
+
+
+def _quoted(marks: Iterable[str]) -> Iterable[str]:
+    """A mark as JSON writes it, and as JSON within JSON does."""
+    for mark in marks:
+        for once in {json.dumps(mark), json.dumps(mark, ensure_ascii=False)}:
+            yield once
+            yield json.dumps(once, ensure_ascii=False)[1:-1]
+
+
+def _scrub_turns(con: Connection, marks: Collection[str]) -> int:
+    """Take the marks out of what turns remember, such as failed texts in briefs."""
+    touched = 0
+    for row in records(con, "SELECT id, cursor FROM turns"):
+        kept = pack(_scrubbed(unpack(row["cursor"]), frozenset(marks)))
+        if kept != row["cursor"]:
+            con.execute("UPDATE turns SET cursor = ? WHERE id = ?", [kept, row["id"]])
+            touched += 1
+    return touched
+
+
+def _scrubbed(value: Any, marks: Collection[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _scrubbed(item, marks) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_scrubbed(item, marks) for item in value]
+    return _ERASED if isinstance(value, str) and value in marks else value

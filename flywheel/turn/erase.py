@@ -1,0 +1,116 @@
+"""Remove one person's data everywhere: tables, datasets, jobs; name what was trained on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+
+from flywheel import datasets
+from flywheel.errors import Refused
+from flywheel.store import adapters, erasure, generations, samples, turns
+from flywheel.store.erasure import Person, Traces
+from flywheel.turn.wheel import Wheel
+
+
+def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
+    """Remove a person's data, and prove it by a search.
+
+    Returns:
+        {"removed": rows by table, "files": rewritten or deleted, "adapters": trained on it,
+        "left": where it is found still; empty when all went well}.
+
+    Raises:
+        Refused: a turn is running, which may hold the data in memory.
+    """
+    with wheel.store.write() as con:
+        if turns.open_turns(con):
+            raise Refused(
+                "a turn is running and may hold the data",
+                hint="cancel it or wait for its end, then ask again",
+            )
+        found = erasure.traces(con, person)
+        removed = erasure.remove(con, found)
+        if "golden_rows" in removed:
+            _seal_again(wheel, con)
+        trained = adapters.list_adapters(con)
+    touched = _files(wheel.config.state_dir, found)
+    named = {Path(name).stem for name in touched}
+    with wheel.store.read() as con:
+        left: dict[str, int] = dict(erasure.left(con, found))
+    left |= dict.fromkeys(_files(wheel.config.state_dir, found, only_look=True), 1)
+    wheel.store.checkpoint()
+    return {
+        "removed": removed,
+        "files": touched,
+        "adapters": [one.id for one in trained if one.dataset in named],
+        "left": left,
+    }
+
+
+def _seal_again(wheel: Wheel, con: Any) -> None:
+    """The golden generation without the rows that went."""
+    current = generations.current_generation(con)
+    if current is not None:
+        rows = [row.sample for row in samples.golden(con)]
+        generations.reseal(con, current.number, datasets.seal(rows), len(rows))
+
+
+def _files(state_dir: Path, found: Traces, *, only_look: bool = False) -> list[str]:
+    """Files under datasets/ and jobs/ that held the person's data, relative to the state folder.
+
+    A table is written again without the rows; any other file is deleted.
+    """
+    touched = []
+    for path in _kept(state_dir):
+        if path.suffix == ".parquet":
+            held = _table_held(path, found, only_look=only_look)
+        else:
+            held = _text_held(path, found.texts)
+            if held and not only_look:
+                path.unlink()
+        if held:
+            touched.append(str(path.relative_to(state_dir)))
+    return touched
+
+
+def _kept(state_dir: Path) -> Iterator[Path]:
+    for folder in ("datasets", "jobs", "archive"):
+        for path in sorted((state_dir / folder).rglob("*")):
+            if path.is_file() and path.suffix in (".parquet", ".json", ".jsonl"):
+                yield path
+
+
+def _table_held(path: Path, found: Traces, *, only_look: bool) -> bool:
+    table = pyarrow.parquet.read_table(path)
+    if "text" not in table.column_names:
+        return False
+    mine = pyarrow.compute.is_in(table["text"], pyarrow.array(found.texts, pyarrow.string()))
+    for name, ids in (("id", [*found.samples, *found.ids]), ("sample", found.samples)):
+        if name in table.column_names:
+            own = pyarrow.compute.is_in(table[name], pyarrow.array(ids, table[name].type))
+            mine = pyarrow.compute.or_(mine, own)
+    if not pyarrow.compute.any(mine).as_py():
+        return False
+    if not only_look:
+        arriving = path.with_suffix(".arriving")
+        pyarrow.parquet.write_table(table.filter(pyarrow.compute.invert(mine)), arriving)
+        arriving.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    return True
+
+
+def _text_held(path: Path, texts: Collection[str]) -> bool:
+    content = path.read_text(encoding="utf-8", errors="replace")
+    return any(
+        json.dumps(text) in content or json.dumps(text, ensure_ascii=False) in content
+        for text in texts
+    )

@@ -1,0 +1,94 @@
+import json
+from datetime import UTC, datetime
+
+import pyarrow
+import pyarrow.parquet
+from wire_events import ndjson, prediction, verdict
+
+from flywheel.records import Adapter
+from flywheel.store import adapters, events, health, turns
+from flywheel.store.columns import scalar
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def filled(client, wheel):
+    """Two people; one text is said by both, one by the first alone."""
+    spoken = [
+        prediction(1, text="nur ich sage das", slices={"session": "s-1"}),
+        prediction(2, text="guten Morgen", slices={"session": "s-1"}),
+        prediction(3, text="guten Morgen", slices={"session": "s-2"}),
+    ]
+    client.post("/v1/predictions", content=ndjson(*spoken))
+    client.post("/v1/feedback", content=ndjson(verdict(1), verdict(3)))
+    client.post("/v1/predictions", content=ndjson(b'{"text": "nur ich sage das", "id": 3}'))
+    label = {"text": "nur ich sage das", "intent": "play_music", "split": "golden"}
+    client.post("/v1/samples", json=label | {"provenance": {"prediction": "p-1"}})
+    folder = wheel.config.state_dir / "datasets"
+    folder.mkdir()
+    rows = pyarrow.table({"id": ["x", "y"], "text": ["nur ich sage das", "guten Morgen"]})
+    pyarrow.parquet.write_table(rows, folder / "ds-1.parquet")
+    with wheel.store.write() as con:
+        adapters.add(
+            con,
+            Adapter(
+                id="a-1",
+                base="b",
+                recipe="r",
+                dataset="ds-1",
+                parent=None,
+                created_at=NOW,
+                state="retired",
+            ),
+        )
+        turn = turns.open_turn(con, "hand", NOW, "diagnose")
+        brief = {"failed_texts": ["nur ich sage das", "guten Morgen"]}
+        turns.finish_step(
+            con,
+            turn.id,
+            "diagnose",
+            NOW,
+            state="done",
+            detail="",
+            next_state="done",
+            outputs={"briefs": [brief]},
+        )
+
+
+def test_a_session_is_erased_everywhere_and_its_adapters_are_named(client, wheel):
+    filled(client, wheel)
+    said = client.post("/v1/erase", json={"session": "s-1"}).json()
+    assert said["left"] == {}
+    assert said["adapters"] == ["a-1"]
+    assert said["files"] == ["datasets/ds-1.parquet"]
+    assert said["removed"]["predictions"] == 2
+    assert said["removed"]["rejected"] == 1
+    kept = pyarrow.parquet.read_table(wheel.config.state_dir / "datasets" / "ds-1.parquet")
+    assert kept["text"].to_pylist() == ["guten Morgen"]  # somebody else's too
+    with wheel.store.read() as con:
+        assert events.counts(con).predictions == 1
+        assert scalar(con, "SELECT sum(predictions) FROM daily") == 1
+        (brief,) = json.loads(scalar(con, "SELECT cursor FROM turns"))["briefs"]
+        assert brief["failed_texts"] == ["[erased]", "guten Morgen"]
+        assert scalar(con, "SELECT count(*) FROM samples") == 0
+        whole = health.tallies(con, datetime(2026, 11, 1, tzinfo=UTC), NOW)
+        assert sum(whole.volume.values()) == 1
+
+
+def test_a_raters_verdicts_are_erased_and_the_predictions_stay(client, wheel):
+    filled(client, wheel)
+    said = client.post("/v1/erase", json={"rater": "u-77"}).json()
+    assert (said["left"], said["removed"]["feedback"]) == ({}, 2)
+    with wheel.store.read() as con:
+        assert (events.counts(con).predictions, events.counts(con).feedback) == (3, 0)
+
+
+def test_while_a_turn_runs_nothing_is_erased(client, wheel):
+    with wheel.store.write() as con:
+        turns.open_turn(con, "hand", NOW, "diagnose")
+    assert client.post("/v1/erase", json={"rater": "u-77"}).status_code == 409
+
+
+def test_one_person_at_a_time(client):
+    assert client.post("/v1/erase", json={}).status_code == 400
+    assert client.post("/v1/erase", json={"rater": "a", "session": "b"}).status_code == 400
