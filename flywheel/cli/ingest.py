@@ -53,7 +53,12 @@ def ingest(
         Kind, typer.Option(help="What the lines are; auto looks at the fields of each.")
     ] = Kind.auto,
     form: Annotated[
-        Format, typer.Option("--format", help="The form of the events; auto looks at each.")
+        Format,
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help=f"The form of the events; auto looks at each. One of {', '.join(Format)}.",
+        ),
     ] = Format.auto,
     retry_rejected: Annotated[
         bool,
