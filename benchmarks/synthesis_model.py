@@ -21,7 +21,7 @@ from flywheel.records import NONE, Brief, Intent, IntentHealth, Sample
 from flywheel.teacher.openai import OpenAITeacher
 from flywheel.worker import base as bases
 from flywheel.worker import crossfit, logistic
-from flywheel.worker.encoder import Encoder
+from flywheel.worker.recipes import LAYERS
 from flywheel.worker.trunk import Trunk
 
 _LABEL_BASED = ("verification", "unverified", "copied", "label_noise", "conflict")
@@ -106,8 +106,8 @@ class Model:
 
     def __init__(self, cache: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        encoder = Encoder.load(bases.load(bases.BUNDLED))
-        self._trunk = Trunk(encoder, encoder.base.depth - 3, 64, cache)
+        base = bases.load(bases.BUNDLED)
+        self._trunk = Trunk(base, max(0, base.depth - LAYERS), 64, cache)
         self._known: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
