@@ -97,7 +97,7 @@ async def verify(request: Request) -> Response:
 
 async def approve(request: Request) -> Response:
     """Promote what waits; asking twice changes nothing."""
-    asked = await _asked(request, Approval)
+    asked = await asked_for(request, Approval)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     why = _reason(asked.because)
     decided = await run_in_threadpool(
@@ -113,7 +113,7 @@ async def reject(request: Request) -> Response:
 
 async def dispute(request: Request) -> Response:
     """Set a golden sample aside because its label is doubted, or put it back."""
-    asked = await _asked(request, Dispute)
+    asked = await asked_for(request, Dispute)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     why = _reason(asked.because)
     told = await run_in_threadpool(
