@@ -144,10 +144,7 @@ class Store:
             raise lost(self.path, error) from error
 
     def checkpoint(self) -> bool:
-        """Move what was committed from the log into the database file.
-
-        Returns:
-            Whether it was done; False while another transaction stands in the way.
+        """Move what was committed from the log into the file; False while a transaction is open.
 
         Raises:
             RuntimeError: this thread has a write transaction open.
