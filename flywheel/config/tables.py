@@ -115,7 +115,8 @@ class ScheduleTable:
 class TrainingTable:
     """[training]: how adapters are trained."""
 
-    recipe: str = "flywheel"  # flywheel, fewshot or full; see docs/explanation/learning.md
+    recipe: str = "balanced"  # quick, balanced, thorough or auto; see docs/explanation/learning.md
+    budget_minutes: float = 10.0  # of one core, for `auto` to try recipes and train the best
     seed: int = 0
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
     timeout_minutes: float = 60.0  # a job that takes longer is killed
