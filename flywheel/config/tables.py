@@ -124,7 +124,8 @@ class ScheduleTable:
 class TrainingTable:
     """[training]: how adapters are trained."""
 
-    recipe: str = "flywheel"  # flywheel, fewshot or full; see docs/explanation/learning.md
+    recipe: str = "balanced"  # quick, balanced, thorough or auto; see docs/explanation/learning.md
+    budget_minutes: float = 10.0  # of one core, for `auto` to try recipes and train the best
     seed: int = 0
     balance: float = 1.0  # 0: every sample weighs the same; 1: every intent does, in sum
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flywheel import __version__
@@ -21,13 +22,14 @@ def train(wheel: Wheel, turn: Turn) -> StepResult:
     with wheel.store.read() as con:
         champion = adapters.champion(con)
         known = {item.id for item in adapters.list_adapters(con)}
-    recipe = wheel.config.training.recipe if champion else FIRST_RECIPE
-    result = run_job(wheel, f"{turn.id}-train", "train", _spec(wheel, turn, recipe, champion))
+    asked = wheel.config.training.recipe if champion else FIRST_RECIPE
+    result = run_job(wheel, f"{turn.id}-train", "train", _spec(wheel, turn, asked, champion))
     challenger = str(result.values["adapter"])
     if challenger == champion:
         return StepResult(next_state="done", detail=f"training gave the champion {champion} again")
     install_adapter(wheel, wheel.job_dir(f"{turn.id}-train") / "adapter", challenger)
     metrics = dict(result.values.get("metrics", {}))
+    recipe = str(metrics.get("recipe", asked))
 
     def writes(con: Connection) -> None:
         if challenger in known:
@@ -47,19 +49,31 @@ def train(wheel: Wheel, turn: Turn) -> StepResult:
             ),
         )
 
-    accuracy = metrics.get("dev_accuracy")
-    said = "" if accuracy is None else f", {accuracy:.1%} on dev"
     return StepResult(
         next_state="evaluate",
-        detail=f"{challenger} trained with {recipe} in {result.seconds:.0f} s{said}",
+        detail=f"{challenger} trained with {recipe} in {result.seconds:.0f} s{_told(metrics)}",
         outputs={"challenger": challenger, "champion": champion},
         writes=writes,
     )
 
 
+def _told(metrics: Mapping[str, Any]) -> str:
+    """Why this recipe, how it learnt, and what came of it, as far as dev rows tell."""
+    said = ""
+    for tried in metrics.get("tried", ()):
+        found = ", ".join(f"{name} {value:.1%}" for name, value in tried["dev_accuracy"].items())
+        said += f"; tried on {tried['share']:.0%} of the rows: {found}"
+    curve = [line["dev_accuracy"] for line in metrics.get("curve", ()) if "dev_accuracy" in line]
+    if curve:
+        said += "; dev by epoch " + " → ".join(f"{value:.1%}" for value in curve)
+    accuracy = metrics.get("dev_accuracy")
+    return said if accuracy is None else f"{said}; {accuracy:.1%} on dev"
+
+
 def _spec(wheel: Wheel, turn: Turn, recipe: str, parent: str | None) -> dict[str, Any]:
     return {
         "recipe": recipe,
+        "budget_minutes": wheel.config.training.budget_minutes,
         "dataset": str(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet"),
         "dataset_id": turn.cursor["dataset"],
         "intents": [

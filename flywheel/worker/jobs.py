@@ -27,9 +27,9 @@ class Progress:
         self._began = time.monotonic()
         self._last = float("-inf")
 
-    def part(self, low: float, high: float, detail: str) -> _Part:
+    def part(self, low: float, high: float, detail: str) -> Part:
         """A share of the job, itself reported from 0 to 1."""
-        return _Part(self, low, high, detail)
+        return Part(self, low, high, detail)
 
     def say(self, done: float, detail: str, **values: Any) -> None:
         """Report; lines that come too fast are left out, except those with values."""
@@ -44,13 +44,21 @@ class Progress:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class _Part:
+class Part:
+    """A share of a job's progress."""
+
     def __init__(self, progress: Progress, low: float, high: float, detail: str) -> None:
         self._progress, self._low, self._high, self._detail = progress, low, high, detail
 
-    def __call__(self, done: float, detail: str = "") -> None:
+    def part(self, low: float, high: float, detail: str) -> Part:
+        """A share of this share."""
+        width = self._high - self._low
+        return Part(self._progress, self._low + low * width, self._low + high * width, detail)
+
+    def __call__(self, done: float, detail: str = "", **values: Any) -> None:
+        """Report; see `Progress.say`."""
         at = self._low + done * (self._high - self._low)
-        self._progress.say(at, detail or self._detail)
+        self._progress.say(at, " ".join(t for t in (self._detail, detail) if t), **values)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -69,19 +69,8 @@ def answer(
     trained: Trained, trunk: Trunk, texts: Sequence[str], report: Report = lambda _: None
 ) -> Calls:
     """What the adapter answers to each text."""
-    states = trunk.states(texts, lambda done: report(done / 2))
-    tagged = trained.tag_head is not None and bool(texts)
-    embedding, tokens = states.embedding, []
-    if tagged or not trained.unchanged:
-        done = finish(
-            lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha),
-            trunk.base.width,
-            states.hidden,
-            tokens=tagged,
-            report=lambda done: report(0.5 + done / 2),
-        )
-        embedding, tokens = done.embedding, done.tokens
-    found = scope.answer(trained.head.logits(embedding), trained.labels, trained.scope)
+    scores, tokens = logits(trained, trunk, texts, report)
+    found = scope.answer(scores, trained.labels, trained.scope)
     spelled: Sequence[Mapping[str, str]] = [{}] * len(texts)
     if trained.tag_head is not None and texts:
         spelled = [
@@ -97,6 +86,25 @@ def answer(
             )
         ]
     return Calls(found.intents, spelled, found.confidence)
+
+
+def logits(
+    trained: Trained, trunk: Trunk, texts: Sequence[str], report: Report = lambda _: None
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Logits float32 (n, labels), and token states where the adapter spells arguments."""
+    states = trunk.states(texts, lambda done: report(done / 2))
+    tagged = trained.tag_head is not None and bool(texts)
+    embedding, tokens = states.embedding, []
+    if tagged or not trained.unchanged:
+        done = finish(
+            lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha),
+            trunk.base.width,
+            states.hidden,
+            tokens=tagged,
+            report=lambda done: report(0.5 + done / 2),
+        )
+        embedding, tokens = done.embedding, done.tokens
+    return trained.head.logits(embedding), tokens
 
 
 def _trunk(trained: Trained, cache: Path | None) -> Trunk:

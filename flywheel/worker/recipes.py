@@ -37,27 +37,46 @@ _ALL = (
         epochs=0,
         learning_rate=0.0,
     ),
-    Recipe(name="fewshot", why="about 5 to 10 texts an intent", epochs=4, learning_rate=3e-3),
     Recipe(
-        name="flywheel",
-        why="seeds with production feedback, some of it wrong",
+        name="quick",
+        why="much data, 50 and more texts an intent, most of them right",
+        epochs=2,
+        learning_rate=2e-3,
+    ),
+    Recipe(
+        name="balanced",
+        why="seeds with production feedback, some of it wrong; the default",
         epochs=3,
         learning_rate=3e-3,
     ),
-    Recipe(name="full", why="50 and more clean texts an intent", epochs=2, learning_rate=2e-3),
+    Recipe(
+        name="thorough",
+        why="little data, or time enough: many epochs at a low rate",
+        epochs=8,
+        learning_rate=1e-3,
+    ),
 )
 
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
+AUTO = "auto"
+"""Not a recipe: one of those that train is chosen on dev, see `halving`."""
+
+TRAINING = [recipe for recipe in _ALL if recipe.epochs]
+DEFAULT = RECIPES["balanced"]
+
 
 def named(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of that name; the default for `AUTO`, until it is chosen.
 
     Raises:
         FlywheelError: there is none.
     """
+    if name == AUTO:
+        return DEFAULT
     if name not in RECIPES:
+        known = ", ".join((*RECIPES, AUTO))
         raise FlywheelError(
-            f"there is no recipe {name!r}", hint=f"[training] recipe is one of {', '.join(RECIPES)}"
+            f"there is no recipe {name!r}", hint=f"[training] recipe is one of {known}"
         )
     return RECIPES[name]

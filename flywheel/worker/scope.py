@@ -53,7 +53,7 @@ def answer(logits: Tensor, labels: Sequence[str], scope: Scope) -> Answers:
         return Answers([NONE] * len(logits), torch.ones(len(logits)))
     best = logits[:, inside].argmax(1)
     p = logits.softmax(1)[:, inside].gather(1, best[:, None])[:, 0]
-    out = _score(logits, labels, scope.score) < scope.threshold
+    out = score(logits, labels, scope.score) < scope.threshold
     names = [labels[i] for i in inside]
     picked = zip(best.tolist(), out.tolist(), strict=True)
     intents = [NONE if outside else names[row] for row, outside in picked]
@@ -80,9 +80,9 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
     scores: list[Score] = ["energy", "confidence"]
     if has_class:
         scores = ["both", "margin", *scores]
-    found = [(*_best_cut(_score(logits, labels, s), right, outside), s) for s in scores]
-    _, threshold, score = max(found, key=lambda item: item[0])
-    return Scope(score, threshold)
+    found = [(*_best_cut(score(logits, labels, s), right, outside), s) for s in scores]
+    _, threshold, best = max(found, key=lambda item: item[0])
+    return Scope(best, threshold)
 
 
 def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:
@@ -104,13 +104,14 @@ def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, floa
     return int(best), float(reaching[len(reaching) // 2])
 
 
-def _score(logits: Tensor, labels: Sequence[str], score: Score) -> Tensor:
+def score(logits: Tensor, labels: Sequence[str], kind: Score) -> Tensor:
+    """How much each row looks like one in scope, float32 (n,); see `Scope`."""
     inside = logits[:, [i for i, label in enumerate(labels) if label != NONE]]
-    if score == "energy":
+    if kind == "energy":
         return inside.logsumexp(1)
-    if score == "confidence":
+    if kind == "confidence":
         return inside.softmax(1).amax(1)
-    if score in ("margin", "both"):
+    if kind in ("margin", "both"):
         margin = inside.amax(1) - logits[:, list(labels).index(NONE)]
-        return margin if score == "margin" else margin + inside.amax(1)
+        return margin if kind == "margin" else margin + inside.amax(1)
     return torch.ones(len(logits))

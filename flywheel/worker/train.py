@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
-from flywheel.worker import heads, logistic, lora, predict, recipes, scope, slots, tuning
+from flywheel.worker import (
+    halving,
+    heads,
+    logistic,
+    lora,
+    predict,
+    recipes,
+    scope,
+    slots,
+    splits,
+    tuning,
+)
 from flywheel.worker.adapter import Trained
+from flywheel.worker.curve import draw
 from flywheel.worker.finish import finish
-from flywheel.worker.jobs import Progress
+from flywheel.worker.jobs import Part, Progress
 from flywheel.worker.logistic import Linear
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.slots import IGNORED
+from flywheel.worker.splits import Split
 from flywheel.worker.trunk import States, Trunk
 
 _CURVE_ROWS = 512  # of dev are looked at after each epoch
 _MAX_TAG_TOKENS = 40_000  # the start of the tag head is fitted on no more
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Split:
-    texts: list[str]
-    intents: list[str]
-    arguments: list[Mapping[str, Any] | None]
-    weights: Tensor  # float32 (n,)
 
 
 def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -48,7 +53,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
         FlywheelError: fewer than two intents have training rows, or a name is unknown.
     """
     recipe = recipes.named(spec["recipe"])
-    train, dev = _read(Path(spec["dataset"]))
+    train, dev = splits.read(Path(spec["dataset"]))
     labels = sorted(set(train.intents))
     if len(labels) < 2:
         raise FlywheelError(
@@ -65,14 +70,22 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     n = len(train.texts)
     below = States(states.hidden[:n], states.embedding[:n])
     work = _Work(spec, recipe, trunk, train, labels, below)
+    training = progress.part(0.3, 0.9, "")
+    tried: list[halving.Round] = []
+    if spec["recipe"] == recipes.AUTO and dev.texts:
+        tried = work.pick(dev, states.hidden[n:], folder, training.part(0.0, 0.6, "trying"))
+        training = training.part(0.6, 1.0, "")
     start = work.start()
-    tuned, curve = work.tune(start, dev, states.hidden[n:], folder, progress)
+    checkpoint = folder / "checkpoint.safetensors"
+    tuned, curve = work.tune(start, dev, states.hidden[n:], checkpoint, training)
+    draw(folder / "curve.svg", curve)
     trained, metrics = work.choose(start, tuned, dev)
     metrics |= {"train_rows": n, "dev_rows": len(dev.texts), "curve": curve, "chosen_on": "dev"}
-    metrics["kept"] = trunk.kept
+    metrics |= {"kept": trunk.kept, "recipe": work.recipe.name, "tried": tried}
     metrics |= _measure(trained, trunk, dev)
     facts = {name: spec.get(name) for name in ("parent", "code_version", "created_at", "seed")}
-    facts |= {"recipe": recipe.name, "recipe_values": asdict(recipe), "metrics": metrics}
+    chosen = work.recipe
+    facts |= {"recipe": chosen.name, "recipe_values": asdict(chosen), "metrics": metrics}
     facts["dataset"] = Path(spec["dataset"]).stem
     name = adapters.write(folder / "adapter", trained, trunk.encoder, facts)
     progress.say(1.0, f"trained {name}")
@@ -87,7 +100,7 @@ class _Work:
         spec: Mapping[str, Any],
         recipe: Recipe,
         trunk: Trunk,
-        train: _Split,
+        train: Split,
         labels: list[str],
         states: States,
     ) -> None:
@@ -106,6 +119,37 @@ class _Work:
                 torch.tensor(slots.tags_of(encoding, text, values, self.slots))
                 for encoding, (text, values) in zip(encodings, pairs, strict=True)
             ]
+
+    def pick(
+        self, dev: Split, dev_hidden: Sequence[Tensor], folder: Path, part: Part
+    ) -> list[halving.Round]:
+        """Take the recipe that successive halving finds; its rounds."""
+
+        def score(recipe: Recipe, share: float) -> float:
+            work = self.share(share)
+            work.recipe = replace(recipe, layers=self.recipe.layers)
+            path = folder / f"checkpoint-{recipe.name}-{share}.safetensors"
+            here = part.part(0.0, 1.0, f"{recipe.name} on {share:.0%}")
+            curve = work.tune(work.start(), dev, dev_hidden, path, here)[1]
+            return float(curve[-1]["dev_accuracy"])
+
+        budget = 60 * float(self.spec.get("budget_minutes", 10))
+        chosen, rounds = halving.pick(recipes.TRAINING, len(self.train.texts), budget, score)
+        self.recipe = replace(chosen, layers=self.recipe.layers)
+        return rounds
+
+    def share(self, share: float) -> _Work:
+        """The same work on a share of the rows, at least one an intent."""
+        order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(self.seed))
+        left = {n: math.ceil(share * int((self.y == n).sum())) for n in range(len(self.labels))}
+        rows = []
+        for row in order.tolist():
+            if left[int(self.y[row])] > 0:
+                left[int(self.y[row])] -= 1
+                rows.append(row)
+        rows.sort()
+        states = States([self.states.hidden[i] for i in rows], self.states.embedding[rows])
+        return _Work(self.spec, self.recipe, self.trunk, self.train.take(rows), self.labels, states)
 
     def start(self) -> tuple[Linear, Linear | None]:
         """Heads fitted on the frozen base."""
@@ -134,10 +178,10 @@ class _Work:
     def tune(
         self,
         start: tuple[Linear, Linear | None],
-        dev: _Split,
+        dev: Split,
         dev_hidden: Sequence[Tensor],
-        folder: Path,
-        progress: Progress,
+        checkpoint: Path,
+        part: Part,
     ) -> tuple[tuning.Tuned, list[tuning.Line]]:
         """LoRA from the base, and its learning curve."""
         encoder = self.trunk.encoder
@@ -155,7 +199,7 @@ class _Work:
                 pairs = zip(best, dev.intents, strict=False)
                 hits = sum(self.labels[i] == intent for i, intent in pairs)
                 line["dev_accuracy"] = round(hits / len(best), 4)
-            progress.say(0.3 + 0.6 * end.epoch / self.recipe.epochs, "epoch done", **line)
+            part(end.epoch / self.recipe.epochs, "epoch done", **line)
             return line
 
         return tuning.tune(
@@ -165,14 +209,14 @@ class _Work:
             rows,
             start,
             seed=self.seed,
-            checkpoint=folder / "checkpoint.safetensors",
+            checkpoint=checkpoint,
             fingerprint=self._fingerprint(),
             watch=watch,
-            report=progress.part(0.3, 0.9, "training"),
+            report=part,
         )
 
     def choose(
-        self, start: tuple[Linear, Linear | None], tuned: tuning.Tuned, dev: _Split
+        self, start: tuple[Linear, Linear | None], tuned: tuning.Tuned, dev: Split
     ) -> tuple[Trained, dict[str, Any]]:
         """Head, temperature and out-of-scope rule, on dev."""
         states = self.trunk.states(dev.texts)
@@ -217,24 +261,7 @@ class _Work:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _read(path: Path) -> tuple[_Split, _Split]:
-    names = ["id", "text", "intent", "arguments", "split", "weight"]
-    rows = sorted(pq.read_table(path, columns=names).to_pylist(), key=lambda row: str(row["id"]))
-    splits = []
-    for split in ("train", "dev"):
-        chosen = [row for row in rows if row["split"] == split]
-        splits.append(
-            _Split(
-                texts=[row["text"] for row in chosen],
-                intents=[row["intent"] for row in chosen],
-                arguments=[json.loads(row["arguments"] or "null") for row in chosen],
-                weights=torch.tensor([float(row["weight"]) for row in chosen]),
-            )
-        )
-    return splits[0], splits[1]
-
-
-def _measure(trained: Trained, trunk: Trunk, dev: _Split) -> dict[str, Any]:
+def _measure(trained: Trained, trunk: Trunk, dev: Split) -> dict[str, Any]:
     """What the finished adapter does on dev; nothing without dev rows."""
     if not dev.texts:
         return {}

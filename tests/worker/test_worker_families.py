@@ -36,7 +36,7 @@ def test_an_encoder_of_another_family_is_trained_and_plain_peft_loads_it(tmp_pat
     import peft
 
     folder = made(tmp_path / family, FAMILIES[family])
-    told = spec(tmp_path, base=str(folder), recipe="fewshot")
+    told = spec(tmp_path, base=str(folder), recipe="balanced")
     metrics = run(tmp_path, told, Progress(tmp_path / "p"))["metrics"]
     trained = adapter.load(tmp_path / "adapter")
     assert not trained.unchanged

@@ -34,7 +34,8 @@ def test_a_refused_job_says_why_in_its_result(tmp_path):
     result = json.loads((tmp_path / "result.json").read_text("utf-8"))
     assert (result["ok"], result["values"]) == (False, {})
     assert result["error"] == (
-        "there is no recipe 'fast'; [training] recipe is one of frozen, fewshot, flywheel, full"
+        "there is no recipe 'fast'; [training] recipe is one of "
+        "frozen, quick, balanced, thorough, auto"
     )
 
 

@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_training import COLUMNS, DEV, TEXTS, spec
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import adapter, base, lora, predict
+from flywheel.worker import adapter, base, halving, lora, predict, recipes
 from flywheel.worker.encoder import pool
 from flywheel.worker.finish import finish
 from flywheel.worker.jobs import Progress
@@ -25,7 +27,7 @@ def test_the_adapter_knows_what_it_was_taught(trained):
     truth = [intent for intent, lines in TEXTS.items() for _ in lines]
     assert sum(a == b for a, b in zip(calls.intents, truth, strict=True)) >= 38
     assert values["metrics"]["dev_accuracy"] >= 0.8
-    assert [line["epoch"] for line in values["metrics"]["curve"]] == [1, 2, 3, 4]
+    assert [line["epoch"] for line in values["metrics"]["curve"]] == [1, 2, 3]
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -61,7 +63,7 @@ def test_the_folder_holds_safetensors_metadata_and_a_model_card(trained):
     facts = json.loads((folder / "adapter" / "flywheel.json").read_text("utf-8"))
     assert facts["id"] == values["adapter"] == adapter.content_id(adapter.load(folder / "adapter"))
     assert facts["labels"] == sorted(TEXTS)
-    assert (facts["recipe"], facts["dataset"], facts["parent"]) == ("fewshot", "ds-tiny", None)
+    assert (facts["recipe"], facts["dataset"], facts["parent"]) == ("balanced", "ds-tiny", None)
     assert facts["scope"]["threshold"] == values["threshold"]
     assert (folder / "adapter" / "README.md").read_text("utf-8").startswith("---\nbase_model:")
 
@@ -145,7 +147,38 @@ def test_one_intent_is_not_enough_to_train_on(tmp_path):
 def test_an_unknown_recipe_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(FlywheelError) as caught:
         run(tmp_path, spec(tmp_path, recipe="fast"), Progress(tmp_path / "p"))
-    assert caught.value.hint == "[training] recipe is one of frozen, fewshot, flywheel, full"
+    assert (
+        caught.value.hint == "[training] recipe is one of frozen, quick, balanced, thorough, auto"
+    )
+
+
+def test_auto_takes_the_recipe_that_does_best_on_dev_and_says_what_it_tried(tmp_path):
+    values = run(tmp_path, spec(tmp_path, recipe="auto"), Progress(tmp_path / "p"))
+    first, second = values["metrics"]["tried"]
+    assert (first["share"], sorted(first["dev_accuracy"])) == (0.25, sorted(halves()))
+    assert (second["share"], len(second["dev_accuracy"])) == (0.5, 2)
+    best = max(second["dev_accuracy"], key=lambda name: second["dev_accuracy"][name])
+    assert values["metrics"]["recipe"] == best
+    assert (tmp_path / "curve.svg").read_text("utf-8").startswith("<svg")
+
+
+@given(st.integers(1, 10_000), st.floats(0, 3600), st.data())
+def test_halving_spends_no_more_than_its_budget_and_keeps_the_best(rows, budget_s, data):
+    spent = []
+
+    def score(recipe, share):
+        spent.append(share * recipe.epochs * rows / 100)
+        return data.draw(st.floats(0, 1))
+
+    chosen, rounds = halving.pick(recipes.TRAINING, rows, budget_s, score)
+    if rounds:
+        assert sum(spent) + chosen.epochs * rows / 100 <= budget_s + 1e-6
+        last = rounds[-1]["dev_accuracy"]
+        assert last[chosen.name] == max(last.values())
+
+
+def halves():
+    return [recipe.name for recipe in recipes.TRAINING]
 
 
 def trunk():

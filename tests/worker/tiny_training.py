@@ -64,7 +64,7 @@ def spec(folder: Path, **changes: Any) -> dict[str, Any]:
     """A train job's spec over the tiny dataset."""
     told = {
         "base": "bundled:all-minilm-l6-v2", "threads": 1, "max_length": 32, "seed": 0,
-        "cache_dir": str(folder / "cache"), "recipe": "fewshot",
+        "cache_dir": str(folder / "cache"), "recipe": "balanced",
         "dataset": str(dataset(folder / "ds-tiny.parquet")),
         "intents": [{"name": n, "arguments": ["time"] if n == "set_alarm" else []} for n in TEXTS],
         "parent": None, "code_version": "0", "created_at": "2026-11-22T05:17:00Z",

@@ -1,0 +1,176 @@
+"""How much does it learn from 5, from 10 and from all texts an intent, and at what cost?
+
+    python benchmarks/fewshot.py [--quick] [--seeds N] [--sizes 5 10 full] [--data DIR]
+                                 [--recipe NAME] [--setfit PYTHON]
+
+Trains as the daemon does, in a worker process; val is dev, test is read once by the finished
+adapter. The full size trains with the set's out-of-scope rows and shows what the deployed
+threshold does, and the whole trade-off between accuracy in scope and recall out of it. With
+`--setfit`, an interpreter that has SetFit trains its documented recipe on the same rows. The
+last line is one JSON object; per cents are of test rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import tempfile
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import jobs
+import torch
+from partition import Row, read
+
+from flywheel.records import NONE
+from flywheel.worker import adapter, base, predict, scope
+from flywheel.worker.trunk import Trunk
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
+QUICK_INTENTS = 30
+LOSSES = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)  # points of accuracy in scope given up for recall
+
+
+def main() -> int:
+    """Run the benchmark; 0 when it ran, whatever the figures are."""
+    asked = _arguments()
+    sets = {name: read(asked.data, name) for name in ("train", "val", "test")}
+    if asked.quick:
+        few = set(sorted({row.intent for row in sets["train"]} - {NONE})[:QUICK_INTENTS]) | {NONE}
+        sets = {name: [row for row in rows if row.intent in few] for name, rows in sets.items()}
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="fewshot-") as place:
+        for size in asked.sizes:
+            runs = [_run(Path(place), size, seed, sets, asked) for seed in range(asked.seeds)]
+            for key in runs[0]:
+                figures[key] = round(mean(run[key] for run in runs), 3)
+    mine, theirs = figures.get("cpu_10"), figures.get("setfit_cpu_10")
+    if mine and theirs:
+        figures["cpu_vs_setfit"] = round(mine / theirs, 4)
+    print(json.dumps({"benchmark": "fewshot", "quick": asked.quick, **figures}))
+    return 0
+
+
+def _run(
+    place: Path, size: str, seed: int, sets: dict[str, list[Row]], asked: argparse.Namespace
+) -> dict[str, float]:
+    whole = size == "full"
+    train = _dealt(sets["train"], None if whole else int(size), seed)
+    dev = [(row.text, row.intent) for row in sets["val"] if whole or row.intent != NONE]
+    cache = {"cache_dir": str(place / "cache"), "seed": seed}
+    told = jobs.dataset(place / f"{size}-{seed}.parquet", train, dev) | cache
+    found: dict[str, float] = {}
+    for key, recipe in (("frozen", "frozen"), ("acc", asked.recipe)):
+        folder = place / f"{key}-{size}-{seed}"
+        done = jobs.run(folder, "train", told | {"recipe": recipe}, asked.threads)
+        logits, labels, rule = _logits(folder / "adapter", sets["test"], place / "cache")
+        inside = scope.answer(logits, labels, scope.Scope()).intents
+        truth = [row.intent for row in sets["test"]]
+        known = [t != NONE for t in truth]
+        pairs = list(zip(inside, truth, known, strict=True))
+        found[f"{key}_{size}"] = _percent([a == b for a, b, k in pairs if k])
+        name = "cpu" if key == "acc" else "frozen_cpu"
+        found[f"{name}_{size}"] = done.cpu_s
+        if whole and key == "acc" and not all(known):
+            found |= _out_of_scope(logits, labels, rule, truth)
+        print(f"{size} seed {seed} {recipe}: {found[f'{key}_{size}']:.2f} in {done.cpu_s:.0f} CPU s"
+              f", {done.values['metrics'].get('dev_accuracy')} on dev", flush=True)  # fmt: skip
+    if asked.setfit and not whole:
+        found |= _setfit(place, size, seed, train, sets["test"], asked.setfit)
+    return found
+
+
+def _dealt(rows: list[Row], each: int | None, seed: int) -> list[tuple[str, str]]:
+    """`each` rows of every intent in scope; all rows when None."""
+    if each is None:
+        return [(row.text, row.intent) for row in rows]
+    rows = [row for row in rows if row.intent != NONE]
+    random.Random(seed).shuffle(rows)
+    taken: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        of = taken.setdefault(row.intent, [])
+        if len(of) < each:
+            of.append((row.text, row.intent))
+    return [pair for intent in sorted(taken) for pair in taken[intent]]
+
+
+def _logits(folder: Path, rows: list[Row], cache: Path) -> tuple[torch.Tensor, Any, scope.Scope]:
+    trained = adapter.load(folder)
+    trunk = Trunk(base.load(trained.base), trained.depth, trained.max_length, cache)
+    logits, _ = predict.logits(trained, trunk, [row.text for row in rows])
+    return logits, trained.labels, trained.scope
+
+
+def _out_of_scope(
+    logits: torch.Tensor, labels: list[str], rule: scope.Scope, truth: list[str]
+) -> dict[str, float]:
+    said = scope.answer(logits, labels, rule).intents
+    found = {
+        "in_scope_at_threshold": _percent(
+            [a == b for a, b in zip(said, truth, strict=True) if b != NONE]
+        ),
+        "oos_recall": _percent([a == NONE for a, b in zip(said, truth, strict=True) if b == NONE]),
+    }
+    scores = scope.score(logits, labels, rule.score)
+    outside = torch.tensor([t == NONE for t in truth])
+    ranks = scores.argsort().argsort().double() + 1
+    n = int(outside.sum())
+    above = float(ranks[~outside].sum()) - (len(truth) - n) * (len(truth) - n + 1) / 2
+    found["auroc"] = above / (n * (len(truth) - n))
+    inside = scope.answer(logits, labels, scope.Scope()).intents
+    right = torch.tensor([a == b for a, b in zip(inside, truth, strict=True)])[~outside]
+    print(f"trade-off by {rule.score}: accuracy in scope, recall out of it")
+    for loss in LOSSES:
+        cut = _cut(scores[~outside], right, loss / 100)
+        kept = float((right & (scores[~outside] >= cut)).float().mean())
+        print(f"  {100 * kept:.2f} {100 * float((scores[outside] < cut).float().mean()):.1f}")
+    return found
+
+
+def _cut(scores: torch.Tensor, right: torch.Tensor, loss: float) -> float:
+    """The highest threshold that costs at most this share of the rows."""
+    ranked = scores[right].sort().values
+    return float(ranked[min(len(ranked) - 1, int(loss * len(scores)))])
+
+
+def _setfit(
+    place: Path, size: str, seed: int, train: list[tuple[str, str]], test: list[Row], python: str
+) -> dict[str, float]:
+    told = {
+        "train": train,
+        "test": [(row.text, row.intent) for row in test if row.intent != NONE],
+        "model": str(base.load(jobs.BASE).folder),
+        "seed": seed,
+    }
+    path = place / f"setfit-{size}-{seed}.json"
+    path.write_text(json.dumps(told), encoding="utf-8")
+    script = Path(__file__).with_name("peer_setfit.py")
+    done = subprocess.run([python, str(script), str(path)], check=True, stdout=subprocess.PIPE)
+    said = json.loads(done.stdout.splitlines()[-1])
+    print(f"{size} seed {seed} SetFit: {said['accuracy']:.2f} in {said['cpu_s']:.0f} CPU s")
+    return {f"setfit_{size}": said["accuracy"], f"setfit_cpu_{size}": said["cpu_s"]}
+
+
+def _percent(right: list[bool]) -> float:
+    return 100 * sum(right) / len(right)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_INTENTS} intents, one seed")
+    parser.add_argument("--seeds", type=int, help="3, or 1 when quick")
+    parser.add_argument("--sizes", nargs="+", default=["5", "10", "full"])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--setfit", help="a Python that has SetFit installed")
+    asked = parser.parse_args()
+    asked.seeds = asked.seeds or (1 if asked.quick else 3)
+    return asked
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
