@@ -90,16 +90,17 @@ def main() -> None:
     """Answer one question of `Outside.best_wrong`."""
     from flywheel.worker import adapter as adapters
     from flywheel.worker import base as bases
-    from flywheel.worker.encoder import Encoder
+    from flywheel.worker import lora
     from flywheel.worker.finish import finish
     from flywheel.worker.trunk import Trunk
 
     asked = json.load(sys.stdin)
     trained = adapters.load(Path(asked["adapter"]))
-    encoder = Encoder.load(bases.load(trained.base))
-    trunk = Trunk(encoder, trained.depth, trained.max_length, Path(asked["cache"]))
+    base = bases.load(trained.base)
+    trunk = Trunk(base, trained.depth, trained.max_length, Path(asked["cache"]))
     hidden = trunk.states([text for text, _ in asked["rows"]]).hidden
-    found = finish(encoder.merged(trained.lora), trained.depth, hidden)
+    upper = lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha)
+    found = finish(upper, base.width, hidden)
     labels = list(trained.labels)
     best = []
     for logits, (_, intent) in zip(
