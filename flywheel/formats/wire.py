@@ -181,11 +181,11 @@ def _feedback(line: FeedbackLine) -> FeedbackLine | None:
         return None
     if line.ts.tzinfo is not UTC or line.ts.year < 2:
         return None
+    if line.rater is not None and not _named(line.rater):
+        return None
     if line.intent is None:
         return None if line.verdict == "corrected" else line
-    if not line.intent or line.intent.isspace():
-        return None
-    return None if line.rater is not None and not _named(line.rater) else line
+    return line if _named(line.intent) else None
 
 
 def _named(text: str) -> bool:

@@ -116,6 +116,13 @@ def test_noise_is_rejected_line_by_line_and_breaks_nothing(noise):
     wire.rows_of(written.encoded())
 
 
+def test_a_blank_rater_takes_the_long_way_and_is_refused_there():
+    said = {"id": "f", "prediction_id": "p", "ts": "2026-11-22T05:17:00Z", "verdict": "correct"}
+    raw = json.dumps(said | {"rater": " "}).encode()
+    assert wire.quick("feedback", raw) is None
+    assert formats.read_lines("feedback", [raw]).rejected[0].field == "rater"
+
+
 GOOD = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "x", "intent": "play_music"}
 
 
