@@ -20,9 +20,10 @@ def erase(
     prediction: Annotated[str, typer.Option(help="One prediction, by its id.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
-    """Remove one person's data wherever it is kept.
+    """Remove one person's data everywhere.
 
-    That is in the tables, datasets and jobs; the adapters that learned from it are named.
+    Tables, datasets and jobs are cleaned, and the adapters that learned from it are named.
+
     A text that somebody else said too stays theirs. Adapters are named and not changed: roll back
     or train anew where they must go. Exit code 1 when a search still finds something.
     """

@@ -18,7 +18,7 @@ from flywheel.cli.app import app
 FLYWHEEL = [sys.executable, "-m", "flywheel"]
 
 PROMISED = {
-    "": "demo init run doctor status reload intents ingest log erase",
+    "": "demo init run doctor status reload intents ingest erase log",
     "samples": "import export dispute stats",
     "turn": "start list show cancel",
     "review": "list show verify approve reject",
