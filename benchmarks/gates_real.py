@@ -33,7 +33,7 @@ from partition import Partition, Quota, Row, deal, read
 from scores import intents_lost, score
 
 from flywheel import curation, datasets
-from flywheel.config import GatesTable, IntentsRule, OverallRule, PromotionTable
+from flywheel.config import GatesTable, IntentsRule, OverallRule, PromotionTable, TrainingTable
 from flywheel.gates import Evidence, HygieneFacts, Judgement, Ledger, judge
 from flywheel.metrics import inferiority_p
 from flywheel.promotion import Situation, decide
@@ -152,7 +152,7 @@ def _train(folder: Path, rows: Sequence[Row], dealt: Partition, *, seed: int) ->
         "max_length": 64,
         "seed": seed,
         "cache_dir": str(folder / "cache"),
-        "recipe": "flywheel",
+        "recipe": TrainingTable().recipe,
         "dataset": str(place),
         "intents": [{"name": name, "arguments": []} for name in dealt.intents],
         "parent": None,
