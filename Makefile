@@ -29,7 +29,7 @@ docs: $(READY)  ## docs/reference/ from the code
 	$(BIN)/python docs/generate.py
 
 bench: $(READY)  ## every benchmark, the quick form; each ends with one line of JSON
-	@for each in benchmarks/loop_clinc150.py benchmarks/gates_*.py benchmarks/synthesis.py benchmarks/cli_*.py; do $(BIN)/python $$each --quick || exit 1; done
+	@for each in benchmarks/loop_clinc150.py benchmarks/gates_*.py benchmarks/fewshot.py benchmarks/train_speed.py benchmarks/noise.py benchmarks/synthesis.py benchmarks/cli_*.py; do $(BIN)/python $$each --quick || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info
