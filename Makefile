@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise synthesis cli_start ingest diagnosis
 
 .PHONY: demo test test-slow check fix docs bench clean
 
@@ -29,7 +30,7 @@ docs: $(READY)  ## docs/reference/ from the code
 	$(BIN)/python docs/generate.py
 
 bench: $(READY)  ## every benchmark, the quick form; each ends with one line of JSON
-	@for each in benchmarks/loop_clinc150.py benchmarks/gates_*.py benchmarks/synthesis.py benchmarks/cli_*.py benchmarks/ingest.py benchmarks/diagnosis.py; do $(BIN)/python $$each --quick || exit 1; done
+	@for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py --quick || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import COLUMNS, DEV, TEXTS, spec
 
@@ -162,6 +162,7 @@ def test_auto_takes_the_recipe_that_does_best_on_dev_and_says_what_it_tried(tmp_
     assert (tmp_path / "curve.svg").read_text("utf-8").startswith("<svg")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), st.floats(0, 3600), st.data())
 def test_halving_spends_no_more_than_its_budget_and_keeps_the_best(rows, budget_s, data):
     spent = []
