@@ -135,7 +135,15 @@ def test_plugins_lists_what_could_be_configured_and_what_is(alone):
     with (alone.folder / "config.toml").open("a") as file:
         file.write('[sources.sales]\nplugin = "crm"\n')
     rows = json.loads(alone.run("plugins", "list", "--json").stdout)
-    assert {row["plugin"]: row["configured_as"] for row in rows} == {"crm": ["sales"], "jsonl": []}
+    assert {row["plugin"]: row["configured_as"] for row in rows} == {
+        "crm": ["sales"],
+        "csv": [],
+        "jsonl": [],
+        "kafka": [],
+        "parquet": [],
+        "postgres": [],
+        "s3": [],
+    }
     assert alone.run("plugins", "list").exit_code == 0
     checked = alone.run("plugins", "check")
     assert checked.exit_code == 1

@@ -74,7 +74,7 @@ def main(config: Path, *fate: str) -> int:
         plant(*fate)
     wiring._now = lambda: NOW
     wiring.LocalExecutor = lambda jobs: LocalExecutor(jobs, command=WORKER)
-    wiring.teacher_of = lambda config: Accountant(config.state_dir / "bought")
+    wiring.teacher_of = lambda config, *_: Accountant(config.state_dir / "bought")
     return run(config, once=False)
 
 

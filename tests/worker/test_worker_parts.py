@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tiny_training import TEXTS, spec
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import base, crossfit, logistic, scope, slots
+from flywheel.worker import base, crossfit, heads, logistic, scope, slots
 from flywheel.worker.jobs import Progress
+from flywheel.worker.logistic import Linear
 from flywheel.worker.trunk import Trunk
 
 LINES = [line for lines in TEXTS.values() for line in lines]
@@ -232,3 +233,22 @@ def test_too_few_rows_to_doubt_have_scores_all_the_same(tmp_path, count):
     values = crossfit.run(tmp_path, spec(tmp_path, folds=5), Progress(tmp_path / "p"))
     assert values["rows"] == count
     assert pq.read_table(tmp_path / "scores.parquet").num_rows == count
+
+
+def test_an_intent_that_training_slighted_is_given_its_due_on_dev():
+    y = torch.arange(3).repeat(20)
+    x = torch.nn.functional.one_hot(y, 3).float() + 0.3 * torch.randn(
+        60, 3, generator=torch.Generator().manual_seed(3)
+    )
+    slighted = Linear(4 * torch.eye(3), torch.tensor([0.0, 0.0, -4.0]))
+    mended, _ = heads.calibrated(slighted, x, y)
+    wrong = [int((head.logits(x).argmax(1) != y).sum()) for head in (slighted, mended)]
+    assert wrong[1] < wrong[0] / 2
+
+
+def test_an_intent_without_dev_rows_keeps_its_place():
+    y = torch.arange(2).repeat(20)
+    x = torch.nn.functional.one_hot(y, 3).float()
+    head, temperature = heads.calibrated(Linear(torch.eye(3), torch.zeros(3)), x, y)
+    assert float(head.bias[2]) == 0.0
+    assert temperature > 0
