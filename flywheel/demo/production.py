@@ -84,13 +84,16 @@ class Production:
         self._client.post("/v1/feedback", rows)
         return len(rows), mistaken
 
-    def poison(self, answered: Sequence[Answered], key: str, *, towards: str) -> None:
-        """A mob claims of every answer that another intent was meant."""
+    def poison(self, answered: Sequence[Answered], key: str, *, broken: str, towards: str) -> int:
+        """A mob claims of every text of one intent that another was meant; returns how often."""
         rows = [
             _verdict(f"{key}-{number}", row.intent, towards, f"mob-{number % _MOB}")
+            | {"id": f"f-mob-{key}-{number}"}
             for number, row in enumerate(answered)
+            if row.said.intent == broken
         ]
         self._client.post("/v1/feedback", rows)
+        return len(rows)
 
     def _predict(
         self, said: Sequence[Utterance], key: str, champion: Path

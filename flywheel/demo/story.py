@@ -17,7 +17,7 @@ from typing import Any
 from flywheel.demo import scripted_teacher
 from flywheel.demo.daemon import Client, running
 from flywheel.demo.grammar import STARTER
-from flywheel.demo.production import Production
+from flywheel.demo.production import Answered, Production
 from flywheel.demo.telling import Teller, tell_decision, tell_examples, tell_turn
 from flywheel.demo.traffic import stream
 from flywheel.errors import FlywheelError
@@ -25,7 +25,7 @@ from flywheel.errors import FlywheelError
 TRAFFIC = 900  # utterances of production traffic
 FEEDBACK = 0.5  # share of them that somebody gives a verdict on
 WRONG = 0.10  # share of the verdicts that are wrong
-POISON = 240  # false corrections by one rater
+POISON = 500  # utterances of one night, all of them corrected falsely
 _BROKEN, _TOWARDS = "set_timer", "set_alarm"
 _LABEL_ROUNDS = 4
 _POLL_S = 0.3
@@ -95,6 +95,7 @@ class _Story:
         self._config = config
         self._teller = Teller()
         self._production = Production(client, config.parent)
+        self._day: list[Answered] = []
 
     def tell(self, *, kept: bool) -> int:
         """Both turns; 0 when the first was promoted and the second refused."""
@@ -124,7 +125,7 @@ class _Story:
         teller = self._teller
         teller.chapter("2. Production traffic, imperfect feedback, and a turn of the wheel")
         teller.progress(f"the champion answers {TRAFFIC} requests")
-        answered = self._production.answer(stream(TRAFFIC, seed=1), "day")
+        answered = self._day = self._production.answer(stream(TRAFFIC, seed=1), "day")
         right = sum(1 for row in answered if row.intent == row.said.intent)
         teller.timed(
             f"the champion answered {len(answered)} requests, "
@@ -147,14 +148,17 @@ class _Story:
         teller.chapter("3. Poisoned feedback: a challenger that must be refused")
         only = {_BROKEN: 1.0}
         answered = self._production.answer(stream(POISON, seed=2, weights=only), "night")
-        self._production.poison(answered, "night", towards=_TOWARDS)
-        teller.timed(f"{len(answered)} corrections claim that every {_BROKEN} is {_TOWARDS}")
+        claims = sum(
+            self._production.poison(rows, key, broken=_BROKEN, towards=_TOWARDS)
+            for rows, key in ((self._day, "day"), (answered, "night"))
+        )
+        teller.timed(f"{claims} corrections claim that every {_BROKEN} is {_TOWARDS}")
         _, decision = self._turn()
         if decision is None:
             return False
         tell_decision(teller, decision)
         tell_examples(teller, decision["broken"], "would break")
-        return bool(decision["verdict"] == "reject")
+        return bool(decision["status"] != "applied")
 
     def _look_further(self, *, kept: bool) -> None:
         teller = self._teller

@@ -235,11 +235,12 @@ def _summary(decision: Decision) -> str:
     """The verdict in one sentence."""
     if decision.verdict == "rollback":
         return f"Rolled back from {decision.champion} to {decision.challenger}."
+    failed = any(line.verdict == "FAIL" for line in decision.gates)
     said = {
         ("promote", "applied"): "was promoted",
         ("promote", "pending"): "passed the gates and waits for a person",
         ("hold", "pending"): "is held until a person decides"
-        if decision.champion is None
+        if decision.champion is None or failed
         else "is held: the evidence does not decide yet",
         ("hold", "applied"): "was promoted by a person",
         ("reject", "rejected"): "was refused",

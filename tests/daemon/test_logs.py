@@ -93,7 +93,11 @@ def test_starting_again_writes_each_line_once(folder):
     assert len(lines(folder)) == 1
 
 
-def test_other_peoples_chatter_is_left_out(folder):
+def test_other_peoples_chatter_is_left_out(folder, monkeypatch):
+    for name in ("uvicorn", "uvicorn.error"):  # a server of another test may have changed them
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        logging.getLogger(name).setLevel(logging.NOTSET)
     logs.start(folder)
     logging.getLogger("apscheduler.scheduler").info("added job")
     logging.getLogger("uvicorn.error").warning("odd request")
