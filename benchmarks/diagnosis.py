@@ -63,6 +63,13 @@ _DAILY = """
     INSERT INTO daily
     SELECT date_trunc('day', ts), intent, adapter, slices, count(*) FROM predictions GROUP BY ALL
 """
+_DAILY_LABELS = """
+    INSERT INTO daily_labels
+    SELECT date_trunc('day', feedback_ts), predicted, truth_of(verdict, predicted, intent),
+        answered_right(verdict, predicted, intent, predicted_arguments, arguments),
+        adapter, slices, count(*)
+    FROM judged GROUP BY ALL
+"""
 
 
 def main() -> None:
@@ -109,7 +116,7 @@ def fill(wheel: Wheel, rows: int) -> None:
         with wheel.store.write() as con:
             period = {"n": rows, "first": first, "last": min(rows, first + _STEP)}
             con.execute(_PREDICTIONS, period)
-    for statement in (_FEEDBACK, _JUDGED, _DAILY):
+    for statement in (_FEEDBACK, _JUDGED, _DAILY, _DAILY_LABELS):
         with wheel.store.write() as con:
             con.execute(statement)
     wheel.store.checkpoint()

@@ -19,7 +19,7 @@ import msgspec
 from flywheel import formats
 from flywheel.errors import DiskFull
 from flywheel.spool import Spool
-from flywheel.store import Connection, Store, StoreFailed, events, health
+from flywheel.store import Connection, Store, StoreFailed, events, sums
 from flywheel.store.events import RejectedEvent
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Loader:
     def _checkpoint(self) -> None:
         with self._loading:
             with self._store.write() as con:
-                health.merge_days(con)
+                sums.merge_days(con)
             if self._loaded and self._store.checkpoint():
                 self.spool.remove(self._loaded)
                 self._loaded = []

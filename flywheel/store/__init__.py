@@ -17,6 +17,7 @@ from flywheel.store import (
     samples,
     schema,
     sources,
+    sums,
     teacher,
     turns,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "samples",
     "schema",
     "sources",
+    "sums",
     "teacher",
     "turns",
 ]

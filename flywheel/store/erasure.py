@@ -33,10 +33,17 @@ _SUMS = """
     SELECT date_trunc('day', ts), intent, adapter, slices, -count(*) FROM predictions
     WHERE list_contains($ids, id) GROUP BY ALL
 """
+_LABEL_SUMS = """
+    INSERT INTO daily_labels
+    SELECT date_trunc('day', feedback_ts), predicted, truth_of(verdict, predicted, intent),
+        answered_right(verdict, predicted, intent, predicted_arguments, arguments),
+        adapter, slices, -count(*)
+    FROM judged WHERE list_contains($ids, prediction_id) OR rater = $rater GROUP BY ALL
+"""
 _DELETIONS = {
     "feedback": "list_contains($ids, prediction_id) OR rater = $rater",
     "judged": "list_contains($ids, prediction_id) OR rater = $rater",
-    "rejudged": "list_contains($ids, prediction_id)",
+    "rejudged": "list_contains($ids, prediction_id) OR rater = $rater",
     "predictions": "list_contains($ids, id)",
     "samples": "list_contains($samples, id) OR list_contains($texts, text)",
     "refusals": "list_contains($samples, id) OR list_contains($texts, text)",
@@ -104,6 +111,7 @@ def remove(con: Connection, found: Traces) -> dict[str, int]:
         "rater": found.rater,
     }
     con.execute(_SUMS, {"ids": found.ids})
+    con.execute(_LABEL_SUMS, {"ids": found.ids, "rater": found.rater})
     removed = {}
     for name, condition in _DELETIONS.items():
         bound = {key: value for key, value in everything.items() if f"${key}" in condition}

@@ -33,6 +33,7 @@ from flywheel.store.columns import (
     table,
     table_of,
 )
+from flywheel.store.judging import judge_arriving, judge_waiting
 
 _PREDICTIONS = pyarrow.schema(
     {
@@ -72,45 +73,11 @@ _ADD_DAILY = """
     SELECT date_trunc('day', ts), intent, adapter, slices, count(*) FROM arriving GROUP BY ALL
 """
 
-# Feedback that waits has no prediction in the table, so the first one arriving now is its own.
-_JUDGE_WAITING = """
-    INSERT INTO judged BY NAME
-    SELECT f.id AS feedback_id, p.id AS prediction_id, p.ts, p.text, p.intent AS predicted,
-        p.arguments AS predicted_arguments, p.confidence, p.adapter, p.slices,
-        f.ts AS feedback_ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
-    FROM arriving AS p
-    JOIN feedback AS f ON f.prediction_id = p.id
-    WHERE NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.feedback_id = f.id)
-"""
-
 _ADD_FEEDBACK = """
     INSERT INTO feedback BY NAME
     SELECT * FROM arriving AS a
     WHERE NOT EXISTS (SELECT 1 FROM feedback AS f WHERE f.id = a.id)
     ORDER BY ts
-"""
-
-_NOTE_REJUDGED = """
-    INSERT INTO rejudged
-    SELECT prediction_id FROM judged
-    WHERE prediction_id IN (
-        SELECT j.prediction_id FROM judged AS j JOIN arriving AS a
-        ON j.prediction_id = a.prediction_id
-    )
-    AND prediction_id NOT IN (SELECT prediction_id FROM rejudged)
-    GROUP BY prediction_id HAVING count(*) > 1
-"""
-
-# Reads the stored feedback, not the arriving one: of two with one id only the first counts.
-_JUDGE_ARRIVING = """
-    INSERT INTO judged BY NAME
-    SELECT f.id AS feedback_id, p.id AS prediction_id, p.ts, p.text, p.intent AS predicted,
-        p.arguments AS predicted_arguments, p.confidence, p.adapter, p.slices,
-        f.ts AS feedback_ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
-    FROM feedback AS f
-    JOIN predictions AS p ON p.id = f.prediction_id
-    WHERE f.id IN (SELECT id FROM arriving)
-        AND NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.feedback_id = f.id)
 """
 
 _ADD_REJECTED = """
@@ -206,8 +173,7 @@ def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) ->
     if known:
         rows = rows.filter(pyarrow.array([key not in known for key in rows["id"].to_pylist()]))
     with arriving(con, rows):
-        if changed(con, _JUDGE_WAITING):
-            con.execute(_NOTE_REJUDGED.replace("a.prediction_id", "a.id"))
+        judge_waiting(con)
         con.execute(_ADD_DAILY)
         return changed(con, _ADD_PREDICTIONS)
 
@@ -218,8 +184,7 @@ def insert_feedback(con: Connection, columns: Mapping[str, Sequence[Any]]) -> in
         return 0
     with arriving(con, table_of(_FEEDBACK, columns)):
         added = changed(con, _ADD_FEEDBACK)
-        if changed(con, _JUDGE_ARRIVING):
-            con.execute(_NOTE_REJUDGED)
+        judge_arriving(con)
     return added
 
 

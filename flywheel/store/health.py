@@ -22,7 +22,6 @@ from flywheel.store.columns import (
     unpack_or_none,
 )
 
-_MANY_PARTS = 100_000
 _DAY, _TICK = timedelta(days=1), timedelta(microseconds=1)
 
 # Whole days from the sums, the days that the period cuts from the predictions themselves.
@@ -42,23 +41,39 @@ _VOLUME = """
     GROUP BY intent ORDER BY intent
 """
 
-_PAIRS = """
-    SELECT predicted, truth, correct, feedback_ts >= $middle AS recent, count(*) AS count
-    FROM labelled_since($since) WHERE feedback_ts < $until
-        AND ($adapter IS NULL OR adapter = $adapter)
+# As the volume; and what the sums count too often is taken off: of the labels of one prediction
+# only the latest counts, by (feedback_ts, feedback_id), within the period.
+_LABEL = """
+    predicted, truth_of(verdict, predicted, intent) AS truth,
+    answered_right(verdict, predicted, intent, predicted_arguments, arguments) AS correct,
+    adapter, slices, feedback_ts >= $middle AS recent
+"""
+_PAIRS = f"""
+    WITH counted AS (
+        SELECT predicted, truth, correct, adapter, slices, day >= $middle AS recent, labels AS n
+        FROM daily_labels WHERE day >= $first AND day < $last AND day IS DISTINCT FROM $cut::TIMESTAMP
+        UNION ALL
+        SELECT {_LABEL}, 1 FROM judged WHERE feedback_ts >= $since AND feedback_ts < least($first, $until)
+        UNION ALL
+        SELECT {_LABEL}, 1 FROM judged WHERE feedback_ts >= $cut AND feedback_ts < $cut::TIMESTAMP + INTERVAL 1 DAY
+        UNION ALL
+        SELECT {_LABEL}, 1 FROM judged WHERE feedback_ts >= greatest($last, $first) AND feedback_ts < $until
+        UNION ALL
+        SELECT {_LABEL}, -1 FROM rejudged WHERE feedback_ts >= $since AND feedback_ts < $until
+        UNION ALL
+        SELECT {_LABEL}, 1 FROM (
+            SELECT * FROM rejudged WHERE feedback_ts >= $since
+            QUALIFY row_number() OVER (
+                PARTITION BY prediction_id ORDER BY feedback_ts DESC, feedback_id DESC
+            ) = 1
+        ) WHERE feedback_ts < $until
+    )
+    SELECT predicted, truth, correct, recent, CAST(sum(n) AS BIGINT) AS count
+    FROM counted
+    WHERE ($adapter IS NULL OR adapter = $adapter)
         AND ($slices IS NULL OR list_contains($slices, slices))
-    GROUP BY ALL ORDER BY predicted, truth NULLS FIRST, correct, recent
-"""
-
-_DAILY_KEYS = """
-    SELECT count(*) FROM (SELECT DISTINCT day, intent, adapter, slices FROM daily)
-"""
-
-_MERGED = """
-    CREATE TEMP TABLE merged AS
-    SELECT day, intent, adapter, slices, sum(predictions)::BIGINT AS predictions
-    FROM daily GROUP BY ALL ORDER BY day
-"""
+    GROUP BY ALL HAVING sum(n) <> 0 ORDER BY predicted, truth NULLS FIRST, correct, recent
+"""  # noqa: E501, S608
 
 _FAILURES = """
     SELECT text, predicted, truth, predicted_arguments, truth_arguments, slices
@@ -141,10 +156,12 @@ def halves(
     """
     asked = {"adapter": scope.adapter, "slices": _cells(con, scope)}
     begin, end = stamp(since), stamp(until)
-    days = {"first": _midnight(begin + _DAY - _TICK), "last": _midnight(end)}
-    period = {"since": begin, "until": end}
-    volume = dict(con.execute(_VOLUME, {**period, **days, **asked}).fetchall())
-    found = records(con, _PAIRS, {**period, **asked, "middle": stamp(middle)})
+    first, last, between = _midnight(begin + _DAY - _TICK), _midnight(end), stamp(middle)
+    whole = {"since": begin, "until": end, "first": first, "last": last, **asked}
+    volume = dict(con.execute(_VOLUME, whole).fetchall())
+    day = _midnight(between)
+    cut = day if day != between and first <= day < last else None
+    found = records(con, _PAIRS, {**whole, "middle": between, "cut": cut})
     pairs = [(row.pop("recent"), IntentPair(**row)) for row in found]
     return (
         Tallies(volume=volume, pairs=_summed(pair for _, pair in pairs)),
@@ -203,18 +220,6 @@ def labelled_texts(con: Connection) -> list[LabelledText]:
         )
         for row in records(con, _LABELLED_TEXTS)
     ]
-
-
-def merge_days(con: Connection) -> bool:
-    """Merge the daily sums into one row for each key; False where there is little to merge."""
-    rows = scalar(con, "SELECT count(*) FROM daily")
-    if rows < _MANY_PARTS or rows < 2 * scalar(con, _DAILY_KEYS):
-        return False
-    con.execute(_MERGED)
-    con.execute("DELETE FROM daily")
-    con.execute("INSERT INTO daily SELECT * FROM merged")
-    con.execute("DROP TABLE merged")
-    return True
 
 
 def _cells(con: Connection, scope: Scope) -> list[str] | None:

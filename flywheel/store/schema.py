@@ -13,9 +13,9 @@ from importlib import resources
 from flywheel.store.columns import Connection, records, scalar
 from flywheel.store.failures import StoreFailed
 
-# Not compared by `fingerprints`: how often the database was looked at, and sums of predictions
-# that are kept in as many parts as the predictions came in.
-_NOT_CONTENT = frozenset({"heartbeat", "daily"})
+# Not compared by `fingerprints`: how often the database was looked at, and sums of
+# events, which are kept in as many parts as the events came in.
+_NOT_CONTENT = frozenset({"heartbeat", "daily", "daily_labels"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

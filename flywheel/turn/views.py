@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from flywheel import __version__
@@ -70,7 +70,7 @@ def intents(
         found = intent_health(wheel, con, wheel.clock(), scope)
     return [
         {
-            **asdict(item),
+            **{field.name: getattr(item, field.name) for field in fields(item)},
             "confused_with": [
                 {"intent": name, "count": count} for name, count in item.confused_with
             ],

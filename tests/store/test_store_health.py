@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Feedback, Prediction
-from flywheel.store import events, health
+from flywheel.store import events, health, sums
 
 DAY = timedelta(days=1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -146,12 +146,58 @@ def test_daily_sums_say_what_the_predictions_say_whatever_the_window_cuts(store)
 
 
 def test_merging_the_days_changes_no_sum(store, monkeypatch):
-    monkeypatch.setattr(health, "_MANY_PARTS", 3)
+    monkeypatch.setattr(sums, "_MANY_PARTS", 3)
     with store.write() as con:
         for n in range(6):
             one = Prediction(id=f"p-{n}", ts=START, text="x", intent="stop")
             events.add_predictions(con, [one])
-        assert health.merge_days(con)
-        assert not health.merge_days(con)
+        assert sums.merge_days(con)
+        assert not sums.merge_days(con)
         assert con.execute("SELECT count(*), sum(predictions) FROM daily").fetchone() == (1, 6)
         assert health.tallies(con, START, START + DAY).volume == {"stop": 6}
+
+
+def test_sums_of_labels_say_what_the_labels_say_whatever_the_window_cuts(store):
+    rows = [
+        (f"p-{n}", "x", f"intent_{n % 3}", (f"intent_{n % 3}", "other", None)[n % 5 % 3], 0, n / 30)
+        for n in range(300)
+    ]
+    again = [(*row[:3], "mended", 0, row[5] + 2.4) for row in rows[::7]]
+    said: dict[str, list] = {}
+    made = [Prediction(id=r[0], ts=START, text="x", intent=r[2], adapter=r[0][-1]) for r in rows]
+    verdicts = []
+    for key, _, predicted, right, _, judged in rows + again:
+        said.setdefault(key, []).append((judged, predicted, right))
+        verdict = "correct" if right == predicted else "corrected" if right else "incorrect"
+        told = {"id": f"f-{key}-{judged}", "ts": START + judged * DAY, "intent": right}
+        verdicts.append(Feedback(**told, prediction_id=key, verdict=verdict, rater_kind="user"))
+    with store.write() as con:
+        events.add_predictions(con, made)
+        events.add_feedback(con, verdicts[:200])
+        events.add_feedback(con, verdicts[100:])
+
+    def wanted(since, until, last=""):
+        counts: dict[IntentPair, int] = {}
+        for key, verdicts in said.items():
+            latest = max((v for v in verdicts if v[0] >= since), default=(99,))
+            if latest[0] >= until or not key.endswith(last):
+                continue
+            _, predicted, right = latest
+            pair = (predicted, right, right == predicted)
+            counts[pair] = counts.get(pair, 0) + 1
+        return counts
+
+    def found(tallies):
+        return {(pair.predicted, pair.truth, pair.correct): pair.count for pair in tallies.pairs}
+
+    windows = [(0.5, 3.25, 9.75), (1, 3, 8), (2.1, 2.2, 2.6), (0, 5.5, 20), (1.9, 2.5, 3.5)]
+    for since, middle, until in windows:
+        for scope in (health.EVERYTHING, health.Scope(adapter="4")):
+            moments = [START + at * DAY for at in (since, middle, until)]
+            with store.read() as con:
+                whole, earlier, recent = health.halves(con, *moments, scope)
+            assert found(whole) == wanted(since, until, scope.adapter or "")
+            for key, count in found(whole).items():
+                assert count == found(earlier).get(key, 0) + found(recent).get(key, 0)
+        latest_of_half = wanted(middle, until)
+        assert found(recent).keys() <= latest_of_half.keys()
