@@ -61,7 +61,8 @@ def dataset(
     """Write (text, intent) rows as a dataset; returns the part of a job's spec that names it."""
     rows = [
         {"id": sample_id(text, intent, None, "seed", split), "text": text, "intent": intent,
-         "arguments": None, "origin": "seed", "split": split, "weight": 1.0, "family": ""}
+         "arguments": None, "origin": "seed", "split": split, "weight": float(split == "train"),
+         "family": ""}
         for split, part in (("train", train), ("dev", dev))
         for text, intent in part
     ]  # fmt: skip

@@ -25,7 +25,7 @@ COLUMNS = pa.schema(
         ("arguments", pa.string()),  # JSON object; null where the arguments were not judged
         ("origin", pa.string()),
         ("split", pa.string()),  # train or dev
-        ("weight", pa.float64()),
+        ("weight", pa.float64()),  # of a dev row: 0 where it may only be chosen with
         ("family", pa.string()),
     ]
 )
@@ -33,10 +33,14 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
-    """Samples to learn from, and samples to choose the checkpoint and threshold with."""
+    """Samples to learn from, and samples to choose the checkpoint and threshold with.
+
+    Dev samples named in `learned` are learned too, after all is chosen; see `worker.train`.
+    """
 
     train: tuple[Sample, ...]
     dev: tuple[Sample, ...] = ()
+    learned: frozenset[str] = frozenset()  # ids of dev samples
 
     def __post_init__(self) -> None:
         for role, samples in (("train", self.train), ("dev", self.dev)):
@@ -62,6 +66,9 @@ def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Ta
     """
     unique = {(s.split, s.id): s for s in (*samples.train, *samples.dev)}
     rows = [_row(unique[key]) for key in sorted(unique)]
+    for row in rows:
+        if row["split"] == "dev" and row["id"] not in samples.learned:
+            row["weight"] = 0.0
     _even_out(rows, balance)
     identity = content_id("ds", rows)
     origins = Counter(s.origin for s in unique.values() if s.split == "train")
@@ -76,10 +83,10 @@ def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Ta
 
 
 def _even_out(rows: Sequence[dict[str, Any]], balance: float) -> None:
-    """Weigh each training row by (mean count / its intent's count) ** balance."""
+    """Weigh each row by (mean count / its intent's count in training) ** balance."""
     counts = Counter(row["intent"] for row in rows if row["split"] == "train")
     for row in rows:
-        if row["split"] == "train":
+        if row["intent"] in counts:
             share = counts.total() / len(counts) / counts[row["intent"]]
             row["weight"] *= round(share**balance, 6)
 

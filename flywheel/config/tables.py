@@ -18,7 +18,6 @@ class FlywheelTable:
 
     state_dir: str = "var"  # database, datasets, adapters, jobs, socket; relative to config.toml
     spool_mb: int = 256  # acknowledged events that may wait to be loaded; above it, 429
-    keep_days: int = 0  # older events move to state_dir/archive/; 0: they stay in the tables
     log_dir: str = "logs"  # JSON lines; "" writes to the journal only
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -128,6 +127,7 @@ class TrainingTable:
     recipe: str = "balanced"  # quick, balanced, thorough or auto; see docs/explanation/learning.md
     budget_minutes: float = 10.0  # of one core, for `auto` to try recipes and train the best
     seed: int = 0
+    refit: bool = True  # after choosing on dev, train once more with the dev samples too
     balance: float = 1.0  # 0: every sample weighs the same; 1: every intent does, in sum
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
     timeout_minutes: float = 60.0  # a job that takes longer is killed

@@ -6,8 +6,6 @@ beside hold the SQL, one table family each, as functions of a connection.
 
 from flywheel.store import (
     adapters,
-    agreement,
-    archive,
     chain,
     decisions,
     disputes,
@@ -16,7 +14,6 @@ from flywheel.store import (
     health,
     hooks,
     reports,
-    retention,
     samples,
     schema,
     sources,
@@ -35,8 +32,6 @@ __all__ = [
     "Store",
     "StoreFailed",
     "adapters",
-    "agreement",
-    "archive",
     "chain",
     "copy_file",
     "decisions",
@@ -48,7 +43,6 @@ __all__ = [
     "open_store",
     "prove",
     "reports",
-    "retention",
     "samples",
     "schema",
     "sources",

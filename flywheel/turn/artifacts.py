@@ -77,6 +77,12 @@ def dataset_rows(path: Path, split: str = "train") -> list[dict[str, Any]]:
     return [row for row in rows if row["split"] == split]
 
 
+def learned_rows(path: Path) -> list[dict[str, Any]]:
+    """A dataset's rows that its adapter has learned: the training rows, then those of dev."""
+    dev = [row for row in dataset_rows(path, "dev") if row["weight"] > 0]
+    return dataset_rows(path) + dev
+
+
 def arguments_of(text: str | None) -> Mapping[str, Any]:
     """Arguments as a worker wrote them."""
     return json.loads(text) if text else {}

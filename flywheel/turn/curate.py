@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 
 from flywheel import curation, datasets
 from flywheel.errors import FlywheelError
-from flywheel.records import Refusal, Sample
+from flywheel.records import Refusal, Sample, Split
 from flywheel.store import Connection, adapters, health, samples
 from flywheel.store.health import LabelledText
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import dataset_rows, run_job, write_table
-from flywheel.turn.diagnose import held_out
+from flywheel.turn.diagnose import held_out, judged_by
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
 
@@ -24,9 +24,9 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     with wheel.store.read() as con:
         champion = adapters.champion(con)
         own = champion is not None and adapters.get(con, champion).state != "external"
-        learned = adapters.get(con, champion).dataset if champion and own else ""
+        before = adapters.get(con, champion).dataset if champion and own else ""
         candidates = [*samples.training(con), *map(from_feedback, health.labelled_texts(con))]
-        dev, kept_out = samples.dev(con), held_out(con)
+        dev, kept_out, judged = samples.dev(con), held_out(con), judged_by(con)
     if not candidates:
         raise FlywheelError(
             "there is nothing to train on",
@@ -42,11 +42,13 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         *screened.refused,
         *cleaned.refused,
     )
+    learned = _learned_dev(wheel, dev, judged) if champion else frozenset[str]()
     dataset, table = datasets.assemble(
-        datasets.TrainingSet(train=cleaned.kept, dev=tuple(dev)), wheel.config.training.balance
+        datasets.TrainingSet(train=cleaned.kept, dev=tuple(dev), learned=learned),
+        wheel.config.training.balance,
     )
     write_table(wheel.config.state_dir / dataset.path, table)
-    known = {row["id"] for row in dataset_rows(wheel.datasets_dir / f"{learned}.parquet")}
+    known = {row["id"] for row in dataset_rows(wheel.datasets_dir / f"{before}.parquet")}
     new = sum(1 for sample in cleaned.kept if sample.id not in known)
     enough = not own or new >= wheel.config.training.min_new_samples
 
@@ -67,22 +69,33 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
+def _learned_dev(wheel: Wheel, dev: Sequence[Sample], judged: Sequence[str]) -> frozenset[str]:
+    """Dev samples to learn once all is chosen: those that are near nothing that judges.
+
+    The first champion learns none: it stands for what the seeds alone give.
+    """
+    if not wheel.config.training.refit:
+        return frozenset()
+    apart = curation.without_leaks(dev, judged, wheel.config.curation.leak)
+    return frozenset(sample.id for sample in apart.kept)
+
+
 def _shown(turn: Turn) -> dict[str, Sequence[str]]:
     """By brief of this turn, the production texts in it."""
     return {brief["id"]: brief["failed_texts"] for brief in turn.cursor.get("briefs", ())}
 
 
-def from_feedback(row: LabelledText) -> Sample:
-    """A labelled production text as something to learn from."""
+def from_feedback(row: LabelledText, split: Split = "train") -> Sample:
+    """A labelled production text as something to learn from, or to judge by."""
     arguments = row.arguments or None
-    identity = datasets.sample_id(row.text, row.intent, arguments, "feedback", "train")
+    identity = datasets.sample_id(row.text, row.intent, arguments, "feedback", split)
     return Sample(
         id=identity,
         text=row.text,
         intent=row.intent,
         arguments=arguments,
         origin="feedback",
-        split="train",
+        split=split,
         slices=row.slices,
         provenance={
             "prediction": row.prediction_id,

@@ -143,10 +143,13 @@ def _showable(wheel: Wheel, texts: Sequence[str], kept_out: Sequence[str]) -> li
 
 def held_out(con: Connection) -> list[str]:
     """Every text that must reach neither training nor a teacher."""
+    return judged_by(con) + [row.text for row in samples.dev(con)]
+
+
+def judged_by(con: Connection) -> list[str]:
+    """Every text that judges a challenger."""
     golden = [row.sample.text for row in samples.golden(con)]
-    return (
-        golden + [row.text for row in samples.dev(con)] + [row.text for row in samples.fresh(con)]
-    )
+    return golden + [row.text for row in samples.fresh(con)]
 
 
 def _examples(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:

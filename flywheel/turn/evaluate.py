@@ -55,10 +55,12 @@ def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
     with wheel.store.read() as con:
         rows = _rows(con, asked_fresh, compared=champion is not None)
         earlier = reports.load(con, turn.id)
-        stored = _stored_answers(con, champion)
+        external = champion is not None and adapters.get(con, champion).state == "external"
+        stored = {name: _stored(con, name) for name in (champion, challenger) if name}
     known = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
     asked = [row for row in rows if row.sample.id not in known]
-    answers, values = _predict(wheel, turn, asked, challenger, champion, stored)
+    run = [name for name in stored if not (external and name == champion)]
+    answers, values = _predict(wheel, turn, asked, run, stored)
     new = [_outcome(row, answers.get(champion, {}), answers[challenger]) for row in asked]
     outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + new
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
@@ -111,13 +113,12 @@ def _bought_this_turn(turn: Turn, asked: Sequence[_Row]) -> dict[str, int]:
     return dict(counts)
 
 
-def _stored_answers(con: Connection, champion: str | None) -> dict[str, _Answer] | None:
-    """Answers of a champion that cannot be run again; None for one that can."""
-    if champion is None or adapters.get(con, champion).state != "external":
-        return None
+def _stored(con: Connection, adapter: str) -> dict[str, _Answer]:
+    """Answers that stand: of a model that cannot be run again, and those on dev rows that an
+    adapter gave before it learned them."""
     return {
         sample: _Answer(intent=intent, arguments=arguments or {}, confidence=None)
-        for sample, (intent, arguments) in samples.answers(con, champion).items()
+        for sample, (intent, arguments) in samples.answers(con, adapter).items()
     }
 
 
@@ -125,16 +126,16 @@ def _predict(
     wheel: Wheel,
     turn: Turn,
     asked: Sequence[_Row],
-    challenger: str,
-    champion: str | None,
-    stored: dict[str, _Answer] | None,
+    run: Sequence[str],
+    stored: Mapping[str, Mapping[str, _Answer]],
 ) -> tuple[dict[str, dict[str, _Answer]], Mapping[str, Any]]:
-    """Answers by adapter and sample, and what the worker says of the adapters it ran."""
-    run = [challenger] + ([champion] if champion and stored is None else [])
-    answers: dict[str, dict[str, _Answer]] = {name: {} for name in run}
-    if champion and stored is not None:
-        answers[champion] = stored
-    if not asked:
+    """Answers by adapter and sample, and what the worker says of the adapters it ran.
+
+    A row is run where an adapter has no stored answer for it; a stored answer always stands.
+    """
+    answers = {name: dict(known) for name, known in stored.items()}
+    rows = [row for row in asked if any(row.sample.id not in stored[name] for name in run)]
+    if not rows:
         return answers, {}
     job_id = f"{turn.id}-evaluate-{turn.cursor.get('round', 0)}"
     timed = wheel.config.gates.latency.required and not turn.cursor.get("latency_ms")
@@ -146,14 +147,15 @@ def _predict(
             "adapters": {name: str(wheel.adapters_dir / name) for name in run},
             "timed": _TIMED_ROWS if timed else 0,
         },
-        datasets.rows_table([(row.sample.id, row.sample.text) for row in asked]),
+        datasets.rows_table([(row.sample.id, row.sample.text) for row in rows]),
     )
     for row in pq.read_table(wheel.job_dir(job_id) / "predictions.parquet").to_pylist():
-        answers[row["adapter"]][row["id"]] = _Answer(
+        answer = _Answer(
             intent=row["intent"],
             arguments=arguments_of(row["arguments"]),
             confidence=row["confidence"],
         )
+        answers[row["adapter"]].setdefault(row["id"], answer)
     return answers, result.values
 
 

@@ -15,7 +15,7 @@ from flywheel.promotion import Situation
 from flywheel.records import Brief, GateResult, Intent, Outcome, Report
 from flywheel.store import Connection, adapters, disputes, generations, reports, samples
 from flywheel.store.turns import Turn
-from flywheel.turn.artifacts import dataset_rows
+from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.wheel import Wheel
 
 _BRIEFS = TypeAdapter(tuple[Brief, ...])
@@ -134,7 +134,7 @@ def _met(wheel: Wheel, con: Connection, turn: Turn, judged: Sequence[Outcome]) -
     """
     texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
     bought = [row.sample for row in judged if row.bought]
-    trained = dataset_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
+    trained = learned_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
     near = curation.near_duplicates(
         [texts[name] for name in bought],
         [row["text"] for row in trained],
@@ -151,7 +151,7 @@ def _hygiene(
     counted = {row.sample for row in judged}
     texts = [row.sample.text for row in golden if row.sample.id in counted]
     jaccard = wheel.config.gates.hygiene.jaccard
-    trained = dataset_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
+    trained = learned_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
     briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
     shown = [text for b in briefs for text in (*b.failed_texts, *b.examples, *b.contrast)]
     challenger = turn.cursor["challenger"]

@@ -8,7 +8,7 @@ from typing import Any
 from flywheel.records import Decision, Report
 from flywheel.store import Connection, adapters, decisions, health, reports, samples
 from flywheel.store.turns import Turn
-from flywheel.turn.artifacts import dataset_rows
+from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.wheel import Wheel
 
 _SHOWN = 20  # examples of each kind
@@ -62,11 +62,11 @@ def training(
     champion = known.get(decision.champion or "")
     if challenger is None:
         return {"by_origin": {}, "added": [], "added_total": 0, "refused": {}}
-    rows = dataset_rows(wheel.datasets_dir / f"{challenger.dataset}.parquet")
+    rows = learned_rows(wheel.datasets_dir / f"{challenger.dataset}.parquet")
     before = set()
     if champion and champion.dataset:
         before = {
-            row["id"] for row in dataset_rows(wheel.datasets_dir / f"{champion.dataset}.parquet")
+            row["id"] for row in learned_rows(wheel.datasets_dir / f"{champion.dataset}.parquet")
         }
     added = [row for row in rows if row["id"] not in before]
     return {

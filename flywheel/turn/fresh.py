@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flywheel import curation, datasets
+from flywheel import curation
 from flywheel.records import Sample
 from flywheel.store import Connection, adapters, health, samples
-from flywheel.store.health import LabelledText
 from flywheel.store.turns import Turn
-from flywheel.turn.artifacts import dataset_rows
+from flywheel.turn.artifacts import learned_rows
+from flywheel.turn.curate import from_feedback
 from flywheel.turn.wheel import Wheel
 
 
@@ -29,7 +29,9 @@ def set_aside(wheel: Wheel, con: Connection) -> int:
         return 0
     said = [row for row in health.labelled_texts(con) if row.rater_kind == "expert"]
     known = samples.fresh_ids(con)
-    offered = [each for each in map(_sample, said) if each.id not in known]
+    offered = [
+        each for each in (from_feedback(row, "fresh") for row in said) if each.id not in known
+    ]
     new = _unlearned(wheel, offered, _trained_texts(wheel, adapters.champion(con), con))
     return samples.add(con, new[:room], generation=None, bought_for=None, at=wheel.clock())
 
@@ -62,22 +64,4 @@ def _trained_texts(wheel: Wheel, adapter: str | None, con: Connection) -> list[s
 
 
 def _rows(wheel: Wheel, dataset: str) -> list[dict[str, str]]:
-    return dataset_rows(wheel.datasets_dir / f"{dataset}.parquet") if dataset else []
-
-
-def _sample(row: LabelledText) -> Sample:
-    arguments = row.arguments or None
-    return Sample(
-        id=datasets.sample_id(row.text, row.intent, arguments, "feedback", "fresh"),
-        text=row.text,
-        intent=row.intent,
-        arguments=arguments,
-        origin="feedback",
-        split="fresh",
-        slices=row.slices,
-        provenance={
-            "prediction": row.prediction_id,
-            "rater": row.rater,
-            "rater_kind": row.rater_kind,
-        },
-    )
+    return learned_rows(wheel.datasets_dir / f"{dataset}.parquet") if dataset else []

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from flywheel import __version__
 from flywheel.records import Adapter
-from flywheel.store import Connection, adapters
+from flywheel.store import Connection, adapters, samples
 from flywheel.store.turns import Turn
-from flywheel.turn.artifacts import install_adapter, run_job
+from flywheel.turn.artifacts import arguments_of, install_adapter, run_job
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
 
@@ -30,8 +32,10 @@ def train(wheel: Wheel, turn: Turn) -> StepResult:
     install_adapter(wheel, wheel.job_dir(f"{turn.id}-train") / "adapter", challenger)
     metrics = dict(result.values.get("metrics", {}))
     recipe = str(metrics.get("recipe", asked))
+    unseen = _answers_on_dev(wheel, f"{turn.id}-train")
 
     def writes(con: Connection) -> None:
+        samples.add_answers(con, challenger, unseen)
         if challenger in known:
             adapters.set_state(con, challenger, "challenger")
             return
@@ -55,6 +59,17 @@ def train(wheel: Wheel, turn: Turn) -> StepResult:
         outputs={"challenger": challenger, "champion": champion},
         writes=writes,
     )
+
+
+def _answers_on_dev(wheel: Wheel, job_id: str) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """What the model that chose on dev answered there, before it learned those rows."""
+    path = wheel.job_dir(job_id) / "dev.parquet"
+    if not path.exists():
+        return []
+    return [
+        (row["id"], row["intent"], arguments_of(row["arguments"]))
+        for row in pq.read_table(path).to_pylist()
+    ]
 
 
 def _told(metrics: Mapping[str, Any]) -> str:

@@ -38,8 +38,8 @@ def best(candidates: Mapping[str, Linear], x: Tensor, y: Tensor) -> str:
     return max(names, key=lambda name: hits[name])
 
 
-def calibrated(head: Linear, x: Tensor, y: Tensor) -> tuple[Linear, float]:
-    """Bias-corrected temperature scaling on dev.
+def calibration(logits: Tensor, y: Tensor) -> tuple[float, Tensor]:
+    """Bias-corrected temperature scaling on dev: the temperature, and the bias (classes,).
 
     The logits are divided by the temperature with the lowest log-loss; then each intent's bias
     moves towards the lowest log-loss, held near zero by a standard normal prior. Ten dev rows an
@@ -48,11 +48,15 @@ def calibrated(head: Linear, x: Tensor, y: Tensor) -> tuple[Linear, float]:
     Source: Alexandari et al. 2020, arXiv 1901.06852.
     """
     if len(y) < _MIN_DEV:
-        return head, 1.0
-    logits = head.logits(x)
+        return 1.0, torch.zeros(logits.shape[1])
     losses = torch.stack([functional.cross_entropy(logits / t, y) for t in _TEMPERATURES])
     t = float(_TEMPERATURES[losses.argmin()])
-    return Linear(head.weight / t, head.bias / t + _shift(logits / t, y)), t
+    return t, _shift(logits / t, y)
+
+
+def calibrated(head: Linear, temperature: float, shift: Tensor) -> Linear:
+    """The head whose logits are divided by the temperature, then shifted."""
+    return Linear(head.weight / temperature, head.bias / temperature + shift)
 
 
 def _shift(logits: Tensor, y: Tensor) -> Tensor:

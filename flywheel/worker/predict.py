@@ -55,10 +55,8 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
         loaded[name] = trained, trunks[key]
         share = (number / len(spec["adapters"]), (number + 1) / len(spec["adapters"]))
         calls = answer(trained, trunks[key], rows["text"], progress.part(*share, name))
-        tables.append(_table(rows["id"], name, calls))
-    staged = folder / "predictions.tmp"
-    pq.write_table(pa.concat_tables(tables), staged)
-    staged.replace(folder / "predictions.parquet")
+        tables.append(table(rows["id"], name, calls))
+    write(folder / "predictions.parquet", tables)
     values: dict[str, Any] = {"hashes": hashes, "rows": len(rows["id"])}
     if spec.get("timed"):
         values["latency_ms"] = timing.interleaved(loaded, rows["text"][: int(spec["timed"])])
@@ -117,7 +115,15 @@ def _trunk(trained: Trained, cache: Path | None) -> Trunk:
     return Trunk(base, trained.depth, trained.max_length, cache)
 
 
-def _table(ids: Sequence[str], name: str, calls: Calls) -> pa.Table:
+def write(path: Path, tables: Sequence[pa.Table]) -> None:
+    """Put the tables into one file, whole or not at all."""
+    staged = path.with_suffix(".tmp")
+    pq.write_table(pa.concat_tables(tables), staged)
+    staged.replace(path)
+
+
+def table(ids: Sequence[str], name: str, calls: Calls) -> pa.Table:
+    """The answers of one adapter, as `run` writes them."""
     return pa.table(
         {
             "id": pa.array(ids, pa.string()),

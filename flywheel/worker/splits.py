@@ -17,18 +17,30 @@ from torch import Tensor
 class Split:
     """Rows of one split, column by column."""
 
+    ids: list[str]
     texts: list[str]
     intents: list[str]
     arguments: list[Mapping[str, Any] | None]
-    weights: Tensor  # float32 (n,)
+    weights: Tensor  # float32 (n,); of a dev row, 0 where it may only be chosen with
 
     def take(self, rows: Sequence[int]) -> Split:
         """Those rows alone."""
         return Split(
+            ids=[self.ids[i] for i in rows],
             texts=[self.texts[i] for i in rows],
             intents=[self.intents[i] for i in rows],
             arguments=[self.arguments[i] for i in rows],
             weights=self.weights[list(rows)],
+        )
+
+    def plus(self, more: Split) -> Split:
+        """These rows, then the others."""
+        return Split(
+            ids=self.ids + more.ids,
+            texts=self.texts + more.texts,
+            intents=self.intents + more.intents,
+            arguments=self.arguments + more.arguments,
+            weights=torch.cat([self.weights, more.weights]),
         )
 
 
@@ -41,6 +53,7 @@ def read(path: Path) -> tuple[Split, Split]:
         chosen = [row for row in rows if row["split"] == split]
         splits.append(
             Split(
+                ids=[row["id"] for row in chosen],
                 texts=[row["text"] for row in chosen],
                 intents=[row["intent"] for row in chosen],
                 arguments=[json.loads(row["arguments"] or "null") for row in chosen],

@@ -241,7 +241,7 @@ def test_an_intent_that_training_slighted_is_given_its_due_on_dev():
         60, 3, generator=torch.Generator().manual_seed(3)
     )
     slighted = Linear(4 * torch.eye(3), torch.tensor([0.0, 0.0, -4.0]))
-    mended, _ = heads.calibrated(slighted, x, y)
+    mended = heads.calibrated(slighted, *heads.calibration(slighted.logits(x), y))
     wrong = [int((head.logits(x).argmax(1) != y).sum()) for head in (slighted, mended)]
     assert wrong[1] < wrong[0] / 2
 
@@ -249,6 +249,8 @@ def test_an_intent_that_training_slighted_is_given_its_due_on_dev():
 def test_an_intent_without_dev_rows_keeps_its_place():
     y = torch.arange(2).repeat(20)
     x = torch.nn.functional.one_hot(y, 3).float()
-    head, temperature = heads.calibrated(Linear(torch.eye(3), torch.zeros(3)), x, y)
+    start = Linear(torch.eye(3), torch.zeros(3))
+    temperature, shift = heads.calibration(start.logits(x), y)
+    head = heads.calibrated(start, temperature, shift)
     assert float(head.bias[2]) == 0.0
     assert temperature > 0

@@ -42,7 +42,7 @@ TIMES = {"wake me at seven": "seven", "set an alarm for noon": "noon",
 COLUMNS = ["id", "text", "intent", "arguments", "split", "origin", "weight", "family"]
 
 
-def dataset(path: Path) -> Path:
+def dataset(path: Path, *, learn_dev: bool = False) -> Path:
     """Write the tiny dataset as the daemon would."""
     rows: list[dict[str, Any]] = []
     for split, texts in (("train", TEXTS), ("dev", DEV)):
@@ -54,18 +54,18 @@ def dataset(path: Path) -> Path:
                 rows.append({
                     "id": f"s-{len(rows):03}", "text": line, "intent": intent, "split": split,
                     "arguments": json.dumps(values) if values is not None else None,
-                    "origin": "seed", "weight": 1.0, "family": "",
+                    "origin": "seed", "weight": float(split == "train" or learn_dev), "family": "",
                 })  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows).select(COLUMNS), path)
     return path
 
 
-def spec(folder: Path, **changes: Any) -> dict[str, Any]:
+def spec(folder: Path, *, learn_dev: bool = False, **changes: Any) -> dict[str, Any]:
     """A train job's spec over the tiny dataset."""
     told = {
         "base": "bundled:all-minilm-l6-v2", "threads": 1, "max_length": 32, "seed": 0,
         "cache_dir": str(folder / "cache"), "recipe": "balanced",
-        "dataset": str(dataset(folder / "ds-tiny.parquet")),
+        "dataset": str(dataset(folder / "ds-tiny.parquet", learn_dev=learn_dev)),
         "intents": [{"name": n, "arguments": ["time"] if n == "set_alarm" else []} for n in TEXTS],
         "parent": None, "code_version": "0", "created_at": "2026-11-22T05:17:00Z",
     }  # fmt: skip

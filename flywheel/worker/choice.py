@@ -1,0 +1,74 @@
+"""What is chosen on dev rows that training has not seen: the head, its calibration, the scope.
+
+A choice outlives the model it was made on: the same choice serves the model that is trained once
+more with the dev rows among its own, on which nothing could be chosen any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flywheel.worker import heads, scope
+from flywheel.worker.adapter import Trained
+from flywheel.worker.logistic import Linear
+from flywheel.worker.scope import Scope
+from flywheel.worker.tuning import Heads, Tuned
+from flywheel.worker.work import Unseen, Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which head serves, and how its logits become an answer."""
+
+    head: str
+    temperature: float
+    shift: Tensor  # float32 (labels,), added to the logits after the division
+    scope: Scope
+
+
+def choose(work: Work, start: Heads, tuned: Tuned, unseen: Unseen) -> Choice:
+    """Choose on dev; without dev rows, what needs none."""
+    dev, x = unseen.rows, unseen.states.embedding
+    if work.recipe.epochs and dev.texts:
+        x = work.embed(tuned, unseen.states.hidden)
+    candidates = _candidates(work, start, tuned)
+    known = [row for row, intent in enumerate(dev.intents) if intent in set(work.labels)]
+    y = torch.tensor([work.labels.index(dev.intents[row]) for row in known], dtype=torch.int64)
+    picked = heads.best(candidates, x[known], y)
+    temperature, shift = heads.calibration(candidates[picked].logits(x[known]), y)
+    head = heads.calibrated(candidates[picked], temperature, shift)
+    rule = scope.choose(head.logits(x), work.labels, dev.intents)
+    return Choice(head=picked, temperature=temperature, shift=shift, scope=rule)
+
+
+def settle(work: Work, start: Heads, tuned: Tuned, choice: Choice) -> Trained:
+    """The trained model as it answers under the choice."""
+    head = _candidates(work, start, tuned, choice.head)[choice.head]
+    return Trained(
+        base=work.spec["base"],
+        base_sha256=work.trunk.base.sha256,
+        max_length=int(work.spec["max_length"]),
+        depth=work.trunk.depth,
+        rank=work.recipe.rank,
+        alpha=work.recipe.alpha,
+        labels=work.labels,
+        arguments=work.arguments,
+        slots=work.slots,
+        scope=choice.scope,
+        factors=tuned.factors,
+        head=heads.calibrated(head, choice.temperature, choice.shift),
+        tag_head=tuned.tag_head,
+    )
+
+
+def _candidates(work: Work, start: Heads, tuned: Tuned, only: str = "") -> Mapping[str, Linear]:
+    if not work.recipe.epochs:
+        return {"logistic": start[0]}
+    if only == "trained":
+        return {"trained": tuned.head}
+    refit = work.fit(work.embed(tuned, work.states.hidden))
+    return {"mean": heads.mean(tuned.head, refit), "trained": tuned.head, "refit": refit}

@@ -1,0 +1,104 @@
+"""Dev samples are learned after the choosing, and are never shown as if they were unseen."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from wheels import (
+    ALARM,
+    WORDS,
+    Memoriser,
+    Parrot,
+    produce_failures,
+    sample,
+    seed_the_wheel,
+    turn_once,
+    wheel_in,
+)
+
+from flywheel.config import TrainingTable
+from flywheel.store import reports, turns
+from flywheel.turn import add_samples, views
+from flywheel.turn.artifacts import dataset_rows, learned_rows
+
+
+class Refitting(Memoriser):
+    """Answers `none` on dev before it learns it, as a worker's dev.parquet would tell."""
+
+    def _train(self, folder, spec):
+        values = super()._train(folder, spec)
+        learned = [
+            row
+            for row in pq.read_table(spec["dataset"]).to_pylist()
+            if row["split"] == "dev" and row["weight"] > 0
+        ]
+        rows = [{"id": row["id"], "intent": "none", "arguments": "{}"} for row in learned]
+        if rows:
+            pq.write_table(pa.Table.from_pylist(rows), folder / "dev.parquet")
+        return values
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    built = wheel_in(tmp_path, teacher=Parrot())
+    built.executor.__class__ = Refitting
+    yield built
+    built.store.close()
+
+
+def a_second_turn(wheel):
+    seed_the_wheel(wheel)
+    first = turn_once(wheel)
+    produce_failures(wheel)
+    second = turn_once(wheel)
+    with wheel.store.read() as con:
+        return [turns.get(con, name) for name in (first, second)]
+
+
+def of_dataset(wheel, turn):
+    return wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet"
+
+
+def test_the_first_champion_learns_the_seeds_alone_and_the_next_challenger_dev_too(wheel):
+    first, second = a_second_turn(wheel)
+    assert learned_rows(of_dataset(wheel, first)) == dataset_rows(of_dataset(wheel, first))
+    dev = dataset_rows(of_dataset(wheel, second), "dev")
+    assert len(dev) == 6 * len(WORDS)
+    assert all(row["weight"] > 0 for row in dev)
+    assert len(learned_rows(of_dataset(wheel, second))) == len(dev) + len(
+        dataset_rows(of_dataset(wheel, second))
+    )
+
+
+def test_what_is_said_of_dev_is_what_the_model_answered_before_it_learned_it(wheel):
+    _, second = a_second_turn(wheel)
+    with wheel.store.read() as con:
+        outcomes = reports.load(con, second.id).outcomes
+    dev = [row for row in outcomes if row.split == "dev"]
+    assert dev
+    assert {row.challenger_intent for row in dev} == {"none"}
+    assert not any(row.challenger_correct for row in dev)
+    assert any(row.champion_correct for row in dev)  # it learned none of them, so it was asked
+    golden = [row for row in outcomes if row.split == "golden"]
+    assert all(row.challenger_correct for row in golden)
+
+
+def test_a_dev_sample_near_a_golden_one_is_not_learned(wheel):
+    near = sample("wake me up early tomorrow morning please", ALARM, "golden")
+    twin = sample("please wake me up early tomorrow morning", ALARM, "dev")
+    add_samples(wheel, [near, twin])
+    _, second = a_second_turn(wheel)
+    weights = {row["id"]: row["weight"] for row in dataset_rows(of_dataset(wheel, second), "dev")}
+    assert weights.pop(twin.sample.id) == 0
+    assert all(weights.values())
+    decision = views.decision_view(wheel, views.turn_view(wheel, second.id)["decision"])
+    hygiene = next(gate for gate in decision["gates"] if gate["gate"] == "hygiene")
+    assert hygiene["verdict"] == "PASS", json.dumps(hygiene)
+
+
+def test_refit_can_be_turned_off(tmp_path):
+    wheel = wheel_in(tmp_path, teacher=Parrot(), training=TrainingTable(refit=False))
+    _, second = a_second_turn(wheel)
+    assert learned_rows(of_dataset(wheel, second)) == dataset_rows(of_dataset(wheel, second))
+    wheel.store.close()

@@ -1,0 +1,120 @@
+"""Dev rows are learned once everything is chosen, and nothing that is said of dev knows of it."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_training import DEV, spec
+
+from flywheel.worker import adapter, recipes
+from flywheel.worker.jobs import Progress
+from flywheel.worker.splits import Split
+from flywheel.worker.train import run
+from flywheel.worker.trunk import States
+from flywheel.worker.work import Unseen, Work
+
+ON_DEV = ("dev_accuracy", "dev_macro", "dev_intents", "dev_exact", "head", "temperature", "curve")
+
+
+@pytest.fixture(scope="module")
+def refitted(tmp_path_factory):
+    """Folder and values of a train job that may learn dev."""
+    folder = tmp_path_factory.mktemp("refit")
+    return folder, run(folder, spec(folder, learn_dev=True), Progress(folder / "p"))
+
+
+def test_the_choices_and_the_figures_on_dev_are_those_of_the_model_that_had_not_seen_it(
+    trained, refitted
+):
+    before, after = trained[1], refitted[1]
+    assert after["adapter"] != before["adapter"]
+    assert after["threshold"] == before["threshold"]
+    assert {n: after["metrics"][n] for n in ON_DEV} == {n: before["metrics"][n] for n in ON_DEV}
+    assert before["metrics"]["dev_learned"] == 0
+    assert after["metrics"]["dev_learned"] == sum(map(len, DEV.values()))
+
+
+def test_the_answers_on_dev_are_kept_from_before_it_was_learned(trained, refitted):
+    rows = pq.read_table(refitted[0] / "dev.parquet").to_pylist()
+    truth = [intent for intent, lines in DEV.items() for _ in lines]
+    by_id = sorted(rows, key=lambda row: row["id"])
+    right = sum(row["intent"] == intent for row, intent in zip(by_id, truth, strict=True))
+    assert right / len(rows) == pytest.approx(refitted[1]["metrics"]["dev_accuracy"], abs=1e-4)
+    assert not (trained[0] / "dev.parquet").exists()
+
+
+def test_a_training_killed_while_it_learns_dev_ends_in_the_same_adapter(refitted, tmp_path):
+    told = spec(tmp_path, learn_dev=True)
+    whole = recipes.named(told["recipe"]).epochs
+
+    class Killed(BaseException):
+        pass
+
+    class Watched(Progress):
+        def say(self, done, detail, **values):
+            if detail.startswith("with dev rows") and values.get("epoch") == whole - 1:
+                raise Killed
+            super().say(done, detail, **values)
+
+    with pytest.raises(Killed):
+        run(tmp_path, told, Watched(tmp_path / "p"))
+    assert not (tmp_path / "adapter").exists()
+    again = run(tmp_path, told, Progress(tmp_path / "p"))
+    assert again["adapter"] == refitted[1]["adapter"]
+
+
+def test_the_frozen_recipe_learns_no_dev(tmp_path):
+    values = run(
+        tmp_path, spec(tmp_path, learn_dev=True, recipe="frozen"), Progress(tmp_path / "p")
+    )
+    assert values["metrics"]["dev_learned"] == 0
+    facts = json.loads((tmp_path / "adapter" / "flywheel.json").read_text("utf-8"))
+    assert facts["id"] == adapter.content_id(adapter.load(tmp_path / "adapter"))
+
+
+class _NoTrunk:
+    tokenizer = None
+
+
+def _split(rows):
+    return Split(
+        ids=[str(n) for n in range(len(rows))],
+        texts=["a text"] * len(rows),
+        intents=[intent for intent, _ in rows],
+        arguments=[None] * len(rows),
+        weights=torch.tensor([weight for _, weight in rows]),
+    )
+
+
+def _states(count):
+    return States([torch.zeros(1, 2)] * count, torch.zeros(count, 2))
+
+
+weights = st.floats(0.125, 9, width=32)
+rows = st.tuples(st.sampled_from("abc"), weights)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(rows, min_size=3), st.lists(st.tuples(st.sampled_from("abcd"), weights | st.just(0.0)))
+)
+def test_an_intent_weighs_in_sum_what_it_weighed_without_dev(train, dev):
+    train = [*train, ("a", 1.0), ("b", 1.0), ("c", 1.0)]
+    told = {"seed": 0, "intents": []}
+    work = Work(
+        told, recipes.DEFAULT, _NoTrunk(), _split(train), ["a", "b", "c"], _states(len(train))
+    )
+    both = work.joined(Unseen(_split(dev), _states(len(dev))))
+    learned = [row for row in dev if row[1] > 0 and row[0] != "d"]
+    if not learned:
+        assert both is None
+        return
+    assert len(both.train.texts) == len(train) + len(learned) == len(both.states.hidden)
+    for n in range(3):
+        before = work.train.weights[work.y == n].sum()
+        assert float(both.train.weights[both.y == n].sum()) == pytest.approx(
+            float(before), rel=1e-4
+        )
