@@ -1,13 +1,14 @@
-"""What does wrong feedback cost, after the noise rule has been over it?
+"""What does wrong feedback cost, after curation has been over it?
 
     python benchmarks/noise.py [--quick] [--seeds N] [--kinds uniform neighbour rater] [--data DIR]
 
-Five seeds and up to twenty pieces of feedback an intent, the same texts in every run. Of the
-feedback 10, 20 and 40 % is wrong: `uniform`, any other intent; `neighbour`, always the intent
-that is most like the right one; `rater`, all of it from one of twenty people, who is wrong as
-often as it takes to spoil a twentieth (the same at every rate). The worker's cross-fit and the
-curation rule refuse what they doubt, the worker trains on the rest; val is dev. `loss_R` is the
-macro accuracy on test that perfect labels have and these have not, in points, the mean of the
+Five seeds and up to twenty pieces of feedback an intent from twenty raters, the same texts in
+every run. Of the feedback 10, 20 and 40 % is wrong: `uniform`, any other intent; `neighbour`,
+always the intent that is most like the right one; `rater`, all of it from one of the twenty, who
+is always wrong, half the time with the neighbour, and busy enough to give that share. The worker's
+cross-fit judges labels and raters, curation refuses, caps and weighs as in a turn, the worker
+trains on the rest with the configuration's balance; val is dev. `loss_R` is the macro accuracy on
+test that perfect labels, all of them learnt, have and these have not, in points, the mean of the
 kinds; precision and recall are of the refusals. The last line is one JSON object.
 """
 
@@ -26,9 +27,9 @@ import jobs
 import pyarrow.parquet as pq
 from partition import Row, read
 
-from flywheel.config.tables import CurationTable
-from flywheel.curation.noise import NoiseScore, label_noise
-from flywheel.datasets import rows_table, sample_id
+from flywheel import curation
+from flywheel.config.tables import CurationTable, TrainingTable
+from flywheel.datasets import TrainingSet, assemble, rows_table, sample_id
 from flywheel.records import NONE, Sample
 from flywheel.worker import base
 from flywheel.worker.trunk import Trunk
@@ -52,16 +53,17 @@ def main() -> int:
         bench = _Bench(Path(place), sets, names, asked)
         for seed in range(asked.seeds):
             bench.deal(seed)
-            perfect = bench.macro(bench.samples(bench.feedback), f"perfect-{seed}", seed)
+            right = bench.samples([(row, "") for row in bench.feedback])
+            perfect = bench.macro(right, f"perfect-{seed}", seed)
             figures.setdefault("perfect", []).append(perfect)
             print(f"seed {seed}: perfect labels {perfect:.2f}", flush=True)
             for kind in asked.kinds:
                 for rate in QUICK_RATES if asked.quick else RATES:
                     found = bench.spoiled(kind, rate / 100, seed)
+                    found["loss"] = round(perfect - found.pop("macro"), 2)
                     for key, value in found.items():
-                        figures.setdefault(f"{key}_{rate}", []).append(
-                            perfect - value if key == "loss" else value
-                        )
+                        figures.setdefault(f"{key}_{rate}", []).append(value)
+                        figures.setdefault(f"{key}_{rate}_{kind}", []).append(value)
                     print(f"seed {seed} {kind} {rate} %: {found}", flush=True)
     rounded = {name: round(mean(values), 2) for name, values in figures.items()}
     print(json.dumps({"benchmark": "noise", "quick": asked.quick, **rounded}))
@@ -81,6 +83,16 @@ class _Bench:
         self.place, self.sets, self.names, self.asked = place, sets, names, asked
         self.cache = {"cache_dir": str(place / "cache")}
         self.like = self._neighbours()
+        self.dev = tuple(
+            Sample(
+                id=sample_id(row.text, row.intent, None, "seed", "dev"),
+                text=row.text,
+                intent=row.intent,
+                origin="seed",
+                split="dev",
+            )
+            for row in sets["val"]
+        )
 
     def deal(self, seed: int) -> None:
         """Seeds and feedback of every intent."""
@@ -90,9 +102,10 @@ class _Bench:
         self.seeds = [row for name in self.names for row in by[name][:SEEDS]]
         self.feedback = [r for name in self.names for r in by[name][SEEDS : SEEDS + FEEDBACK]]
 
-    def samples(self, feedback: Sequence[Row]) -> list[Sample]:
-        """As curation sees them."""
-        pairs = [("seed", row) for row in self.seeds] + [("feedback", row) for row in feedback]
+    def samples(self, said: Sequence[tuple[Row, str]]) -> list[Sample]:
+        """As curation sees them; feedback with its rater."""
+        pairs = [("seed", row, "") for row in self.seeds]
+        pairs += [("feedback", row, rater) for row, rater in said]
         return [
             Sample(
                 id=sample_id(row.text, row.intent, None, origin, "train"),
@@ -100,34 +113,46 @@ class _Bench:
                 intent=row.intent,
                 origin=origin,  # type: ignore[arg-type]
                 split="train",
+                provenance={"rater": rater, "rater_kind": "user"} if rater else {},
             )
-            for origin, row in pairs
+            for origin, row, rater in pairs
         ]
 
     def spoiled(self, kind: str, rate: float, seed: int) -> dict[str, float]:
         """Macro accuracy with so much wrong feedback, and how well it was found."""
         dice = random.Random(f"{seed} {kind} {rate}")
-        said = [Row(row.text, self._said(row.intent, kind, rate, dice)) for row in self.feedback]
-        samples = self.samples(said)
+        samples = self.samples([self._said(row, kind, rate, dice) for row in self.feedback])
         truth = {row.text: row.intent for row in self.feedback}
         wrong = {s.id for s in samples if truth.get(s.text, s.intent) != s.intent}
         name = f"{kind}-{rate}-{seed}"
-        rule = CurationTable()
-        scores = self._doubts(samples, name, seed)
-        kept = label_noise(samples, scores, rule.noise_ratio, rule.noise_share)
-        refused = {refusal.sample.id for refusal in kept.refused}
+        kept = self._curated(samples, name, seed)
+        left = {sample.id for sample in kept}
+        refused = {sample.id for sample in samples} - left
         hits = len(wrong & refused)
         return {
-            "loss": self.macro(list(kept.kept), name, seed),
-            "precision": 100 * hits / max(1, len(refused)),
-            "recall": 100 * hits / max(1, len(wrong)),
+            "macro": self.macro(kept, name, seed),
+            "precision": round(100 * hits / max(1, len(refused)), 1),
+            "recall": round(100 * hits / max(1, len(wrong)), 1),
         }
+
+    def _curated(self, samples: Sequence[Sample], name: str, seed: int) -> tuple[Sample, ...]:
+        """What a turn would learn from."""
+        rule = CurationTable()
+        scores = self._doubts(samples, name, seed)
+        believed = curation.believe(samples, scores)
+        bars = curation.bars(samples, believed)
+        kept = curation.label_noise(samples, scores, rule.noise_ratio, rule.noise_share, bars).kept
+        return curation.weighed(
+            curation.capped(kept, believed, scores, rule.rater_cap).kept, believed
+        )
 
     def macro(self, samples: Sequence[Sample], name: str, seed: int) -> float:
         """Macro accuracy on test of what the worker makes of the samples."""
-        dev = [(row.text, row.intent) for row in self.sets["val"]]
-        train = [(sample.text, sample.intent) for sample in samples]
-        told: dict[str, Any] = jobs.dataset(self.place / f"{name}.parquet", train, dev)
+        path = self.place / f"{name}.parquet"
+        learnt = TrainingSet(train=tuple(samples), dev=self.dev)
+        pq.write_table(assemble(learnt, TrainingTable().balance)[1], path)
+        told: dict[str, Any] = {"dataset": str(path)}
+        told["intents"] = [{"name": name, "arguments": []} for name in self.names]
         told |= self.cache | {"recipe": self.asked.recipe, "seed": seed}
         jobs.run(self.place / f"train-{name}", "train", told, self.asked.threads)
         folder = self.place / f"predict-{name}"
@@ -144,16 +169,21 @@ class _Bench:
             right[row.intent][1] += 1
         return 100 * mean(hits / count for hits, count in right.values())
 
-    def _said(self, intent: str, kind: str, rate: float, dice: random.Random) -> str:
-        if kind == "rater":
-            rate = 1.0 if dice.randrange(RATERS) == 0 else 0.0
-        if dice.random() >= rate:
-            return intent
-        if kind == "neighbour":
-            return self.like[intent]
-        return dice.choice([name for name in self.names if name != intent])
+    def _said(self, row: Row, kind: str, rate: float, dice: random.Random) -> tuple[Row, str]:
+        """A text as one of the raters labelled it, and who."""
+        spoilt = dice.random() < rate
+        rater = f"u-{dice.randrange(1, RATERS)}"
+        if kind == "rater" and spoilt:
+            rater, kind = "u-0", dice.choice(("uniform", "neighbour"))
+        if not spoilt:
+            return row, rater
+        others = [name for name in self.names if name != row.intent]
+        label = self.like[row.intent] if kind == "neighbour" else dice.choice(others)
+        return Row(row.text, label), rater
 
-    def _doubts(self, samples: Sequence[Sample], name: str, seed: int) -> dict[str, NoiseScore]:
+    def _doubts(
+        self, samples: Sequence[Sample], name: str, seed: int
+    ) -> dict[str, curation.NoiseScore]:
         folder = self.place / f"crossfit-{name}"
         folder.mkdir()
         table = rows_table(
@@ -167,7 +197,9 @@ class _Bench:
         jobs.run(folder, "crossfit", told, self.asked.threads)
         rows = pq.read_table(folder / "scores.parquet").to_pylist()
         return {
-            row["id"]: NoiseScore(**{key: row[key] for key in ("p_label", "top", "p_top", "odds")})
+            row["id"]: curation.NoiseScore(
+                **{key: row[key] for key in ("p_label", "top", "p_top", "odds")}
+            )
             for row in rows
         }
 

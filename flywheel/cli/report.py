@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from flywheel.cli import plots
-from flywheel.cli.text import clean, counted, moment, number, share, signed
+from flywheel.cli.text import clean, counted, moment, number, share, signed, wrong_raters
 
 Table = tuple[tuple[str, ...], list[list[str]]]
 
@@ -84,6 +84,7 @@ def _tables(decision: Mapping[str, Any]) -> list[tuple[str, Table]]:
     learned = [
         ("by origin", counted(training.get("by_origin") or {})),
         ("labelled by", counted(training.get("by_rater") or {})),
+        ("often wrong", wrong_raters(training.get("raters") or {})),
         ("added", counted(training.get("added_by_intent") or {})),
         ("refused", counted(training.get("refused") or {})),
         ("cost", f"${float(training.get('cost_usd') or 0):.2f}"),

@@ -152,3 +152,15 @@ def counted(counts: Mapping[str, Any]) -> str:
     """`set_alarm 21, play_music 11`, the largest first; `-` for none."""
     ordered = sorted(counts.items(), key=lambda item: (-float(item[1]), item[0]))
     return ", ".join(f"{clean(name)} {number(count)}" for name, count in ordered) or "-"
+
+
+def wrong_raters(raters: Mapping[str, Any]) -> str:
+    """Return the raters that are often wrong: `u-7 62 % of 40 labels; usual 4 %`; "" for none."""
+    doubted = raters.get("doubted") or []
+    if not doubted:
+        return ""
+    named = ", ".join(
+        f"{clean(each['rater'])} {share(each['wrong'])} of {plural(int(each['votes']), 'label')}"
+        for each in doubted
+    )
+    return f"{named}; usual {share(raters.get('usual'))}"

@@ -12,7 +12,16 @@ from typing import Any
 from flywheel.cli import compared
 from flywheel.cli.screen import facts, heading, prose
 from flywheel.cli.table import Column, table
-from flywheel.cli.text import clean, counted, moment, number, plural, share, signed
+from flywheel.cli.text import (
+    clean,
+    counted,
+    moment,
+    number,
+    plural,
+    share,
+    signed,
+    wrong_raters,
+)
 
 Decision = Mapping[str, Any]
 
@@ -211,6 +220,8 @@ def _training(decision: Decision, *, everything: bool) -> list[str]:
         pairs.append(("added", counted(training["added_by_intent"])))
     if training.get("by_rater"):
         pairs.append(("labelled by", counted(training["by_rater"])))
+    if often := wrong_raters(training.get("raters") or {}):
+        pairs.append(("often wrong", often))
     if training.get("cost_usd"):
         pairs.append(("cost", f"${training['cost_usd']:.2f}"))
     pairs.append(("refused", counted({str(k).replace("_", " "): v for k, v in refused.items()})))

@@ -98,8 +98,9 @@ class CurationTable:
     leak: float = 0.80  # word-set Jaccard against golden, fresh and dev
     copied: float = 0.90  # share of a written text's words that stand in one failed text it saw
     noise_ratio: float = 6.0  # refused where another intent fits this many times better
-    noise_share: float = 0.34  # of an intent's unverified labels that may be refused so
+    noise_share: float = 0.5  # of an intent's unverified labels that may be refused so
     noise_folds: int = 5
+    rater_cap: float = 0.3  # share of an intent's feedback from one rater; 1: no bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

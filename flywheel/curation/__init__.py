@@ -2,6 +2,7 @@
 
 from flywheel.curation.neighbours import Near, near_duplicates
 from flywheel.curation.noise import NoiseScore, label_noise
+from flywheel.curation.raters import Believed, bars, believe, capped, weighed
 from flywheel.curation.schema import argument_problems
 from flywheel.curation.screening import TRUSTED, Curated, leaks, screen, without_leaks
 from flywheel.curation.text import normalise, similarity, word_set
@@ -9,10 +10,14 @@ from flywheel.curation.written import copied, stands_in, verified
 
 __all__ = [
     "TRUSTED",
+    "Believed",
     "Curated",
     "Near",
     "NoiseScore",
     "argument_problems",
+    "bars",
+    "believe",
+    "capped",
     "copied",
     "label_noise",
     "leaks",
@@ -22,6 +27,7 @@ __all__ = [
     "similarity",
     "stands_in",
     "verified",
+    "weighed",
     "without_leaks",
     "word_set",
 ]

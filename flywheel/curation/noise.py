@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from flywheel.curation.screening import TRUSTED, Curated
 from flywheel.records import Refusal, Sample
@@ -30,7 +31,11 @@ _CERTAIN = 5.0  # times the ratio: refused however many of its intent are
 
 
 def label_noise(
-    candidates: Sequence[Sample], scores: Mapping[str, NoiseScore], ratio: float, share: float
+    candidates: Sequence[Sample],
+    scores: Mapping[str, NoiseScore],
+    ratio: float,
+    share: float,
+    bars: Mapping[str, float] = MappingProxyType({}),
 ) -> Curated:
     """Refuse where another intent fits more than `ratio` times as well as the label.
 
@@ -45,20 +50,22 @@ def label_noise(
         scores: by sample id.
         ratio: 1 or more; larger refuses less.
         share: 0..1, of an intent's samples that are neither seeds nor a person's.
+        bars: by sample id, what `ratio` is multiplied by: less where the rater errs more.
     """
     judged = [s for s in candidates if s.id in scores and s.origin not in TRUSTED]
     doubted: dict[str, list[Sample]] = defaultdict(list)
+    bar_of = {sample.id: max(1.0, ratio * bars.get(sample.id, 1.0)) for sample in judged}
     for sample in judged:
-        bar = ratio * (_CERTAIN if _vouched(sample) else 1)
+        bar = bar_of[sample.id] * (_CERTAIN if _vouched(sample) else 1)
         if scores[sample.id].top != sample.intent and scores[sample.id].odds > bar:
             doubted[sample.intent].append(sample)
     sizes = Counter(sample.intent for sample in judged)
     refused: dict[str, Refusal] = {}
     for intent, found in doubted.items():
-        found.sort(key=lambda sample: (-scores[sample.id].odds, sample.id))
+        found.sort(key=lambda sample: (-scores[sample.id].odds / bar_of[sample.id], sample.id))
         for place, sample in enumerate(found):
             score = scores[sample.id]
-            if place < int(share * sizes[intent]) or score.odds > _CERTAIN * ratio:
+            if place < int(share * sizes[intent]) or score.odds > _CERTAIN * bar_of[sample.id]:
                 refused[sample.id] = _refusal(sample, score)
     return Curated(
         kept=tuple(sample for sample in candidates if sample.id not in refused),

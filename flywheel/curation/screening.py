@@ -20,6 +20,8 @@ TRUSTED = ("seed", "person")
 """Origins whose labels a person answers for: they outvote the others and are never dropped as
 noise."""
 
+_AGREED = 0.75  # share of the voters that settles a text's label where no person has
+
 _SHOWN = 80  # characters of a text in a refusal's detail
 
 
@@ -40,9 +42,10 @@ def screen(
 ) -> Curated:
     """Return the candidates fit to learn from, and every other with its reason.
 
-    Reasons: `schema`, `leak`, `conflict`, `duplicate`, `near_duplicate`. A near-duplicate is only
-    refused beside one of the same intent: a pair that differs by one word and in its label is
-    what teaches the difference.
+    Reasons: `schema`, `leak`, `conflict` (nobody knows the label: all of them go, and the text is
+    for a person), `outvoted` (the others' label holds), `duplicate`, `near_duplicate`. A
+    near-duplicate is only refused beside one of the same intent: a pair that differs by one word
+    and in its label is what teaches the difference.
 
     Args:
         candidates: in any order; where two are the same, the one a person answers for stays,
@@ -151,9 +154,14 @@ def _nearest(
     return nearest
 
 
+def is_trusted(sample: Sample) -> bool:
+    """Whether a person answers for the label: a seed, a person's, or an expert's feedback."""
+    return sample.origin in TRUSTED or sample.provenance.get("rater_kind") == "expert"
+
+
 def _refuse_conflicts(judged: _Judged, kept: Sequence[Sample]) -> None:
-    """One text, one label: a person's where there is one, otherwise the majority's; none on a
-    tie, since nobody knows then.
+    """One text, one label: a person's where there is one, otherwise what three in four say; a
+    rater has one vote for a label, however often it was given.
     """
     still = judged.open()
     votes: dict[str, list[Sample]] = defaultdict(list)
@@ -166,16 +174,32 @@ def _refuse_conflicts(judged: _Judged, kept: Sequence[Sample]) -> None:
             votes[key].append(sample)
     for index, sample in still:
         said = votes[keys[index]]
-        if len({voter.intent for voter in said}) > 1 and sample.intent != _winner(said):
-            counts = Counter(voter.intent for voter in said).most_common()
-            detail = ", ".join(f"{intent} {count}" for intent, count in counts)
-            judged.refuse(index, "conflict", f"labels of this text: {detail}")
+        if len({voter.intent for voter in said}) > 1:
+            counts = _voters(said).most_common()
+            winner = _winner(said)
+            if sample.intent != winner:
+                detail = ", ".join(f"{intent} {count}" for intent, count in counts)
+                reason = "conflict" if winner is None else "outvoted"
+                judged.refuse(index, reason, f"labels of this text: {detail}")
 
 
 def _winner(said: Sequence[Sample]) -> str | None:
-    trusted = [sample for sample in said if sample.origin in TRUSTED]
-    first, *rest = Counter(sample.intent for sample in trusted or said).most_common(2)
-    return None if rest and rest[0][1] == first[1] else first[0]
+    trusted = [sample for sample in said if is_trusted(sample)]
+    counts = _voters(trusted or said)
+    first, most = counts.most_common(1)[0]
+    settled = most > counts.total() / 2 if trusted else most >= _AGREED * counts.total()
+    return first if settled else None
+
+
+def _voters(said: Sequence[Sample]) -> Counter[str]:
+    """Different voters by intent; one without a name counts by prediction."""
+    by = {(each.intent, _voter(each)) for each in said}
+    return Counter(intent for intent, _ in sorted(by))
+
+
+def _voter(sample: Sample) -> str:
+    told = sample.provenance
+    return str(told.get("rater") or told.get("prediction") or sample.id)
 
 
 def _refuse_repeats(judged: _Judged, kept: Sequence[Sample], threshold: float) -> None:

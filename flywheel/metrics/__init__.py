@@ -8,6 +8,7 @@ from flywheel.metrics.evidence import (
     resolvable_margin,
 )
 from flywheel.metrics.intervals import difference, paired_difference, wilson
+from flywheel.metrics.raters import Raters, RaterTally, Vote, judge_raters
 from flywheel.metrics.signs import (
     examples_to_detect,
     inferiority_p,
@@ -19,11 +20,15 @@ from flywheel.metrics.tallies import IntentPair, Tallies
 __all__ = [
     "DECISIVE_E",
     "IntentPair",
+    "RaterTally",
+    "Raters",
     "Tallies",
+    "Vote",
     "difference",
     "examples_to_detect",
     "harm_f_value",
     "inferiority_p",
+    "judge_raters",
     "labels_to_decide",
     "loss_e_value",
     "minimum_detectable_gain",

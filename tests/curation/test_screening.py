@@ -23,7 +23,7 @@ INTENTS = (
 )
 
 
-def sample(text, intent="play_music", origin="feedback", arguments=None):
+def sample(text, intent="play_music", origin="feedback", arguments=None, **provenance):
     return Sample(
         id=sample_id(text, intent, arguments, origin, "train"),
         text=text,
@@ -31,6 +31,7 @@ def sample(text, intent="play_music", origin="feedback", arguments=None):
         arguments=arguments,
         origin=origin,
         split="train",
+        provenance=provenance,
     )
 
 
@@ -106,28 +107,43 @@ def test_which_labels_survive_does_not_depend_on_the_order(candidates, chance):
     assert len(first.kept) == len(second.kept)
 
 
-def test_the_majority_labels_a_text_and_a_tie_labels_nothing():
+def said(text, intent, rater, kind="user"):
+    return sample(text, intent, rater=rater, rater_kind=kind)
+
+
+def test_a_text_on_which_raters_disagree_is_for_a_person_and_not_for_training():
     curated = screen(
         [
-            sample("play it", "play_music"),
-            sample("Play it!", "play_music"),
-            sample("play it", NONE),
-            sample("stop it", "play_music"),
-            sample("stop it", NONE),
+            said("play it", "play_music", "u-1"),
+            said("Play it!", "play_music", "u-2"),
+            said("play it", NONE, "u-3"),
         ],
         (),
         (),
         INTENTS,
         TABLE,
     )
-    assert [one.text for one in curated.kept] == ["play it"]
-    assert reasons(curated) == [
-        ("Play it!", "duplicate"),
-        ("play it", "conflict"),
-        ("stop it", "conflict"),
-        ("stop it", "conflict"),
-    ]
+    assert curated.kept == ()
+    assert {reason for _, reason in reasons(curated)} == {"conflict"}
     assert curated.refused[1].detail == "labels of this text: play_music 2, none 1"
+
+
+def test_three_in_four_settle_a_text_and_one_voter_counts_once():
+    agreed = [said("play it", "play_music", f"u-{n}") for n in range(3)]
+    curated = screen([*agreed, said("play it", NONE, "u-9")], (), (), INTENTS, TABLE)
+    assert {one.intent for one in curated.kept} == {"play_music"}
+    assert ("play it", "outvoted") in reasons(curated)
+    alone = [said("play it", "play_music", "u-1") for _ in range(9)]
+    curated = screen([*alone, said("play it", NONE, "u-9")], (), (), INTENTS, TABLE)
+    assert {reason for _, reason in reasons(curated)} == {"conflict"}
+
+
+def test_an_expert_settles_what_users_disagree_on():
+    votes = [said("放首歌", NONE, f"u-{n}") for n in range(5)]
+    curated = screen(
+        [*votes, said("放首歌", "play_music", "e-1", "expert")], (), (), INTENTS, TABLE
+    )
+    assert [one.intent for one in curated.kept] == ["play_music"]
 
 
 @pytest.mark.parametrize("origin", ["seed", "person"])
@@ -136,7 +152,7 @@ def test_the_label_a_person_answers_for_outvotes_any_number_of_others(origin):
     curated = screen([*others, sample("放首歌", "play_music", origin)], (), (), INTENTS, TABLE)
     assert [(one.text, one.intent) for one in curated.kept] == [("放首歌", "play_music")]
     held = screen(others, [sample("放首歌", "play_music", origin)], (), INTENTS, TABLE)
-    assert {reason for _, reason in reasons(held)} == {"conflict"}
+    assert {reason for _, reason in reasons(held)} == {"outvoted"}
 
 
 def test_a_near_duplicate_of_another_intent_teaches_the_difference_and_stays():
