@@ -3,8 +3,9 @@
 Objects are read in the order of their keys, each once and whole: let the key of a later object
 sort behind those before it, as dates do.
 
-Options: `url`, as `s3://bucket/prefix`; `config`, a table of obstore's own (`endpoint`, `region`,
-`allow_http` …). Credentials come from AWS's environment variables, or from the machine.
+Options: `url`, as `s3://bucket/prefix`; `config`, a table of obstore's own (`endpoint`, `region`
+…); `client`, another (`allow_http`, `timeout`, `proxy_url` …). Credentials come from AWS's
+environment variables, or from the machine.
 """
 
 from __future__ import annotations
@@ -36,9 +37,17 @@ class Bucket:
 
     def open(self, options: Mapping[str, Any], cursor: str | None) -> None:
         """Take the options and the object and line of the last commit."""
-        checked("s3", options, ["url"], ["config"])
+        checked("s3", options, ["url"], ["config", "client"])
         stores = library("obstore.store", "s3")
-        self._store = stores.from_url(str(options["url"]), **dict(options.get("config", {})))
+        told = {**options.get("config", {}), "client_options": dict(options.get("client", {}))}
+        try:
+            self._store = stores.from_url(str(options["url"]), **told)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # obstore's, of a key it does not know
+                raise
+            raise SourceUnavailable(
+                f"config cannot be used: {error}", hint="allow_http, timeout … stand in client"
+            ) from error
         self._key, self._read = json.loads(cursor) if cursor else ("", 0)
         self._lines = None if self._key else []
 
