@@ -31,9 +31,8 @@ async def reload(request: Request) -> Response:
 
 
 async def check(request: Request) -> Response:
-    """Read every table whole, and hold what it says against the files."""
-    await run_in_threadpool(caught_up, request)
-    return answer(await run_in_threadpool(_check, request.app.state.wheel))
+    """Read every table whole, and hold tables, sums, spool and files together."""
+    return answer(await run_in_threadpool(_check, request))
 
 
 async def backup(request: Request) -> Response:
@@ -61,9 +60,10 @@ def _erase(request: Request, person: Person) -> dict[str, Any]:
     return said if emptied else {**said, "left": {**said["left"], "spool": 1}}
 
 
-def _check(wheel: Wheel) -> dict[str, Any]:
+def _check(request: Request) -> dict[str, Any]:
+    wheel: Wheel = request.app.state.wheel
     wheel.store.probe()
-    return upkeep.check(wheel.store, wheel.config.state_dir)
+    return upkeep.check(wheel.store, wheel.config.state_dir, lambda: caught_up(request))
 
 
 def _copy(wheel: Wheel) -> Path:

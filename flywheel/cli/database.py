@@ -26,7 +26,7 @@ _NAME = "flywheel.duckdb"
 
 @app.command(epilog=examples("flywheel db check", "flywheel db check --json"))
 def check(ctx: typer.Context, *, as_json: Json = False) -> None:
-    """Read every table, verify the decision log, find the files.
+    """Compare tables, sums, spool and archive; verify the decision log.
 
     The daemon does it where it runs, else this command. Exit code 1 when something is wrong.
     """
@@ -42,6 +42,8 @@ def check(ctx: typer.Context, *, as_json: Json = False) -> None:
         log = found.get("decision_log") or {}
         if log.get("tip"):
             say(f"    decision log: {plural(log['events'], 'event')}, the last {clean(log['tip'])}")
+        if waiting := (found.get("spool") or {}).get("waiting"):
+            say(f"    spool: {plural(waiting, 'event')} not in the tables; a daemon loads them")
         say(*(line for problem in problems for line in prose(clean(problem), "  ")))
     if problems:
         raise typer.Exit(1)

@@ -30,6 +30,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 ("turn", _turn(now.get("turn"))),
                 ("next turn", moment(now.get("next_turn"))),
                 *_backlog(backlog),
+                *_archive(now.get("archive") or {}),
                 ("golden", _golden(now.get("golden"))),
                 ("sources", _sources(now.get("sources"))),
             ]
@@ -76,6 +77,13 @@ def _backlog(backlog: Mapping[str, Any]) -> list[tuple[str, str]]:
     if backlog.get("held"):
         pairs.append(("held", ", ".join(clean(each) for each in backlog["held"])))
     return pairs
+
+
+def _archive(archive: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not archive.get("before"):
+        return []
+    news = f"{plural(archive['predictions'], 'prediction')}, {number(archive['feedback'])} feedback"
+    return [("archive", f"{news} from before {clean(str(archive['before'])[:10])}")]
 
 
 def _golden(golden: Any) -> str:

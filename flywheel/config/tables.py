@@ -18,6 +18,7 @@ class FlywheelTable:
 
     state_dir: str = "var"  # database, datasets, adapters, jobs, socket; relative to config.toml
     spool_mb: int = 256  # acknowledged events that may wait to be loaded; above it, 429
+    keep_days: int = 0  # older events move to state_dir/archive/; 0: they stay in the tables
     log_dir: str = "logs"  # JSON lines; "" writes to the journal only
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

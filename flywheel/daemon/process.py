@@ -23,6 +23,7 @@ from flywheel.api import Vitals
 from flywheel.config import load
 from flywheel.daemon.feeding import Feed
 from flywheel.daemon.hooks import Hooks
+from flywheel.daemon.keeping import Keeping
 from flywheel.daemon.notify import Notifier, watchdog_seconds
 from flywheel.daemon.reloading import Reload
 from flywheel.daemon.schedule import Schedule
@@ -94,6 +95,7 @@ class Daemon:
         self._turns = TurnThread(wheel, self._reload.settle, self._loader.drain)
         self._feed = Feed(wheel)
         self._hooks = Hooks(wheel)
+        self._keeping = Keeping(wheel)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._code = 0
@@ -172,6 +174,7 @@ class Daemon:
         if not once:
             self._schedule.start()
             self._feed.start()
+            self._keeping.start()
         self._hooks.start()
 
     def _end(self) -> None:
@@ -182,6 +185,7 @@ class Daemon:
         ended = self._turns.stop(STOP_S)
         self._hooks.stop(max(0.0, until - time.monotonic()))
         left = self._feed.stop(max(0.0, until - time.monotonic()))
+        ended &= self._keeping.stop(max(0.0, until - time.monotonic()))
         self.left_behind = not ended or bool(left)
 
     async def _pulse(self) -> None:

@@ -6,6 +6,8 @@ beside hold the SQL, one table family each, as functions of a connection.
 
 from flywheel.store import (
     adapters,
+    agreement,
+    archive,
     chain,
     decisions,
     disputes,
@@ -14,6 +16,7 @@ from flywheel.store import (
     health,
     hooks,
     reports,
+    retention,
     samples,
     schema,
     sources,
@@ -32,6 +35,8 @@ __all__ = [
     "Store",
     "StoreFailed",
     "adapters",
+    "agreement",
+    "archive",
     "chain",
     "copy_file",
     "decisions",
@@ -43,6 +48,7 @@ __all__ = [
     "open_store",
     "prove",
     "reports",
+    "retention",
     "samples",
     "schema",
     "sources",

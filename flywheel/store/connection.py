@@ -7,31 +7,23 @@ never see half of one. DuckDB is locked down first: no other file, network, exte
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
-from flywheel.errors import DatabaseHeld
-from flywheel.store import schema
+from flywheel.store import compaction, schema
 from flywheel.store.columns import Connection
 from flywheel.store.copying import copy_file
-from flywheel.store.failures import StoreFailed, lost, no_room, readable_failures
+from flywheel.store.failures import StoreFailed, lost, readable_failures
+from flywheel.store.opening import connect, hold
 
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
-    "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
-    "lock_configuration": "true",
-}
+PATIENCE_S = 30.0
+"""A new file waits this long for those who still read the old one."""
 
 
 def open_store(path: Path) -> Store:
@@ -43,9 +35,9 @@ def open_store(path: Path) -> Store:
         StoreFailed: the file is damaged, or of a newer flywheel or DuckDB.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _hold(path)
+    lock = hold(path)
     try:
-        root = _connect(path)
+        root = connect(path)
         try:
             with readable_failures(path):
                 schema.migrate(root, schema.shipped())
@@ -69,6 +61,8 @@ class Store:
         self._writing = threading.RLock()
         self._cursors = threading.Lock()
         self._depth = 0
+        self._readers = 0
+        self._compacting = False
         self._spoiled = False
         self._closed = False
 
@@ -121,12 +115,15 @@ class Store:
         with self._cursors:
             self._refuse_closed()
             cursor = self._root.cursor()
+            self._readers += 1
         try:
             with readable_failures(self.path):
                 cursor.execute("BEGIN TRANSACTION READ ONLY")
                 yield cursor
         finally:
-            cursor.close()  # ends the transaction too
+            with self._cursors:
+                cursor.close()  # ends the transaction too
+                self._readers -= 1
 
     def probe(self) -> None:
         """Read and durably write a row.
@@ -138,6 +135,8 @@ class Store:
         try:
             with self.read() as con:
                 con.execute("SELECT max(version) FROM schema_version").fetchone()
+            if self._compacting:
+                return  # writers wait, and that is well
             with self.write() as con:
                 con.execute("UPDATE heartbeat SET beats = beats + 1")
         except duckdb.Error as error:
@@ -176,6 +175,40 @@ class Store:
             if wal.exists() and wal.stat().st_size:  # a reader kept the checkpoint from all of it
                 copy_file(wal, path.with_name(f"{path.name}.wal"))
         prove(path)
+
+    def compact(self) -> bool:
+        """Write the file anew if much of it is free; writers wait, readers but for a moment.
+
+        Returns:
+            Whether the file is a new one: False where it is not worth it, or where readers
+            were in the way for `PATIENCE_S`.
+
+        Raises:
+            DiskFull: there is no room for it; the file is as it was.
+            StoreFailed: the database can no longer be used.
+        """
+        with self._writing, readable_failures(self.path):
+            if not (self.checkpoint() and compaction.worth_it(self._writer)):
+                return False
+            self._compacting = True
+            try:
+                return self._swap(compaction.write_anew(self._root, self.path))
+            finally:
+                self._compacting = False
+
+    def _swap(self, fresh: Path) -> bool:
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            with self._cursors:
+                if not self._readers:
+                    self._writer.close()
+                    self._root.close()
+                    replaced = compaction.put_in_place(fresh, self.path)
+                    self._root = connect(self.path)
+                    self._writer = self._root.cursor()
+                    return replaced
+            time.sleep(0.01)
+        return False
 
     def close(self) -> None:
         """Checkpoint and let go of the file; harmless when already closed."""
@@ -226,44 +259,3 @@ def prove(path: Path) -> None:
             store.probe()
     finally:
         path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-
-
-def _hold(path: Path) -> int:
-    """Take the lock beside the database and return its file descriptor.
-
-    DuckDB's own lock is a POSIX record lock, which the kernel drops as soon as this process
-    closes any descriptor of the file (a hash, a copy); two writers would destroy the file.
-    """
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-        os.close(lock)
-        raise _held(path, holder) from error
-    try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    except OSError as error:
-        os.close(lock)
-        raise no_room(path) from error
-    return lock
-
-
-def _held(path: Path, pid: str) -> DatabaseHeld:
-    return DatabaseHeld(
-        f"cannot open {path}: process {pid or 'of unknown id'} holds it",
-        hint="the daemon owns this file; ask it with `flywheel status`",
-    )
-
-
-def _connect(path: Path) -> Connection:
-    try:
-        return duckdb.connect(str(path), config=_SETTINGS)
-    except duckdb.IOException as error:
-        holder = re.search(r"Conflicting lock is held.*\(PID (\d+)\)", str(error))
-        if holder:
-            raise _held(path, holder.group(1)) from error
-        raise lost(path, error) from error
-    except duckdb.Error as error:
-        raise lost(path, error) from error

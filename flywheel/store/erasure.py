@@ -7,14 +7,15 @@ predictions are corrected, so that they go on agreeing with the predictions.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from flywheel.store import archive, retention
 from flywheel.store.columns import Connection, changed, pack, records, unpack
 
 _SPOKEN = """
-    SELECT id, text FROM predictions
+    SELECT id, text FROM {predictions}
     WHERE id = $prediction OR starts_with(id, $prediction || '#')
         OR json_extract_string(slices, '$.session') = $session
 """
@@ -24,13 +25,13 @@ _SAMPLES = """
         OR json_extract_string(provenance, '$.rater') = $rater
 """
 _OTHERS = """
-    SELECT text FROM predictions WHERE list_contains($texts, text) AND NOT list_contains($ids, id)
+    SELECT text FROM {predictions} WHERE list_contains($texts, text) AND NOT list_contains($ids, id)
     UNION
     SELECT text FROM samples WHERE list_contains($texts, text) AND NOT list_contains($samples, id)
 """
 _SUMS = """
     INSERT INTO daily
-    SELECT date_trunc('day', ts), intent, adapter, slices, -count(*) FROM predictions
+    SELECT date_trunc('day', ts), intent, adapter, slices, -count(*) FROM {predictions}
     WHERE list_contains($ids, id) GROUP BY ALL
 """
 _LABEL_SUMS = """
@@ -89,7 +90,8 @@ class Traces:
 def traces(con: Connection, person: Person) -> Traces:
     """Find what belongs to a person."""
     asked = {"prediction": person.prediction, "session": person.session}
-    spoken = con.execute(_SPOKEN, asked).fetchall()
+    predictions = archive.everything(con, "predictions")
+    spoken = con.execute(_SPOKEN.format(predictions=predictions), asked).fetchall()
     ids = [key for key, _ in spoken]
     if person.prediction and person.prediction not in ids:
         ids.append(person.prediction)  # its feedback may be here without it
@@ -97,25 +99,32 @@ def traces(con: Connection, person: Person) -> Traces:
     texts = sorted({text for _, text in (*spoken, *made)})
     samples = [key for key, _ in made]
     asked_texts = {"texts": texts, "ids": ids, "samples": samples}
-    others = {text for (text,) in con.execute(_OTHERS, asked_texts).fetchall()}
+    others_of = _OTHERS.format(predictions=predictions)
+    others = {text for (text,) in con.execute(others_of, asked_texts).fetchall()}
     own = [text for text in texts if text not in others]
     return Traces(ids=ids, samples=samples, texts=own, rater=person.rater)
 
 
 def remove(con: Connection, found: Traces) -> dict[str, int]:
-    """Remove what was found from every table; returns the rows removed by table."""
+    """Remove what was found from every table and from the archive; returns the rows by table.
+
+    After the commit, `archive.settle` puts the rewritten files in the place of the old ones.
+    """
     everything: dict[str, Any] = {
         "ids": found.ids,
         "samples": found.samples,
         "texts": found.texts,
         "rater": found.rater,
     }
-    con.execute(_SUMS, {"ids": found.ids})
+    predictions = archive.everything(con, "predictions")
+    con.execute(_SUMS.format(predictions=predictions), {"ids": found.ids})
     con.execute(_LABEL_SUMS, {"ids": found.ids, "rater": found.rater})
     removed = {}
     for name, condition in _DELETIONS.items():
         bound = {key: value for key, value in everything.items() if f"${key}" in condition}
         removed[name] = changed(con, f"DELETE FROM {name} WHERE {condition}", bound)  # noqa: S608
+        if name in archive.KINDS:
+            removed[f"archive/{name}"] = retention.rewrite(con, name, condition, bound)
     for name, columns in _ANYWHERE.items():
         removed[name] = sum(_remove_lines(con, name, column, found.marks) for column in columns)
     removed["turns"] = _scrub_turns(con, found.marks)
@@ -125,17 +134,26 @@ def remove(con: Connection, found: Traces) -> dict[str, int]:
 def left(con: Connection, found: Traces) -> dict[str, int]:
     """Search every text of every table again; rows still found by "table.column"."""
     rows: dict[str, int] = {}
-    for table, column in con.execute(_COLUMNS).fetchall():
+    asked = {"marks": found.marks, "quoted": list(_quoted(found.marks))}
+    for name, table, column in _texts(con):
         sql = (
-            f'SELECT count(*) FROM "{table}" '  # noqa: S608  names of our own tables
+            f"SELECT count(*) FROM {table} "  # noqa: S608  names of our own tables
             f'WHERE list_contains($marks, "{column}") '
             f'OR list_bool_or(list_transform($quoted, q -> contains("{column}", q)))'
         )
-        quoted = list(_quoted(found.marks))
-        count = con.execute(sql, {"marks": found.marks, "quoted": quoted}).fetchone()
+        count = con.execute(sql, asked).fetchone()
         if count and count[0]:
-            rows[f"{table}.{column}"] = int(count[0])
+            rows[f"{name}.{column}"] = int(count[0])
     return rows
+
+
+def _texts(con: Connection) -> Iterator[tuple[str, str, str]]:
+    """Every text there is: what it belongs to, that in SQL, and the column."""
+    columns = con.execute(_COLUMNS).fetchall()
+    for table, column in columns:
+        yield table, f'"{table}"', column
+        if table in archive.KINDS and (paths := archive.paths(con, table)):
+            yield f"archive/{table}", f"read_parquet({archive.literal(paths)})", column
 
 
 def _remove_lines(con: Connection, name: str, column: str, marks: Collection[str]) -> int:

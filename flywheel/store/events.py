@@ -7,7 +7,7 @@ comes before its prediction waits for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pyarrow
 
 from flywheel.records import Feedback, Prediction
+from flywheel.store import archive
 from flywheel.store.columns import (
     REAL,
     TEXT,
@@ -98,8 +99,10 @@ _FORGET_REJECTED = """
 _COUNTS = """
     SELECT (SELECT count(*) FROM predictions),
         (SELECT count(*) FROM feedback),
-        (SELECT count(DISTINCT prediction_id) FROM judged),
-        (SELECT count(*) FROM feedback) - (SELECT count(*) FROM judged),
+        (SELECT count(*) FROM judged)
+            - (SELECT count(*) - count(DISTINCT prediction_id) FROM rejudged),
+        (SELECT count(*) FROM feedback) - (SELECT count(*) FROM judged)
+            + (SELECT coalesce(sum(labelled), 0)::BIGINT FROM archives),
         (SELECT count(*) FROM rejected)
 """
 
@@ -170,8 +173,8 @@ def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) ->
     rows = table_of(_PREDICTIONS, columns)
     with arriving(con, rows):
         known = {key for (key,) in con.execute(_KNOWN).fetchall()}
-    if known:
-        rows = rows.filter(pyarrow.array([key not in known for key in rows["id"].to_pylist()]))
+        known |= archive.known(con, "predictions")
+    rows = _without(rows, known)
     with arriving(con, rows):
         judge_waiting(con)
         con.execute(_ADD_DAILY)
@@ -182,10 +185,20 @@ def insert_feedback(con: Connection, columns: Mapping[str, Sequence[Any]]) -> in
     """Store feedback given as columns and return how much was new; as `insert_predictions`."""
     if not columns["id"]:
         return 0
-    with arriving(con, table_of(_FEEDBACK, columns)):
+    rows = table_of(_FEEDBACK, columns)
+    with arriving(con, rows):
+        known = archive.known(con, "feedback")
+    with arriving(con, _without(rows, known)):
         added = changed(con, _ADD_FEEDBACK)
         judge_arriving(con)
     return added
+
+
+def _without(rows: pyarrow.Table, known: Collection[str]) -> pyarrow.Table:
+    """The rows whose `id` is not known yet."""
+    if not known:
+        return rows
+    return rows.filter(pyarrow.array([key not in known for key in rows["id"].to_pylist()]))
 
 
 def repacked(text: bytes) -> str:

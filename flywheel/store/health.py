@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Arguments, RaterKind
+from flywheel.store.archive import archived
 from flywheel.store.columns import (
     Connection,
     moment,
@@ -158,7 +160,7 @@ def halves(
     begin, end = stamp(since), stamp(until)
     first, last, between = _midnight(begin + _DAY - _TICK), _midnight(end), stamp(middle)
     whole = {"since": begin, "until": end, "first": first, "last": last, **asked}
-    volume = dict(con.execute(_VOLUME, whole).fetchall())
+    volume = dict(con.execute(_VOLUME, _full_days(con, whole)).fetchall())
     day = _midnight(between)
     cut = day if day != between and first <= day < last else None
     found = records(con, _PAIRS, {**whole, "middle": between, "cut": cut})
@@ -168,6 +170,18 @@ def halves(
         Tallies(pairs=tuple(pair for recent, pair in pairs if not recent)),
         Tallies(pairs=tuple(pair for recent, pair in pairs if recent)),
     )
+
+
+def _full_days(con: Connection, period: dict[str, Any]) -> dict[str, Any]:
+    """The same period; a day that it cuts counts whole where only its sums are left."""
+    before = archived(con).before
+    gone = stamp(before) if before else period["since"]
+    begin, end = period["since"], period["until"]
+    begin = _midnight(begin) if begin < gone else begin
+    end = _midnight(end + _DAY - _TICK) if end < gone else end
+    first = begin if begin < gone else period["first"]
+    last = end if end < gone else period["last"]
+    return {**period, "since": begin, "until": end, "first": first, "last": last}
 
 
 def _summed(pairs: Iterable[IntentPair]) -> tuple[IntentPair, ...]:

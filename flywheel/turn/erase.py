@@ -1,4 +1,4 @@
-"""Remove one person's data everywhere: tables, datasets, jobs; name what was trained on it."""
+"""Remove one person's data everywhere: tables, archive, datasets, jobs; and who learnt from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from flywheel import datasets
 from flywheel.errors import Refused
-from flywheel.store import adapters, erasure, generations, samples, turns
+from flywheel.store import adapters, archive, erasure, generations, samples, turns
 from flywheel.store.erasure import Person, Traces
 from flywheel.turn.wheel import Wheel
 
@@ -40,6 +40,8 @@ def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
         if "golden_rows" in removed:
             _seal_again(wheel, con)
         trained = adapters.list_adapters(con)
+    with wheel.store.write() as con:
+        archive.settle(con)
     touched = _files(wheel.config.state_dir, found)
     named = {Path(name).stem for name in touched}
     with wheel.store.read() as con:
@@ -81,7 +83,7 @@ def _files(state_dir: Path, found: Traces, *, only_look: bool = False) -> list[s
 
 
 def _kept(state_dir: Path) -> Iterator[Path]:
-    for folder in ("datasets", "jobs", "archive"):
+    for folder in ("datasets", "jobs"):
         for path in sorted((state_dir / folder).rglob("*")):
             if path.is_file() and path.suffix in (".parquet", ".json", ".jsonl"):
                 yield path

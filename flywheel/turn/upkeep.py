@@ -2,30 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flywheel.store import Connection, Store, adapters, chain, decisions, schema, turns
+from flywheel import formats
+from flywheel.store import (
+    Connection,
+    Store,
+    adapters,
+    agreement,
+    archive,
+    chain,
+    decisions,
+    schema,
+    turns,
+)
 
 
-def check(store: Store, state_dir: Path) -> dict[str, Any]:
-    """Read every table whole, and hold the registry against the folders.
+def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Read every table whole, and hold tables, sums, spool, archive and folders against each other.
 
     Args:
         store: the open database.
-        state_dir: where `adapters/` and `datasets/` are.
+        state_dir: where `spool/`, `archive/`, `adapters/` and `datasets/` are.
+        load: puts what the spool holds into the tables; None: the spool waits for a daemon.
 
     Returns:
-        `rows`: of each table; `decision_log`: its events and the hash of the last; `problems`: in
-        words, empty when all is well.
+        `rows`: of each table; `decision_log`: its events and the hash of the last; `spool`: how
+        many of its events are in no table; `problems`: in words, empty when all is well.
     """
+    spooled = _spooled(state_dir / "spool")
+    if load is not None:
+        load()
     with store.read() as con:
+        waiting = [
+            key for kind in archive.KINDS for key in agreement.missing(con, kind, spooled[kind])
+        ]
         rows = {name: int(mark.split(":")[0]) for name, mark in schema.fingerprints(con).items()}
         log = chain.check(con)
         rewritten = [f"the decision log was changed: {problem}" for problem in log.problems]
         problems = [*_turns(con), *_registry(con, state_dir), *_decisions(con), *rewritten]
+        problems += agreement.differences(con)
+    if waiting and load is not None:
+        problems.append(
+            f"{len(waiting)} acknowledged events of the spool are in no table, such as {waiting[0]}"
+        )
     told = {"events": log.events, "tip": log.tip}
-    return {"rows": rows, "decision_log": told, "problems": problems}
+    spool = {"events": sum(map(len, spooled.values())), "waiting": len(waiting)}
+    return {"rows": rows, "decision_log": told, "spool": spool, "problems": problems}
+
+
+def _spooled(folder: Path) -> dict[str, list[str]]:
+    """Ids of the events that the spool holds, by kind."""
+    found: dict[str, list[str]] = {kind: [] for kind in archive.KINDS}
+    for path in sorted(folder.glob("*.ndjson")):
+        with contextlib.suppress(FileNotFoundError):  # loaded meanwhile
+            for row in formats.rows_of(path.read_bytes())[0]:
+                if isinstance(row, formats.PredictionRow):
+                    found["predictions"].append(row.id)
+                elif isinstance(row, formats.FeedbackRow):
+                    found["feedback"].append(row.id)
+    return found
 
 
 def _turns(con: Connection) -> list[str]:

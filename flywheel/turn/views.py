@@ -8,7 +8,16 @@ from typing import Any
 
 from flywheel import __version__
 from flywheel.records import Adapter, Decision
-from flywheel.store import Connection, adapters, decisions, events, generations, health, turns
+from flywheel.store import (
+    Connection,
+    adapters,
+    archive,
+    decisions,
+    events,
+    generations,
+    health,
+    turns,
+)
 from flywheel.store.turns import Turn
 from flywheel.turn import comparison
 from flywheel.turn.diagnose import intent_health
@@ -30,6 +39,7 @@ def status(
     """What the daemon is doing, and what waits for a person."""
     with wheel.store.read() as con:
         counts = events.counts(con)
+        gone = archive.archived(con)
         generation = generations.current_generation(con)
         running = turns.open_turns(con)
         waiting = decisions.list_decisions(con, status="pending")
@@ -53,6 +63,13 @@ def status(
             "held": [decision.id for decision in waiting],
         },
         "sources": list(sources),
+        "archive": {
+            "keep_days": wheel.config.flywheel.keep_days,
+            "before": gone.before.isoformat() if gone.before else None,
+            "predictions": gone.predictions,
+            "feedback": gone.feedback,
+            "files": gone.files,
+        },
         "golden": {
             "generation": generation.number if generation else None,
             "rows": generation.rows if generation else 0,

@@ -1,0 +1,95 @@
+"""Events older than `[flywheel] keep_days` leave the tables; the database file is kept small.
+
+A thread looks once an hour. It moves a day at a time and waits in between, so that loading and
+turns go on; events are acknowledged from the spool meanwhile as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+from flywheel.errors import DiskFull
+from flywheel.store import StoreFailed, retention
+from flywheel.turn import Wheel
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 3600.0
+_FIRST_S = 30.0  # after the start, which has other things to do
+
+
+def before(now: datetime, keep_days: int) -> datetime:
+    """The midnight before which events are older than that many whole days.
+
+    >>> before(datetime(2026, 11, 22, 12, tzinfo=UTC), 30)
+    datetime.datetime(2026, 10, 23, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=keep_days)
+
+
+class Keeping:
+    """The thread that looks for old events."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self._wheel = wheel
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="keeping", daemon=True)
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Stop after the day under way; returns whether it ended."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def look(self) -> int:
+        """Move what is old enough, and make the file smaller; returns how many events moved.
+
+        Raises:
+            DiskFull: there is no room for the files.
+        """
+        days = self._wheel.config.flywheel.keep_days
+        if days <= 0:
+            return 0
+        now = self._wheel.clock()
+        store = self._wheel.store
+        moved = retention.archive_before(store, before(now, days), now, self._pause)
+        if moved:
+            log.info(
+                "%d events older than %d days moved to the archive",
+                moved,
+                days,
+                extra={"event": "archive.moved", "count": moved},
+            )
+        if not self._stop.is_set() and store.compact():
+            size = store.path.stat().st_size
+            log.info(
+                "the database was written anew: %d MB",
+                size // 1_000_000,
+                extra={"event": "archive.compacted", "bytes": size},
+            )
+        return moved
+
+    def _pause(self) -> bool:
+        """Let others write; True when it is time to stop."""
+        return self._stop.wait(0.05)
+
+    def _loop(self) -> None:
+        self._stop.wait(_FIRST_S)
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except StoreFailed:
+                return  # the daemon ends by itself
+            except DiskFull as error:
+                log.error("old events stay: %s", error.message, extra={"event": "disk.full"})  # noqa: TRY400
+            except Exception:
+                log.exception("old events stay", extra={"event": "archive.defect"})
+            self._stop.wait(LOOK_S)

@@ -1,0 +1,106 @@
+"""Do the tables say the same? Each difference is named, in words; nothing is mended.
+
+Everything is read whole, the archive too, so this takes a while over a large database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow.parquet
+
+from flywheel.store import archive
+from flywheel.store.columns import Connection
+
+_NAMED = 3  # differences of a kind that are named one by one
+
+_PREDICTION_SUMS = """
+    SELECT day, intent, sum(kept)::BIGINT, sum(there)::BIGINT FROM (
+        SELECT day, intent, adapter, slices, predictions AS kept, 0 AS there FROM daily
+        UNION ALL
+        SELECT date_trunc('day', ts), intent, adapter, slices, 0, 1 FROM {predictions}
+    )
+    WHERE NOT list_contains($gone, day)
+    GROUP BY day, intent, adapter, slices HAVING sum(kept) <> sum(there) ORDER BY ALL
+"""
+_LABEL_SUMS = """
+    SELECT day, predicted, sum(kept)::BIGINT, sum(there)::BIGINT FROM (
+        SELECT day, predicted, truth, correct, adapter, slices, labels AS kept, 0 AS there
+        FROM daily_labels
+        UNION ALL
+        SELECT date_trunc('day', feedback_ts), predicted, truth_of(verdict, predicted, intent),
+            answered_right(verdict, predicted, intent, predicted_arguments, arguments),
+            adapter, slices, 0, 1
+        FROM judged
+    )
+    GROUP BY day, predicted, truth, correct, adapter, slices
+    HAVING sum(kept) <> sum(there) ORDER BY ALL
+"""
+_UNJUDGED = """
+    SELECT f.id FROM feedback AS f SEMI JOIN predictions AS p ON p.id = f.prediction_id
+    ANTI JOIN judged AS j ON j.feedback_id = f.id ORDER BY ALL
+"""
+_GROUNDLESS = """
+    SELECT j.feedback_id FROM judged AS j ANTI JOIN {feedback} AS f ON f.id = j.feedback_id
+    ORDER BY ALL
+"""
+_REJUDGED = """
+    SELECT feedback_id FROM judged WHERE prediction_id IN (
+        SELECT prediction_id FROM judged GROUP BY ALL HAVING count(*) > 1
+    ) AND feedback_id NOT IN (SELECT feedback_id FROM rejudged)
+    UNION
+    SELECT feedback_id FROM rejudged WHERE feedback_id NOT IN (SELECT feedback_id FROM judged)
+    ORDER BY ALL
+"""
+_TWICE = "SELECT id FROM {table} GROUP BY id HAVING count(*) > 1 ORDER BY id"
+
+
+def differences(con: Connection) -> list[str]:
+    """What does not agree: sums, labels, ids that are there twice, and the archive's files."""
+    folder = archive.folder_of(con)
+    lost = [one for one in archive.listed(con) if archive.place(folder, one.name) is None]
+    days = {"gone": [one.day for one in lost]}
+    sums = _PREDICTION_SUMS.format(predictions=archive.everything(con, "predictions"))
+    found = [f"archive/{one.name} is missing, with {one.rows} rows" for one in lost]
+    found += _files(con)
+    found += _sums("daily", "predictions", con.execute(sums, days).fetchall())
+    found += _sums("daily_labels", "labels", con.execute(_LABEL_SUMS).fetchall())
+    groundless = _GROUNDLESS.format(feedback=archive.everything(con, "feedback"))
+    for what, sql in (
+        ("feedback is not in judged, though its prediction is here", _UNJUDGED),
+        ("row of judged has no feedback", "" if lost else groundless),
+        ("row of judged is not as rejudged has it", _REJUDGED),
+        *((f"id is twice in {kind}", _TWICE.format(table=kind)) for kind in archive.KINDS),
+    ):
+        ids = [key for (key,) in con.execute(sql).fetchall()] if sql else []
+        if ids:
+            named = ", ".join(ids[:_NAMED]) + (" …" if len(ids) > _NAMED else "")
+            found.append(f"{len(ids)} times: {what} ({named})")
+    return found
+
+
+def _sums(table: str, what: str, rows: list[tuple[object, ...]]) -> Iterator[str]:
+    for day, intent, kept, there in rows[:_NAMED]:
+        yield f"{table} has {kept} {what} of {intent} on {day:%Y-%m-%d}, and there are {there}"
+    if len(rows) > _NAMED:
+        yield f"{table} differs in {len(rows) - _NAMED} more sums"
+
+
+def _files(con: Connection) -> Iterator[str]:
+    folder = archive.folder_of(con)
+    for one in archive.listed(con):
+        path = archive.place(folder, one.name)
+        rows = pyarrow.parquet.read_metadata(path).num_rows if path else one.rows
+        if rows != one.rows:
+            yield f"archive/{one.name} has {rows} rows, and should have {one.rows}"
+    for name in archive.unnamed(con):
+        yield f"archive/{name} is not of this database: move it away if nobody needs it"
+
+
+def missing(con: Connection, kind: archive.Kind, ids: Sequence[str]) -> list[str]:
+    """Which of these ids are in neither the table nor the archive."""
+    stored = archive.everything(con, kind)
+    sql = (
+        f"SELECT id FROM (SELECT unnest($ids) AS id) ANTI JOIN {stored} AS s USING (id) ORDER BY id"  # noqa: S608
+    )
+    return [key for (key,) in con.execute(sql, {"ids": list(ids)}).fetchall()] if ids else []

@@ -1,0 +1,78 @@
+"""Takes hold of the database file, for this process alone, and locks DuckDB down."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+import duckdb
+
+from flywheel.errors import DatabaseHeld
+from flywheel.store import archive, compaction
+from flywheel.store.columns import Connection
+from flywheel.store.failures import lost, no_room
+
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
+    "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
+}
+# The only files besides its own that the database may touch: old events, and itself written anew.
+_FOLDERS = (archive.FOLDER, compaction.FOLDER)
+_LOCK_DOWN = ("SET enable_external_access = false", "SET lock_configuration = true")
+
+
+def hold(path: Path) -> int:
+    """Take the lock beside the database and return its file descriptor.
+
+    DuckDB's own lock is a POSIX record lock, which the kernel drops as soon as this process
+    closes any descriptor of the file (a hash, a copy); two writers would destroy the file.
+    """
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise _held(path, holder) from error
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(lock)
+        raise no_room(path) from error
+    return lock
+
+
+def _held(path: Path, pid: str) -> DatabaseHeld:
+    return DatabaseHeld(
+        f"cannot open {path}: process {pid or 'of unknown id'} holds it",
+        hint="the daemon owns this file; ask it with `flywheel status`",
+    )
+
+
+def connect(path: Path) -> Connection:
+    """Open the file, locked down: no other file, network, extension or setting.
+
+    Raises:
+        DatabaseHeld: another process holds it.
+        StoreFailed: it cannot be read.
+    """
+    try:
+        con = duckdb.connect(str(path), config=_SETTINGS)
+        beside = [str(path.parent.resolve() / name) for name in _FOLDERS]
+        con.execute("SET allowed_directories = ?", [beside])
+        for statement in _LOCK_DOWN:
+            con.execute(statement)
+        return con
+    except duckdb.IOException as error:
+        holder = re.search(r"Conflicting lock is held.*\(PID (\d+)\)", str(error))
+        if holder:
+            raise _held(path, holder.group(1)) from error
+        raise lost(path, error) from error
+    except duckdb.Error as error:
+        raise lost(path, error) from error
