@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_fatal_error_of_the_database_is_told_and_ends_the_daemon_with_1(start,
     hooks = tmp_path / "hooks"
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
-    path = os.pathsep.join([str(hooks), os.environ.get("PYTHONPATH", os.getcwd())])
+    path = os.pathsep.join([str(hooks), os.environ.get("PYTHONPATH", str(Path.cwd()))])
     process = start(PYTHONPATH=path, WATCHDOG_USEC="6000000")
     event = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "wake me", "intent": "set_alarm"}
     assert ask(tmp_path, "POST", "/v1/predictions", event)[0] == 200

@@ -3,6 +3,7 @@
 import gzip
 import json
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,22 +29,16 @@ def bucket(monkeypatch):
     for name, value in (("ACCESS_KEY_ID", "wheel"), ("SECRET_ACCESS_KEY", "s3cret")):
         monkeypatch.setenv(f"AWS_{name}", value)
 
-    class Bucket:
-        options = {
-            "url": "s3://traffic/router",
-            "config": {"endpoint": url, "region": "us-east-1"},
-            "client": {"allow_http": True},
-        }
+    def put(key, body=b""):
+        kind = {"Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(f"{url}/traffic{key}", body, kind, method="PUT")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
 
-        def put(self, key, body=b""):
-            kind = {"Content-Type": "application/octet-stream"}
-            request = urllib.request.Request(f"{url}/traffic{key}", body, kind, method="PUT")
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                assert answer.status == 200
-
-    one = Bucket()
-    one.put("")
-    yield one
+    put("")
+    told = {"endpoint": url, "region": "us-east-1"}
+    options = {"url": "s3://traffic/router", "config": told, "client": {"allow_http": True}}
+    yield SimpleNamespace(put=put, options=options)
     server.stop()
 
 
