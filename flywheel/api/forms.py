@@ -74,6 +74,18 @@ class Dispute(Reason, forbid_unknown_fields=True):
     disputed: bool = True  # False: the label was checked and stands
 
 
+class Label(msgspec.Struct, forbid_unknown_fields=True):
+    """A person's answer to one item of the labelling queue."""
+
+    item: str
+    intent: str | None = None  # None: skipped
+    arguments: dict[str, Any] | None = None
+
+
+class ToolItem(msgspec.Struct):
+    """A task of Label Studio or a record of Argilla, as the tool exports it."""
+
+
 class Erasure(msgspec.Struct, forbid_unknown_fields=True):
     """Whose data is removed: one of the three."""
 

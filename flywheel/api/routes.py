@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.api import control, export, forms, ingest, page, traces, upkeep
+from flywheel.api import control, export, forms, ingest, labels, page, traces, upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,11 @@ ROUTES: tuple[ApiRoute, ...] = (
     _post("/v1/rejected/retry", ingest.retry_rejected, forms.Nothing),
     _post("/v1/disputes", control.dispute, forms.Dispute),
     _get("/v1/samples", export.export_samples),
+    _get("/v1/labels", labels.queue),
+    _post("/v1/labels", labels.give, forms.Label),
+    _post("/v1/labels/undo", labels.undo, forms.Nothing),
+    _post("/v1/labels/settle", labels.settle, forms.Nothing),
+    _events("/v1/labels/import", labels.import_, forms.ToolItem),
     _get("/v1/status", control.status),
     _get("/v1/intents", control.intents),
     _get("/v1/synthesis", control.synthesis),

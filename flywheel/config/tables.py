@@ -105,6 +105,20 @@ class CurationTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabellingTable:
+    """[labelling]: what a person is asked with `flywheel samples label`."""
+
+    audit: float = 0.01  # share of traffic, drawn by lot, that tells how production really does
+    uncertain: float = 0.50  # predictions less confident than this are asked about
+    second_opinion: float = 0.10  # share of what is asked that two people are asked
+
+    def __post_init__(self) -> None:
+        for name in ("audit", "uncertain", "second_opinion"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, not in 0..1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TriggersTable:
     """[schedule.triggers]: what opens a turn between the slots of the schedule."""
 
@@ -193,6 +207,7 @@ class Config:
     teacher: TeacherTable = TeacherTable()
     synthesis: SynthesisTable = SynthesisTable()
     curation: CurationTable = CurationTable()
+    labelling: LabellingTable = LabellingTable()
     schedule: ScheduleTable = ScheduleTable()
     training: TrainingTable = TrainingTable()
     executor: ExecutorTable = ExecutorTable()

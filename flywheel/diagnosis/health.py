@@ -40,7 +40,7 @@ def health(
         dev: the champion's own evaluation on dev: (examples, errors) by intent.
         earlier, recent: the two parts of the window that the trend compares.
     """
-    names = _current_names(intents)
+    names = current_names(intents)
     whole = _Counts(tallies, names)
     before = _Counts(earlier or Tallies(), names)
     after = _Counts(recent or Tallies(), names)
@@ -78,7 +78,7 @@ class _Counts:
             self.confused.setdefault(truth, Counter())[predicted] += count
 
 
-def _current_names(intents: Sequence[Intent]) -> dict[str, str]:
+def current_names(intents: Sequence[Intent]) -> dict[str, str]:
     """Old name -> name of today, unless the old one is in use again."""
     today = {intent.name for intent in intents}
     return {

@@ -1,5 +1,6 @@
 """Counts, rates, intervals, and paired comparisons of two models. Pure; nothing is rounded."""
 
+from flywheel.metrics.agreement import Agreement, agreement
 from flywheel.metrics.evidence import (
     DECISIVE_E,
     harm_f_value,
@@ -19,11 +20,13 @@ from flywheel.metrics.tallies import IntentPair, Tallies
 
 __all__ = [
     "DECISIVE_E",
+    "Agreement",
     "IntentPair",
     "RaterTally",
     "Raters",
     "Tallies",
     "Vote",
+    "agreement",
     "difference",
     "examples_to_detect",
     "harm_f_value",

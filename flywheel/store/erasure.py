@@ -51,6 +51,9 @@ _DELETIONS = {
     "golden_rows": "list_contains($samples, sample)",
     "sample_answers": "list_contains($samples, sample)",
     "outcomes": "list_contains($samples, sample)",
+    "label_effects": "list_contains($samples, sample) OR item IN (SELECT item FROM labels WHERE "
+    "list_contains($ids, prediction) OR list_contains($texts, text) OR person = $rater)",
+    "labels": "list_contains($ids, prediction) OR list_contains($texts, text) OR person = $rater",
 }
 _ANYWHERE = {"rejected": ("raw",), "teacher_answers": ("request", "response")}
 _COLUMNS = """

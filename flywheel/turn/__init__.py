@@ -4,26 +4,36 @@
 `views` is what they see.
 """
 
+from flywheel.turn.answering import Answer, agreement_of, asked, give, give_many, shown, undo
 from flywheel.turn.apply import reconcile, rollback
 from flywheel.turn.control import approve, cancel, expire, reject, request
 from flywheel.turn.labels import Incoming, add_samples, dispute
+from flywheel.turn.settling import settle
 from flywheel.turn.table import advance, run_until_idle
 from flywheel.turn.verify import verify
 from flywheel.turn.wheel import Wheel
 
 __all__ = [
+    "Answer",
     "Incoming",
     "Wheel",
     "add_samples",
     "advance",
+    "agreement_of",
     "approve",
+    "asked",
     "cancel",
     "dispute",
     "expire",
+    "give",
+    "give_many",
     "reconcile",
     "reject",
     "request",
     "rollback",
     "run_until_idle",
+    "settle",
+    "shown",
+    "undo",
     "verify",
 ]

@@ -13,6 +13,7 @@ from flywheel.store.turns import Turn
 from flywheel.turn import fresh, override
 from flywheel.turn.apply import install, reconcile
 from flywheel.turn.labels import reopen_held
+from flywheel.turn.settling import settle
 from flywheel.turn.table import FIRST_STATE
 from flywheel.turn.wheel import Wheel
 
@@ -138,6 +139,7 @@ def expire(wheel: Wheel) -> list[str]:
                 decisions.set_status(con, decision.id, "expired", "schedule", because, now)
                 _close_held(con, wheel, decision)
                 gone.append(decision.id)
+        settle(wheel, quiet=True)
         fresh.set_aside(wheel, con)
         if reopen_held(wheel, con):
             wheel.wake.set()

@@ -10,6 +10,7 @@ from typing import Any
 from flywheel import datasets
 from flywheel.records import Adapter, Decision, Sample
 from flywheel.store import Connection, adapters, decisions, disputes, generations, samples, turns
+from flywheel.turn.book import unjudged
 from flywheel.turn.wheel import Wheel
 
 EXTERNAL = "production"
@@ -45,7 +46,7 @@ def add_samples(
             number, new, bought = _add_golden(con, golden, new_generation, now)
             added += new
         _keep_answers(con, rows, now)
-        woken = reopen_held(wheel, con, bought=bought)
+        woken = reopen_held(wheel, con)
     if woken:
         wheel.wake.set()
     return {
@@ -113,7 +114,7 @@ def dispute(wheel: Wheel, sample: str, by: str, because: str, *, disputed: bool)
     return {"sample": sample, "disputed": disputed, "standing": standing}
 
 
-def reopen_held(wheel: Wheel, con: Connection, *, bought: int = 0) -> bool:
+def reopen_held(wheel: Wheel, con: Connection) -> bool:
     """Judge a held challenger again when what it waits for is there.
 
     E-values are valid at any sample size, so bought labels may be judged as they come; the
@@ -123,8 +124,10 @@ def reopen_held(wheel: Wheel, con: Connection, *, bought: int = 0) -> bool:
         if decision.verdict != "hold" or not decision.turn:
             continue
         turn = turns.get(con, decision.turn)
-        labels = bool(bought) and bool(turn.cursor.get("labels_wanted"))
-        if turn.state == "held" and (labels or _fresh_is_full(wheel, con, decision)):
+        if turn.state != "held":
+            continue
+        labels = bool(turn.cursor.get("labels_wanted")) and bool(unjudged(con, turn))
+        if labels or _fresh_is_full(wheel, con, decision):
             turns.reopen(con, turn.id, "evaluate")
             return True
     return False

@@ -19,7 +19,7 @@ from flywheel.store import (
     turns,
 )
 from flywheel.store.turns import Turn
-from flywheel.turn import comparison
+from flywheel.turn import audit, comparison
 from flywheel.turn.diagnose import intent_health
 from flywheel.turn.evidence import of
 from flywheel.turn.examples import moved, report_of, training
@@ -45,6 +45,7 @@ def status(
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
         wanted = _labels_wanted(con, waiting)
+        audited = audit.accuracy(wheel, con)
         found = [*problems, *_problems(con, champion, generation is None)]
     capacity = wheel.config.gates.overall.queries
     return {
@@ -62,6 +63,7 @@ def status(
             "labels_wanted": wanted,
             "held": [decision.id for decision in waiting],
         },
+        "audit": audited,
         "sources": list(sources),
         "archive": {
             "keep_days": wheel.config.flywheel.keep_days,
@@ -82,12 +84,17 @@ def status(
 def intents(
     wheel: Wheel, *, failing_only: bool = False, scope: health.Scope = health.EVERYTHING
 ) -> list[dict[str, Any]]:
-    """Health of each intent with its interval, the worst first."""
+    """Health of each intent with its interval, the worst first.
+
+    `audit`: the same by the audit sample, without the bias of feedback; None where it says nothing.
+    """
     with wheel.store.read() as con:
         found = intent_health(wheel, con, wheel.clock(), scope)
+        audited = audit.by_intent(wheel, con) if scope == health.EVERYTHING else {}
     return [
         {
             **{field.name: getattr(item, field.name) for field in fields(item)},
+            "audit": audited.get(item.intent),
             "confused_with": [
                 {"intent": name, "count": count} for name, count in item.confused_with
             ],

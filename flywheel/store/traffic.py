@@ -1,0 +1,155 @@
+"""Predictions that a person may be asked about, and texts on which raters differ.
+
+Samples are drawn by `md5('DRAW:' || id)`, as `labelling.lot` does: the same ones whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flywheel.store.columns import Connection, Row, moment, records, stamp
+
+_COLUMNS = "p.id, p.text, p.intent, p.confidence, p.ts"
+
+_AUDITED = f"""
+    SELECT {_COLUMNS}, md5('audit:' || p.id) AS lot FROM predictions AS p
+    WHERE p.ts >= $since AND md5('audit:' || p.id) < $bar
+        AND NOT EXISTS (
+            SELECT 1 FROM labels_standing AS l WHERE l.prediction = p.id AND l.kind = 'audit'
+        )
+    ORDER BY lot, p.id
+"""  # noqa: S608  columns by name
+
+# One row a text. Who labelled a text in any way is not asked it again.
+_ANSWERED_AS = f"""
+    SELECT {_COLUMNS}, md5('gate:' || p.id) AS lot FROM predictions AS p
+    WHERE p.ts >= $since AND list_contains($intents, p.intent)
+        AND md5('audit:' || p.id) >= $bar
+        AND NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.text = p.text)
+        AND NOT EXISTS (SELECT 1 FROM samples AS s WHERE s.text = p.text)
+        AND NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = p.text)
+    QUALIFY row_number() OVER (PARTITION BY p.text ORDER BY lot, p.id) = 1
+        AND row_number() OVER (PARTITION BY p.intent ORDER BY lot, p.id) <= $most
+    ORDER BY lot, p.id
+"""  # noqa: S608
+
+_UNCERTAIN = f"""
+    SELECT {_COLUMNS}, '' AS lot FROM predictions AS p
+    WHERE p.ts >= $since AND p.confidence < $below
+        AND md5('audit:' || p.id) >= $bar
+        AND NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.text = p.text)
+        AND NOT EXISTS (SELECT 1 FROM samples AS s WHERE s.text = p.text)
+        AND NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = p.text)
+    QUALIFY row_number() OVER (PARTITION BY p.text ORDER BY p.confidence, p.id) = 1
+    ORDER BY p.confidence, p.id LIMIT $most
+"""  # noqa: S608
+
+# Of one rater's words on one prediction the last counts: changing one's mind is no conflict.
+_CONFLICTS = """
+    WITH words AS (
+        SELECT text, CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS label
+        FROM judged WHERE verdict = 'correct' OR intent IS NOT NULL
+        QUALIFY row_number() OVER (
+            PARTITION BY prediction_id, rater ORDER BY feedback_ts DESC, feedback_id DESC
+        ) = 1
+        UNION ALL
+        SELECT text, intent AS label FROM refusals
+        WHERE reason = 'conflict' AND origin NOT IN ('seed', 'person')
+    ),
+    told AS (SELECT text, label, count(*) AS n FROM words GROUP BY ALL)
+    SELECT text, list(label ORDER BY n DESC, label) AS labels, sum(n)::BIGINT AS votes,
+        bool_or(text IN (SELECT text FROM refusals WHERE reason = 'conflict')) AS refused
+    FROM told
+    WHERE NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = told.text)
+        AND NOT EXISTS (
+            SELECT 1 FROM samples AS s
+            WHERE s.text = told.text AND (s.split <> 'train' OR s.origin IN ('seed', 'person'))
+        )
+    GROUP BY text HAVING count(*) > 1 OR refused
+    ORDER BY votes DESC, text
+"""
+
+_NAMED = f"""
+    SELECT {_COLUMNS}, '' AS lot FROM predictions AS p WHERE list_contains($ids, p.id)
+    ORDER BY p.id
+"""  # noqa: S608
+
+_NEWEST = "SELECT max(ts) FROM predictions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A prediction, as far as it is needed to ask about it."""
+
+    id: str
+    text: str
+    intent: str  # what production answered
+    confidence: float | None
+    ts: datetime
+    lot: str  # its place in the draw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differing:
+    """A text that raters label differently."""
+
+    text: str
+    labels: tuple[str, ...]  # most frequent first
+    votes: int
+
+
+def newest(con: Connection) -> datetime | None:
+    """When the newest prediction was made; None before the first."""
+    row = con.execute(_NEWEST).fetchone()
+    return moment(row[0]) if row and row[0] else None
+
+
+def audited(con: Connection, since: datetime, bar: str) -> list[Seen]:
+    """Return the predictions whose lot is below `bar` and that nobody was asked about, in order
+    of their lots: a part of them is a uniform sample too.
+    """
+    return _seen(records(con, _AUDITED, {"since": stamp(since), "bar": bar}))
+
+
+def answered_as(
+    con: Connection, intents: Collection[str], since: datetime, bar: str, most: int
+) -> list[Seen]:
+    """Return unlabelled texts that production answered with these intents, in random order.
+
+    Args:
+        con: the database.
+        intents: at least one row an intent where there is any.
+        since: no older predictions.
+        bar: of the audit sample, whose predictions are left to it.
+        most: of one intent.
+    """
+    asked = {"intents": sorted(intents), "since": stamp(since), "bar": bar, "most": most}
+    return _seen(records(con, _ANSWERED_AS, asked))
+
+
+def uncertain(con: Connection, below: float, since: datetime, bar: str, most: int) -> list[Seen]:
+    """Return unlabelled texts answered with a confidence under `below`, the least first."""
+    asked = {"below": below, "since": stamp(since), "bar": bar, "most": most}
+    return _seen(records(con, _UNCERTAIN, asked))
+
+
+def conflicts(con: Connection) -> list[Differing]:
+    """Return texts that raters label differently, or that curation refused as conflicting.
+
+    Those that a person has labelled, or that judge models, are not among them.
+    """
+    return [
+        Differing(text=row["text"], labels=tuple(row["labels"]), votes=row["votes"])
+        for row in records(con, _CONFLICTS)
+    ]
+
+
+def named(con: Connection, ids: Sequence[str]) -> dict[str, Seen]:
+    """Return predictions by id; an unknown one is missing."""
+    return {one.id: one for one in _seen(records(con, _NAMED, {"ids": list(ids)}))} if ids else {}
+
+
+def _seen(rows: Sequence[Row]) -> list[Seen]:
+    return [Seen(**{**row, "ts": moment(row["ts"])}) for row in rows]
