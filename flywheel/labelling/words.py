@@ -81,11 +81,11 @@ def judged_twice(words: Iterable[Word]) -> list[tuple[str, str]]:
 def _standing(said: Sequence[Word]) -> Standing:
     last = {word.person: word for word in said}
     votes = {word.person: word for word in said if word.label is not None or not word.resolves}
-    given = [(word.label, word.resolves) for word in votes.values() if word.label is not None]
-    resolved = [label for label, resolves in given if resolves]
-    newest = max(votes.values(), key=lambda word: word.resolves * word.number)
-    labels = [label for label, _ in given]
-    label = newest.label if resolved else _most(labels)
+    given = [word for word in votes.values() if word.label is not None]
+    labels = [word.label for word in given if word.label is not None]
+    resolving = [word for word in given if word.resolves]
+    newest = max(resolving, key=lambda word: word.number, default=None)
+    label = newest.label if newest else _most(labels)
     return Standing(
         label=label,
         disputed=label is None and len(set(labels)) > 1,
