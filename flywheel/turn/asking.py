@@ -48,7 +48,7 @@ def queue(wheel: Wheel, con: Connection, person: str) -> Queue:
         *_again(wheel, kept, person, confused),
         *_for_gates(wheel, con, wanted, since, bar),
         *(_item("audit", one, rank=(0.0, one.lot)) for one in traffic.audited(con, since, bar)),
-        *_conflicts(wheel, con),
+        *_conflicts(wheel, con, kept),
         *_uncertain(wheel, con, since, bar, confused),
     ]
     return Queue(items=tuple(labelling.ordered(found)), wanted=wanted)
@@ -173,23 +173,28 @@ def _fit(wheel: Wheel, pool: Sequence[traffic.Seen], known: Sequence[str]) -> li
     return [one for index, one in enumerate(pool) if index not in unfit]
 
 
-def _conflicts(wheel: Wheel, con: Connection) -> list[Item]:
-    """Texts on which raters differ, as far as a person's word on them could be learnt."""
+def _conflicts(wheel: Wheel, con: Connection, kept: Book) -> list[Item]:
+    """Texts on which raters differ, as far as a person's word on them is missing and could be
+    learnt.
+    """
     differing = traffic.conflicts(con)
-    texts = [one.text for one in differing]
-    leaked = _leaked(wheel, con, texts)
+    leaked = _leaked(wheel, con, [one.text for one in differing])
+    trusted = [one.text for one in samples.training(con) if one.origin in curation.TRUSTED]
+    settled = {conflict_key(text) for text in trusted}
     found: dict[str, Item] = {}
     for index, one in enumerate(differing):
         key = conflict_key(one.text)
-        if index not in leaked and key not in found:
-            found[key] = Item(
-                id=labelling.item_id("conflict", key),
-                kind="conflict",
-                text=one.text,
-                guesses=tuple(name for name in one.labels if name in wheel.known_intents),
-                said=one.labels,
-                rank=(-float(one.votes), key),
-            )
+        item = labelling.item_id("conflict", key)
+        if index in leaked or key in settled or item in kept.said or item in found:
+            continue
+        found[item] = Item(
+            id=item,
+            kind="conflict",
+            text=one.text,
+            guesses=tuple(name for name in one.labels if name in wheel.known_intents),
+            said=one.labels,
+            rank=(-float(one.votes), key),
+        )
     return list(found.values())
 
 

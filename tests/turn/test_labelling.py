@@ -1,0 +1,490 @@
+"""A person's labels: what is asked, what the answers become, and what two people agree on."""
+
+import dataclasses
+import itertools
+from datetime import timedelta
+
+import pytest
+from wheels import (
+    ALARM,
+    NOW,
+    PLAY,
+    TIMER,
+    WORDS,
+    Parrot,
+    produce_failures,
+    sample,
+    seed_the_wheel,
+    turn_once,
+    wheel_in,
+)
+
+from flywheel import labelling
+from flywheel.config import LabellingTable
+from flywheel.errors import NotFound, Refused
+from flywheel.records import Feedback, Prediction
+from flywheel.store import disputes, events, health, labels, samples, turns
+from flywheel.turn import (
+    Answer,
+    add_samples,
+    asked,
+    expire,
+    give,
+    give_many,
+    run_until_idle,
+    settle,
+    undo,
+    views,
+)
+from flywheel.turn.curate import curate
+
+ANN, BO = "ann (uid 1)", "bo (uid 2)"
+
+
+def wheel_with(folder, **shares):
+    given = {"audit": 0.0, "uncertain": 0.0, "second_opinion": 0.0} | shares
+    return wheel_in(folder, teacher=Parrot(), labelling=LabellingTable(**given))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Build the wheel with these shares."""
+    made = []
+
+    def build(**shares):
+        made.append(wheel_with(tmp_path, **shares))
+        return made[-1]
+
+    yield build
+    for wheel in made:
+        wheel.store.close()
+
+
+def predict(wheel, *rows, ago=timedelta(0)):
+    """Store predictions: (id, text, intent, confidence)."""
+    with wheel.store.write() as con:
+        events.add_predictions(
+            con,
+            [
+                Prediction(id=key, ts=NOW - ago, text=text, intent=intent, confidence=sure)
+                for key, text, intent, sure in rows
+            ],
+        )
+
+
+def rate(wheel, *rows):
+    """Store feedback: (prediction, rater, intent)."""
+    with wheel.store.write() as con:
+        events.add_feedback(
+            con,
+            [
+                Feedback(
+                    id=f"f-{key}-{rater}",
+                    prediction_id=key,
+                    ts=NOW - timedelta(hours=1),
+                    verdict="corrected",
+                    intent=intent,
+                    rater=rater,
+                )
+                for key, rater, intent in rows
+            ],
+        )
+
+
+def items(wheel, person=ANN, kind=None):
+    return [item for item in asked(wheel, person)[1] if item.kind == kind or kind is None]
+
+
+def texts(wheel, person=ANN, kind=None):
+    return [item.text for item in items(wheel, person, kind)]
+
+
+def say(wheel, item, intent, person=ANN):
+    return give(wheel, person, Answer(item=item, intent=intent))
+
+
+# What is asked
+
+
+def test_the_audit_sample_is_the_same_uniform_share_for_everybody(make):
+    wheel = make(audit=0.1)
+    rows = [(f"p-{n}", f"text {n}", ALARM, 0.99) for n in range(500)]
+    predict(wheel, *rows)
+    rate(wheel, *[(key, "u", TIMER) for key, *_ in rows[:250]])  # feedback changes nothing
+    drawn = {item.prediction for item in items(wheel, ANN, "audit")}
+    assert drawn == {key for key, *_ in rows if labelling.drawn("audit", key, 0.1)}
+    assert drawn == {item.prediction for item in items(wheel, BO, "audit")}
+    lots = [labelling.lot("audit", item.prediction) for item in items(wheel, ANN, "audit")]
+    assert lots == sorted(lots)
+
+
+def test_the_least_certain_are_asked_first_and_what_is_known_is_not(make):
+    wheel = make(uncertain=0.5)
+    add_samples(wheel, [sample("known already", ALARM, "train")])
+    add_samples(wheel, [sample("please judge by this text", ALARM, "golden")])
+    predict(
+        wheel,
+        ("p-1", "sure", ALARM, 0.9),
+        ("p-2", "half sure", ALARM, 0.4),
+        ("p-3", "not sure", ALARM, 0.1),
+        ("p-4", "not sure", ALARM, 0.2),
+        ("p-5", "known already", ALARM, 0.1),
+        ("p-6", "Please judge by this text!", ALARM, 0.1),
+        ("p-7", "does not say", ALARM, None),
+        ("p-8", "rated", ALARM, 0.1),
+    )
+    rate(wheel, ("p-8", "u", ALARM))
+    assert texts(wheel, kind="uncertain") == ["not sure", "half sure"]
+    assert items(wheel, kind="uncertain")[0].guesses == (ALARM,)
+
+
+def test_texts_on_which_raters_differ_are_asked_and_a_changed_mind_is_none(make):
+    wheel = make()
+    predict(wheel, *[(f"p-{n}", text, ALARM, 0.9) for n, text in enumerate("aabbcd")])
+    rate(wheel, ("p-0", "u-1", ALARM), ("p-1", "u-2", TIMER))  # a: two raters differ
+    rate(wheel, ("p-2", "u-1", ALARM), ("p-3", "u-2", ALARM))  # b: they agree
+    rate(wheel, ("p-4", "u-1", ALARM), ("p-4", "u-3", PLAY))  # c: on one prediction
+    (a, c) = items(wheel, kind="conflict")
+    assert ((a.text, a.said), (c.text, c.said)) == (
+        ("a", (ALARM, TIMER)),
+        ("c", (ALARM, PLAY)),
+    )
+
+
+def test_what_curation_refused_as_conflicting_is_asked(make):
+    wheel = make()
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    predict(wheel, ("p-1", "Egg, please", ALARM, 0.9), ("p-2", "egg please", ALARM, 0.9))
+    rate(wheel, ("p-1", "u", ALARM), ("p-2", "u", TIMER))
+    assert texts(wheel, kind="conflict") == []  # two texts, as far as the tables know
+    view = views.turn_view(wheel, turn_once(wheel))
+    assert view["refused"]["conflict"] == 2
+    (item,) = items(wheel, kind="conflict")
+    say(wheel, item.id, TIMER)
+    settle(wheel)
+    assert texts(wheel, kind="conflict") == []
+    with wheel.store.read() as con:
+        (kept,) = [one for one in samples.training(con) if one.origin == "person"]
+    assert (kept.text, kept.intent) == (item.text, TIMER)
+
+
+# For the gates
+
+
+@pytest.fixture
+def held(make):
+    """A challenger that is held until labels decide about it, and traffic to take them from."""
+    wheel = make()
+    seed_the_wheel(wheel, golden=4)
+    turn_once(wheel)
+    produce_failures(wheel)
+    turn_id = turn_once(wheel)
+    wanted = views.turn_view(wheel, turn_id)["labels_wanted"]
+    assert wanted
+    return wheel, turn_id, wanted
+
+
+def traffic(wheel, wanted, per_intent=60):
+    """Unlabelled predictions; every tenth is really of another intent."""
+    rows = []
+    for intent in wanted:
+        words = WORDS[intent]
+        rows += [
+            (f"t-{intent}-{n}", f"{words[n % 6]} live{intent}{n} more{n}", intent, 0.9)
+            for n in range(per_intent)
+        ]
+    predict(wheel, *rows)
+    return {text: intent for _, text, intent, _ in rows}
+
+
+def test_texts_for_the_gates_are_unlabelled_traffic_in_an_order_that_tells_nothing(held):
+    wheel, _, wanted = held
+    truth = traffic(wheel, wanted)
+    near = [(f"n-{n}", f"{text}!", intent, 0.9) for n, (text, intent) in enumerate(truth.items())]
+    predict(wheel, *near)  # near-duplicates of the traffic itself
+    known = f"{WORDS[ALARM][0]} seed"
+    predict(wheel, ("x-1", known, ALARM, 0.9), ("x-2", known.title() + "?", ALARM, 0.9))
+    found = items(wheel, kind="gate")
+    assert all(not item.guesses and not item.said for item in found)
+    assert not any("seed" in item.text.lower() for item in found)
+    plain = [item.text.rstrip("!") for item in found]
+    assert len(plain) == len(set(plain)) >= sum(wanted.values())
+    intents = [truth[text] for text in plain]
+    if len(set(intents)) > 1:  # mixed by lot, not one intent after another
+        changes = sum(a != b for a, b in itertools.pairwise(intents))
+        assert changes > len(set(intents))
+
+
+def test_labels_for_the_gates_decide_the_held_challenger_as_they_come_in(held):
+    wheel, turn_id, wanted = held
+    truth = traffic(wheel, wanted)
+    overview, found = asked(wheel, ANN)
+    assert overview["wanted"] == sum(wanted.values())
+    settled = None
+    for item in found:
+        told = say(wheel, item.id, truth[item.text])
+        if told["settled"]:
+            settled = told["settled"]
+            break
+    assert settled is not None
+    assert settled["golden"] >= sum(wanted.values())
+    assert settled["judging"] == 1
+    assert asked(wheel, ANN)[0]["wanted"] == 0
+    run_until_idle(wheel)
+    with wheel.store.read() as con:
+        turn = turns.get(con, turn_id)
+        bought = [row.sample for row in samples.golden(con) if row.bought]
+    assert turn.cursor["asked"] == {
+        intent: sum(one.intent == intent for one in bought) for intent in turn.cursor["asked"]
+    }
+    assert len(bought) == settled["golden"]
+    assert {one.provenance["rater"] for one in bought} == {ANN}
+    decision = views.decision_view(wheel, turn.decision)
+    assert (decision["verdict"], decision["status"]) == ("promote", "applied")
+
+
+def test_a_label_that_turns_out_to_be_another_intent_counts_for_that_one(held):
+    wheel, _, wanted = held
+    traffic(wheel, wanted)
+    first = next(iter(wanted))
+    before = asked(wheel, ANN)[0]["wanted"]
+    other = next((name for name in wanted if name != first), None)
+    item = next(i for i in items(wheel, kind="gate") if i.prediction.startswith(f"t-{first}-"))
+    say(wheel, item.id, other or "none")
+    assert asked(wheel, ANN)[0]["wanted"] == before - bool(other)
+    settle(wheel)
+    with wheel.store.read() as con:
+        (made,) = [row for row in samples.golden(con) if row.bought]
+    assert (made.sample.intent, made.bought) == (other or "none", True)
+
+
+def test_few_labels_are_judged_when_their_giver_is_done_or_has_gone(held):
+    wheel, turn_id, wanted = held
+    truth = traffic(wheel, wanted)
+    item = items(wheel, kind="gate")[0]
+    say(wheel, item.id, truth[item.text])
+    expire(wheel)
+    assert views.turn_view(wheel, turn_id)["state"] == "held"  # it was just said
+    later = dataclasses.replace(wheel, clock=lambda: NOW + timedelta(minutes=11))
+    expire(later)
+    assert views.turn_view(wheel, turn_id)["state"] == "evaluate"
+
+
+def test_a_label_that_came_in_while_the_challenger_was_judged_is_judged_next(held):
+    wheel, turn_id, wanted = held
+    truth = traffic(wheel, wanted)
+    first, second, *_ = items(wheel, kind="gate")
+    say(wheel, first.id, truth[first.text])
+    settle(wheel)
+    step = views.turn_view(wheel, turn_id)["state"]
+    assert step == "evaluate"
+    give_many(wheel, ANN, [Answer(item=second.id, intent=truth[second.text])])
+    run_until_idle(wheel)
+    expire(wheel)
+    run_until_idle(wheel)
+    with wheel.store.read() as con:
+        assert sum(turns.get(con, turn_id).cursor["asked"].values()) == 2
+
+
+def test_a_text_that_was_trained_on_meanwhile_is_no_evidence(held):
+    wheel, _, wanted = held
+    truth = traffic(wheel, wanted)
+    item = items(wheel, kind="gate")[0]
+    say(wheel, item.id, truth[item.text])
+    add_samples(wheel, [sample(item.text.upper(), truth[item.text], "train")])
+    assert settle(wheel)["unfit"] == 1
+    with wheel.store.read() as con:
+        assert not any(row.bought for row in samples.golden(con))
+
+
+# What answers become
+
+
+def test_audit_labels_are_an_experts_feedback_and_an_unbiased_figure(make):
+    wheel = make(audit=1.0)
+    predict(wheel, *[(f"p-{n}", f"text {n}", ALARM, 0.9) for n in range(20)])
+    rate(wheel, *[(f"p-{n}", "u", TIMER) for n in range(5)])  # only the angry ones speak
+    for item in items(wheel, kind="audit"):
+        say(wheel, item.id, TIMER if item.prediction in ("p-1", "p-2") else ALARM)
+    assert settle(wheel)["feedback"] == 20
+    told = views.status(wheel, uptime_s=0, next_turn=None)["audit"]
+    assert (told["n"], told["errors"], told["accuracy"]) == (20, 2, 0.9)
+    assert 0.69 < told["low"] < 0.71
+    assert 0.97 < told["high"] < 0.98
+    line = next(row for row in views.intents(wheel) if row["intent"] == ALARM)["audit"]
+    assert (line["n"], line["errors"]) == (20, 2)
+    with wheel.store.read() as con:
+        said = {row.prediction_id: row for row in health.labelled_texts(con)}
+    assert {row.rater_kind for row in said.values()} == {"expert"}
+    assert (said["p-3"].intent, said["p-3"].arguments) == (ALARM, None)
+    assert settle(wheel) == dict.fromkeys(settle(wheel), 0)  # once
+
+
+def test_what_is_skipped_or_disputed_is_told_beside_the_figure(make):
+    wheel = make(audit=1.0, second_opinion=1.0)
+    predict(wheel, *[(f"p-{n}", f"text {n}", ALARM, 0.9) for n in range(3)])
+    say(wheel, "audit:p-0", None)
+    say(wheel, "audit:p-1", ALARM)
+    say(wheel, "audit:p-2", ALARM)
+    say(wheel, "audit:p-2", TIMER, BO)
+    told = views.status(wheel, uptime_s=0, next_turn=None)["audit"]
+    assert (told["n"], told["skipped"], told["disputed"]) == (1, 1, 1)
+
+
+def test_an_old_audit_is_not_in_the_figure(make):
+    wheel = make(audit=1.0)
+    predict(wheel, ("old", "old text", ALARM, 0.9), ago=timedelta(days=20))
+    say(wheel, "audit:old", TIMER)
+    predict(wheel, ("new", "new text", ALARM, 0.9))
+    assert views.status(wheel, uptime_s=0, next_turn=None)["audit"]["n"] == 1
+    predict(wheel, ("newer", "newer", ALARM, 0.9), ago=timedelta(days=-15))
+    late = dataclasses.replace(wheel, clock=lambda: NOW + timedelta(days=15))
+    assert views.status(late, uptime_s=0, next_turn=None)["audit"]["n"] == 0
+
+
+def test_a_person_outvotes_the_raters_of_a_conflict(make):
+    wheel = make()
+    seed_the_wheel(wheel)
+    predict(wheel, *[(f"p-{n}", "oven dawn", ALARM, 0.9) for n in range(9)])
+    rate(wheel, *[(f"p-{n}", f"u-{n}", TIMER if n else ALARM) for n in range(9)])
+    (item,) = items(wheel, kind="conflict")
+    assert item.said == (TIMER, ALARM)
+    say(wheel, item.id, ALARM)
+    assert settle(wheel)["train"] == 1
+    step = curate(wheel, open_turn(wheel))
+    assert step.outputs["refused"]["conflict"] == 8
+    with wheel.store.read() as con:
+        kept = [one for one in samples.training(con) if one.text == "oven dawn"]
+    assert [(one.intent, one.origin) for one in kept] == [(ALARM, "person")]
+
+
+def open_turn(wheel):
+    with wheel.store.write() as con:
+        return turns.open_turn(con, "hand", NOW, "curate")
+
+
+# Taking back, and other people
+
+
+def test_an_answer_is_kept_when_it_is_given_and_can_be_taken_back(make):
+    wheel = make(uncertain=1.0)
+    predict(wheel, ("p-1", "one", ALARM, 0.1), ("p-2", "two", ALARM, 0.2))
+    say(wheel, "uncertain:p-1", ALARM)
+    say(wheel, "uncertain:p-2", None)
+    assert texts(wheel) == []
+    assert undo(wheel, ANN)["was"] is None
+    assert undo(wheel, ANN) == {
+        "item": "uncertain:p-1",
+        "was": ALARM,
+        "asked": {
+            "item": "uncertain:p-1",
+            "kind": "uncertain",
+            "text": "one",
+            "guesses": [ALARM],
+            "said": [],
+            "again": False,
+        },
+    }
+    assert texts(wheel) == ["one", "two"]
+    with pytest.raises(NotFound, match="no answer to take back"):
+        undo(wheel, ANN)
+    assert settle(wheel)["feedback"] == 0
+
+
+def test_a_gates_label_taken_back_after_it_took_effect_is_set_aside(held):
+    wheel, _, wanted = held
+    truth = traffic(wheel, wanted)
+    item = items(wheel, kind="gate")[0]
+    say(wheel, item.id, truth[item.text])
+    settle(wheel)
+    undo(wheel, ANN)
+    assert settle(wheel)["withdrawn"] == 1
+    with wheel.store.read() as con:
+        (doubted,) = disputes.standing(con)
+    say(wheel, item.id, truth[item.text])
+    settle(wheel)
+    with wheel.store.read() as con:
+        assert disputes.standing(con) == ()
+        assert doubted in {row.sample.id for row in samples.golden(con)}
+
+
+def test_a_resolved_conflict_taken_back_is_no_longer_trained_on(make):
+    wheel = make()
+    predict(wheel, ("p-1", "a", ALARM, 0.9), ("p-2", "a", ALARM, 0.9))
+    rate(wheel, ("p-1", "u", ALARM), ("p-2", "v", TIMER))
+    (item,) = items(wheel)
+    say(wheel, item.id, ALARM)
+    settle(wheel)
+    undo(wheel, ANN)
+    assert settle(wheel)["withdrawn"] == 1
+    with wheel.store.read() as con:
+        assert samples.training(con) == []
+    assert items(wheel)[0].id == item.id
+
+
+def test_two_people_who_differ_make_a_conflict_that_a_third_word_settles(make):
+    wheel = make(uncertain=1.0, second_opinion=1.0)
+    predict(wheel, ("p-1", "one", ALARM, 0.1), ("p-2", "two", ALARM, 0.2))
+    for key in ("p-1", "p-2"):
+        say(wheel, f"uncertain:{key}", ALARM)
+    assert texts(wheel, ANN) == []
+    assert [(item.text, item.again) for item in items(wheel, BO)] == [("one", True), ("two", True)]
+    say(wheel, "uncertain:p-1", ALARM, BO)
+    assert say(wheel, "uncertain:p-2", TIMER, BO)["state"] == "kept"  # nobody is told of the other
+    told = asked(wheel, ANN)[0]["agreement"]
+    assert (told["n"], told["agreed"], told["raw"], told["disputed"]) == (2, 1, 0.5, 1)
+    (item,) = items(wheel, ANN)
+    assert (item.kind, item.said, item.guesses) == ("conflict", (ALARM, TIMER), ())
+    say(wheel, item.id, TIMER, "chen (uid 3)")
+    settle(wheel)
+    assert items(wheel, ANN) == items(wheel, BO) == []
+    with wheel.store.read() as con:
+        assert {r.text: r.intent for r in health.labelled_texts(con)} == {
+            "one": ALARM,
+            "two": TIMER,
+        }
+    assert asked(wheel, ANN)[0]["agreement"]["n"] == 2  # whoever resolved had seen both
+
+
+def test_a_second_answer_that_differs_outdoes_the_first_once_it_is_settled(make):
+    wheel = make(audit=1.0, second_opinion=1.0)
+    predict(wheel, ("p-1", "one", ALARM, 0.1))
+    say(wheel, "audit:p-1", ALARM)
+    settle(wheel)
+    say(wheel, "audit:p-1", TIMER, BO)
+    settle(wheel)
+    say(wheel, "audit:p-1", TIMER, ANN)
+    later = dataclasses.replace(wheel, clock=lambda: NOW + timedelta(minutes=1))
+    assert settle(later)["feedback"] == 1
+    with wheel.store.read() as con:
+        assert [row.intent for row in health.labelled_texts(con)] == [TIMER]
+
+
+def test_the_same_answer_again_changes_nothing(make):
+    wheel = make(audit=1.0)
+    predict(wheel, ("p-1", "one", ALARM, 0.1))
+    assert say(wheel, "audit:p-1", ALARM)["state"] == "kept"
+    assert say(wheel, "audit:p-1", ALARM)["state"] == "repeated"
+    with wheel.store.read() as con:
+        assert len(labels.standing(con)) == 1
+
+
+@pytest.mark.parametrize(
+    ("item", "intent", "error"),
+    [
+        ("audit:p-9", ALARM, NotFound),
+        ("audit", ALARM, NotFound),
+        ("uncertain:p-1", ALARM, NotFound),  # it is in the audit sample
+        ("conflict:t-1", ALARM, NotFound),
+        ("audit:p-1", "set_alarms", Refused),
+        ("audit:p-1", "", Refused),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_and_nothing_is_kept(make, item, intent, error):
+    wheel = make(audit=1.0)
+    predict(wheel, ("p-1", "one", ALARM, 0.1))
+    with pytest.raises(error):
+        say(wheel, item, intent)
+    with wheel.store.read() as con:
+        assert labels.standing(con) == []
