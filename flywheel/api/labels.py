@@ -52,6 +52,11 @@ async def queue(request: Request) -> Response:
     return answer({**overview, "items": [turn.shown(item) for item in chosen]})
 
 
+async def agreement(request: Request) -> Response:
+    """How far two people agree who labelled the same items by themselves."""
+    return answer(await run_in_threadpool(turn.agreement_of, _wheel(request)))
+
+
 async def give(request: Request) -> Response:
     """Answer one item of the queue; without an intent it is skipped."""
     said = await asked_for(request, forms.Label)

@@ -47,6 +47,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _post("/v1/disputes", control.dispute, forms.Dispute),
     _get("/v1/samples", export.export_samples),
     _get("/v1/labels", labels.queue),
+    _get("/v1/labels/agreement", labels.agreement),
     _post("/v1/labels", labels.give, forms.Label),
     _post("/v1/labels/undo", labels.undo, forms.Nothing),
     _post("/v1/labels/settle", labels.settle, forms.Nothing),

@@ -13,13 +13,14 @@ import typer
 
 from flywheel.cli.command import Because, Json, daemon, examples, group, reason
 from flywheel.cli.ingest import send
+from flywheel.cli.label import label
 from flywheel.cli.screen import raw_json, say
 from flywheel.cli.sending import BadLine, Prepare, Sender
 from flywheel.cli.table import Column, table
-from flywheel.cli.text import clean, number
+from flywheel.cli.text import clean, number, plural, share
 from flywheel.errors import FlywheelError
 
-app = group("Labelled samples: import, export, count.")
+app = group("Labelled samples: import, export, label, count.")
 
 
 class ImportSplit(StrEnum):
@@ -135,13 +136,24 @@ def dispute(
     return None
 
 
+app.command(
+    epilog=examples(
+        "flywheel samples label",
+        "flywheel samples label --list --json",
+        "flywheel samples label --export labelstudio queue.json",
+    )
+)(label)
+
+
 @app.command(epilog=examples("flywheel samples stats", "flywheel samples stats --json"))
 def stats(ctx: typer.Context, *, as_json: Json = False) -> None:
     """Count the samples of each intent.
 
-    Training samples by origin; then the other splits.
+    Training samples by origin; then the other splits. Where two people labelled the same texts,
+    how far they agree: raw, and Cohen's kappa, which is 0 for agreement by chance.
     """
-    reply = daemon(ctx).get("samples")
+    ask = daemon(ctx)
+    reply = ask.get("samples")
     if as_json:
         return raw_json(reply.body)
     rows: Sequence[Mapping[str, Any]] = reply.value
@@ -159,6 +171,12 @@ def stats(ctx: typer.Context, *, as_json: Json = False) -> None:
         for kind, count in each.items():
             total[kind] += count
     say(*table(heads, [*cells, ["all", *_counts(total)]]))
+    said: Mapping[str, Any] = ask.get("labels", "agreement").value
+    if said["n"]:
+        kappa = "" if said["kappa"] is None else f", kappa {said['kappa']:.2f}"
+        disputed = f"; {plural(said['disputed'], 'text')} disputed" if said["disputed"] else ""
+        both = f"{share(said['raw'])} of {plural(said['n'], 'text')}"
+        say("", f"two people agree on {both}{kappa}{disputed}")
     return None
 
 

@@ -178,7 +178,7 @@ def _about(
     seen = traffic.named(con, [key for kind, key in keys.values() if kind != "conflict"])
     differing: dict[str, str] = {}
     if any(kind == "conflict" for kind, _ in keys.values()):
-        differing = {conflict_key(one.text): one.text for one in traffic.conflicts(con)}
+        differing = {conflict_key(one.text): one.text for one in reversed(traffic.conflicts(con))}
     share = wheel.config.labelling.audit
     for item, (kind, key) in keys.items():
         if item in kept.said:

@@ -193,7 +193,10 @@ def test_stats_count_training_samples_by_origin_and_the_rest_by_split(daemon):
         {"split": "golden", "origin": "person", "intent": "播放音乐", "count": 40},
     ]
     assert (
-        daemon.says("GET /v1/samples", rows).run("samples", "stats").stdout
+        daemon.says("GET /v1/samples", rows)
+        .says("GET /v1/labels/agreement", {"n": 0})
+        .run("samples", "stats")
+        .stdout
         == """\
 intent     seed  feedback  teacher  person  dev  golden  fresh
 set_alarm    12         -        -       -    -       -      -

@@ -19,7 +19,7 @@ FLYWHEEL = [sys.executable, "-m", "flywheel"]
 
 PROMISED = {
     "": "demo init run doctor status reload intents ingest erase log",
-    "samples": "import export dispute stats",
+    "samples": "import export dispute label stats",
     "turn": "start list show cancel",
     "review": "list show verify approve reject",
     "adapters": "list show export rollback",

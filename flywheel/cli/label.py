@@ -1,0 +1,177 @@
+"""`flywheel samples label`: one text after another, and what it means.
+
+With a terminal, a key chooses; without one, a line does. Every answer is kept by the daemon when
+it is given, so a session can end anywhere and another goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flywheel.cli.command import Json, daemon
+from flywheel.cli.screen import raw_json, remark, say
+from flywheel.cli.table import Column, table
+from flywheel.cli.text import clean, counted, number, plural
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import Daemon
+
+
+class Kind(StrEnum):
+    """Why a text is asked about."""
+
+    gate = "gate"
+    audit = "audit"
+    conflict = "conflict"
+    uncertain = "uncertain"
+
+
+class Tool(StrEnum):
+    """A labelling tool whose files are written and read."""
+
+    argilla = "argilla"
+    labelstudio = "labelstudio"
+
+
+_TOOL_AND_FILE = "TOOL FILE"
+
+
+def label(
+    ctx: typer.Context,
+    *,
+    kind: Annotated[
+        Kind | None, typer.Option(help="Only these; default: all, the most valuable first.")
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print the queue and ask nothing.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many texts.", show_default=False)
+    ] = None,
+    export: Annotated[
+        tuple[Tool, Path] | None,
+        typer.Option(metavar=_TOOL_AND_FILE, help="Write the queue for argilla or labelstudio."),
+    ] = None,
+    import_: Annotated[
+        tuple[Tool, Path] | None,
+        typer.Option(
+            "--import", metavar=_TOOL_AND_FILE, help="Take the answers given there, as your word."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Label what is worth most, one text after another.
+
+    First what held decisions wait for, then the audit sample, texts on which raters differ, and
+    what the champion was least sure of. Choose by number, by the first letters of an intent, or
+    by any of its letters; 0 none, - skip, < undo, . quit. Texts for the gates and the audit are
+    shown without any model's answer.
+    """
+    if sum(map(bool, (listed, export, import_))) > 1:
+        raise typer.BadParameter("--list, --export and --import exclude one another")
+    if as_json and not (listed or import_):
+        raise typer.BadParameter(
+            "there is nothing to print without --list or --import", param_hint="--json"
+        )
+    ask = daemon(ctx)
+    query = {"kind": kind.value} if kind else {}
+    if limit:
+        query["limit"] = str(limit)
+    if export:
+        _export(ask, *export, query)
+    elif import_:
+        _import(ask, *import_, as_json=as_json)
+    elif listed:
+        _list(ask, query, as_json=as_json)
+    else:
+        from flywheel.cli.labelling import session
+
+        raise typer.Exit(session(ask, query, limit))
+
+
+def _list(ask: Daemon, query: Mapping[str, str], *, as_json: bool) -> None:
+    reply = ask.get("labels", query=query)
+    if as_json:
+        return raw_json(reply.body)
+    queue: Mapping[str, Any] = reply.value
+    if not queue["items"]:
+        say(*nothing_left(queue))
+        return None
+    rows = [[clean(item["kind"]), clean(item["text"]), _said(item)] for item in queue["items"]]
+    say(*table(_COLUMNS, rows), "")
+    say(f"{counted(queue['waiting'])} wait for you")
+    return None
+
+
+_COLUMNS = (
+    Column(title="kind"),
+    Column(title="text", least=30),
+    Column(title="", least=12),
+)
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    names = ", ".join(clean(name) for name in item["said"])
+    return f"said: {names}" if names else "second opinion" if item["again"] else ""
+
+
+def nothing_left(queue: Mapping[str, Any]) -> list[str]:
+    """What is said when there is nothing to ask, and what is missing still."""
+    lines = ["nothing to label"]
+    if queue["wanted"]:
+        wanted = plural(queue["wanted"], "more label")
+        lines.append(f"the gates want {wanted}; they come with more traffic, or from")
+        lines.append("  flywheel samples import FILE --split golden")
+    return lines
+
+
+def _export(ask: Daemon, tool: Tool, path: Path, query: Mapping[str, str]) -> None:
+    reply = ask.get("labels", query={**query, "format": tool.value})
+    with path.open("xb") as file:
+        file.write(reply.body + b"\n")
+    say(f"wrote {clean(path)}: {plural(len(reply.value), 'text')}")
+    if tool is Tool.labelstudio:
+        interface = ask.get("labels", query={"format": "labelstudio.xml"}).body
+        beside = path.with_suffix(".xml")
+        with beside.open("xb") as file:
+            file.write(interface)
+        say(f"wrote {clean(beside)}: the labelling interface of the project")
+
+
+def _import(ask: Daemon, tool: Tool, path: Path, *, as_json: bool) -> None:
+    reply = ask.post_lines(
+        "labels", "import", lines=path.read_bytes(), query={"format": tool.value}
+    )
+    told: Mapping[str, Any] = reply.value
+    if as_json:
+        raw_json(reply.body)
+    else:
+        parts = [f"{number(told['accepted'])} new", f"{number(told['duplicates'])} known already"]
+        parts += [f"{number(told['unanswered'])} unanswered"] if told["unanswered"] else []
+        rejected = told["rejected"]
+        parts += [f"{number(len(rejected))} rejected"] if rejected else []
+        say(f"{clean(path)}: {', '.join(parts)}")
+        for each in rejected[:10]:
+            remark(f"{path}: {each['line']}: {each['item']}: {each['why']}")
+    if told["rejected"]:
+        raise typer.Exit(1)
+
+
+def summary(given: Counter[str], settled: Mapping[str, int]) -> list[str]:
+    """What came of a session."""
+    labels = sum(count for kind, count in given.items() if kind != "skipped")
+    kinds = [*(kind.value for kind in Kind), "skipped"]
+    words = [f"{number(given[kind])} {kind}" for kind in kinds if given[kind]]
+    lines = [plural(labels, "label") + (f": {', '.join(words)}" if words else "")]
+    if settled.get("judging"):
+        lines.append("the held challenger is judged again: flywheel review list")
+    if settled.get("unfit"):
+        unfit = plural(settled["unfit"], "text was", "texts were")
+        lines.append(f"{unfit} trained on meanwhile and cannot judge")
+    return lines
