@@ -15,6 +15,7 @@ import typer
 
 ENTER, ESCAPE, BACKSPACE, UNDO, END = "\r", "\x1b", "\x7f", "\x1a", "\x04"
 _SEQUENCE_S = 0.03  # the rest of an arrow key's sequence follows at once
+_LAST = (b"@", b"~")  # between these is a sequence's last byte
 
 
 def usable() -> bool:
@@ -45,9 +46,16 @@ def _keys(terminal: int) -> Iterator[str]:
     while byte := os.read(terminal, 1):
         key = decode(byte)
         if key == ESCAPE and select.select([terminal], [], [], _SEQUENCE_S)[0]:
-            os.read(terminal, 16)  # an arrow or a function key
+            _pass_over(terminal)
         elif key:
             yield ENTER if key == "\n" else BACKSPACE if key == "\b" else key
+
+
+def _pass_over(terminal: int) -> None:
+    """Read the rest of an arrow's or a function key's sequence, and nothing behind it."""
+    if os.read(terminal, 1) in (b"[", b"O"):
+        while (byte := os.read(terminal, 1)) and not _LAST[0] <= byte <= _LAST[1]:
+            pass
 
 
 class Block:
