@@ -32,6 +32,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 *_backlog(backlog),
                 *_archive(now.get("archive") or {}),
                 ("golden", _golden(now.get("golden"))),
+                *_audit(now.get("audit")),
                 ("sources", _sources(now.get("sources"))),
             ]
         ),
@@ -95,6 +96,20 @@ def _golden(golden: Any) -> str:
     return f"generation {number(golden['generation'])}{rows}{queries}"
 
 
+def _audit(audit: Any) -> list[tuple[str, str]]:
+    """How often production is right, by the audit sample."""
+    if not audit or not audit["n"]:
+        return []
+    beside = [f"{audit[name]} {name}" for name in ("skipped", "disputed") if audit[name]]
+    told = f"{share(audit['accuracy'])} right ({_bounds(audit)} %) of "
+    more = f"; {', '.join(beside)}" if beside else ""
+    return [("audit", f"{told}{plural(audit['n'], 'audited prediction')}{more}")]
+
+
+def _bounds(rate: Mapping[str, Any]) -> str:
+    return f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f}"
+
+
 def _sources(sources: Any) -> str:
     if not sources:
         return "none configured"
@@ -124,7 +139,7 @@ def _problems(problems: list[Any]) -> list[str]:
 def _next_steps(backlog: Mapping[str, Any]) -> list[str]:
     steps = [f"  flywheel review show {clean(each)}" for each in backlog.get("held") or []]
     if backlog.get("labels_wanted"):
-        steps.append("  flywheel samples import FILE --split golden")
+        steps.append("  flywheel samples label")
     return ["", "next:", *steps] if steps else []
 
 
@@ -156,7 +171,8 @@ def intents(
 
     Served: predictions of it. Judged: predictions with feedback that concern it. An intent is
     failing when the whole interval lies above [intents] max_error_rate. `dev 6/10`: it has no
-    feedback, and the champion got 6 of its 10 dev samples wrong.
+    feedback, and the champion got 6 of its 10 dev samples wrong. Below the table: what the audit
+    sample says, where it has labels; feedback is given more often when an answer was wrong.
     """
     reply = daemon(ctx).get("intents", query=_scope(adapter, slices or []))
     kept = [row for row in reply.value if row.get("failing") or not failing]
@@ -170,6 +186,9 @@ def intents(
         say("no intent is failing" if failing else "no intents yet")
         return None
     say(*table(_HEALTH, [_health(row) for row in rows]))
+    audited = [row for row in rows if row.get("audit")]
+    if audited:
+        say("", "by the audit sample:", *table(_AUDIT, [_audited(row) for row in audited]))
     failures = sum(bool(row.get("failing")) for row in rows)
     if not failing:
         say("", f"{plural(len(rows), 'intent')}, {failures} failing")
@@ -189,9 +208,23 @@ _HEALTH = (
 )
 
 
+_AUDIT = (
+    Column(title="intent", least=16),
+    Column(title="audited", right=True),
+    Column(title="errors", right=True),
+    Column(title="interval", right=True),
+)
+
+
+def _audited(row: Mapping[str, Any]) -> list[str]:
+    audit = row["audit"]
+    interval = f"{_bounds(audit)} %"
+    return [clean(row["intent"]), number(audit["n"]), number(audit["errors"]), interval]
+
+
 def _health(row: Mapping[str, Any]) -> list[str]:
     rate = row.get("error_rate")
-    interval = f"{100 * row['low']:.0f}–{100 * row['high']:.0f} %" if rate is not None else "-"
+    interval = f"{_bounds(row)} %" if rate is not None else "-"
     trend = row.get("trend") or "unknown"
     return [
         clean(row["intent"]),

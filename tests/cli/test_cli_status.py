@@ -26,6 +26,15 @@ STATUS = {
     },
     "sources": [{"name": "crm", "state": "reading"}],
     "golden": {"generation": 2, "rows": 320, "queries_left": 28},
+    "audit": {
+        "n": 412,
+        "errors": 28,
+        "accuracy": 0.932,
+        "low": 0.9035,
+        "high": 0.9526,
+        "skipped": 3,
+        "disputed": 0,
+    },
     "problems": ["t-3 failed: the disk is full"],
 }
 INTENTS = [
@@ -69,6 +78,7 @@ events         12,045 predictions, 604 feedback
 labels wanted  播放音乐 21, set_alarm 11
 held           d-7
 golden         generation 2, 320 rows, 28 queries left
+audit          93.2 % right (90–95 %) of 412 audited predictions; 3 skipped
 sources        crm reading
 
 1 problem
@@ -76,7 +86,7 @@ sources        crm reading
 
 next:
   flywheel review show d-7
-  flywheel samples import FILE --split golden
+  flywheel samples label
 """,
     )
 
@@ -171,3 +181,17 @@ def test_intents_can_be_narrowed_to_a_slice_and_an_adapter(daemon):
     daemon.run("intents", "--slice", "channel=voice", "--adapter", "a-1")
     assert daemon.asked[-1][1] == "/v1/intents?adapter=a-1&slice.channel=voice"
     assert daemon.run("intents", "--slice", "voice").exit_code == 2
+
+
+def test_intents_tell_what_the_audit_sample_says_of_them(daemon):
+    audit = {"n": 41, "errors": 3, "low": 0.025, "high": 0.194}
+    rows = [INTENTS[0] | {"audit": audit}, INTENTS[1] | {"audit": None}]
+    shown = daemon.says("GET /v1/intents", rows).run("intents").stdout
+    assert (
+        """
+by the audit sample:
+intent     audited  errors  interval
+set_alarm       41       3    2–19 %
+"""
+        in shown
+    )
