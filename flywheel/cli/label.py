@@ -39,7 +39,16 @@ class Tool(StrEnum):
     labelstudio = "labelstudio"
 
 
-_TOOL_AND_FILE = "TOOL FILE"
+Export = Annotated[
+    tuple[Tool, Path] | None,
+    typer.Option(metavar="TOOL FILE", help="Write the queue for argilla or labelstudio."),
+]
+Import = Annotated[
+    tuple[Tool, Path] | None,
+    typer.Option(
+        "--import", metavar="TOOL FILE", help="Take the answers given there, as your word."
+    ),
+]
 
 
 def label(
@@ -54,16 +63,8 @@ def label(
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most this many texts.", show_default=False)
     ] = None,
-    export: Annotated[
-        tuple[Tool, Path] | None,
-        typer.Option(metavar=_TOOL_AND_FILE, help="Write the queue for argilla or labelstudio."),
-    ] = None,
-    import_: Annotated[
-        tuple[Tool, Path] | None,
-        typer.Option(
-            "--import", metavar=_TOOL_AND_FILE, help="Take the answers given there, as your word."
-        ),
-    ] = None,
+    export: Export = None,
+    import_: Import = None,
     as_json: Json = False,
 ) -> None:
     """Label what is worth most, one text after another.

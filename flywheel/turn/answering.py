@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from flywheel import curation, labelling
@@ -39,7 +40,9 @@ class _About:
 
     kind: str
     text: str
-    prediction: traffic.Seen | None = None
+    prediction: str | None = None
+    predicted: str | None = None
+    predicted_at: datetime | None = None
 
 
 def asked(wheel: Wheel, person: str) -> tuple[dict[str, Any], tuple[Item, ...]]:
@@ -182,11 +185,25 @@ def _about(
     share = wheel.config.labelling.audit
     for item, (kind, key) in keys.items():
         if item in kept.said:
-            found[item] = _About(kind=kind, text=kept.said[item].text, prediction=seen.get(key))
+            said = kept.said[item]  # the prediction itself may be in the archive by now
+            found[item] = _About(
+                kind=kind,
+                text=said.text,
+                prediction=said.prediction,
+                predicted=said.predicted,
+                predicted_at=said.predicted_at,
+            )
         elif kind == "conflict" and key in differing:
             found[item] = _About(kind=kind, text=differing[key])
         elif key in seen and (kind == "audit") == labelling.drawn("audit", key, share):
-            found[item] = _About(kind=kind, text=seen[key].text, prediction=seen[key])
+            one = seen[key]
+            found[item] = _About(
+                kind=kind,
+                text=one.text,
+                prediction=one.id,
+                predicted=one.intent,
+                predicted_at=one.ts,
+            )
     return found
 
 
@@ -219,9 +236,9 @@ def _said(wheel: Wheel, person: str, answer: Answer, on: _About, *, resolves: bo
     return Said(
         item=answer.item,
         kind=on.kind,
-        prediction=on.prediction.id if on.prediction else None,
-        predicted=on.prediction.intent if on.prediction else None,
-        predicted_at=on.prediction.ts if on.prediction else None,
+        prediction=on.prediction,
+        predicted=on.predicted,
+        predicted_at=on.predicted_at,
         text=on.text,
         what="label" if answer.intent else "skip",
         intent=answer.intent,

@@ -66,11 +66,9 @@ def status(
         "audit": audited,
         "sources": list(sources),
         "archive": {
+            **asdict(gone),
             "keep_days": wheel.config.flywheel.keep_days,
             "before": gone.before.isoformat() if gone.before else None,
-            "predictions": gone.predictions,
-            "feedback": gone.feedback,
-            "files": gone.files,
         },
         "golden": {
             "generation": generation.number if generation else None,
@@ -84,10 +82,7 @@ def status(
 def intents(
     wheel: Wheel, *, failing_only: bool = False, scope: health.Scope = health.EVERYTHING
 ) -> list[dict[str, Any]]:
-    """Health of each intent with its interval, the worst first.
-
-    `audit`: the same by the audit sample, without the bias of feedback; None where it says nothing.
-    """
+    """Health of each intent with its interval, the worst first; `audit`: by the audit sample."""
     with wheel.store.read() as con:
         found = intent_health(wheel, con, wheel.clock(), scope)
         audited = audit.by_intent(wheel, con) if scope == health.EVERYTHING else {}
@@ -192,12 +187,7 @@ def _turn(wheel: Wheel, con: Connection, turn: Turn) -> dict[str, Any]:
         "closed_at": turn.closed_at.isoformat() if turn.closed_at else None,
         "error": turn.error,
         "steps": [
-            {
-                "name": step.name,
-                "state": step.state,
-                "seconds": step.seconds,
-                "detail": step.detail,
-            }
+            {name: getattr(step, name) for name in ("name", "state", "seconds", "detail")}
             for step in turns.steps(con, turn.id)
         ],
     }
