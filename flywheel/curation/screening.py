@@ -20,7 +20,8 @@ TRUSTED = ("seed", "person")
 """Origins whose labels a person answers for: they outvote the others and are never dropped as
 noise."""
 
-_AGREED = 0.75  # share of the voters that settles a text's label where no person has
+AGREED = 0.75
+"""Share of the voters that settles a text's label where no person has."""
 
 _SHOWN = 80  # characters of a text in a refusal's detail
 
@@ -187,7 +188,7 @@ def _winner(said: Sequence[Sample]) -> str | None:
     trusted = [sample for sample in said if is_trusted(sample)]
     counts = _voters(trusted or said)
     first, most = counts.most_common(1)[0]
-    settled = most > counts.total() / 2 if trusted else most >= _AGREED * counts.total()
+    settled = most > counts.total() / 2 if trusted else most >= AGREED * counts.total()
     return first if settled else None
 
 

@@ -46,28 +46,41 @@ _UNCERTAIN = f"""
     ORDER BY p.confidence, p.id LIMIT $most
 """  # noqa: S608
 
-# Of one rater's words on one prediction the last counts: changing one's mind is no conflict.
+# Of one rater's words on one prediction the last counts: changing one's mind is no conflict. A
+# voter counts once a text; one without a name once a prediction.
 _CONFLICTS = """
     WITH words AS (
-        SELECT text, CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS label
+        SELECT text, CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS label,
+            CASE rater WHEN '' THEN prediction_id ELSE rater END AS voter,
+            rater_kind = 'expert' AS expert
         FROM judged WHERE verdict = 'correct' OR intent IS NOT NULL
         QUALIFY row_number() OVER (
             PARTITION BY prediction_id, rater ORDER BY feedback_ts DESC, feedback_id DESC
         ) = 1
-        UNION ALL
-        SELECT text, intent AS label FROM refusals
-        WHERE reason = 'conflict' AND origin NOT IN ('seed', 'person')
     ),
-    told AS (SELECT text, label, count(*) AS n FROM words GROUP BY ALL)
-    SELECT text, list(label ORDER BY n DESC, label) AS labels, sum(n)::BIGINT AS votes,
-        bool_or(text IN (SELECT text FROM refusals WHERE reason = 'conflict')) AS refused
+    refused AS (
+        SELECT text, intent AS label FROM refusals
+        WHERE reason = 'conflict' AND origin = 'feedback'
+            AND turn = (SELECT turn FROM refusals ORDER BY refused_at DESC LIMIT 1)
+    ),
+    told AS (
+        SELECT text, label, count(DISTINCT voter) AS n, bool_or(expert) AS settled
+        FROM words GROUP BY ALL
+        UNION ALL
+        SELECT text, label, 0 AS n, false AS settled FROM refused
+        WHERE (text, label) NOT IN (SELECT (text, label) FROM words)
+    )
+    SELECT text, list(label ORDER BY n DESC, label) AS labels, sum(n)::BIGINT AS votes
     FROM told
     WHERE NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = told.text)
         AND NOT EXISTS (
             SELECT 1 FROM samples AS s
             WHERE s.text = told.text AND (s.split <> 'train' OR s.origin IN ('seed', 'person'))
         )
-    GROUP BY text HAVING count(*) > 1 OR refused
+    GROUP BY text
+    HAVING NOT bool_or(settled) AND (
+        text IN (SELECT text FROM refused) OR (count(*) > 1 AND max(n) < $agreed * sum(n))
+    )
     ORDER BY votes DESC, text
 """
 
@@ -135,14 +148,15 @@ def uncertain(con: Connection, below: float, since: datetime, bar: str, most: in
     return _seen(records(con, _UNCERTAIN, asked))
 
 
-def conflicts(con: Connection) -> list[Differing]:
-    """Return texts that raters label differently, or that curation refused as conflicting.
+def conflicts(con: Connection, agreed: float) -> list[Differing]:
+    """Return texts that raters label differently, or that the last turn refused as conflicting.
 
-    Those that a person has labelled, or that judge models, are not among them.
+    Those that a person or an expert has labelled, or that judge models, are not among them; nor
+    those whose label a share `agreed` of the voters gave.
     """
     return [
         Differing(text=row["text"], labels=tuple(row["labels"]), votes=row["votes"])
-        for row in records(con, _CONFLICTS)
+        for row in records(con, _CONFLICTS, {"agreed": agreed})
     ]
 
 

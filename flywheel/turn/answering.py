@@ -181,7 +181,10 @@ def _about(
     seen = traffic.named(con, [key for kind, key in keys.values() if kind != "conflict"])
     differing: dict[str, str] = {}
     if any(kind == "conflict" for kind, _ in keys.values()):
-        differing = {conflict_key(one.text): one.text for one in reversed(traffic.conflicts(con))}
+        differing = {
+            conflict_key(one.text): one.text
+            for one in reversed(traffic.conflicts(con, curation.AGREED))
+        }
     share = wheel.config.labelling.audit
     for item, (kind, key) in keys.items():
         if item in kept.said:

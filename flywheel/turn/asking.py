@@ -177,7 +177,7 @@ def _conflicts(wheel: Wheel, con: Connection, kept: Book) -> list[Item]:
     """Texts on which raters differ, as far as a person's word on them is missing and could be
     learnt.
     """
-    differing = traffic.conflicts(con)
+    differing = traffic.conflicts(con, curation.AGREED)
     leaked = _leaked(wheel, con, [one.text for one in differing])
     trusted = [one.text for one in samples.training(con) if one.origin in curation.TRUSTED]
     settled = {conflict_key(text) for text in trusted}

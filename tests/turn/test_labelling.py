@@ -144,6 +144,7 @@ def test_texts_on_which_raters_differ_are_asked_and_a_changed_mind_is_none(make)
     rate(wheel, ("p-0", "u-1", ALARM), ("p-1", "u-2", TIMER))  # a: two raters differ
     rate(wheel, ("p-2", "u-1", ALARM), ("p-3", "u-2", ALARM))  # b: they agree
     rate(wheel, ("p-4", "u-1", ALARM), ("p-4", "u-3", PLAY))  # c: on one prediction
+    rate(wheel, ("p-5", "u-1", ALARM), *[("p-5", f"v-{n}", TIMER) for n in range(4)])  # d: settled
     (a, c) = items(wheel, kind="conflict")
     assert ((a.text, a.said), (c.text, c.said)) == (
         ("a", (ALARM, TIMER)),
@@ -347,13 +348,13 @@ def test_a_person_outvotes_the_raters_of_a_conflict(make):
     wheel = make()
     seed_the_wheel(wheel)
     predict(wheel, *[(f"p-{n}", "oven dawn", ALARM, 0.9) for n in range(9)])
-    rate(wheel, *[(f"p-{n}", f"u-{n}", TIMER if n else ALARM) for n in range(9)])
+    rate(wheel, *[(f"p-{n}", f"u-{n}", TIMER if n > 3 else ALARM) for n in range(9)])
     (item,) = items(wheel, kind="conflict")
     assert item.said == (TIMER, ALARM)
     say(wheel, item.id, ALARM)
     assert settle(wheel)["train"] == 1
     step = curate(wheel, open_turn(wheel))
-    assert step.outputs["refused"]["conflict"] == 8
+    assert step.outputs["refused"]["outvoted"] == 5
     with wheel.store.read() as con:
         kept = [one for one in samples.training(con) if one.text == "oven dawn"]
     assert [(one.intent, one.origin) for one in kept] == [(ALARM, "person")]
