@@ -41,12 +41,12 @@ async def queue(request: Request) -> Response:
         names = [*(each.name for each in wheel.intents), NONE]
         return Response(labelling.interface(names), media_type="application/xml")
     await run_in_threadpool(caught_up, request)
-    overview, items = await run_in_threadpool(turn.asked, wheel, _person(request))
     kind = request.query_params.get("kind", "")
     if kind and kind not in labelling.KINDS:
         raise BadRequest(f"there is no kind {kind!r}", hint=f"one of {', '.join(labelling.KINDS)}")
-    chosen = [item for item in items if item.kind == kind or not kind]
-    chosen = chosen[: _limit(request, _EXPORTED if form else _SHOWN)]
+    most = _limit(request, _EXPORTED if form else _SHOWN)
+    overview, items = await run_in_threadpool(turn.asked, wheel, _person(request), most)
+    chosen = [item for item in items if item.kind == kind or not kind][:most]
     if form:
         return answer(labelling.FORMS[form].write(chosen))
     return answer({**overview, "items": [turn.shown(item) for item in chosen]})

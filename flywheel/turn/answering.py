@@ -45,22 +45,19 @@ class _About:
     predicted_at: datetime | None = None
 
 
-def asked(wheel: Wheel, person: str) -> tuple[dict[str, Any], tuple[Item, ...]]:
-    """What one person is asked.
+def asked(wheel: Wheel, person: str, most: int = 50) -> tuple[dict[str, Any], tuple[Item, ...]]:
+    """What one person is asked; `most` of the audit sample is listed.
 
     Returns:
         {"person", "waiting": items by kind, "wanted": labels that the gates want, "intents":
         [{"name", "description"}], "agreement"}; and the items, the most valuable first.
     """
     with wheel.store.read() as con:
-        found = queue(wheel, con, person)
+        found = queue(wheel, con, person, most)
         kept = book(con)
-    waiting = dict.fromkeys(labelling.KINDS, 0)
-    for item in found.items:
-        waiting[item.kind] += 1
     overview = {
         "person": person,
-        "waiting": waiting,
+        "waiting": found.waiting,
         "wanted": sum(found.wanted.values()),
         "intents": [{"name": each.name, "description": each.description} for each in wheel.intents],
         "agreement": agreed(kept),

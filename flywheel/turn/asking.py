@@ -34,24 +34,30 @@ class Queue:
     """What a person is asked, in order, and how many labels the gates want."""
 
     items: tuple[Item, ...]
+    waiting: Mapping[str, int]  # by kind; of the audit more than are listed
     wanted: Mapping[str, int]  # by intent, less what was given
 
 
-def queue(wheel: Wheel, con: Connection, person: str) -> Queue:
-    """Everything that this person may be asked now, the most valuable first."""
+def queue(wheel: Wheel, con: Connection, person: str, most: int) -> Queue:
+    """What this person may be asked now, the most valuable first; `most` of the audit sample."""
     kept = book(con)
     wanted = still_wanted(con, kept)
     since = window_start(wheel, con)
     bar = labelling.bar(wheel.config.labelling.audit)
     confused = _confused(wheel, con)
+    audited, whole = traffic.audited(con, since, bar, most)
     found = [
         *_again(wheel, kept, person, confused),
         *_for_gates(wheel, con, wanted, since, bar),
-        *(_item("audit", one, rank=(0.0, one.lot)) for one in traffic.audited(con, since, bar)),
+        *(_item("audit", one, rank=(0.0, one.lot)) for one in audited),
         *_conflicts(wheel, con, kept),
         *_uncertain(wheel, con, since, bar, confused),
     ]
-    return Queue(items=tuple(labelling.ordered(found)), wanted=wanted)
+    items = tuple(labelling.ordered(found))
+    counts = Counter(item.kind for item in items)
+    waiting: dict[str, int] = {kind: counts[kind] for kind in labelling.KINDS}
+    waiting["audit"] += whole - len(audited)
+    return Queue(items=items, waiting=waiting, wanted=wanted)
 
 
 def conflict_key(text: str) -> str:

@@ -92,7 +92,7 @@ def rate(wheel, *rows):
 
 
 def items(wheel, person=ANN, kind=None):
-    return [item for item in asked(wheel, person)[1] if item.kind == kind or kind is None]
+    return [item for item in asked(wheel, person, 1000)[1] if item.kind == kind or kind is None]
 
 
 def texts(wheel, person=ANN, kind=None):
