@@ -13,6 +13,7 @@ from typing import Any
 
 from flywheel.cli import plots
 from flywheel.cli.text import clean, counted, moment, number, share, signed, wrong_raters
+from flywheel.cli.verdict import GATES, gate_cells
 
 Table = tuple[tuple[str, ...], list[list[str]]]
 
@@ -109,22 +110,10 @@ def _pairs(pairs: Sequence[tuple[str, Any]]) -> Table:
 
 
 def _gates(decision: Mapping[str, Any]) -> Table:
-    heads = ("gate", "verdict", "effect", "at least", "value", "limit", "n", "labels", "")
     rows = [
-        [
-            clean(gate["gate"]),
-            clean(gate["verdict"]),
-            signed(gate.get("effect")),
-            signed(gate.get("low")),
-            number(gate.get("value")),
-            number(gate.get("threshold")),
-            number(gate.get("n") or None),
-            number(gate.get("labels_needed") or None),
-            clean(gate.get("detail") or ""),
-        ]
-        for gate in decision.get("gates") or []
+        [*gate_cells(gate), clean(gate.get("detail") or "")] for gate in decision.get("gates") or []
     ]
-    return heads, rows
+    return (*(column.title for column in GATES), ""), rows
 
 
 def _moved(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -84,7 +84,7 @@ def _top(decision: Decision) -> list[str]:
     ]
 
 
-_GATES = (
+GATES = (
     Column(title="gate"),
     Column(title="verdict"),
     Column(title="effect", right=True),
@@ -96,25 +96,27 @@ _GATES = (
 )
 
 
+def gate_cells(gate: Mapping[str, Any]) -> list[str]:
+    """A gate's line, cell by cell, without its note."""
+    return [
+        clean(gate["gate"]),
+        clean(gate["verdict"]),
+        signed(gate.get("effect")),
+        signed(gate.get("low")),
+        number(gate.get("value")),
+        number(gate.get("threshold")),
+        number(gate.get("n") or None),
+        number(gate.get("labels_needed") or None),
+    ]
+
+
 def _gates(decision: Decision) -> list[str]:
     gates = decision.get("gates") or []
     if not gates:
         return []
-    rows = [
-        [
-            clean(gate["gate"]),
-            clean(gate["verdict"]),
-            signed(gate.get("effect")),
-            signed(gate.get("low")),
-            number(gate.get("value")),
-            number(gate.get("threshold")),
-            number(gate.get("n") or None),
-            number(gate.get("labels_needed") or None),
-        ]
-        for gate in gates
-    ]
+    rows = [gate_cells(gate) for gate in gates]
     notes = [clean(gate.get("detail") or "") for gate in gates]
-    return [heading("Gates"), *table(_GATES, rows, notes=notes, indent=_INDENT)]
+    return [heading("Gates"), *table(GATES, rows, notes=notes, indent=_INDENT)]
 
 
 _INTENTS = (

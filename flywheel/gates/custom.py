@@ -9,7 +9,6 @@ or a PASS over nothing is INCONCLUSIVE.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any, cast
 from flywheel.config.rules import GatesTable
 from flywheel.errors import ConfigError
 from flywheel.gates.evidence import Evidence
+from flywheel.plugin import import_file
 from flywheel.records import GateResult
 
 GROUP = "flywheel.gates"
@@ -75,7 +75,7 @@ def _load(plugin: str, plugins_dir: Path) -> tuple[Judge, str]:
     path = plugins_dir / f"{name}.py"
     if Path(name).name == name and path.is_file():
         source = path.read_bytes()
-        return _offered(_imported(name, path), str(path)), hashlib.sha256(source).hexdigest()
+        return _offered(import_file(path), str(path)), hashlib.sha256(source).hexdigest()
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             offered = entry.load()
@@ -85,18 +85,6 @@ def _load(plugin: str, plugins_dir: Path) -> tuple[Judge, str]:
     raise ConfigError(
         f"no gate is called `{plugin}`", hint=f"write {path}, or install what offers it"
     )
-
-
-def _imported(name: str, path: Path) -> object:
-    spec = importlib.util.spec_from_file_location(f"flywheel_gate_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a stranger's code may raise anything at import
-        raise ConfigError(f"{path} fails on import: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _offered(module: object, where: str) -> Judge:

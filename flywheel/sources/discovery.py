@@ -8,7 +8,6 @@ name is ever imported: installed is not active.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import cast
 
 from flywheel.errors import ConfigError
+from flywheel.plugin import import_file
 from flywheel.protocols import Source
 
 GROUP = "flywheel.sources"
@@ -55,7 +55,7 @@ def find(plugin: str, plugins_dir: Path) -> MakeSource:
         return _offered(importlib.import_module(f"flywheel.sources.{name}"), name)
     path = plugins_dir / f"{name}.py"
     if path.is_file():
-        return _offered(_import_file(name, path), str(path))
+        return _offered(import_file(path), str(path))
     for entry in _entries():
         if entry.name == name:
             return _loaded(entry)
@@ -86,18 +86,6 @@ def _names(found: list[Found]) -> list[str]:
 
 def _entries() -> list[EntryPoint]:
     return sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-
-
-def _import_file(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"flywheel_plugin_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a stranger's code may raise anything at import
-        raise ConfigError(f"{path} fails on import: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _loaded(entry: EntryPoint) -> MakeSource:

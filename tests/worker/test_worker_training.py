@@ -1,6 +1,10 @@
 """Training makes an adapter that plain PEFT loads, that is the same each time, and that learns."""
 
 import json
+import shutil
+import subprocess
+import sys
+import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,15 +34,30 @@ def test_the_adapter_knows_what_it_was_taught(trained):
     assert [line["epoch"] for line in values["metrics"]["curve"]] == [1, 2, 3]
 
 
+def exported(home, folder, name):
+    """The adapter as `flywheel adapters export` packs it, unpacked elsewhere."""
+    shutil.copytree(folder, home / "var" / "adapters" / name)
+    (home / "config.toml").write_text('[flywheel]\nstate_dir = "var"\n')
+    command = ["--config", "config.toml", "adapters", "export", name, "out.tar.gz"]
+    subprocess.run([sys.executable, "-m", "flywheel", *command], cwd=home, check=True)
+    with tarfile.open(home / "out.tar.gz") as archive:
+        archive.extractall(home / "elsewhere", filter="data")
+    return home / "elsewhere" / name
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-def test_plain_peft_loads_the_adapter_and_agrees_on_the_embedding(trained):
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_plain_peft_loads_the_adapter_and_agrees_on_the_embedding(trained, tmp_path, packed):
     import peft
     import transformers
 
-    folder, _ = trained
+    folder, values = trained
+    place = folder / "adapter"
+    if packed:
+        place = exported(tmp_path, place, values["adapter"])
     told = adapter.load(folder / "adapter")
     model = transformers.AutoModel.from_pretrained(base.load(told.base).folder)
-    tuned = peft.PeftModel.from_pretrained(model, folder / "adapter").eval()
+    tuned = peft.PeftModel.from_pretrained(model, place).eval()
     one = trunk()
     ids, mask = padded_ids(base.encode(one.tokenizer, LINES))
     with torch.no_grad():
