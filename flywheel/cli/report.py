@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 
 from flywheel.cli import plots
+from flywheel.cli.gate_table import GATES, gate_cells
 from flywheel.cli.text import clean, counted, moment, number, share, signed, wrong_raters
-from flywheel.cli.verdict import GATES, gate_cells
 
 Table = tuple[tuple[str, ...], list[list[str]]]
 

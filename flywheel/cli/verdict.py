@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flywheel.cli import compared
+from flywheel.cli.gate_table import GATES, gate_cells
 from flywheel.cli.screen import facts, heading, prose
 from flywheel.cli.table import Column, table
 from flywheel.cli.text import (
@@ -19,7 +20,6 @@ from flywheel.cli.text import (
     number,
     plural,
     share,
-    signed,
     wrong_raters,
 )
 
@@ -81,32 +81,6 @@ def _top(decision: Decision) -> list[str]:
                 *([] if because.lower() in summary.lower() else [("because", because)]),
             ]
         ),
-    ]
-
-
-GATES = (
-    Column(title="gate"),
-    Column(title="verdict"),
-    Column(title="effect", right=True),
-    Column(title="at least", right=True),
-    Column(title="value", right=True),
-    Column(title="limit", right=True),
-    Column(title="n", right=True),
-    Column(title="labels", right=True),
-)
-
-
-def gate_cells(gate: Mapping[str, Any]) -> list[str]:
-    """A gate's line, cell by cell, without its note."""
-    return [
-        clean(gate["gate"]),
-        clean(gate["verdict"]),
-        signed(gate.get("effect")),
-        signed(gate.get("low")),
-        number(gate.get("value")),
-        number(gate.get("threshold")),
-        number(gate.get("n") or None),
-        number(gate.get("labels_needed") or None),
     ]
 
 
