@@ -182,7 +182,8 @@ def _caught(
 ) -> dict[str, float]:
     """What curation does to each planted fault."""
     written = _bought(dealt, briefs, FAULTY, seed)
-    kept = {sample.id for sample in curated(round_, model, written).kept}
+    result = curated(round_, model, written)
+    kept = {sample.id for sample in result.kept}
     teacher = [sample for sample in written.samples if sample.origin == "teacher"]
     bad: dict[str, list[bool]] = {"wrong_label": [], "golden_leak": [], "off_topic": []}
     good: list[bool] = []
@@ -193,7 +194,7 @@ def _caught(
             good.append(sample.id in kept)
         elif (fault in bad and written.truth.get(key) != sample.intent) or fault == "golden_leak":
             bad[fault].append(sample.id not in kept)
-    reasons = curated(round_, model, written).by_label
+    reasons = result.by_label
     wronged = Counter(
         reasons[s.id]
         for s in teacher
@@ -205,6 +206,8 @@ def _caught(
         + ", ".join(f"{name} {sum(hits)} of {len(hits)}" for name, hits in bad.items())
         + f"; good kept {sum(good)} of {len(good)}, refused for their label {dict(wronged)}"
     )
+    reasons = result.reasons
+    say(f"  all refused: {dict(Counter(reasons[s.id] for s in teacher if s.id in reasons))}")
     return {
         "leak_recall": fmean(bad["golden_leak"]) if bad["golden_leak"] else 1.0,
         "wrong_label_recall": fmean(bad["wrong_label"]) if bad["wrong_label"] else 1.0,

@@ -13,18 +13,24 @@ from partition import Partition
 from traffic import Load, Traffic
 
 from flywheel import curation, datasets, diagnosis
-from flywheel.config.tables import CurationTable, IntentsTable, SynthesisTable, TeacherTable
+from flywheel.config.tables import (
+    CurationTable,
+    IntentsTable,
+    SynthesisTable,
+    TeacherTable,
+    TrainingTable,
+)
 from flywheel.diagnosis import Failed
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.protocols import AnswerStore, StoredAnswer
 from flywheel.records import NONE, Brief, Intent, IntentHealth, Sample
 from flywheel.teacher.openai import OpenAITeacher
 from flywheel.worker import base as bases
-from flywheel.worker import crossfit, logistic
+from flywheel.worker import crossfit, logistic, nearby
 from flywheel.worker.recipes import LAYERS
 from flywheel.worker.trunk import Trunk
 
-_LABEL_BASED = ("verification", "unverified", "copied", "label_noise", "conflict")
+_LABEL_BASED = ("verification", "unverified", "copied", "neighbourhood", "label_noise", "conflict")
 _CURATION = CurationTable()
 
 
@@ -58,7 +64,12 @@ class Kept:
     """What curation left."""
 
     kept: tuple[Sample, ...]
-    by_label: dict[str, str]  # ids refused for their label, with the reason
+    reasons: dict[str, str]  # of all refused, by id
+
+    @property
+    def by_label(self) -> dict[str, str]:
+        """Those refused for their label."""
+        return {name: why for name, why in self.reasons.items() if why in _LABEL_BASED}
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ class Round:
 
 
 class Model:
-    """Logistic regression on the frozen embedding."""
+    """Logistic regression on the frozen embedding, balanced as the configuration balances."""
 
     def __init__(self, cache: Path, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -123,7 +134,9 @@ class Model:
         labels = sorted({sample.intent for sample in samples})
         y = torch.tensor([labels.index(sample.intent) for sample in samples])
         x = self.embed([sample.text for sample in samples])
-        return logistic.fit(x, y, len(labels), steps=60), labels
+        share = len(y) / len(labels) / torch.bincount(y, minlength=len(labels)).float()
+        weights = share[y] ** TrainingTable().balance * torch.tensor([s.weight for s in samples])
+        return logistic.fit(x, y, len(labels), weights=weights, steps=60), labels
 
     def answers(self, fitted: tuple[Any, list[str]], texts: Sequence[str]) -> list[str]:
         """The likeliest intent of each text."""
@@ -150,25 +163,38 @@ class Model:
             _mean(list(recall.values())),
         )
 
-    def noise(self, samples: Sequence[Sample]) -> curation.Curated:
-        """The noise rule, by the worker's own cross-fit."""
+    def doubts(self, samples: Sequence[Sample]) -> list[curation.Curated]:
+        """The rules that ask a model, one after the other, by the worker's own cross-fit."""
         labels = sorted({sample.intent for sample in samples})
         y = torch.tensor([labels.index(sample.intent) for sample in samples])
         texts = [sample.text for sample in samples]
         fold = crossfit.folds(texts, [sample.intent for sample in samples], 5, 0)
         trusted = torch.tensor([sample.origin in curation.TRUSTED for sample in samples])
-        p = crossfit.out_of_fold(self.embed(texts), y, fold, len(labels), trusted)
+        written = torch.tensor([sample.origin == "teacher" for sample in samples])
+        x = self.embed(texts)
+        p = crossfit.out_of_fold(x, y, fold, len(labels), trusted)
         odds, top = crossfit.fit_odds(p, y)
+        unit = torch.nn.functional.normalize(x.float(), dim=1)
+        agree = nearby.agreement(unit, y, written)
         scores = {
             sample.id: curation.NoiseScore(
                 p_label=float(p[i, y[i]]),
                 top=labels[int(top[i])],
                 p_top=float(p[i, top[i]]),
                 odds=float(odds[i]),
+                agree=float(agree[i]),
             )
             for i, sample in enumerate(samples)
         }
-        return curation.label_noise(samples, scores, _CURATION.noise_ratio, _CURATION.noise_share)
+        pairs = [
+            curation.Alike(id=samples[i].id, other=samples[j].id, cosine=cosine)
+            for i, j, cosine in zip(*nearby.alike(unit, y, written, 0.85), strict=True)
+        ]
+        new = curation.without_paraphrases(samples, pairs, _CURATION.paraphrase, "")
+        placed = curation.in_their_neighbourhood(new.kept, scores, _CURATION.noise_ratio)
+        bars = curation.bars(placed.kept, curation.believe(samples, scores))
+        ratio, share = _CURATION.noise_ratio, _CURATION.noise_share
+        return [new, placed, curation.label_noise(placed.kept, scores, ratio, share, bars)]
 
 
 def round_of(dealt: Partition, model: Model, load: Load, seed: int) -> Round:
@@ -260,16 +286,16 @@ def curated(
     candidates = (*own, *written.samples)
     intents = [Intent(name=sample.intent) for sample in candidates]
     shown = {brief.id: brief.failed_texts for brief in (*briefs, *written.briefs)}
-    copied = curation.copied(candidates, shown, _CURATION.copied)
-    verified = curation.verified(copied.kept)
-    screened = curation.screen(verified.kept, (), held_out, intents, _CURATION)
-    cleaned = curation.Curated(kept=screened.kept, refused=())
+    read = [curation.copied(candidates, shown, _CURATION.copied)]
+    read.append(curation.of_known_script(read[-1].kept, shown))
+    read.append(curation.verified(read[-1].kept))
+    read.append(curation.screen(read[-1].kept, (), held_out, intents, _CURATION))
     if model:
-        cleaned = model.noise(screened.kept)
-    refused = (*copied.refused, *verified.refused, *screened.refused, *cleaned.refused)
+        read += model.doubts(read[-1].kept)
+    refused = [refusal for each in read for refusal in each.refused]
     return Kept(
-        kept=cleaned.kept,
-        by_label={r.sample.id: r.reason for r in refused if r.reason in _LABEL_BASED},
+        kept=read[-1].kept,
+        reasons={r.sample.id: r.reason for r in refused},
     )
 
 

@@ -2,15 +2,18 @@
 
 from flywheel.curation.neighbours import Near, near_duplicates
 from flywheel.curation.noise import NoiseScore, label_noise
+from flywheel.curation.paraphrase import Alike, in_their_neighbourhood, spread, without_paraphrases
 from flywheel.curation.raters import Believed, bars, believe, capped, weighed
 from flywheel.curation.schema import argument_problems
 from flywheel.curation.screening import AGREED, TRUSTED, Curated, leaks, screen, without_leaks
+from flywheel.curation.script import of_known_script, script
 from flywheel.curation.text import normalise, similarity, word_set
 from flywheel.curation.written import copied, stands_in, verified
 
 __all__ = [
     "AGREED",
     "TRUSTED",
+    "Alike",
     "Believed",
     "Curated",
     "Near",
@@ -20,15 +23,20 @@ __all__ = [
     "believe",
     "capped",
     "copied",
+    "in_their_neighbourhood",
     "label_noise",
     "leaks",
     "near_duplicates",
     "normalise",
+    "of_known_script",
     "screen",
+    "script",
     "similarity",
+    "spread",
     "stands_in",
     "verified",
     "weighed",
     "without_leaks",
+    "without_paraphrases",
     "word_set",
 ]

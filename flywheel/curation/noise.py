@@ -25,6 +25,7 @@ class NoiseScore:
     top: str  # the intent that fits best, for what each intent's rows usually get
     p_top: float
     odds: float  # how much better than its label; 1 when they are the same
+    agree: float = 1.0  # share of the nearest samples, a teacher's left out, that have its label
 
 
 _CERTAIN = 5.0  # times the ratio: refused however many of its intent are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flywheel import curation
@@ -81,29 +81,48 @@ class OpenAITeacher:
     ) -> Mapping[str, tuple[Answer, ...]]:
         """Ask what each written text asks for; what the question costs is one more answer.
 
+        What got another label, or none that can be read, is asked about once more, in other
+        company: one slip of the reader refuses no good sample.
+
         Texts that repeat what production said are not asked about: an instruction that was
         quoted in a brief must not reach this question.
         """
         first: dict[str, str] = {}  # text -> a brief that it was written for
+        wanted: dict[str, set[str]] = {}  # text -> intents that it was written for
         for brief in briefs:
             for answer in answers.get(brief.id, ()):
                 for draft in answer.drafts:
                     if curation.stands_in(draft.text, brief.failed_texts) < _COPIED:
                         first.setdefault(draft.text, brief.id)
-        dealt = questions.batches(first, _QUESTION)
-        asked = [questions.question(each, self.intents) for each in dealt]
-        replies = await _all(client, asked, 1.0)
-        _report(replies)
-        labels: dict[str, Blind] = {}
+                        wanted.setdefault(draft.text, set()).add(draft.intent)
         found = dict(answers)
-        for texts, reply in zip(dealt, replies, strict=True):
-            if isinstance(reply, Reply):
-                labels |= questions.read(reply.text, texts, self.intents)
+        labels: dict[str, Blind] = {}
+        for again in (False, True):
+            asked = [text for text in first if not _agreed(labels.get(text), wanted[text])]
+            for texts, reply in await self._blind(client, asked, again=again):
+                read = questions.read(reply.text, texts, self.intents)
+                for text, label in read.items():
+                    if text not in labels or _agreed(label, wanted[text]):
+                        labels[text] = label
                 paid = _cost(reply, drafts=(), problems=())
                 found[first[texts[0]]] = (*found[first[texts[0]]], paid)
         return {
             name: tuple(_labelled(one, labels) for one in given) for name, given in found.items()
         }
+
+    async def _blind(
+        self, client: Client, texts: Sequence[str], *, again: bool
+    ) -> list[tuple[tuple[str, ...], Reply]]:
+        """What was asked together, and the answer; questions without one are left out."""
+        dealt = questions.batches(texts, _QUESTION)
+        asked = [questions.question(each, self.intents, again=again) for each in dealt]
+        replies = await _all(client, asked, 1.0)
+        _report(replies)
+        return [
+            (texts, reply)
+            for texts, reply in zip(dealt, replies, strict=True)
+            if isinstance(reply, Reply)
+        ]
 
     def _client(self, kept: AnswerStore) -> Client:
         return Client(
@@ -144,6 +163,10 @@ async def _reply(client: Client, request: prompts.Request, share: float) -> Repl
         return await client.ask(request.messages, request.schema, share=share)
     except (RequestFailed, BudgetSpent) as reason:
         return reason
+
+
+def _agreed(label: Blind | None, wanted: Collection[str]) -> bool:
+    return label is not None and label.intent in wanted
 
 
 def _answer(reply: Reply, brief: Brief) -> Answer:

@@ -38,13 +38,16 @@ def batches(texts: Collection[str], size: int) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(order[at : at + size]) for at in range(0, len(order), max(1, size)))
 
 
-def question(texts: Sequence[str], intents: Sequence[Intent]) -> Request:
-    """Return the request that asks for the labels of `texts`."""
+def question(texts: Sequence[str], intents: Sequence[Intent], *, again: bool = False) -> Request:
+    """Return the request that asks for the labels of `texts`; `again` words it otherwise."""
     data = {
         "functions": [described(intent) for intent in (*intents, Intent(name=NONE))],
         "sentences": [{"number": n, "text": text} for n, text in enumerate(texts, 1)],
     }
-    user = f"{DATA_OPEN}\n{sealed(data)}\n{DATA_CLOSE}\n\nLabel these {len(texts)} sentences."
+    task = f"Label these {len(texts)} sentences."
+    if again:
+        task += " Read each twice before you answer."
+    user = f"{DATA_OPEN}\n{sealed(data)}\n{DATA_CLOSE}\n\n{task}"
     names = [intent.name for intent in intents]
     label = closed(
         {

@@ -132,6 +132,7 @@ def turn_view(wheel: Wheel, turn_id: str) -> dict[str, Any]:
         "written": cursor.get("written", {}),
         "refused": cursor.get("refused", {}),
         "raters": cursor.get("raters", {}),
+        "spread": cursor.get("spread", {}),
         "dataset": cursor.get("dataset"),
         "challenger": cursor.get("challenger"),
         "labels_wanted": cursor.get("labels_wanted", {}),

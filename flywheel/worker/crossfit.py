@@ -1,7 +1,7 @@
 """How likely is each row's label, as a model sees it that was not shown the row?
 
-Logistic regression on the frozen embedding, out of fold: the raw material of curation's
-label-noise rule.
+Logistic regression on the frozen embedding, out of fold, and what lies near in it: the raw
+material of curation's rules on labels and paraphrases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from flywheel.worker import base as bases
-from flywheel.worker import logistic
+from flywheel.worker import logistic, nearby
 from flywheel.worker.jobs import Progress
 from flywheel.worker.logistic import Linear
 from flywheel.worker.recipes import LAYERS
@@ -29,14 +29,17 @@ _USUAL, _ROWS = (
     0.3,
     3.0,
 )  # confidence a class is taken for before its rows say more, as so many rows
+_ALIKE = 0.85  # cosine from which pairs are told; curation counts on it
 _TRUSTED = ("seed", "person")
 _WORTH = 3.0  # a trusted row counts as so many: where wrong labels agree, it is what contradicts
 
 
 def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read rows.parquet (id, text, intent, origin), write scores.parquet.
+    """Read rows.parquet (id, text, intent, origin), write scores.parquet and pairs.parquet.
 
-    Its columns: id, p_label, top (the class that fits best), p_top, odds (see `fit_odds`).
+    Scores: id, p_label, top (the class that fits best), p_top, odds (see `fit_odds`), agree
+    (share of the nearest rows with its label). Pairs: id of a teacher's row, other (a row of the
+    same label) and their cosine, where it is `_ALIKE` or more.
 
     Returns:
         values: rows, and agreed (share of rows whose likeliest class is the label).
@@ -62,9 +65,19 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
         "p_top": p.gather(1, top[:, None])[:, 0].numpy(),
         "odds": odds.numpy(),
     }
-    staged = folder / "scores.tmp"
-    pq.write_table(pa.table(scores), staged)
-    staged.replace(folder / "scores.parquet")
+    written = torch.tensor([origin == "teacher" for origin in rows["origin"]], dtype=torch.bool)
+    unit = torch.nn.functional.normalize(x.float(), dim=1)
+    scores["agree"] = nearby.agreement(unit, y, written).numpy()
+    ones, others, cosines = nearby.alike(unit, y, written, _ALIKE)
+    pairs = {
+        "id": pa.array([rows["id"][i] for i in ones], pa.string()),
+        "other": pa.array([rows["id"][j] for j in others], pa.string()),
+        "cosine": pa.array(cosines, pa.float64()),
+    }
+    for name, columns in (("pairs", pairs), ("scores", scores)):
+        staged = folder / f"{name}.tmp"
+        pq.write_table(pa.table(columns), staged)
+        staged.replace(folder / f"{name}.parquet")
     agreed = float((top == y).float().mean()) if len(p) else 1.0
     return {"rows": len(y), "agreed": round(agreed, 4)}
 

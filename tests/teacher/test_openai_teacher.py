@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -181,3 +182,32 @@ def test_the_store_is_called_from_the_calling_thread_alone() -> None:
         worker.start()
         worker.join(20)
         assert store.threads == {worker.ident}
+
+
+def blind(*names: str) -> Says:
+    labels = [{"number": n, "function": name, "arguments": {}} for n, name in enumerate(names, 1)]
+    return Says(json.dumps({"labels": labels}))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (Says("I would rather not"), blind(MUSIC.name), MUSIC.name),  # no label that can be read
+        (blind(PODCAST.name), blind(MUSIC.name), MUSIC.name),  # one slip
+        (blind(PODCAST.name), blind("none"), PODCAST.name),  # not the asked intent, twice
+        (blind(PODCAST.name), Says("sorry"), PODCAST.name),
+        (Says("sorry"), Says("sorry"), None),
+    ],
+)
+def test_what_the_blind_question_does_not_confirm_is_asked_about_once_more(
+    first: Turn, second: Turn, said: str | None
+) -> None:
+    with teacher_server(Says(samples("放张专辑")), first, second) as server:
+        table = TeacherTable(base_url=server.base_url, model="m", max_retries=0)
+        asks = OpenAITeacher(table, SynthesisTable(), (MUSIC, PODCAST))
+        (answers,) = asks.write([brief(ask=1)], MemoryStore()).values()
+    (draft,) = [draft for answer in answers for draft in answer.drafts]
+    assert draft.blind is not None
+    assert draft.blind.intent == said
+    assert len(server.requests) == 3
+    assert len(answers) == 3  # what both questions cost is told

@@ -103,4 +103,5 @@ def doubting_the_bogus(folder, spec):
         for row in rows
     ]
     pq.write_table(pa.Table.from_pylist(scores), folder / "scores.parquet")
+    pq.write_table(pa.table({"id": [], "other": [], "cosine": []}), folder / "pairs.parquet")
     return {}

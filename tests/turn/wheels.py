@@ -68,6 +68,8 @@ class Memoriser:
             for row in rows
         ]
         pq.write_table(pa.Table.from_pylist(scores), folder / "scores.parquet")
+        no_pairs = pa.table({"id": [], "other": [], "cosine": []})
+        pq.write_table(no_pairs, folder / "pairs.parquet")
         return {}
 
     def _train(self, folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
