@@ -90,7 +90,7 @@ def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Train
     first = part if both is None else part.part(0.0, 0.45, "")
     start = work.start()
     tuned, curve = work.tune(start, unseen, folder / "checkpoint.safetensors", first)
-    draw(folder / "curve.svg", curve)
+    draw(folder / "curve.png", curve)
     choice = choose(work, start, tuned, unseen)
     trained = settle(work, start, tuned, choice)
     metrics: dict[str, Any] = {
