@@ -1,8 +1,10 @@
 """When people's answers take effect, and as what.
 
 They do when the person is done, when the gates have what they want, or when nothing more was said
-for a while. A gate's label joins the golden set as a bought one; an audited or uncertain text
-becomes an expert's feedback; a settled conflict a training sample, which outvotes the raters.
+for a while. A gate's label joins the golden set as a bought one; an audited text becomes an
+expert's feedback; a settled conflict or an uncertain text a training sample, which outvotes the
+raters. Uncertain texts are no feedback: chosen by the champion's doubt, they would make it look
+worse than it is, in the health of intents and in the fresh set.
 What changes later, by a second opinion or by being taken back, is mended then.
 """
 
@@ -50,10 +52,10 @@ def settle(
         for item in changed:
             by_kind.setdefault(item.split(":")[0], []).append(item)
         told = _judge(wheel, con, kept, done, by_kind.get("gate", []))
-        told["train"], withdrawn = _teach(wheel, con, kept, done, by_kind.get("conflict", []))
+        learned = [*by_kind.get("conflict", []), *by_kind.get("uncertain", [])]
+        told["train"], withdrawn = _teach(wheel, con, kept, done, learned)
         told["withdrawn"] += withdrawn
-        said = [*by_kind.get("audit", []), *by_kind.get("uncertain", [])]
-        told["feedback"] = _tell(con, kept, said, now)
+        told["feedback"] = _tell(con, kept, by_kind.get("audit", []), now)
     return told
 
 
@@ -115,7 +117,7 @@ def _teach(
     done: Mapping[str, Effect],
     items: Sequence[str],
 ) -> tuple[int, int]:
-    """Training samples of settled conflicts; how many are new, and how many were taken out."""
+    """Training samples of what is to be learnt; how many are new, and how many were taken out."""
     now, withdrawn = wheel.clock(), 0
     made: dict[str, Sample] = {}
     for item in items:

@@ -96,10 +96,11 @@ def test_answers_take_effect_when_their_giver_is_done(client, wheel, traffic):
     conflict = client.get("/v1/labels?kind=conflict").json()["items"][0]
     client.post("/v1/labels", json={"item": conflict["item"], "intent": "none"})
     told = client.post("/v1/labels/settle").json()
-    assert (told["feedback"], told["train"], told["golden"]) == (1, 1, 0)
-    assert client.post("/v1/labels/settle").json()["feedback"] == 0
+    assert (told["feedback"], told["train"], told["golden"]) == (0, 2, 0)
+    assert client.post("/v1/labels/settle").json()["train"] == 0
     assert client.get("/v1/samples").json() == [
-        {"split": "train", "origin": "person", "intent": "none", "count": 1}
+        {"split": "train", "origin": "person", "intent": name, "count": 1}
+        for name in ("none", "play_music")
     ]
     assert client.get("/v1/labels/agreement").json()["people"] == 1
 
@@ -168,7 +169,7 @@ def test_label_studio_gets_tasks_and_gives_annotations_back(client, wheel, traff
     with wheel.store.read() as con:
         said = {word.text: (word.intent, word.person) for word in labels.standing(con)}
     assert said == {"wake me": ("play_music", ME), "我要听音乐": ("none", ME)}
-    assert client.post("/v1/labels/settle").json()["feedback"] == 0  # they did at once
+    assert client.post("/v1/labels/settle").json()["train"] == 0  # they did at once
 
 
 def test_label_studios_short_form_is_read_too(client, traffic):
