@@ -10,10 +10,12 @@ What changes later, by a second opinion or by being taken back, is mended then.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from flywheel import curation, datasets, labelling
+from flywheel.errors import NotFound
 from flywheel.records import Feedback, Sample
 from flywheel.store import Connection, disputes, events, labels
 from flywheel.store.labels import Effect, Said
@@ -44,7 +46,11 @@ def settle(
     now = wheel.clock()
     with wheel.store.write() as con:
         kept, done = book(con), labels.effects(con)
-        changed = [item for item in _changed(kept, done) if item.split(":")[0] in kinds]
+        changed = [
+            item
+            for item in _changed(kept, done)
+            if item.split(":")[0] in kinds and _known(wheel, kept, item)
+        ]
         newest = max((said.at for said in kept.said.values()), default=now)
         if not changed or (quiet and newest > now - _QUIET):
             return _counts()
@@ -75,6 +81,12 @@ def _changed(kept: Book, done: Mapping[str, Effect]) -> list[str]:
     return found
 
 
+def _known(wheel: Wheel, kept: Book, item: str) -> bool:
+    """Whether the label is an intent of today; a former one waits for a person's word."""
+    label = kept.standings[item].label if item in kept.standings else None
+    return label is None or label in wheel.known_intents
+
+
 def _judge(
     wheel: Wheel,
     con: Connection,
@@ -88,8 +100,9 @@ def _judge(
     for item in items:
         old = done[item].sample if item in done else None
         if old is not None and done[item].intent is not None:
-            disputes.add(con, old, disputed=True, by=_BY, because="its label changed", at=now)
-            withdrawn += 1
+            with contextlib.suppress(NotFound):  # it went with its generation
+                disputes.add(con, old, disputed=True, by=_BY, because="its label changed", at=now)
+                withdrawn += 1
         label = _label(kept, item)
         if label is not None:
             made[item] = _sample(label, "golden")

@@ -411,6 +411,36 @@ def test_a_gates_label_taken_back_after_it_took_effect_is_set_aside(held):
         assert doubted in {row.sample.id for row in samples.golden(con)}
 
 
+def test_a_gates_label_on_which_a_second_person_differs_judges_nothing_until_it_is_settled(held):
+    wheel, _, wanted = held
+    table = LabellingTable(audit=0.0, uncertain=0.0, second_opinion=1.0)
+    wheel = dataclasses.replace(wheel, config=dataclasses.replace(wheel.config, labelling=table))
+    truth = traffic(wheel, wanted)
+    item = items(wheel, kind="gate")[0]
+    say(wheel, item.id, truth[item.text])
+    settle(wheel)
+    assert item.id in {each.id for each in items(wheel, BO, "gate")}
+    assert say(wheel, item.id, "none", BO)["settled"]["withdrawn"] == 1
+    (disputed,) = items(wheel, ANN, "conflict")
+    assert (disputed.id, disputed.guesses) == (item.id, ())
+    assert say(wheel, item.id, "none", ANN)["settled"]["golden"] == 1
+    with wheel.store.read() as con:
+        away = disputes.standing(con)
+        judging = [
+            row.sample for row in samples.golden(con) if row.bought and row.sample.id not in away
+        ]
+    assert [(one.text, one.intent) for one in judging] == [(item.text, "none")]
+
+
+def test_a_label_of_an_intent_that_is_gone_waits(make):
+    wheel = make(uncertain=1.0)
+    predict(wheel, ("p-1", "one", ALARM, 0.1))
+    say(wheel, "uncertain:p-1", TIMER)
+    without = tuple(each for each in wheel.intents if each.name != TIMER)
+    assert settle(dataclasses.replace(wheel, intents=without))["train"] == 0
+    assert settle(wheel)["train"] == 1
+
+
 def test_a_resolved_conflict_taken_back_is_no_longer_trained_on(make):
     wheel = make()
     predict(wheel, ("p-1", "a", ALARM, 0.9), ("p-2", "a", ALARM, 0.9))
