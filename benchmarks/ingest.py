@@ -75,7 +75,7 @@ def measured(folder: Path, rounds: int, singles: int, batches: int, kills: int) 
         say(f"batches ×{LINES}: {ack:,.0f} acked/s, {load:,.0f} loaded/s; read_json {bulk:,.0f}/s")
         loads, acks, bulks = [*loads, load], [*acks, ack], [*bulks, bulk]
     (folder / "killed").mkdir()
-    survived = killing.survive(folder / "killed", kills, load_s=0.3)
+    survived = killing.survive(folder / "killed", kills, load_s=0.3, mixed=True)
     say(f"{kills} kills, {survived.acknowledged:,} acknowledged: {survived.lost} lost")
     p99 = statistics.median(each.quantile(0.99) for each in spooled)
     return {

@@ -2,7 +2,8 @@
 
 The daemon is the real one, forked from a process that has imported it already, so that many kills
 fit into a minute. Clients send singles and batches over its socket, one line in five a repeat of
-something sent before; what was not acknowledged is sent again after the restart.
+something sent before; what was not acknowledged is sent again after the restart. Mixed, a quarter
+each are native predictions, feedback on them (often early), and records of OpenAI and Langfuse.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Survived:
     lost: int  # acknowledged and not in the tables
     duplicates: int  # rows beyond the first of an id
     restart_s: float  # the slowest start to an answer
+    differences: tuple[str, ...]  # between spool, tables and sums, as `db check` names them
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -51,12 +53,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def survive(folder: Path, kills: int, *, seed: int = 0, load_s: float = 0.4) -> Survived:
+def survive(
+    folder: Path, kills: int, *, seed: int = 0, load_s: float = 0.4, mixed: bool = False
+) -> Survived:
     """Kill a daemon over `folder` again and again, and count what is there in the end."""
     (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "intents.toml").write_text(INTENTS, encoding="utf-8")
     chance = random.Random(seed)
-    load = _Load(folder / "var" / "flywheel.sock", seed)
+    load = _Load(folder / "var" / "flywheel.sock", seed, mixed=mixed)
     slowest = 0.0
     for _ in range(kills):
         with _daemon(folder) as started_s:
@@ -64,7 +68,7 @@ def survive(folder: Path, kills: int, *, seed: int = 0, load_s: float = 0.4) -> 
             load.run(chance.uniform(0.05, load_s))
     load.settle()
     with _daemon(folder, kill=False):
-        load.ask("GET", "/v1/status")
+        checked = json.loads(load.ask("GET", "/v1/check")[1])
     stored = _stored(folder / "var" / "flywheel.duckdb")
     return Survived(
         kills=kills,
@@ -72,14 +76,16 @@ def survive(folder: Path, kills: int, *, seed: int = 0, load_s: float = 0.4) -> 
         lost=len(load.acknowledged - set(stored)),
         duplicates=len(stored) - len(set(stored)),
         restart_s=slowest,
+        differences=tuple(checked["problems"]),
     )
 
 
 class _Load:
     """Clients that remember what was acknowledged."""
 
-    def __init__(self, path: Path, seed: int) -> None:
+    def __init__(self, path: Path, seed: int, *, mixed: bool) -> None:
         self._path = path
+        self._mixed = mixed
         self._lock = threading.Lock()
         self._next = 0
         self._chance = random.Random(seed)
@@ -100,13 +106,12 @@ class _Load:
         for client in self._clients:
             client.join()
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> int:
-        """One request on a connection of its own; returns the status."""
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """One request on a connection of its own; returns the status and the answer."""
         with contextlib.closing(UnixConnection(self._path)) as connection:
             connection.request(method, path, body)
             answer = connection.getresponse()
-            answer.read()
-            return answer.status
+            return answer.status, answer.read()
 
     def _client(self) -> None:
         """Send until the connection breaks, which is how this client learns of the kill."""
@@ -115,12 +120,14 @@ class _Load:
             with contextlib.closing(UnixConnection(self._path)) as connection:
                 while True:
                     numbers = self._numbers()
-                    connection.request("POST", "/v1/predictions", _body(numbers))
-                    answer = connection.getresponse()
-                    answer.read()
-                    if answer.status == 200:
-                        with self._lock:
-                            self.acknowledged.update(f"p-{number}" for number in numbers)
+                    for route, events in _events(numbers, mixed=self._mixed).items():
+                        body = b"\n".join(json.dumps(one).encode() for one in events.values())
+                        connection.request("POST", f"/v1/{route}", body)
+                        answer = connection.getresponse()
+                        answer.read()
+                        if answer.status == 200:
+                            with self._lock:
+                                self.acknowledged.update(events)
         except (OSError, http.client.HTTPException):
             with self._lock:
                 self._unsure += numbers
@@ -136,12 +143,42 @@ class _Load:
             return again + fresh + repeats
 
 
-def _body(numbers: list[int]) -> bytes:
-    lines = (
-        {"id": f"p-{n}", "ts": "2026-11-22T05:17:00Z", "text": f"text {n}", "intent": "set_alarm"}
-        for n in numbers
-    )
-    return b"\n".join(json.dumps(line).encode() for line in lines)
+def _events(numbers: list[int], *, mixed: bool) -> dict[str, dict[str, dict[str, Any]]]:
+    """Events by the id that they are stored under, by route."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for n in numbers:
+        route, key, event = _FORMS[n % len(_FORMS) if mixed else 0](n)
+        found.setdefault(route, {})[key] = event
+    return found
+
+
+def _native(n: int) -> tuple[str, str, dict[str, Any]]:
+    said = {"ts": "2026-11-22T05:17:00Z", "text": f"text {n}", "intent": "set_alarm"}
+    return "predictions", f"p-{n}", {"id": f"p-{n}", **said}
+
+
+def _verdict(n: int) -> tuple[str, str, dict[str, Any]]:
+    """On the native prediction just before, or, every other one, on one that comes later."""
+    about = {"prediction_id": f"p-{n + 3 if n % 8 < 4 else n - 1}", "ts": "2026-11-22T06:17:00Z"}
+    said = {"verdict": "corrected", "intent": "play_music", "rater": f"u-{n % 7}"}
+    return "feedback", f"f-{n}", {"id": f"f-{n}", **about, **said}
+
+
+def _openai(n: int) -> tuple[str, str, dict[str, Any]]:
+    call = {"name": "set_alarm", "arguments": json.dumps({"time": str(n)})}
+    said = {"role": "assistant", "tool_calls": [{"type": "function", "function": call}]}
+    reply = {"id": f"o-{n}", "created": 1795324621, "choices": [{"message": said}]}
+    asked = {"model": "m", "messages": [{"role": "user", "content": f"text {n}"}]}
+    return "predictions", f"o-{n}", {"request": asked, "response": reply}
+
+
+def _langfuse(n: int) -> tuple[str, str, dict[str, Any]]:
+    when = {"startTime": "2026-11-22T05:17:00Z", "model": "m"}
+    said = {"type": "GENERATION", "input": f"text {n}", "output": "No."}
+    return "predictions", f"t:{n}", {"id": f"{n}", "traceId": "t", **when, **said}
+
+
+_FORMS = (_native, _verdict, _openai, _langfuse)
 
 
 @contextlib.contextmanager
@@ -192,6 +229,7 @@ def _stored(path: Path) -> list[str]:
     store = open_store(path)
     try:
         with store.read() as con:
-            return [key for (key,) in con.execute("SELECT id FROM predictions").fetchall()]
+            both = "SELECT id FROM predictions UNION ALL SELECT id FROM feedback"
+            return [key for (key,) in con.execute(both).fetchall()]
     finally:
         store.close()

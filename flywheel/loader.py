@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from flywheel import formats
 from flywheel.errors import DiskFull
+from flywheel.records import Feedback, Prediction, RaterKind, VerdictOnPrediction
 from flywheel.spool import Spool
-from flywheel.store import Connection, Store, StoreFailed, events, sums
+from flywheel.store import Connection, Store, StoreFailed, events, segments, sums
 from flywheel.store.events import RejectedEvent
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,6 @@ LOAD_S = 1.0  # acknowledged events are in the tables after about this long
 CHECKPOINT_S = 10.0  # loaded segments are kept this long at most, where a checkpoint succeeds
 CHECKPOINT_BYTES = 64 << 20
 GROUP_BYTES = 32 << 20  # of segments, loaded in one transaction
-_PACKED_KNOWN = 100_000
 _FULL = {"event": "disk.full"}
 _DAMAGED = {"event": "spool.damaged"}
 
@@ -114,21 +115,15 @@ class Loader:
                 log.exception("events could not be loaded", extra={"event": "loader.defect"})
             self._stop.wait(max(0.0, LOAD_S - (time.monotonic() - began)))
 
-    def _load(self, segments: Sequence[Path]) -> None:
-        rows, damaged = [], []
-        for path in segments:
-            read, unreadable = formats.rows_of(path.read_bytes())
-            if unreadable:
-                log.error("%s: %d lines are damaged", path, len(unreadable), extra=_DAMAGED)
-            rows += read
-            damaged += unreadable
+    def _load(self, paths: Sequence[Path]) -> None:
+        with self._store.read() as con:
+            read = segments.read(con, paths)
         with self._store.write() as con:
-            added = load_rows(con, rows)
-            events.add_rejected(con, [_as_rejected(line) for line in damaged])
-        self._loaded += segments
-        self.rows += len(rows)
+            added, rows = load_one_by_one(con, paths) if read is None else load_whole(con, read)
+        self._loaded += paths
+        self.rows += rows
         if rows:
-            log.debug("loaded %d events, %d new", len(rows), added)
+            log.debug("loaded %d events, %d new", rows, added)
 
     def _checkpoint_when_due(self) -> None:
         size = sum(path.stat().st_size for path in self._loaded)
@@ -160,29 +155,40 @@ def _groups(segments: Iterable[Path]) -> Iterator[list[Path]]:
         yield group
 
 
-def load_rows(con: Connection, rows: Sequence[object]) -> int:
-    """Store rows of the spool in the caller's transaction; returns how many events were new."""
-    predictions = [row for row in rows if type(row) is formats.PredictionRow]
-    verdicts = [row for row in rows if type(row) is formats.FeedbackRow]
-    rejected = [row for row in rows if type(row) is formats.RejectedEntry]
-    packed = _Packed()
-    added = events.insert_predictions(con, _prediction_columns(predictions, packed))
-    added += events.insert_feedback(con, _feedback_columns(verdicts, packed))
-    events.add_rejected(
-        con,
-        [
-            RejectedEvent(
-                kind=one.sent_as,
-                line=one.line,
-                raw=one.raw,
-                field=one.field,
-                why=one.why,
-                at=one.at,
-            )
-            for one in rejected
-        ],
-    )
-    return added
+def load_whole(con: Connection, read: segments.Segments) -> tuple[int, int]:
+    """Store what DuckDB read; returns how many events were new, and how many there were."""
+    added = events.insert_predictions(con, read.predictions)
+    added += events.insert_feedback(con, read.feedback)
+    events.add_rejected(con, [_rejected(**row) for row in read.rejected])
+    return added, read.rows
+
+
+def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[int, int]:
+    """Store what segments hold in which a line is damaged; that line is kept as rejected."""
+    rows: list[object] = []
+    damaged: list[bytes] = []
+    for path in paths:
+        read, unreadable = formats.rows_of(path.read_bytes())
+        if unreadable:
+            log.error("%s: %d lines are damaged", path, len(unreadable), extra=_DAMAGED)
+        rows += read
+        damaged += unreadable
+    predictions = [_prediction(row) for row in rows if isinstance(row, formats.PredictionRow)]
+    verdicts = [_verdict(row) for row in rows if isinstance(row, formats.FeedbackRow)]
+    refused = [
+        _rejected(row.sent_as, row.line, row.raw, row.field, row.why, row.at)
+        for row in rows
+        if isinstance(row, formats.RejectedEntry)
+    ]
+    added = events.add_predictions(con, predictions) + events.add_feedback(con, verdicts)
+    events.add_rejected(con, [*refused, *map(_as_rejected, damaged)])
+    return added, len(rows)
+
+
+def _rejected(
+    sent_as: str, line: int, raw: str, field: str, why: str, at: datetime
+) -> RejectedEvent:
+    return RejectedEvent(kind=sent_as, line=line, raw=raw, field=field, why=why, at=at)
 
 
 def _as_rejected(line: bytes) -> RejectedEvent:
@@ -196,48 +202,28 @@ def _as_rejected(line: bytes) -> RejectedEvent:
     )
 
 
-class _Packed:
-    """JSON as the store writes it; the same text is packed once."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, str | None] = {b"{}": "{}", b"null": None}
-
-    def __call__(self, raw: msgspec.Raw) -> str | None:
-        text = bytes(raw)
-        if text in self._known:
-            return self._known[text]
-        known = events.repacked(text)
-        if len(self._known) < _PACKED_KNOWN:
-            self._known[text] = known
-        return known
+def _prediction(row: formats.PredictionRow) -> Prediction:
+    return Prediction(
+        id=row.id,
+        ts=row.ts,
+        text=row.text,
+        intent=row.intent,
+        arguments=msgspec.json.decode(row.arguments),
+        confidence=row.confidence,
+        adapter=row.adapter,
+        latency_ms=row.latency_ms,
+        slices=msgspec.json.decode(row.slices),
+    )
 
 
-def _prediction_columns(
-    rows: Sequence[formats.PredictionRow], packed: _Packed
-) -> dict[str, list[object]]:
-    return {
-        "id": [row.id for row in rows],
-        "ts": [row.ts for row in rows],
-        "text": [row.text for row in rows],
-        "intent": [row.intent for row in rows],
-        "arguments": [packed(row.arguments) for row in rows],
-        "confidence": [row.confidence for row in rows],
-        "adapter": [row.adapter for row in rows],
-        "latency_ms": [row.latency_ms for row in rows],
-        "slices": [packed(row.slices) for row in rows],
-    }
-
-
-def _feedback_columns(
-    rows: Sequence[formats.FeedbackRow], packed: _Packed
-) -> dict[str, list[object]]:
-    return {
-        "id": [row.id for row in rows],
-        "prediction_id": [row.prediction_id for row in rows],
-        "ts": [row.ts for row in rows],
-        "verdict": [row.verdict for row in rows],
-        "intent": [row.intent for row in rows],
-        "arguments": [packed(row.arguments) for row in rows],
-        "rater": [row.rater for row in rows],
-        "rater_kind": [row.rater_kind for row in rows],
-    }
+def _verdict(row: formats.FeedbackRow) -> Feedback:
+    return Feedback(
+        id=row.id,
+        prediction_id=row.prediction_id,
+        ts=row.ts,
+        verdict=cast("VerdictOnPrediction", row.verdict),
+        intent=row.intent,
+        arguments=msgspec.json.decode(row.arguments),
+        rater=row.rater,
+        rater_kind=cast("RaterKind", row.rater_kind),
+    )

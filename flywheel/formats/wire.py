@@ -71,7 +71,7 @@ SpoolLine = PredictionLine | FeedbackLine | RejectedEntry
 _PREDICTION = msgspec.json.Decoder(PredictionLine).decode
 _FEEDBACK = msgspec.json.Decoder(FeedbackLine).decode
 _BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
-_write = msgspec.json.Encoder().encode_lines
+_write = msgspec.json.Encoder(order="deterministic").encode_lines  # as the tables have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow
+import pyarrow.compute as pc
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 Row: TypeAlias = dict[str, Any]
@@ -85,20 +86,24 @@ def table(schema: pyarrow.Schema, rows: Iterable[Sequence[Any]]) -> pyarrow.Tabl
 
 
 def table_of(schema: pyarrow.Schema, columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
-    """Return columns as a table in which each `id` is once, as it came first.
-
-    Times have their zone.
-    """
+    """Return columns as a table. Times have their zone."""
     arrays = [
         _times(columns[field.name])
         if field.type == TIME
         else pyarrow.array(columns[field.name], field.type)
         for field in schema
     ]
-    rows = pyarrow.table(arrays, names=schema.names)
-    ids = columns["id"]
-    first = dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
-    return rows if len(first) == len(ids) else rows.take(sorted(first.values()))
+    return pyarrow.table(arrays, names=schema.names)
+
+
+def once(rows: pyarrow.Table) -> pyarrow.Table:
+    """Return the rows in which each `id` is once, as it came first."""
+    if pc.count_distinct(rows["id"]).as_py() == rows.num_rows:
+        return rows
+    numbered = pyarrow.table({"id": rows["id"], "at": pyarrow.array(range(rows.num_rows))})
+    first = numbered.group_by("id").aggregate([("at", "min")])
+    places = first["at_min"]
+    return rows.take(places.take(pc.sort_indices(places)))
 
 
 def _times(moments: Sequence[datetime]) -> pyarrow.Array:

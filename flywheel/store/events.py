@@ -6,8 +6,7 @@ comes before its prediction waits for it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from flywheel.store.columns import (
     arriving,
     changed,
     moment,
+    once,
     pack,
     pack_or_none,
     records,
@@ -143,7 +143,7 @@ def add_predictions(con: Connection, predictions: Sequence[Prediction]) -> int:
         "latency_ms": [p.latency_ms for p in predictions],
         "slices": [pack(p.slices) for p in predictions],
     }
-    return insert_predictions(con, columns)
+    return insert_predictions(con, table_of(_PREDICTIONS, columns))
 
 
 def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> int:
@@ -158,19 +158,19 @@ def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> int:
         "rater": [f.rater for f in feedback],
         "rater_kind": [f.rater_kind for f in feedback],
     }
-    return insert_feedback(con, columns)
+    return insert_feedback(con, table_of(_FEEDBACK, columns))
 
 
-def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) -> int:
-    """Store predictions given as columns and return how many were new.
+def insert_predictions(con: Connection, rows: pyarrow.Table) -> int:
+    """Store predictions given as the table has them and return how many were new.
 
     Args:
         con: a write transaction.
-        columns: as the table has them; `ts` with its zone, JSON as `repacked` writes it.
+        rows: times in UTC without a zone, JSON as `pack` writes it.
     """
-    if not columns["id"]:
+    if not rows.num_rows:
         return 0
-    rows = table_of(_PREDICTIONS, columns)
+    rows = once(rows)
     with arriving(con, rows):
         known = {key for (key,) in con.execute(_KNOWN).fetchall()}
         known |= archive.known(con, "predictions")
@@ -181,11 +181,11 @@ def insert_predictions(con: Connection, columns: Mapping[str, Sequence[Any]]) ->
         return changed(con, _ADD_PREDICTIONS)
 
 
-def insert_feedback(con: Connection, columns: Mapping[str, Sequence[Any]]) -> int:
-    """Store feedback given as columns and return how much was new; as `insert_predictions`."""
-    if not columns["id"]:
+def insert_feedback(con: Connection, rows: pyarrow.Table) -> int:
+    """Store feedback given as the table has it and return how much was new."""
+    if not rows.num_rows:
         return 0
-    rows = table_of(_FEEDBACK, columns)
+    rows = once(rows)
     with arriving(con, rows):
         known = archive.known(con, "feedback")
     with arriving(con, _without(rows, known)):
@@ -199,11 +199,6 @@ def _without(rows: pyarrow.Table, known: Collection[str]) -> pyarrow.Table:
     if not known:
         return rows
     return rows.filter(pyarrow.array([key not in known for key in rows["id"].to_pylist()]))
-
-
-def repacked(text: bytes) -> str:
-    """Return JSON text as the tables hold it: keys sorted, no spaces."""
-    return pack(json.loads(text))
 
 
 def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from flywheel.errors import DatabaseHeld
-from flywheel.store import archive, compaction
+from flywheel.store import archive, compaction, segments
 from flywheel.store.columns import Connection
 from flywheel.store.failures import lost, no_room
 
@@ -21,8 +21,8 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
     "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
 }
-# The only files besides its own that the database may touch: old events, and itself written anew.
-_FOLDERS = (archive.FOLDER, compaction.FOLDER)
+# What the database may touch besides its own file: old events, itself written anew, the spool.
+_FOLDERS = (archive.FOLDER, compaction.FOLDER, segments.FOLDER)
 _LOCK_DOWN = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flywheel import formats
 from flywheel.formats import wire
-from flywheel.store.events import repacked
+from flywheel.store.columns import pack
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -91,7 +91,7 @@ def rows(lines):
     assert damaged == []
 
     def cell(value):
-        return repacked(bytes(value)) if isinstance(value, msgspec.Raw) else value
+        return pack(json.loads(bytes(value))) if isinstance(value, msgspec.Raw) else value
 
     return [{name: cell(getattr(row, name)) for name in row.__struct_fields__} for row in found]
 
