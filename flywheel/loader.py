@@ -173,6 +173,13 @@ def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[int, int]:
             log.error("%s: %d lines are damaged", path, len(unreadable), extra=_DAMAGED)
         rows += read
         damaged += unreadable
+    added = load_rows(con, rows)
+    events.add_rejected(con, [_as_rejected(line) for line in damaged])
+    return added, len(rows)
+
+
+def load_rows(con: Connection, rows: Sequence[object]) -> int:
+    """Store rows of the spool in the caller's transaction; returns how many events were new."""
     predictions = [_prediction(row) for row in rows if isinstance(row, formats.PredictionRow)]
     verdicts = [_verdict(row) for row in rows if isinstance(row, formats.FeedbackRow)]
     refused = [
@@ -181,8 +188,8 @@ def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[int, int]:
         if isinstance(row, formats.RejectedEntry)
     ]
     added = events.add_predictions(con, predictions) + events.add_feedback(con, verdicts)
-    events.add_rejected(con, [*refused, *map(_as_rejected, damaged)])
-    return added, len(rows)
+    events.add_rejected(con, refused)
+    return added
 
 
 def _rejected(
