@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import random
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -174,17 +175,26 @@ def test_what_curation_refused_as_conflicting_is_asked(make):
 # For the gates
 
 
-@pytest.fixture
-def held(make):
-    """A challenger that is held until labels decide about it, and traffic to take them from."""
-    wheel = make()
+@pytest.fixture(scope="module")
+def folder_of_held(tmp_path_factory):
+    """A wheel at rest whose challenger is held until labels decide about it; made once."""
+    folder = tmp_path_factory.mktemp("held")
+    wheel = wheel_with(folder)
     seed_the_wheel(wheel, golden=4)
     turn_once(wheel)
     produce_failures(wheel)
     turn_id = turn_once(wheel)
     wanted = views.turn_view(wheel, turn_id)["labels_wanted"]
     assert wanted
-    return wheel, turn_id, wanted
+    wheel.store.close()
+    return folder, turn_id, wanted
+
+
+@pytest.fixture
+def held(folder_of_held, tmp_path, make):
+    folder, turn_id, wanted = folder_of_held
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return make(), turn_id, wanted
 
 
 def traffic(wheel, wanted, per_intent=60):
