@@ -37,7 +37,7 @@ from flywheel.worker.trunk import Trunk
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 RATES = (10, 20, 40)
 KINDS = ("uniform", "neighbour", "rater")
-QUICK_INTENTS, QUICK_RATES = 30, (20,)
+QUICK_INTENTS, QUICK_RATES = 20, (20,)
 SEEDS, FEEDBACK, RATERS = 5, 20, 20
 
 

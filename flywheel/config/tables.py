@@ -97,7 +97,7 @@ class CurationTable:
 
     near_duplicate: float = 0.95  # word-set Jaccard against kept samples
     leak: float = 0.80  # word-set Jaccard against golden, fresh and dev
-    paraphrase: float = 0.97  # cosine of a written text to a kept one of its intent
+    paraphrase: float = 0.98  # cosine of a written text to a kept one of its intent
     copied: float = 0.90  # share of a written text's words that stand in one failed text it saw
     noise_ratio: float = 6.0  # refused where another intent fits this many times better
     noise_share: float = 0.5  # of an intent's unverified labels that may be refused so

@@ -5,7 +5,7 @@ Pure; by cosines in the frozen base's embedding, which the cross-fit brings.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -15,6 +15,7 @@ from flywheel.curation.screening import Curated
 from flywheel.records import Refusal, Sample
 
 _LEAST = 0.85  # cosine from which the cross-fit tells pairs; others count as this near
+_BATCH = 8  # samples; of fewer, two alike would be half
 _COLLAPSED = 0.93  # median cosine to the nearest of the batch; 15 real texts of an intent have less
 
 
@@ -45,10 +46,15 @@ def without_paraphrases(
         turn: the one whose samples are looked at last.
     """
     near = _by_id(pairs)
-    collapsed = {batch for batch, value in _nearness(samples, near).items() if value >= _COLLAPSED}
+    written = [sample for sample in samples if sample.origin == "teacher"]
+    sizes = Counter(map(_batch, written))
+    collapsed = {
+        batch
+        for batch, value in _nearness(samples, near).items()
+        if value >= _COLLAPSED and sizes[batch] >= _BATCH
+    }
     there = {sample.id for sample in samples if sample.origin != "teacher"}
     refused: dict[str, Refusal] = {}
-    written = [sample for sample in samples if sample.origin == "teacher"]
     for sample in sorted(written, key=lambda sample: sample.provenance.get("turn") == turn):
         best = max(
             (pair for pair in near[sample.id] if pair.other in there),

@@ -74,8 +74,8 @@ def test_no_two_that_are_kept_say_the_same_and_each_refused_one_is_near_a_kept_o
 
 
 def test_a_batch_that_says_one_thing_over_and_over_is_thinned():
-    batch = [one(n) for n in range(6)]
-    pairs = [p for i in range(6) for j in range(i) for p in both(batch[i], batch[j], 0.95)]
+    batch = [one(n) for n in range(8)]
+    pairs = [p for i in range(8) for j in range(i) for p in both(batch[i], batch[j], 0.95)]
     curated = without_paraphrases(batch, pairs, 0.97, "t-2")
     assert [sample.id for sample in curated.kept] == ["teacher-0"]
     assert {reason for _, reason in refused(curated)} == {"collapsed"}
@@ -83,6 +83,7 @@ def test_a_batch_that_says_one_thing_over_and_over_is_thinned():
     assert spread(batch, pairs, "t-3") == {}
     varied = without_paraphrases(batch, pairs[:2], 0.97, "t-2")  # one such pair is no collapse
     assert varied.refused == ()
+    assert without_paraphrases(batch[:7], pairs, 0.97, "t-2").refused == ()  # too few to tell
 
 
 def lonely(odds, agree=0.0):
