@@ -1,11 +1,10 @@
-import os
 from datetime import UTC, datetime
 
 import pytest
+from socket_caller import through_socket
 from starlette.testclient import TestClient
 
 from flywheel.api import Vitals, create_app
-from flywheel.api.peer import UID
 from flywheel.config import load, load_intents
 from flywheel.executors.local import LocalExecutor
 from flywheel.serving.link import ChampionLink
@@ -40,15 +39,6 @@ def wheel(tmp_path):
         clock=lambda: NOW,
     )
     store.close()
-
-
-def through_socket(app):
-    """The application as a caller on the Unix socket meets it: the kernel told the uid."""
-
-    async def asked(scope, receive, send):
-        await app({**scope, UID: os.getuid()}, receive, send)
-
-    return asked
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 import schemathesis
-from conftest import through_socket
 from hypothesis import HealthCheck, given, settings
+from socket_caller import through_socket
 
 from flywheel.api import create_app
 from flywheel.api.routes import ROUTES
