@@ -191,7 +191,7 @@ class Model:
             for i, j, cosine in zip(*nearby.alike(unit, y, written, 0.85), strict=True)
         ]
         new = curation.without_paraphrases(samples, pairs, _CURATION.paraphrase, "")
-        placed = curation.in_their_neighbourhood(new.kept, scores, _CURATION.noise_ratio)
+        placed = curation.in_their_neighbourhood(new.kept, scores)
         bars = curation.bars(placed.kept, curation.believe(samples, scores))
         ratio, share = _CURATION.noise_ratio, _CURATION.noise_share
         return [new, placed, curation.label_noise(placed.kept, scores, ratio, share, bars)]

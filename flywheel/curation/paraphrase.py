@@ -113,13 +113,10 @@ def _nearness(
     return found
 
 
-def in_their_neighbourhood(
-    samples: Sequence[Sample], scores: Mapping[str, NoiseScore], ratio: float
-) -> Curated:
+def in_their_neighbourhood(samples: Sequence[Sample], scores: Mapping[str, NoiseScore]) -> Curated:
     """Refuse what a teacher wrote where no near sample has its intent and another fits better.
 
-    Two witnesses against one: where the blind question vouched for it, the other intent must fit
-    `ratio` times as well.
+    What the blind question vouched for passes: a failing intent needs texts far from those it has.
 
     Reason: `neighbourhood`.
     """
@@ -127,9 +124,8 @@ def in_their_neighbourhood(
     refused: list[Refusal] = []
     for sample in samples:
         score = scores.get(sample.id)
-        vouched = "blind" in sample.provenance
-        bar = ratio if vouched else 1.0
-        if sample.origin != "teacher" or score is None or score.agree or score.odds <= bar:
+        asked = sample.origin == "teacher" and "blind" not in sample.provenance
+        if not asked or score is None or score.agree or score.odds <= 1:
             kept.append(sample)
         else:
             fits = f"{score.top} fits {score.odds:.0f} times better"

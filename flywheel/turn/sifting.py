@@ -102,7 +102,7 @@ def _doubts(wheel: Wheel, turn: Turn, seen: _Seen, believed: curation.Believed) 
     table = wheel.config.curation
     return (
         lambda kept: curation.without_paraphrases(kept, seen.pairs, table.paraphrase, turn.id),
-        lambda kept: curation.in_their_neighbourhood(kept, seen.scores, table.noise_ratio),
+        lambda kept: curation.in_their_neighbourhood(kept, seen.scores),
         lambda kept: curation.label_noise(
             kept,
             seen.scores,
