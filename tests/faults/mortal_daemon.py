@@ -8,12 +8,14 @@ import dataclasses
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from wheels import NOW, Parrot
 
 from flywheel.daemon import run, wiring
 from flywheel.executors.local import LocalExecutor
+from flywheel.protocols import AnswerStore, StoredAnswer
 from flywheel.turn import table
 
 WORKER = (sys.executable, str(Path(__file__).with_name("plain_worker.py")))
@@ -21,18 +23,31 @@ JOBS = {"curate", "train", "evaluate"}
 
 
 class Accountant(Parrot):
-    """Notes each purchase in a file before it is stored."""
+    """Notes each purchase in a file, before its answer is stored and again once it is."""
 
     def __init__(self, ledger: Path) -> None:
         super().__init__()
         self.ledger = ledger
 
     def write(self, briefs, kept):
-        before = len(self.bought)
-        answers = super().write(briefs, kept)
+        return super().write(briefs, _Noting(kept, self.note))
+
+    def note(self, line: str) -> None:
         with self.ledger.open("a") as file:
-            file.writelines(f"{key}\n" for key in self.bought[before:])
-        return answers
+            file.write(f"{line}\n")
+
+
+class _Noting:
+    """The store of answers, with a note on both sides of each purchase."""
+
+    def __init__(self, kept: AnswerStore, note: Callable[[str], None]) -> None:
+        self.kept, self.note = kept, note
+        self.get = kept.get
+
+    def put(self, answer: StoredAnswer) -> None:
+        self.note(f"asked {answer.key}")
+        self.kept.put(answer)
+        self.note(f"stored {answer.key}")
 
 
 def die() -> None:

@@ -147,5 +147,19 @@ def aftermath(folder):
     wheel = wheel_in(folder)
     with contextlib.closing(wheel.store):
         files = {name for name in files_of(folder) if not name.endswith("worker.log")}
-        bought = (folder / "var" / "bought").read_text().splitlines()
-        return state_of(wheel), files, sorted(bought), wheel.serving.serving()
+        noted = (folder / "var" / "bought").read_text().splitlines()
+        return state_of(wheel), files, paid(noted), wheel.serving.serving()
+
+
+def paid(noted):
+    """What was bought, in order of name; twice where it was asked again after it was stored.
+
+    A question that a kill cut off before its answer was stored must be asked again, and counts
+    as one with the next.
+    """
+    bought, last = [], {}
+    for what, key in (line.split() for line in noted):
+        if what == "asked" and last.get(key) != "asked":
+            bought.append(key)
+        last[key] = what
+    return sorted(bought)
