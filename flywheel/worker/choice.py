@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flywheel.records import NONE
 from flywheel.worker import heads, scope
 from flywheel.worker.adapter import Trained
 from flywheel.worker.logistic import Linear
@@ -28,6 +29,7 @@ class Choice:
     temperature: float
     shift: Tensor  # float32 (labels,), added to the logits after the division
     scope: Scope
+    outside: Tensor  # float32, scores of the dev rows of `none` by the model it was made on
 
 
 def choose(work: Work, start: Heads, tuned: Tuned, unseen: Unseen) -> Choice:
@@ -41,13 +43,30 @@ def choose(work: Work, start: Heads, tuned: Tuned, unseen: Unseen) -> Choice:
     picked = heads.best(candidates, x[known], y)
     temperature, shift = heads.calibration(candidates[picked].logits(x[known]), y)
     head = heads.calibrated(candidates[picked], temperature, shift)
-    rule = scope.choose(head.logits(x), work.labels, dev.intents)
-    return Choice(head=picked, temperature=temperature, shift=shift, scope=rule)
+    logits = head.logits(x)
+    rule = scope.choose(logits, work.labels, dev.intents)
+    none = [row for row, intent in enumerate(dev.intents) if intent == NONE]
+    outside = scope.score(logits[none], work.labels, rule.score)
+    return Choice(head=picked, temperature=temperature, shift=shift, scope=rule, outside=outside)
 
 
-def settle(work: Work, start: Heads, tuned: Tuned, choice: Choice) -> Trained:
-    """The trained model as it answers under the choice."""
+def settle(
+    work: Work, start: Heads, tuned: Tuned, choice: Choice, unseen: Unseen | None = None
+) -> Trained:
+    """The trained model as it answers under the choice.
+
+    Args:
+        unseen: given for another model than the choice was made on; the threshold is put where
+            this one finds as many dev rows of `none`, which no model has learned.
+    """
     head = _candidates(work, start, tuned, choice.head)[choice.head]
+    head = heads.calibrated(head, choice.temperature, choice.shift)
+    rule = choice.scope
+    if unseen is not None and len(choice.outside):
+        none = [row for row, intent in enumerate(unseen.rows.intents) if intent == NONE]
+        x = work.embed(tuned, [unseen.states.hidden[row] for row in none])
+        outside = scope.score(head.logits(x), work.labels, rule.score)
+        rule = scope.carried(rule, choice.outside, outside)
     return Trained(
         base=work.spec["base"],
         base_sha256=work.trunk.base.sha256,
@@ -58,9 +77,9 @@ def settle(work: Work, start: Heads, tuned: Tuned, choice: Choice) -> Trained:
         labels=work.labels,
         arguments=work.arguments,
         slots=work.slots,
-        scope=choice.scope,
+        scope=rule,
         factors=tuned.factors,
-        head=heads.calibrated(head, choice.temperature, choice.shift),
+        head=head,
         tag_head=tuned.tag_head,
     )
 

@@ -85,6 +85,28 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
     return Scope(best, threshold)
 
 
+def carried(rule: Scope, before: Tensor, after: Tensor) -> Scope:
+    """The rule for another model: its threshold finds as many of the same `none` texts.
+
+    A model that learned more is surer of everything, so an old threshold would let all pass.
+
+    Args:
+        before: float32 (n,), scores of texts of `none` by the model that the rule was chosen on.
+        after: float32 (n,), scores of the same texts by the other model.
+    """
+    old, new = before.sort().values, after.sort().values
+    found = int((old < rule.threshold).sum())
+    if found == 0:
+        threshold = float(new[0] - (old[0] - rule.threshold))
+    elif found == len(old):
+        threshold = float(new[-1] + (rule.threshold - old[-1]))
+    else:
+        low, high = old[found - 1], old[found]
+        share = (rule.threshold - low) / (high - low)
+        threshold = float(new[found - 1] + share * (new[found] - new[found - 1]))
+    return Scope(rule.score, threshold)
+
+
 def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:
     """Most points at any cut, and the middle one of the cuts that reach it."""
     order = scores.argsort()

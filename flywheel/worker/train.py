@@ -109,7 +109,7 @@ def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Train
         start = both.start()
         place = folder / "checkpoint-all.safetensors"
         tuned, _ = both.tune(start, None, place, part.part(0.45, 1.0, "with dev rows,"))
-        trained = settle(both, start, tuned, choice)
+        trained = settle(both, start, tuned, choice, unseen)
         metrics["dev_learned"] = len(both.train.texts) - len(work.train.texts)
     return trained, metrics
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flywheel.records import NONE
 from flywheel.worker import base as bases
 from flywheel.worker import halving, logistic, lora, recipes, slots, tuning
 from flywheel.worker.finish import finish
@@ -96,6 +97,8 @@ class Work:
     def joined(self, unseen: Unseen) -> Work | None:
         """The same work with the dev rows that may be learned; None when there are none.
 
+        Those of `none` are not among them: they set the threshold, see `choice.settle`.
+
         An intent weighs in sum what it weighed without them: whatever balance the dataset was
         given stays.
         """
@@ -103,7 +106,7 @@ class Work:
         more = [
             row
             for row, weight in enumerate(rows.weights.tolist())
-            if weight > 0 and rows.intents[row] in set(self.labels)
+            if weight > 0 and rows.intents[row] in set(self.labels) - {NONE}
         ]
         if not more or not self.recipe.epochs:
             return None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import DEV, spec
 
-from flywheel.worker import adapter, recipes
+from flywheel.worker import adapter, recipes, scope
 from flywheel.worker.jobs import Progress
 from flywheel.worker.splits import Split
 from flywheel.worker.train import run
@@ -31,10 +31,11 @@ def test_the_choices_and_the_figures_on_dev_are_those_of_the_model_that_had_not_
 ):
     before, after = trained[1], refitted[1]
     assert after["adapter"] != before["adapter"]
-    assert after["threshold"] == before["threshold"]
     assert {n: after["metrics"][n] for n in ON_DEV} == {n: before["metrics"][n] for n in ON_DEV}
     assert before["metrics"]["dev_learned"] == 0
-    assert after["metrics"]["dev_learned"] == sum(map(len, DEV.values()))
+    assert after["metrics"]["dev_learned"] == sum(
+        len(lines) for intent, lines in DEV.items() if intent != "none"
+    )
 
 
 def test_the_answers_on_dev_are_kept_from_before_it_was_learned(trained, refitted):
@@ -118,3 +119,25 @@ def test_an_intent_weighs_in_sum_what_it_weighed_without_dev(train, dev):
         assert float(both.train.weights[both.y == n].sum()) == pytest.approx(
             float(before), rel=1e-4
         )
+
+
+scores = st.lists(st.floats(-50, 50, width=32), min_size=1, unique=True)
+
+
+@given(scores, st.floats(-60, 60, width=32), st.data())
+def test_a_threshold_carried_to_another_model_finds_as_many_texts_of_none(before, at, data):
+    old = torch.tensor(before)
+    new = torch.tensor(data.draw(st.permutations([3 * score - 7 for score in before])))
+    rule = scope.carried(scope.Scope("energy", at), old, new)
+    found = int((old < at).sum())
+    reached = torch.tensor(rule.threshold).double() + 1e-4 * (1 + abs(rule.threshold))
+    missed = torch.tensor(rule.threshold).double() - 1e-4 * (1 + abs(rule.threshold))
+    assert int((new < missed).sum()) <= found <= int((new < reached).sum())
+
+
+@given(scores, st.floats(-60, 60, width=32))
+def test_a_threshold_carried_to_the_same_model_stays(before, at):
+    old = torch.tensor(before)
+    rule = scope.carried(scope.Scope("margin", at), old, old)
+    assert rule.threshold == pytest.approx(at, abs=1e-3)
+    assert rule.score == "margin"
