@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,10 +76,10 @@ def figures(runs: Sequence[Run]) -> dict[str, Any]:
     strict = [run for run in runs if run.profile == "strict"]
     later = [turned for run in runs for turned in run.turns[1:]]
     return {
-        "first_macro": _mean(run.macro[0] for run in fast),
+        "first_macro": _mean(run.macro[0] for run in runs),
         "final_macro": _mean(run.macro[-1] for run in fast),
         "macro_by_turn": [_mean(at) for at in zip(*(run.macro for run in fast), strict=True)],
-        "final_macro_strict": _mean(run.macro[-1] for run in strict) if strict else None,
+        "final_macro_strict": _mean(run.macro[-1] for run in strict),
         "decisions": {
             profile: dict(Counter(turned.decision for run in of for turned in run.turns[1:]))
             for profile, of in (("fast", fast), ("strict", strict))
@@ -89,13 +89,15 @@ def figures(runs: Sequence[Run]) -> dict[str, Any]:
         "labels_bought": _mean(sum(turned.bought for turned in run.turns) for run in fast),
         "seconds_per_turn": _mean(turned.seconds for turned in later),
         "final_macro_by_seed": [round(run.macro[-1], 2) for run in fast],
-        "seeds": len(fast),
-        "turns": len(fast[0].turns) - 1,
+        "seeds": len({run.seed for run in runs}),
+        "turns": len(runs[0].turns) - 1,
     }
 
 
-def _mean(values: Any) -> float:
-    return round(fmean(values), 2)
+def _mean(values: Iterable[float]) -> float | None:
+    """To two digits; None of a profile that was not run."""
+    known = list(values)
+    return round(fmean(known), 2) if known else None
 
 
 def log(lines: Sequence[str], found: dict[str, Any]) -> None:
