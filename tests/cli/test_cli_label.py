@@ -207,6 +207,11 @@ def test_stats_tell_how_far_two_people_agree(daemon):
 # A real terminal
 
 
+def _hear_ctrl_c():
+    """Tests that a shell runs in the background inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """The command in a terminal of its own."""
 
@@ -221,6 +226,7 @@ class Terminal:
             cwd=folder,
             env=environment,
             start_new_session=True,
+            preexec_fn=_hear_ctrl_c,
         )
         os.close(inner)
         self.screen, self.seen = "", 0
