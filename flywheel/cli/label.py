@@ -6,7 +6,6 @@ it is given, so a session can end anywhere and another goes on.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -15,21 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.command import Json, daemon
+from flywheel.cli.label_words import Kind, nothing_left
 from flywheel.cli.screen import raw_json, remark, say
 from flywheel.cli.table import Column, table
 from flywheel.cli.text import clean, counted, number, plural
 
 if TYPE_CHECKING:
     from flywheel.cli.client import Daemon
-
-
-class Kind(StrEnum):
-    """Why a text is asked about."""
-
-    gate = "gate"
-    audit = "audit"
-    conflict = "conflict"
-    uncertain = "uncertain"
 
 
 class Tool(StrEnum):
@@ -122,16 +113,6 @@ def _said(item: Mapping[str, Any]) -> str:
     return f"said: {names}" if names else "second opinion" if item["again"] else ""
 
 
-def nothing_left(queue: Mapping[str, Any]) -> list[str]:
-    """What is said when there is nothing to ask, and what is missing still."""
-    lines = ["nothing to label"]
-    if queue["wanted"]:
-        wanted = plural(queue["wanted"], "more label")
-        lines.append(f"the gates want {wanted}; they come with more traffic, or from")
-        lines.append("  flywheel samples import FILE --split golden")
-    return lines
-
-
 def _export(ask: Daemon, tool: Tool, path: Path, query: Mapping[str, str]) -> None:
     reply = ask.get("labels", query={**query, "format": tool.value})
     with path.open("xb") as file:
@@ -162,17 +143,3 @@ def _import(ask: Daemon, tool: Tool, path: Path, *, as_json: bool) -> None:
             remark(f"{path}: {each['line']}: {each['item']}: {each['why']}")
     if told["rejected"]:
         raise typer.Exit(1)
-
-
-def summary(given: Counter[str], settled: Mapping[str, int]) -> list[str]:
-    """What came of a session."""
-    labels = sum(count for kind, count in given.items() if kind != "skipped")
-    kinds = [*(kind.value for kind in Kind), "skipped"]
-    words = [f"{number(given[kind])} {kind}" for kind in kinds if given[kind]]
-    lines = [plural(labels, "label") + (f": {', '.join(words)}" if words else "")]
-    if settled.get("judging"):
-        lines.append("the held challenger is judged again: flywheel review list")
-    if settled.get("unfit"):
-        unfit = plural(settled["unfit"], "text was", "texts were")
-        lines.append(f"{unfit} trained on meanwhile and cannot judge")
-    return lines

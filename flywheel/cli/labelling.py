@@ -13,7 +13,7 @@ import typer
 
 from flywheel.cli import keys
 from flywheel.cli.choosing import NONE, QUIT, SHOWN, SKIP, UNDO, Choice, ranked, understood
-from flywheel.cli.label import nothing_left, summary
+from flywheel.cli.label_words import nothing_left, summary
 from flywheel.cli.screen import columns, complain, heading, prose, remark, say
 from flywheel.cli.text import clean, cut, pad, plural, width
 from flywheel.errors import DaemonUnreachable, FlywheelError, NotFound

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from flywheel.worker import base as bases
 from flywheel.worker import logistic, nearby
-from flywheel.worker.jobs import Progress
 from flywheel.worker.logistic import Linear
+from flywheel.worker.progress import Progress
 from flywheel.worker.recipes import LAYERS
 from flywheel.worker.trunk import Report, Trunk
 

@@ -18,7 +18,7 @@ from flywheel.worker import base as bases
 from flywheel.worker import lora, scope, slots, timing
 from flywheel.worker.adapter import Trained
 from flywheel.worker.finish import finish
-from flywheel.worker.jobs import Progress
+from flywheel.worker.progress import Progress
 from flywheel.worker.trunk import Report, Trunk
 
 

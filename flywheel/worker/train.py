@@ -20,8 +20,8 @@ from flywheel.worker import halving, predict, recipes, splits
 from flywheel.worker.adapter import Trained
 from flywheel.worker.choice import choose, settle
 from flywheel.worker.curve import draw
-from flywheel.worker.jobs import Part, Progress
 from flywheel.worker.predict import Calls
+from flywheel.worker.progress import Part, Progress
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.splits import Split
 from flywheel.worker.trunk import States, Trunk

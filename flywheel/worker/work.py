@@ -17,8 +17,8 @@ from flywheel.records import NONE
 from flywheel.worker import base as bases
 from flywheel.worker import halving, logistic, lora, recipes, slots, tuning
 from flywheel.worker.finish import finish
-from flywheel.worker.jobs import Part
 from flywheel.worker.logistic import Linear
+from flywheel.worker.progress import Part
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.slots import IGNORED
 from flywheel.worker.splits import Split

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tiny_training import spec
 
-from flywheel.worker.jobs import Progress
+from flywheel.worker.progress import Progress
 from flywheel.worker.train import run
 
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from flywheel.worker import adapter, base, lora, predict
 from flywheel.worker.encoder import pool
 from flywheel.worker.finish import finish
-from flywheel.worker.jobs import Progress
+from flywheel.worker.progress import Progress
 from flywheel.worker.train import run
 from flywheel.worker.trunk import Trunk, padded_ids
 

@@ -12,8 +12,8 @@ from tiny_training import TEXTS, spec
 
 from flywheel.errors import FlywheelError
 from flywheel.worker import base, crossfit, heads, logistic, scope, slots
-from flywheel.worker.jobs import Progress
 from flywheel.worker.logistic import Linear
+from flywheel.worker.progress import Progress
 from flywheel.worker.trunk import Trunk
 
 LINES = [line for lines in TEXTS.values() for line in lines]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_training import DEV, spec
 
 from flywheel.worker import adapter, recipes, scope
-from flywheel.worker.jobs import Progress
+from flywheel.worker.progress import Progress
 from flywheel.worker.splits import Split
 from flywheel.worker.train import run
 from flywheel.worker.trunk import States

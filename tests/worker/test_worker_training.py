@@ -19,7 +19,7 @@ from flywheel.errors import FlywheelError
 from flywheel.worker import adapter, base, halving, lora, predict, recipes
 from flywheel.worker.encoder import pool
 from flywheel.worker.finish import finish
-from flywheel.worker.jobs import Progress
+from flywheel.worker.progress import Progress
 from flywheel.worker.train import run
 from flywheel.worker.trunk import Trunk, padded_ids
 
