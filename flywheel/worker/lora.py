@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flywheel.worker.encoder import Encoder, Upper
+from flywheel.worker.lowrank import quicken
 
 Factors = Mapping[str, Tensor]
 
@@ -32,7 +33,9 @@ def wrap(
     upper = encoder.upper(depth, dtype)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _adapt(upper, encoder.linear(depth), rank, alpha)
+        adapted = _adapt(upper, encoder.linear(depth), rank, alpha)
+    quicken(adapted.model)
+    return adapted
 
 
 def merged(encoder: Encoder, depth: int, factors: Factors, alpha: int) -> Upper:

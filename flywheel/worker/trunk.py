@@ -171,8 +171,12 @@ def padded_ids(encodings: Sequence[Encoding], *, whole: bool = False) -> tuple[T
 def padded_states(
     hidden: Sequence[Tensor], dtype: torch.dtype, *, whole: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """States (batch, length, width) of `dtype`, or ids, and mask bool; see `padded_ids`."""
-    length = _padded(max(len(h) for h in hidden))
+    """States (batch, length, width) of `dtype`, or ids, and mask bool, both (batch, length).
+
+    A `whole` batch is shaped as that of `padded_ids`; any other is as long as its longest row.
+    """
+    longest = max(len(h) for h in hidden)
+    length = _padded(longest) if whole else longest
     batch = _batch_rows(length) if whole else len(hidden)
     lengths = torch.zeros(batch, dtype=torch.int64)
     lengths[: len(hidden)] = torch.tensor([len(h) for h in hidden])

@@ -30,7 +30,7 @@ from flywheel.worker.trunk import padded_states
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
-_CHUNK = 16  # batches that are sorted by length together
+_CHUNK = 64  # batches that are sorted by length together
 
 Heads = tuple[Linear, Linear | None]
 """Of intents, and of tags where there are arguments."""
