@@ -100,8 +100,8 @@ def _dealt(rows: list[Row], each: int | None, seed: int) -> list[tuple[str, str]
 def _logits(folder: Path, rows: list[Row], cache: Path) -> tuple[torch.Tensor, Any, scope.Scope]:
     trained = adapter.load(folder)
     trunk = Trunk(base.load(trained.base), trained.depth, trained.max_length, cache)
-    logits, _ = predict.logits(trained, trunk, [row.text for row in rows])
-    return logits, trained.labels, trained.scope
+    done = predict.finished(trained, trunk, [row.text for row in rows])
+    return trained.head.logits(done.embedding), trained.labels, trained.scope
 
 
 def _out_of_scope(

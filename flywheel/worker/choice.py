@@ -17,8 +17,12 @@ from flywheel.worker import heads, scope
 from flywheel.worker.adapter import Trained
 from flywheel.worker.logistic import Linear
 from flywheel.worker.scope import Scope
+from flywheel.worker.splits import Split
 from flywheel.worker.tuning import Heads, Tuned
 from flywheel.worker.work import Unseen, Work
+
+Candidates = Mapping[str, Linear]
+"""Heads by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,39 +36,40 @@ class Choice:
     outside: Tensor  # float32, scores of the dev rows of `none` by the model it was made on
 
 
-def choose(work: Work, start: Heads, tuned: Tuned, unseen: Unseen) -> Choice:
-    """Choose on dev; without dev rows, what needs none."""
-    dev, x = unseen.rows, unseen.states.embedding
-    if work.recipe.epochs and dev.texts:
-        x = work.embed(tuned, unseen.states.hidden)
-    candidates = _candidates(work, start, tuned)
-    known = [row for row, intent in enumerate(dev.intents) if intent in set(work.labels)]
-    y = torch.tensor([work.labels.index(dev.intents[row]) for row in known], dtype=torch.int64)
+def choose(labels: list[str], candidates: Candidates, dev: Split, x: Tensor) -> Choice:
+    """Choose on dev; without dev rows, what needs none.
+
+    Args:
+        labels: the classes, in the order of the heads' rows.
+        x: float32 (n, width), embeddings of the dev rows.
+    """
+    known = [row for row, intent in enumerate(dev.intents) if intent in set(labels)]
+    y = torch.tensor([labels.index(dev.intents[row]) for row in known], dtype=torch.int64)
     picked = heads.best(candidates, x[known], y)
     temperature, shift = heads.calibration(candidates[picked].logits(x[known]), y)
     head = heads.calibrated(candidates[picked], temperature, shift)
     logits = head.logits(x)
-    rule = scope.choose(logits, work.labels, dev.intents)
+    rule = scope.choose(logits, labels, dev.intents)
     none = [row for row, intent in enumerate(dev.intents) if intent == NONE]
-    outside = scope.score(logits[none], work.labels, rule.score)
+    outside = scope.score(logits[none], labels, rule.score)
     return Choice(head=picked, temperature=temperature, shift=shift, scope=rule, outside=outside)
 
 
 def settle(
-    work: Work, start: Heads, tuned: Tuned, choice: Choice, unseen: Unseen | None = None
+    work: Work, candidates: Candidates, tuned: Tuned, choice: Choice, unseen: Unseen | None = None
 ) -> Trained:
     """The trained model as it answers under the choice.
 
     Args:
+        candidates: of this model; the chosen one is enough.
         unseen: given for another model than the choice was made on; the threshold is put where
             this one finds as many dev rows of `none`, which no model has learned.
     """
-    head = _candidates(work, start, tuned, choice.head)[choice.head]
-    head = heads.calibrated(head, choice.temperature, choice.shift)
+    head = heads.calibrated(candidates[choice.head], choice.temperature, choice.shift)
     rule = choice.scope
     if unseen is not None and len(choice.outside):
         none = [row for row, intent in enumerate(unseen.rows.intents) if intent == NONE]
-        x = work.embed(tuned, [unseen.states.hidden[row] for row in none])
+        x = work.finished(tuned, unseen.states.take(none)).embedding
         outside = scope.score(head.logits(x), work.labels, rule.score)
         rule = scope.carried(rule, choice.outside, outside)
     return Trained(
@@ -84,10 +89,11 @@ def settle(
     )
 
 
-def _candidates(work: Work, start: Heads, tuned: Tuned, only: str = "") -> Mapping[str, Linear]:
+def candidates_of(work: Work, start: Heads, tuned: Tuned, only: str = "") -> Candidates:
+    """The heads to choose from; the chosen one alone where its name is given and none is fitted."""
     if not work.recipe.epochs:
         return {"logistic": start[0]}
     if only == "trained":
         return {"trained": tuned.head}
-    refit = work.fit(work.embed(tuned, work.states.hidden))
+    refit = work.fit(work.finished(tuned, work.states).embedding)
     return {"mean": heads.mean(tuned.head, refit), "trained": tuned.head, "refit": refit}

@@ -71,7 +71,11 @@ def fit(
 def _minimise(
     objective: Callable[[Tensor], tuple[float, Tensor]], x: Tensor, steps: int, tol: float = 1e-5
 ) -> Tensor:
-    """L-BFGS with a backtracking line search, for a smooth convex objective."""
+    """L-BFGS with a backtracking line search, for a smooth convex objective.
+
+    It ends where a step no longer lowers the value: float32 has no room below, and looking for it
+    would cost twenty times what came before.
+    """
     value, gradient = objective(x)
     first = float(gradient.norm())
     moves: list[tuple[Tensor, Tensor, float]] = []
@@ -80,7 +84,7 @@ def _minimise(
         slope = float(direction @ gradient)
         step = 1.0 if moves else min(1.0, 1 / max(first, 1e-12))
         new, at, after = _search(objective, x, value, direction, slope, step)
-        if new is None or at is None:
+        if new is None or at is None or after >= value:
             break
         move, change = new - x, at - gradient
         curvature = float(move @ change)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from flywheel.errors import FlywheelError
@@ -17,7 +18,7 @@ from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
 from flywheel.worker import lora, scope, slots, timing
 from flywheel.worker.adapter import Trained
-from flywheel.worker.finish import finish
+from flywheel.worker.finish import Finished, finish
 from flywheel.worker.progress import Progress
 from flywheel.worker.trunk import Report, Trunk
 
@@ -67,7 +68,12 @@ def answer(
     trained: Trained, trunk: Trunk, texts: Sequence[str], report: Report = lambda _: None
 ) -> Calls:
     """What the adapter answers to each text."""
-    scores, tokens = logits(trained, trunk, texts, report)
+    return calls(trained, trunk.tokenizer, texts, finished(trained, trunk, texts, report))
+
+
+def calls(trained: Trained, tokenizer: Tokenizer, texts: Sequence[str], done: Finished) -> Calls:
+    """The answers that follow from what the adapted encoder made of the texts."""
+    scores = trained.head.logits(done.embedding)
     found = scope.answer(scores, trained.labels, trained.scope)
     spelled: Sequence[Mapping[str, str]] = [{}] * len(texts)
     if trained.tag_head is not None and texts:
@@ -80,29 +86,27 @@ def answer(
                 trained.arguments.get(intent, ()),
             )
             for encoding, text, states_of, intent in zip(
-                bases.encode(trunk.tokenizer, texts), texts, tokens, found.intents, strict=True
+                bases.encode(tokenizer, texts), texts, done.tokens, found.intents, strict=True
             )
         ]
     return Calls(found.intents, spelled, found.confidence)
 
 
-def logits(
+def finished(
     trained: Trained, trunk: Trunk, texts: Sequence[str], report: Report = lambda _: None
-) -> tuple[Tensor, Sequence[Tensor]]:
-    """Logits float32 (n, labels), and token states where the adapter spells arguments."""
+) -> Finished:
+    """Embeddings of texts, and token states where the adapter spells arguments."""
     states = trunk.states(texts, lambda done: report(done / 2))
     tagged = trained.tag_head is not None and bool(texts)
-    embedding, tokens = states.embedding, []
-    if tagged or not trained.unchanged:
-        done = finish(
-            lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha),
-            trunk.base.width,
-            states.hidden,
-            tokens=tagged,
-            report=lambda done: report(0.5 + done / 2),
-        )
-        embedding, tokens = done.embedding, done.tokens
-    return trained.head.logits(embedding), tokens
+    if trained.unchanged and not tagged:
+        return Finished(states.embedding, [])
+    return finish(
+        lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha),
+        trunk.base.width,
+        states.hidden,
+        tokens=tagged,
+        report=lambda done: report(0.5 + done / 2),
+    )
 
 
 def _trunk(trained: Trained, cache: Path | None) -> Trunk:

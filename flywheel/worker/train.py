@@ -18,13 +18,13 @@ from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
 from flywheel.worker import halving, predict, recipes, splits
 from flywheel.worker.adapter import Trained
-from flywheel.worker.choice import choose, settle
+from flywheel.worker.choice import candidates_of, choose, settle
 from flywheel.worker.curve import draw
 from flywheel.worker.predict import Calls
 from flywheel.worker.progress import Part, Progress
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.splits import Split
-from flywheel.worker.trunk import States, Trunk
+from flywheel.worker.trunk import Trunk
 from flywheel.worker.work import Unseen, Work
 
 
@@ -80,8 +80,8 @@ def _read(
     trunk = Trunk(base, base.depth - recipe.layers, int(spec["max_length"]), cache)
     states = trunk.states(train.texts + dev.texts, part)
     n = len(train.texts)
-    work = Work(spec, recipe, trunk, train, labels, States(states.hidden[:n], states.embedding[:n]))
-    return work, Unseen(dev, States(states.hidden[n:], states.embedding[n:]))
+    work = Work(spec, recipe, trunk, train, labels, states.take(range(n)))
+    return work, Unseen(dev, states.take(range(n, len(states.hidden))))
 
 
 def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Trained, dict[str, Any]]:
@@ -91,8 +91,10 @@ def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Train
     start = work.start()
     tuned, curve = work.tune(start, unseen, folder / "checkpoint.safetensors", first)
     draw(folder / "curve.png", curve)
-    choice = choose(work, start, tuned, unseen)
-    trained = settle(work, start, tuned, choice)
+    candidates = candidates_of(work, start, tuned)
+    dev = work.finished(tuned, unseen.states)
+    choice = choose(work.labels, candidates, unseen.rows, dev.embedding)
+    trained = settle(work, candidates, tuned, choice)
     metrics: dict[str, Any] = {
         "curve": curve,
         "head": choice.head,
@@ -101,7 +103,7 @@ def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Train
         "dev_learned": 0,
     }
     if unseen.rows.texts:
-        calls = predict.answer(trained, work.trunk, unseen.rows.texts)
+        calls = predict.calls(trained, work.trunk.tokenizer, unseen.rows.texts, dev)
         metrics |= _measured(calls, unseen.rows)
         if both is not None:
             predict.write(folder / "dev.parquet", [predict.table(unseen.rows.ids, "", calls)])
@@ -109,7 +111,8 @@ def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Train
         start = both.start()
         place = folder / "checkpoint-all.safetensors"
         tuned, _ = both.tune(start, None, place, part.part(0.45, 1.0, "with dev rows,"))
-        trained = settle(both, start, tuned, choice, unseen)
+        candidates = candidates_of(both, start, tuned, choice.head)
+        trained = settle(both, candidates, tuned, choice, unseen)
         metrics["dev_learned"] = len(both.train.texts) - len(work.train.texts)
     return trained, metrics
 

@@ -47,6 +47,10 @@ class States:
     hidden: list[Tensor]  # n × float16 (length, width), or int64 (length,) token ids
     embedding: Tensor  # float32 (n, width), of length one
 
+    def take(self, rows: Sequence[int]) -> States:
+        """The states of some of the texts, by number."""
+        return States([self.hidden[row] for row in rows], self.embedding[list(rows)])
+
 
 class Trunk:
     """The lower layers of a base, with a cache. One process uses it at a time.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from flywheel.records import NONE
 from flywheel.worker import base as bases
 from flywheel.worker import halving, logistic, lora, recipes, slots, tuning
-from flywheel.worker.finish import finish
+from flywheel.worker.finish import Finished, finish
 from flywheel.worker.logistic import Linear
 from flywheel.worker.progress import Part
 from flywheel.worker.recipes import Recipe
@@ -91,8 +91,8 @@ class Work:
                 left[int(self.y[row])] -= 1
                 rows.append(row)
         rows.sort()
-        states = States([self.states.hidden[i] for i in rows], self.states.embedding[rows])
-        return Work(self.spec, self.recipe, self.trunk, self.train.take(rows), self.labels, states)
+        states, train = self.states.take(rows), self.train.take(rows)
+        return Work(self.spec, self.recipe, self.trunk, train, self.labels, states)
 
     def joined(self, unseen: Unseen) -> Work | None:
         """The same work with the dev rows that may be learned; None when there are none.
@@ -116,11 +116,12 @@ class Work:
         sums[0].index_add_(0, self.y, self.train.weights)
         sums[1].index_add_(0, y, both.weights)
         both = replace(both, weights=both.weights * (sums[0] / sums[1].clamp(min=1e-9))[y])
-        hidden = [*self.states.hidden, *(unseen.states.hidden[row] for row in more)]
-        embedding = torch.cat([self.states.embedding, unseen.states.embedding[more]])
-        return Work(
-            self.spec, self.recipe, self.trunk, both, self.labels, States(hidden, embedding)
+        learned = unseen.states.take(more)
+        states = States(
+            [*self.states.hidden, *learned.hidden],
+            torch.cat([self.states.embedding, learned.embedding]),
         )
+        return Work(self.spec, self.recipe, self.trunk, both, self.labels, states)
 
     def start(self) -> Heads:
         """Heads fitted on the frozen base."""
@@ -164,7 +165,8 @@ class Work:
         def watch(end: tuning.EpochEnd) -> tuning.Line:
             line: tuning.Line = {"epoch": end.epoch, "loss": round(end.loss, 4)}
             if unseen and unseen.rows.texts:
-                x = self.embed(end.tuned, unseen.states.hidden[:_CURVE_ROWS])
+                few = unseen.states.take(range(min(_CURVE_ROWS, len(unseen.rows.texts))))
+                x = self.finished(end.tuned, few).embedding
                 best = end.tuned.head.logits(x).argmax(1).tolist()
                 pairs = zip(best, unseen.rows.intents, strict=False)
                 hits = sum(self.labels[i] == intent for i, intent in pairs)
@@ -185,11 +187,14 @@ class Work:
             report=part,
         )
 
-    def embed(self, tuned: tuning.Tuned, hidden: Sequence[Tensor]) -> Tensor:
-        """Embeddings float32 (n, width) of texts whose lower states these are."""
+    def finished(self, tuned: tuning.Tuned, states: States) -> Finished:
+        """Embeddings of texts by what was trained, and token states where it spells arguments."""
+        if not self.recipe.epochs and tuned.tag_head is None:
+            return Finished(states.embedding, [])
         trunk = self.trunk
         upper = lora.merged(trunk.encoder, trunk.depth, tuned.factors, self.recipe.alpha)
-        return finish(upper, trunk.base.width, hidden).embedding
+        tokens = tuned.tag_head is not None
+        return finish(upper, trunk.base.width, states.hidden, tokens=tokens)
 
     def _fingerprint(self) -> str:
         facts = [asdict(self.recipe), self.seed, self.spec["threads"], self.spec["max_length"]]
