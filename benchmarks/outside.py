@@ -30,11 +30,20 @@ class Outside:
 
     def answers(self, adapter: Path, texts: Iterable[str]) -> Mapping[str, str]:
         """The adapter's intent for each text, and for all that it was asked before."""
-        known = self._known.setdefault(adapter.name, {})
-        missing = sorted(set(texts) - set(known))
-        if missing:
-            known.update(zip(missing, self._predict(adapter, missing), strict=True))
-        return known
+        self.ask([adapter], texts)
+        return self._known[adapter.name]
+
+    def ask(self, adapters: Sequence[Path], texts: Iterable[str]) -> None:
+        """Let one worker answer for all the adapters: it starts once and reads the texts once."""
+        for adapter in adapters:
+            self._known.setdefault(adapter.name, {})
+        wanted = set(texts)
+        missing = {each.name: wanted - set(self._known[each.name]) for each in adapters}
+        asked = [each for each in adapters if missing[each.name]]
+        if asked:
+            every = sorted(set().union(*missing.values()))
+            for name, intents in self._predict(asked, every).items():
+                self._known[name].update(zip(every, intents, strict=True))
 
     def best_wrong(self, adapter: Path, rows: Sequence[tuple[str, str]]) -> list[str]:
         """For each (text, right intent) the likeliest in-scope intent that is not the right one."""
@@ -57,11 +66,11 @@ class Outside:
     def _cache(self) -> Path:
         return self._folder / "cache"
 
-    def _predict(self, adapter: Path, texts: Sequence[str]) -> list[str]:
+    def _predict(self, adapters: Sequence[Path], texts: Sequence[str]) -> dict[str, list[str]]:
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             job = Path(name)
             spec = {
-                "adapters": {adapter.name: str(adapter)},
+                "adapters": {adapter.name: str(adapter) for adapter in adapters},
                 "threads": self._threads,
                 "cache_dir": str(self._cache),
                 "seed": 0,
@@ -82,8 +91,12 @@ class Outside:
             if not result["ok"]:
                 raise RuntimeError(f"predict job: {result['error']}")
             answered = pq.read_table(job / "predictions.parquet").to_pydict()
-        by_id = dict(zip(answered["id"], answered["intent"], strict=True))
-        return [by_id[str(number)] for number in range(len(texts))]
+        places = zip(answered["adapter"], answered["id"], strict=True)
+        said = dict(zip(places, answered["intent"], strict=True))
+        return {
+            adapter.name: [said[adapter.name, str(number)] for number in range(len(texts))]
+            for adapter in adapters
+        }
 
 
 def main() -> None:
