@@ -16,7 +16,7 @@ from flywheel.metrics import (
     paired_difference,
     superiority_p,
 )
-from flywheel.records import GateResult, Outcome, Verdict
+from flywheel.records import NONE, GateResult, Outcome, Verdict
 
 WORSE_P = 0.05
 """A challenger is called worse at this level of the reverse sign test."""
@@ -38,7 +38,9 @@ def overall(
 
     One query of the golden generation. A re-judgement after bought labels carries the first
     answer (`ledger.earlier_overall`) and asks nothing. The strict profile refuses a spent
-    generation; the detail always says which gain the golden set can show.
+    generation; the detail always says which gain the golden set can show. What was gained out of
+    scope does not pay for intents: in scope alone the challenger may not look worse, by the
+    tolerance of `fresh`.
 
     Args:
         rows: golden rows without bought ones, which a challenger's own doubts selected.
@@ -53,13 +55,11 @@ def overall(
         size = len({row.family or row.sample for row in rows})
         resolution = _resolution(size, _USUAL_DISCORDANCE, level)
         return replace(blocked, detail=f"{blocked.detail}; {resolution}")
-    units = pair(rows)
+    rows = tuple(rows)
+    units, inside = pair(rows), pair(row for row in rows if row.intent != NONE)
     p = superiority_p(units.losses, units.gains)
-    verdict: Verdict = "INCONCLUSIVE"
-    if inferiority_p(units.losses, units.gains) <= WORSE_P:
-        verdict = "FAIL"
-    elif p <= level and not units.missing:
-        verdict = "PASS"
+    verdict = _compared(units, inside, p <= level)
+    paid = "" if _not_worse(inside) else f"in scope alone {_counted(inside)}; "
     low, _ = paired_difference(units.losses, units.gains, units.n)
     differing = (units.losses + units.gains + 1) / (units.n + 1)
     held = f"p = {p:.2g} against {level:.2g}"
@@ -73,7 +73,7 @@ def overall(
         value=p,
         threshold=level,
         n=units.n,
-        detail=f"{_counted(units)}, {held}; {_resolution(units.n, differing, level)}",
+        detail=f"{_counted(units)}, {held}; {paid}{_resolution(units.n, differing, level)}",
     )
 
 
@@ -107,7 +107,6 @@ def fresh(rows: Sequence[Outcome], rule: FreshRule, waiting: int = 0) -> GateRes
     is clearly worse there FAILs. `waiting` samples are there and were not asked, being too few.
     """
     units = pair(row for row in rows if row.split == "fresh")
-    gap, spread = units.gains - units.losses, math.sqrt(units.gains + units.losses)
     missing = max(0, rule.min_examples - units.n - waiting)
     verdict: Verdict = "INCONCLUSIVE"
     detail = f"{waiting} wait unasked" if waiting and not units.n else _counted(units)
@@ -115,7 +114,7 @@ def fresh(rows: Sequence[Outcome], rule: FreshRule, waiting: int = 0) -> GateRes
         verdict = "FAIL"
     elif units.n < rule.min_examples or not units.n:
         detail = f"{missing} more fresh examples are needed; {detail}"
-    elif units.missing == 0 and gap >= -0.5 * spread:
+    elif units.missing == 0 and _not_worse(units):
         verdict = "PASS"
     low, _ = paired_difference(units.losses, units.gains, units.n)
     return GateResult(
@@ -123,12 +122,27 @@ def fresh(rows: Sequence[Outcome], rule: FreshRule, waiting: int = 0) -> GateRes
         verdict=verdict,
         effect=units.effect,
         low=low if units.n else None,
-        value=float(gap),
-        threshold=-0.5 * spread,
+        value=float(units.gains - units.losses),
+        threshold=_tolerated(units),
         n=units.n,
         labels_needed=missing,
         detail=detail,
     )
+
+
+def _compared(units: Units, inside: Units, better: bool) -> Verdict:
+    if inferiority_p(units.losses, units.gains) <= WORSE_P:
+        return "FAIL"
+    return "PASS" if better and not units.missing and _not_worse(inside) else "INCONCLUSIVE"
+
+
+def _tolerated(units: Units) -> float:
+    """Gains minus losses that noise explains."""
+    return -0.5 * math.sqrt(units.gains + units.losses)
+
+
+def _not_worse(units: Units) -> bool:
+    return units.gains - units.losses >= _tolerated(units)
 
 
 def _level(rule: OverallRule) -> float:

@@ -139,6 +139,25 @@ def test_a_stricter_margin_never_passes_more(body, one, other):
         assert before[gate] != "PASS" or after[gate] == "PASS"
 
 
+@given(bodies(whole=True).filter(lambda body: body.outcomes), st.data())
+def test_a_row_without_an_answer_passes_no_gate_that_judges_it(body, data):
+    place = data.draw(st.integers(0, len(body.outcomes) - 1))
+    each = body.outcomes[place]
+    silent = replace(each, challenger_correct=None, challenger_intent=None)
+    outcomes = (*body.outcomes[:place], silent, *body.outcomes[place + 1 :])
+    found = verdicts(replace(body, outcomes=outcomes))
+    assert "PASS" not in (found["intents"], found["out_of_scope"])
+    assert each.bought or found["overall"] != "PASS"
+    assert each.slices["channel"] != "voice" or found["slices"] != "PASS"
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 80))
+def test_gains_out_of_scope_never_pay_for_intents(lost, gained, found):
+    outcomes = [*rows(100, lost, gained), *rows(100, 0, found, NONE)]
+    if gained - lost < -0.5 * (gained + lost) ** 0.5:
+        assert verdicts(evidence(outcomes))["overall"] != "PASS"
+
+
 @given(bodies())
 def test_the_strict_profile_never_passes_more_than_the_fast_one(body):
     strict = verdicts(body, table(profile="strict"))["overall"]

@@ -435,3 +435,11 @@ def test_a_rule_that_nothing_could_satisfy_is_refused_at_start(table, key):
         check(table)
     assert key in caught.value.message
     check(GatesTable())
+
+
+def test_a_better_rejector_that_loses_in_scope_is_told_so_and_not_called_better():
+    outcomes = [*rows(1499, 8, 3), *rows(110, 0, 20, NONE)]  # a pair of LoRAs, see docs/log.md
+    judged = judge(evidence(outcomes), GatesTable(overall=OverallRule(profile="fast")))
+    line = judged.gate("overall")
+    assert (line.verdict, line.value < 0.01) == ("INCONCLUSIVE", True)
+    assert "in scope alone -0.3 points on 1499 examples (3 gained, 8 lost)" in line.detail
