@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal
 
 from starlette.concurrency import run_in_threadpool
@@ -27,6 +28,7 @@ from flywheel.turn import Wheel
 
 Kind = Literal["predictions", "feedback", "samples"]
 _SMALL = 16_384  # bytes; a body below is read where it arrives, without changing threads
+_QUICK = 262_144  # the same for native events, which take a few milliseconds at that length
 
 
 async def predictions(request: Request) -> Response:
@@ -105,19 +107,20 @@ async def _spool(
     wheel: Wheel, loader: Loader, kind: Kind, body: bytes, form: str
 ) -> dict[str, Any]:
     """Keep what a body says in the spool; on disk when it returns."""
-    if len(body) < _SMALL:
-        written = formats.write_body(kind, body, format=form, **reading(wheel))
-    else:
-        written = await run_in_threadpool(
-            formats.write_body, kind, body, format=form, **reading(wheel)
-        )
+    written = None
+    if form in formats.USUAL and len(body) < _QUICK:
+        limit = wheel.config.api.max_line_kb * 1024
+        written = formats.write_usual(kind, body, max_line_bytes=limit)
+    if written is None:
+        write = partial(formats.write_body, kind, body, format=form, **reading(wheel))
+        written = write() if len(body) < _SMALL else await run_in_threadpool(write)
     if written.long_way.samples:
         return await run_in_threadpool(take, wheel, kind, body, form)
     if written.lines:
         loop = asyncio.get_running_loop()
         safe: asyncio.Future[None] = loop.create_future()
         loader.spool.append(
-            written.encoded(), lambda error: loop.call_soon_threadsafe(_settle, safe, error)
+            written.lines, lambda error: loop.call_soon_threadsafe(_settle, safe, error)
         )
         await safe
     return {
@@ -128,6 +131,8 @@ async def _spool(
 
 
 def _format(request: Request) -> str:
+    if not request.scope["query_string"]:  # as nearly always
+        return formats.AUTO
     form = request.query_params.get("format", formats.AUTO)
     if form != formats.AUTO and form not in formats.FORMATS:
         raise BadRequest(

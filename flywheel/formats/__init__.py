@@ -8,19 +8,14 @@ from flywheel.formats import native
 from flywheel.formats.dispatch import AUTO, FORMATS, KINDS, detect, parse
 from flywheel.formats.lines import read_body, read_lines
 from flywheel.formats.reading import BadEvent, Choice, Parsed, RejectedLine
-from flywheel.formats.wire import (
-    FeedbackRow,
-    PredictionRow,
-    RejectedEntry,
-    Written,
-    rows_of,
-    write_body,
-)
+from flywheel.formats.rows import FeedbackRow, PredictionRow, rows_of
+from flywheel.formats.wire import USUAL, RejectedEntry, Written, write_body, write_usual
 
 __all__ = [
     "AUTO",
     "FORMATS",
     "KINDS",
+    "USUAL",
     "BadEvent",
     "Choice",
     "FeedbackRow",
@@ -36,4 +31,5 @@ __all__ = [
     "read_lines",
     "rows_of",
     "write_body",
+    "write_usual",
 ]

@@ -7,8 +7,8 @@ through `read_lines`, so that there is one rule for what is valid. Both ways end
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,9 @@ from flywheel.formats.reading import Parsed, RejectedLine
 from flywheel.records import NONE, Feedback, Prediction
 
 _BOM = b"\xef\xbb\xbf"
+_BLOCK = 1 << 16  # bytes that are read at once, in which no other thread of Python runs
+USUAL = (AUTO, native.NAME)
+"""Formats under which native events are looked for first."""
 _FLAT = frozenset({str, int, bool, type(None)})  # types of values that need no further look
 _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -68,8 +71,8 @@ class RejectedEntry(msgspec.Struct, tag_field="kind", tag="rejected", omit_defau
 
 
 SpoolLine = PredictionLine | FeedbackLine | RejectedEntry
-_PREDICTION = msgspec.json.Decoder(PredictionLine).decode
-_FEEDBACK = msgspec.json.Decoder(FeedbackLine).decode
+_PREDICTION = msgspec.json.Decoder(PredictionLine)
+_FEEDBACK = msgspec.json.Decoder(FeedbackLine)
 _BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
 _write = msgspec.json.Encoder(order="deterministic").encode_lines  # as the tables have it
 
@@ -78,19 +81,11 @@ _write = msgspec.json.Encoder(order="deterministic").encode_lines  # as the tabl
 class Written:
     """A body as lines of the spool."""
 
-    lines: list[SpoolLine]
-    repeated: int  # events whose id came earlier in the same body; they are in `lines` too
-    rejected: tuple[RejectedLine, ...]
-    long_way: Parsed  # with the samples, which have no line
-
-    def encoded(self) -> bytes:
-        """The lines, each with its newline; b"" for none."""
-        return _write(self.lines)
-
-    @property
-    def events(self) -> int:
-        """How many predictions and verdicts there are, repeats included."""
-        return len(self.lines) - len(self.rejected)
+    lines: bytes  # each with its newline; b"" for none
+    events: int  # predictions and verdicts, repeats included
+    repeated: int = 0  # events whose id came earlier in the same body; they are in `lines` too
+    rejected: tuple[RejectedLine, ...] = ()
+    long_way: Parsed = field(default_factory=Parsed)  # with the samples, which have no line
 
 
 def write_body(kind: str, body: bytes, *, received: datetime, **options: Any) -> Written:
@@ -103,11 +98,12 @@ def write_body(kind: str, body: bytes, *, received: datetime, **options: Any) ->
         options: as `read_lines`.
     """
     limit = options.get("max_line_bytes")
-    usual = options.get("format", AUTO) in (AUTO, native.NAME)
+    usual = options.get("format", AUTO) in USUAL
+    if usual and (written := write_usual(kind, body, max_line_bytes=limit)):
+        return written
     lines: list[SpoolLine] = []
     slow: list[tuple[int, bytes]] = []
-    raws = _lines_of(body)
-    for number, raw in enumerate(raws, 1):
+    for number, raw in enumerate(_lines_of(body), 1):
         line = quick(kind, raw) if usual and (limit is None or len(raw) <= limit) else None
         if line is not None:
             lines.append(line)
@@ -115,22 +111,54 @@ def write_body(kind: str, body: bytes, *, received: datetime, **options: Any) ->
             slow.append((number, raw))
     parsed = read_numbered(slow, kind, received=received, **options) if slow else Parsed()
     lines += lines_of(parsed)
+    events = len(lines)
     ids = {(type(line), line.id) for line in lines if not isinstance(line, RejectedEntry)}
-    repeated = len(lines) - len(ids)
     lines += [
         RejectedEntry(kind, bad.line, bad.raw, bad.field, bad.why, received)
         for bad in parsed.rejected
     ]
-    return Written(lines=lines, repeated=repeated, rejected=parsed.rejected, long_way=parsed)
+    return Written(
+        lines=_write(lines),
+        events=events,
+        repeated=events - len(ids),
+        rejected=parsed.rejected,
+        long_way=parsed,
+    )
+
+
+def write_usual(kind: str, body: bytes, *, max_line_bytes: int | None = None) -> Written | None:
+    """Return what native events say, one a line; None where any of them needs another look.
+
+    It looks at many lines at once, which is all that makes it quicker than one after another.
+    """
+    if kind not in _USUAL:
+        return None
+    read, checked = _USUAL[kind]
+    written: list[bytes] = []
+    ids: set[str] = set()
+    events = 0
+    try:
+        for block in _blocks(body.removeprefix(_BOM)):
+            lines = read(block)
+            if not (_one_a_line(block, len(lines), max_line_bytes) and all(map(checked, lines))):
+                return None
+            written.append(_write(lines))
+            ids.update([line.id for line in lines])
+            events += len(lines)
+    except _BROKEN:
+        return None
+    return Written(lines=b"".join(written), events=events, repeated=events - len(ids))
 
 
 def quick(kind: str, raw: bytes) -> PredictionLine | FeedbackLine | None:
     """Return a native event's line; None for what needs the long way, valid or not."""
     try:
         if kind == "predictions":
-            return _prediction(_PREDICTION(raw))
+            prediction = _PREDICTION.decode(raw)
+            return prediction if _prediction(prediction) else None
         if kind == "feedback":
-            return _feedback(_FEEDBACK(raw))
+            verdict = _FEEDBACK.decode(raw)
+            return verdict if _feedback(verdict) else None
     except _BROKEN:
         pass
     return None
@@ -158,45 +186,76 @@ def _lines_of(body: bytes) -> list[bytes]:
     return [body]
 
 
-def _prediction(line: PredictionLine) -> PredictionLine | None:
-    if not (_named(line.id) and _named(line.text) and _plain(line.arguments)):
-        return None
+def _blocks(body: bytes) -> Iterator[bytes]:
+    """A body in parts of whole lines."""
+    at = 0
+    while at < len(body):
+        end = body.find(b"\n", at + _BLOCK) + 1 or len(body)
+        yield body[at:end]
+        at = end
+
+
+def _one_a_line(block: bytes, objects: int, limit: int | None) -> bool:
+    """Whether so many JSON objects in a row stand on a line each, none of them too long.
+
+    A newline between `}` and `{` is one between two objects: inside of one there is a comma.
+    """
+    breaks = block.count(b"\n") - block.endswith(b"\n")
+    if not breaks == block.count(b"}\n{") == objects - 1:
+        return False
+    return limit is None or len(block) <= limit or max(map(len, block.split(b"\n"))) <= limit
+
+
+def _prediction(line: PredictionLine) -> bool:
+    """Whether nothing about it is unusual; what is empty becomes what is not there."""
+    if not line.id or line.id.isspace() or not line.text or line.text.isspace():
+        return False
     if line.ts.tzinfo is not UTC or line.ts.year < 2:
-        return None
+        return False
     if not line.intent:
         line.intent = NONE
     elif line.intent.isspace():
-        return None
+        return False
     if line.adapter is not None and (not line.adapter or line.adapter.isspace()):
-        return None
-    if line.arguments is not None and not line.arguments:
+        return False
+    if line.arguments:
+        if not _plain(line.arguments):
+            return False
+    elif line.arguments is not None:
         line.arguments = None
     if line.slices is not None and not line.slices:
         line.slices = None
-    return line
+    return True
 
 
-def _feedback(line: FeedbackLine) -> FeedbackLine | None:
-    if not (_named(line.id) and _named(line.prediction_id) and _plain(line.arguments)):
-        return None
+def _feedback(line: FeedbackLine) -> bool:
+    """Whether nothing about it is unusual."""
+    if not (_named(line.id) and _named(line.prediction_id)):
+        return False
+    if line.arguments and not _plain(line.arguments):
+        return False
     if line.ts.tzinfo is not UTC or line.ts.year < 2:
-        return None
+        return False
     if line.rater is not None and not _named(line.rater):
-        return None
+        return False
     if line.intent is None:
-        return None if line.verdict == "corrected" else line
-    return line if _named(line.intent) else None
+        return line.verdict != "corrected"
+    return _named(line.intent)
 
 
 def _named(text: str) -> bool:
     return bool(text) and not text.isspace()
 
 
-def _plain(arguments: Mapping[str, Any] | None) -> bool:
+_USUAL: Mapping[str, tuple[Callable[[bytes], list[Any]], Callable[[Any], bool]]] = {
+    "predictions": (_PREDICTION.decode_lines, _prediction),
+    "feedback": (_FEEDBACK.decode_lines, _feedback),
+}
+
+
+def _plain(arguments: Mapping[str, Any]) -> bool:
     """Whether the arguments are flat, without a number that could be none."""
-    if not arguments:
-        return True
-    return all(type(value) in _FLAT for value in arguments.values())
+    return _FLAT.issuperset(map(type, arguments.values()))
 
 
 def _of_prediction(record: Prediction) -> PredictionLine:
@@ -224,58 +283,3 @@ def _of_feedback(record: Feedback) -> FeedbackLine:
         record.rater or None,
         record.rater_kind,
     )
-
-
-class PredictionRow(msgspec.Struct, tag_field="kind", tag="predictions", gc=False):
-    """A prediction as the loader reads it: JSON is not unpacked."""
-
-    id: str
-    ts: datetime
-    text: str
-    intent: str
-    arguments: msgspec.Raw = msgspec.Raw(b"{}")
-    confidence: float | None = None
-    adapter: str = ""
-    latency_ms: float | None = None
-    slices: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class FeedbackRow(msgspec.Struct, tag_field="kind", tag="feedback", gc=False):
-    """Feedback as the loader reads it."""
-
-    id: str
-    prediction_id: str
-    ts: datetime
-    verdict: str
-    intent: str | None = None
-    arguments: msgspec.Raw = msgspec.Raw(b"null")
-    rater: str = ""
-    rater_kind: str = "user"
-
-
-SpoolRow = PredictionRow | FeedbackRow | RejectedEntry
-_ROWS = msgspec.json.Decoder(SpoolRow)
-
-
-def rows_of(segment: bytes) -> tuple[list[SpoolRow], list[bytes]]:
-    """Return a segment's rows, and its whole lines that are unreadable.
-
-    What follows the last newline was never acknowledged: a crash tore it.
-    """
-    whole = segment[: segment.rfind(b"\n") + 1]
-    try:
-        return _ROWS.decode_lines(whole), []
-    except _BROKEN:
-        return _readable(whole.split(b"\n"))
-
-
-def _readable(lines: Iterable[bytes]) -> tuple[list[SpoolRow], list[bytes]]:
-    rows: list[SpoolRow] = []
-    damaged: list[bytes] = []
-    for line in lines:
-        if line:
-            try:
-                rows.append(_ROWS.decode(line))
-            except _BROKEN:
-                damaged.append(line)
-    return rows, damaged

@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+import pyarrow
+
 from flywheel.store.columns import Connection, moment, records, scalar
 
 Kind = Literal["predictions", "feedback"]
@@ -108,20 +110,21 @@ def paths(con: Connection, kind: Kind) -> list[Path]:
     return [path for one in listed(con, kind) if (path := place(folder, one.name))]
 
 
-def known(con: Connection, kind: Kind) -> set[str]:
+def known(con: Connection, kind: Kind) -> pyarrow.ChunkedArray:
     """Ids in `arriving` that left the tables already; looked for by the day of their events."""
+    none = pyarrow.chunked_array([], pyarrow.string())
     before = archived(con).before
     if before is None:
-        return set()
+        return none
     days = {day for (day,) in con.execute(_DAYS, [before.replace(tzinfo=None)]).fetchall()}
     if not days:
-        return set()
+        return none
     folder = folder_of(con)
     files = [one.name for one in listed(con, kind) if one.day in days]
     there = [path for name in files if (path := place(folder, name))]
     if not there:
-        return set()
-    return {key for (key,) in con.execute(_KNOWN.format(files=literal(there))).fetchall()}
+        return none
+    return con.sql(_KNOWN.format(files=literal(there))).to_arrow_table()["id"]
 
 
 def literal(files: Sequence[Path]) -> str:

@@ -6,12 +6,13 @@ comes before its prediction waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow
+import pyarrow.compute as pc
 
 from flywheel.records import Feedback, Prediction
 from flywheel.store import archive
@@ -172,9 +173,9 @@ def insert_predictions(con: Connection, rows: pyarrow.Table) -> int:
         return 0
     rows = once(rows)
     with arriving(con, rows):
-        known = {key for (key,) in con.execute(_KNOWN).fetchall()}
-        known |= archive.known(con, "predictions")
-    rows = _without(rows, known)
+        stored = con.sql(_KNOWN).to_arrow_table()["id"]
+        left = archive.known(con, "predictions")
+    rows = _without(_without(rows, stored), left)
     with arriving(con, rows):
         judge_waiting(con)
         con.execute(_ADD_DAILY)
@@ -187,18 +188,18 @@ def insert_feedback(con: Connection, rows: pyarrow.Table) -> int:
         return 0
     rows = once(rows)
     with arriving(con, rows):
-        known = archive.known(con, "feedback")
-    with arriving(con, _without(rows, known)):
+        left = archive.known(con, "feedback")
+    with arriving(con, _without(rows, left)):
         added = changed(con, _ADD_FEEDBACK)
         judge_arriving(con)
     return added
 
 
-def _without(rows: pyarrow.Table, known: Collection[str]) -> pyarrow.Table:
+def _without(rows: pyarrow.Table, known: pyarrow.ChunkedArray) -> pyarrow.Table:
     """The rows whose `id` is not known yet."""
-    if not known:
+    if not len(known):
         return rows
-    return rows.filter(pyarrow.array([key not in known for key in rows["id"].to_pylist()]))
+    return rows.filter(pc.invert(pc.is_in(rows["id"], value_set=known.combine_chunks())))
 
 
 def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:

@@ -24,17 +24,15 @@ _COLUMNS = {
     **dict.fromkeys(("kind", "id", "text", "intent", "adapter"), "VARCHAR"),
     **dict.fromkeys(("prediction_id", "verdict", "rater", "rater_kind"), "VARCHAR"),
     **dict.fromkeys(("sent_as", "raw", "field", "why"), "VARCHAR"),
-    **dict.fromkeys(("arguments", "slices"), "JSON"),
+    **dict.fromkeys(("arguments", "slices"), "VARCHAR"),  # objects: what is read is their JSON
     **dict.fromkeys(("confidence", "latency_ms"), "DOUBLE"),
     **dict.fromkeys(("ts", "at"), "TIMESTAMP"),
     "line": "BIGINT",
 }
 _READ = """
-    SELECT kind, id, ts, text, intent, CAST(arguments AS VARCHAR) AS arguments, confidence,
-        adapter, latency_ms, CAST(slices AS VARCHAR) AS slices,
-        prediction_id, verdict, rater, rater_kind, sent_as, line, raw, field, why, "at"
-    FROM read_json({files}, format = 'newline_delimited', columns = {columns})
+    SELECT * FROM read_json({files}, format = 'newline_delimited', columns = {columns})
 """
+_KINDS = ("predictions", "feedback", "rejected")
 _PREDICTION = ("id", "ts", "text", "intent")
 _FEEDBACK = ("id", "prediction_id", "ts", "verdict")
 _REJECTED = ("sent_as", "line", "raw", "field", "why", "at")
@@ -59,10 +57,11 @@ def read(con: Connection, files: Sequence[Path]) -> Segments | None:
         rows = con.sql(sql).to_arrow_table()
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.PermissionException):
         return None
-    parts = {kind: _of(rows, kind) for kind in ("predictions", "feedback", "rejected")}
-    whole = sum(part.num_rows for part in parts.values()) == rows.num_rows
-    predictions, feedback, rejected = parts.values()
-    if not (whole and _full(predictions, _PREDICTION) and _full(feedback, _FEEDBACK)):
+    counted = pc.value_counts(rows["kind"]).to_pylist()
+    count = {one["values"]: one["counts"] for one in counted}
+    parts = [_of(rows, kind, count.pop(kind, 0)) for kind in _KINDS]
+    predictions, feedback, rejected = parts
+    if count or not (_full(predictions, _PREDICTION) and _full(feedback, _FEEDBACK)):
         return None
     if not _full(rejected, _REJECTED):
         return None
@@ -74,7 +73,10 @@ def read(con: Connection, files: Sequence[Path]) -> Segments | None:
     )
 
 
-def _of(rows: pyarrow.Table, kind: str) -> pyarrow.Table:
+def _of(rows: pyarrow.Table, kind: str, count: int) -> pyarrow.Table:
+    """The rows of a kind, of which there are so many."""
+    if count in (0, rows.num_rows):
+        return rows.slice(0, count)
     return rows.filter(pc.equal(rows["kind"], kind))
 
 
@@ -113,16 +115,11 @@ def _rejected(row: dict[str, Any]) -> dict[str, Any]:
 
 def _packed(texts: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     """JSON as the tables hold it. The spool sorts keys; only how values are spelt may differ."""
-    otherwise = pc.fill_null(pc.match_substring_regex(texts, _WRITTEN_OTHERWISE), False)
-    known: dict[str, str] = {}
-    for text in texts.filter(otherwise).to_pylist():
-        if text not in known:
-            known[text] = pack(json.loads(text))
-    if not known:
+    different = pc.unique(texts).drop_null()
+    spelt = different.filter(pc.match_substring_regex(different, _WRITTEN_OTHERWISE)).to_pylist()
+    if not spelt:
         return texts
-    spelt = [known[text] for text in texts.filter(otherwise).to_pylist()]
-    whole = texts.combine_chunks()
-    mask = otherwise.combine_chunks()
-    return pyarrow.chunked_array(
-        [pc.replace_with_mask(whole, mask, pyarrow.array(spelt, whole.type))]
-    )
+    otherwise = pyarrow.array(spelt, texts.type)
+    packed = pyarrow.array([pack(json.loads(text)) for text in spelt], texts.type)
+    known = pc.index_in(texts, value_set=otherwise)
+    return pc.coalesce(packed.take(known), texts)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel import formats
-from flywheel.formats import wire
+from flywheel.formats import rows_of, wire
 from flywheel.store.columns import pack
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -87,13 +87,19 @@ VERDICTS = st.fixed_dictionaries(
 
 def rows(lines):
     """What the tables would hold."""
-    found, damaged = wire.rows_of(msgspec.json.Encoder().encode_lines(lines))
+    return kept(msgspec.json.Encoder().encode_lines(lines))
+
+
+def kept(spooled):
+    """The events among lines of the spool, as the tables would hold them."""
+    found, damaged = rows_of(spooled)
     assert damaged == []
+    events = [row for row in found if not isinstance(row, wire.RejectedEntry)]
 
     def cell(value):
         return pack(json.loads(bytes(value))) if isinstance(value, msgspec.Raw) else value
 
-    return [{name: cell(getattr(row, name)) for name in row.__struct_fields__} for row in found]
+    return [{name: cell(getattr(row, name)) for name in row.__struct_fields__} for row in events]
 
 
 @settings(deadline=None, max_examples=300)
@@ -107,13 +113,53 @@ def test_what_the_quick_way_takes_the_long_way_takes_alike(kind, event):
         assert rows([line]) == rows(wire.lines_of(parsed))
 
 
+GLUE = st.sampled_from(["\n"] * 12 + ["\r\n", "\n\n", " ", "", ",\n", "\n{\n"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(["predictions", "feedback"]),
+    st.lists(st.tuples(PREDICTIONS | VERDICTS, GLUE), max_size=6),
+    st.sampled_from([None, 150]),
+    st.sampled_from([1, 1 << 16]),
+)
+def test_what_is_taken_many_at_once_is_taken_alike_one_by_one(kind, parts, limit, block):
+    body = "".join(json.dumps(event) + glue for event, glue in parts).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "_BLOCK", block)
+        written = wire.write_usual(kind, body, max_line_bytes=limit)
+    if written is not None:
+        raws = [raw for raw in body.split(b"\n") if raw]
+        one_by_one = formats.read_lines(kind, raws, received=NOON, max_line_bytes=limit)
+        assert one_by_one.rejected == ()
+        assert kept(written.lines) == rows(wire.lines_of(one_by_one))
+        assert written.events == len(raws)
+
+
+def test_a_batch_of_usual_events_is_taken_at_once_whatever_its_blocks(monkeypatch):
+    body = "\n".join(json.dumps(GOOD | {"id": f"p-{n % 7}"}) for n in range(9)).encode()
+    whole = wire.write_usual("predictions", body)
+    assert whole is not None
+    assert (whole.events, whole.repeated) == (9, 2)
+    monkeypatch.setattr(wire, "_BLOCK", 200)
+    assert wire.write_usual("predictions", body + b"\n") == whole
+
+
+@pytest.mark.parametrize("body", ['{"id":1}', "", "[]", '{"id":\n{}}'])
+def test_anything_else_is_not_taken_at_once(body):
+    good = json.dumps(GOOD)
+    assert not wire.write_usual("predictions", f"{good}\n{body}\n{good}".encode())
+    assert not wire.write_usual("predictions", f"{good}{good}\n{good}".encode())
+    assert not wire.write_usual("samples", good.encode())
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
 def test_noise_is_rejected_line_by_line_and_breaks_nothing(noise):
     written = formats.write_body("predictions", noise, received=NOON)
     told = formats.read_body("predictions", noise, received=NOON)
     assert [bad.line for bad in written.rejected] == [bad.line for bad in told.rejected]
-    wire.rows_of(written.encoded())
+    assert rows_of(written.lines)[1] == []
 
 
 def test_a_blank_rater_takes_the_long_way_and_is_refused_there():
@@ -149,8 +195,7 @@ def test_usual_events_go_the_quick_way(changes):
 def test_any_layout_of_a_body_is_read_as_the_long_way_reads_it(body):
     written = formats.write_body("predictions", body.encode(), received=NOON)
     told = formats.read_body("predictions", body.encode(), received=NOON)
-    kept = [line for line in written.lines if not isinstance(line, wire.RejectedEntry)]
-    assert rows(kept) == rows(wire.lines_of(told))
+    assert kept(written.lines) == rows(wire.lines_of(told))
     assert [(bad.line, bad.why) for bad in written.rejected] == [
         (bad.line, bad.why) for bad in told.rejected
     ]

@@ -38,7 +38,7 @@ def verdict(number, **changes):
 def send(spool, kind, *sent):
     body = b"\n".join(s if isinstance(s, bytes) else json.dumps(s).encode() for s in sent)
     written = formats.write_body(kind, body, received=NOON)
-    spool.append_and_wait(written.encoded())
+    spool.append_and_wait(written.lines)
 
 
 def counts(store):

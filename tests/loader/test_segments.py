@@ -68,7 +68,7 @@ def test_a_segment_is_read_alike_by_duckdb_and_by_python(places, said, verdicts,
     lines = b""
     for kind, sent in (("predictions", said), ("feedback", verdicts)):
         body = b"\n".join(json.dumps(one | {"ts": at}).encode() for one in sent)
-        lines += formats.write_body(kind, body, received=NOON).encoded()
+        lines += formats.write_body(kind, body, received=NOON).lines
     segment = folder / "000000000001.ndjson"
     segment.write_bytes(lines)
     with quick.read() as con:
@@ -101,9 +101,9 @@ def test_a_line_that_the_spool_did_not_write_is_left_to_python(places, line):
     quick, _, folder = places
     good = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "x", "intent": "i"}
     written = formats.write_body("predictions", json.dumps(good).encode(), received=NOON)
-    (folder / "000000000002.ndjson").write_bytes(written.encoded() + line)
+    (folder / "000000000002.ndjson").write_bytes(written.lines + line)
     with quick.read() as con:
         assert segments.read(con, [folder / "000000000002.ndjson"]) is None
-    (folder / "000000000002.ndjson").write_bytes(written.encoded())
+    (folder / "000000000002.ndjson").write_bytes(written.lines)
     with quick.read() as con:
         assert segments.read(con, [folder / "000000000002.ndjson"]).rows == 1

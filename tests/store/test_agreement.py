@@ -84,7 +84,7 @@ def test_an_acknowledged_event_that_is_in_no_table_is_named(filled):
     state = filled.path.parent
     spool = Spool(state / "spool", 1 << 20)
     line = b'{"id":"p-77","ts":"2026-11-22T05:17:00Z","text":"x","intent":"alarm"}'
-    spool.append_and_wait(formats.write_body("predictions", line, received=NOW).encoded())
+    spool.append_and_wait(formats.write_body("predictions", line, received=NOW).lines)
     told = check(filled, state)
     assert (told["spool"], told["problems"]) == ({"events": 1, "waiting": 1}, [])
     loader = Loader(filled, spool)
