@@ -6,6 +6,7 @@ Requests that wait share one transaction, as those of the spool share one fdatas
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -63,4 +64,6 @@ def serve(folder: Path) -> None:
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         group = cast(Any, GroupCommit(wheel.store))
+        gc.collect()
+        gc.freeze()  # as the daemon does
         runner.run(server_of(wheel, group, Vitals()).serve(sockets))

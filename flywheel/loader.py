@@ -21,7 +21,7 @@ from flywheel import formats
 from flywheel.errors import DiskFull
 from flywheel.records import Feedback, Prediction, RaterKind, VerdictOnPrediction
 from flywheel.spool import Spool
-from flywheel.store import Connection, Store, StoreFailed, events, segments, sums
+from flywheel.store import Connection, Store, StoreFailed, events, segments, step_back, sums
 from flywheel.store.events import RejectedEvent
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class Loader:
         return tuple(found)
 
     def _run(self) -> None:
+        step_back()
         while not self._stop.is_set():
             began = time.monotonic()
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -119,6 +120,8 @@ class Daemon:
         serving = asyncio.create_task(self._server.serve(sockets))
         await self._server.listening.wait()
         await asyncio.to_thread(self._start, once=once)
+        gc.collect()
+        gc.freeze()  # what is there by now stays: to look it all through again stops everything
         self._notifier.ready(f"flywheel {__version__}")
         log.info("ready", extra={"event": "daemon.ready", "version": __version__})
         watching = [asyncio.create_task(self._pulse())]

@@ -29,6 +29,7 @@ from flywheel.store.columns import Connection
 from flywheel.store.connection import Store, open_store, prove
 from flywheel.store.copying import copy_file
 from flywheel.store.failures import DiskFull, StoreFailed
+from flywheel.store.opening import step_back
 
 __all__ = [
     "Connection",
@@ -54,6 +55,7 @@ __all__ = [
     "schema",
     "segments",
     "sources",
+    "step_back",
     "sums",
     "teacher",
     "turns",

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow
 import pyarrow.compute as pc
+import pyarrow.dataset  # by duckdb, for the first table that it is shown; not while events wait
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 Row: TypeAlias = dict[str, Any]

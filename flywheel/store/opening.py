@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -55,6 +58,16 @@ def _held(path: Path, pid: str) -> DatabaseHeld:
     )
 
 
+def step_back() -> None:
+    """Let others go first, from this thread on and from those that it starts: whoever answers.
+
+    Without it an acknowledgement waits for a core while DuckDB loads on all of them.
+    """
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        with contextlib.suppress(OSError):
+            os.nice(5)
+
+
 def connect(path: Path) -> Connection:
     """Open the file, locked down: no other file, network, extension or setting.
 
@@ -63,7 +76,8 @@ def connect(path: Path) -> Connection:
         StoreFailed: it cannot be read.
     """
     try:
-        con = duckdb.connect(str(path), config=_SETTINGS)
+        with ThreadPoolExecutor(1, initializer=step_back) as opener:  # DuckDB's threads inherit it
+            con = opener.submit(duckdb.connect, str(path), config=_SETTINGS).result()
         beside = [str(path.parent.resolve() / name) for name in _FOLDERS]
         con.execute("SET allowed_directories = ?", [beside])
         for statement in _LOCK_DOWN:

@@ -30,8 +30,11 @@ _COLUMNS = {
     "line": "BIGINT",
 }
 _READ = """
-    SELECT * FROM read_json({files}, format = 'newline_delimited', columns = {columns})
+    SELECT * FROM read_json(
+        {files}, format = 'newline_delimited', columns = {columns}, maximum_object_size = {longest}
+    )
 """
+_LONGEST = 2 << 20  # bytes of a line; parts of a segment, twice that long, are read side by side
 _KINDS = ("predictions", "feedback", "rejected")
 _PREDICTION = ("id", "ts", "text", "intent")
 _FEEDBACK = ("id", "prediction_id", "ts", "verdict")
@@ -52,7 +55,8 @@ class Segments:
 def read(con: Connection, files: Sequence[Path]) -> Segments | None:
     """Read whole segments; None where a line is not as the spool writes it."""
     columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in _COLUMNS.items()) + "}"
-    sql = _READ.format(files=literal([path.resolve() for path in files]), columns=columns)
+    names = literal([path.resolve() for path in files])
+    sql = _READ.format(files=names, columns=columns, longest=_LONGEST)
     try:
         rows = con.sql(sql).to_arrow_table()
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.PermissionException):
