@@ -36,7 +36,7 @@ class Survived:
     lost: int  # acknowledged and not in the tables
     duplicates: int  # rows beyond the first of an id
     restart_s: float  # the slowest start to an answer
-    differences: tuple[str, ...]  # between spool, tables and sums, as `db check` names them
+    differences: tuple[str, ...]  # between spool, tables and sums; segments that stay in the end
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -69,6 +69,7 @@ def survive(
     load.settle()
     with _daemon(folder, kill=False):
         checked = json.loads(load.ask("GET", "/v1/check")[1])
+    kept = [path.name for path in (folder / "var" / "spool").iterdir()]  # after a clean stop: none
     stored = _stored(folder / "var" / "flywheel.duckdb")
     return Survived(
         kills=kills,
@@ -76,7 +77,7 @@ def survive(
         lost=len(load.acknowledged - set(stored)),
         duplicates=len(stored) - len(set(stored)),
         restart_s=slowest,
-        differences=tuple(checked["problems"]),
+        differences=(*checked["problems"], *kept),
     )
 
 

@@ -30,6 +30,7 @@ LOAD_S = 1.0  # acknowledged events are in the tables after about this long
 CHECKPOINT_S = 10.0  # loaded segments are kept this long at most, where a checkpoint succeeds
 CHECKPOINT_BYTES = 64 << 20
 GROUP_BYTES = 32 << 20  # of segments, loaded in one transaction
+REFUSALS = 6  # checkpoints refused in a row are a problem: about a minute
 _FULL = {"event": "disk.full"}
 _DAMAGED = {"event": "spool.damaged"}
 
@@ -43,6 +44,7 @@ class Loader:
         self._loading = threading.Lock()
         self._loaded: list[Path] = []  # in the tables, not yet in the database file
         self._kept_since = time.monotonic()
+        self._refused = 0  # checkpoints in a row
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._behind = True  # what the last process left is not in the database file yet
@@ -94,6 +96,8 @@ class Loader:
             found.append("acknowledged events are not loaded: restart the daemon")
         if not self.spool.alive():
             found.append("events cannot be taken: restart the daemon")
+        if self._refused >= REFUSALS:
+            found.append("no checkpoint succeeds, so the spool grows: restart the daemon")
         if self.spool.is_full:
             found.append("events wait to be loaded and the spool is full: see [flywheel] spool_mb")
         return tuple(found)
@@ -139,6 +143,7 @@ class Loader:
             if self._loaded and self._store.checkpoint():
                 self.spool.remove(self._loaded)
                 self._loaded = []
+            self._refused = self._refused + 1 if self._loaded else 0
             self._kept_since = time.monotonic()
 
 

@@ -129,8 +129,8 @@ def changed(con: Connection, sql: str, parameters: Bound = ()) -> int:
 
 def scalar(con: Connection, sql: str, parameters: Bound = ()) -> Any:
     """Return the first column of the first row; None when there is no row."""
-    row = con.execute(sql, parameters).fetchone()
-    return row[0] if row else None
+    rows = con.execute(sql, parameters).fetchall()  # all: what is not read holds a transaction open
+    return rows[0][0] if rows else None
 
 
 def records(con: Connection, sql: str, parameters: Bound = ()) -> list[Row]:

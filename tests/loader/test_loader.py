@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from flywheel import formats
-from flywheel.loader import Loader
+from flywheel.loader import REFUSALS, Loader
 from flywheel.spool import Spool
 from flywheel.store import StoreFailed, events, open_store, schema
 
@@ -83,6 +83,19 @@ def test_a_segment_is_deleted_only_after_a_checkpoint(store, spool, monkeypatch)
     loader._checkpoint()
     assert list(spool.folder.iterdir()) == []
     assert counts(store).predictions == 1
+
+
+def test_segments_that_no_checkpoint_lets_go_are_a_problem(store, spool, monkeypatch):
+    loader = Loader(store, spool)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "checkpoint", lambda: False)
+        for number in range(REFUSALS):
+            send(spool, "predictions", prediction(number))
+            assert not any("checkpoint" in problem for problem in loader.problems())
+            assert not loader.empty()
+    assert any("checkpoint" in problem for problem in loader.problems())
+    assert loader.empty()
+    assert not any("checkpoint" in problem for problem in loader.problems())
 
 
 def test_a_segment_that_is_loaded_again_changes_nothing(store, spool):

@@ -224,6 +224,14 @@ def test_a_reader_keeps_its_view_while_others_commit(store):
     assert beats(store) == 1
 
 
+def test_a_database_that_was_there_before_can_be_checkpointed(store):
+    store.close()
+    again = open_store(store.path)
+    with contextlib.closing(again):
+        again.probe()
+        assert again.checkpoint()
+
+
 def test_a_checkpoint_inside_a_transaction_is_a_mistake(store):
     with pytest.raises(RuntimeError, match="part of a transaction"), store.write():
         store.checkpoint()
