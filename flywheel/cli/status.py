@@ -114,14 +114,15 @@ def _sources(sources: Any) -> str:
     if not sources:
         return "none configured"
     rows = sources.items() if isinstance(sources, Mapping) else enumerate(sources)
-    return ", ".join(_source(name, value) for name, value in rows)
+    return "; ".join(_source(name, value) for name, value in rows)
 
 
 def _source(name: Any, value: Any) -> str:
     if not isinstance(value, Mapping):
         return clean(value if isinstance(name, int) else f"{name} {value}")
-    state = clean(value.get("problem") or value.get("state") or "")
-    return f"{clean(value.get('name', name))} {state}".strip()
+    state = clean(value.get("state") or "").replace("_", " ")
+    why = f": {clean(value['error'])}" if value.get("error") else ""
+    return f"{clean(value.get('name', name))} {state}{why}".strip()
 
 
 def _problems(problems: list[Any]) -> list[str]:

@@ -145,11 +145,13 @@ class Runner:
 
     def _rest(self, name: str, error: Exception, seconds: float) -> None:
         """Show the failure in `states` and leave the source alone for a while."""
-        what = f"{error.message} {error.hint}".strip() if isinstance(error, FlywheelError) else ""
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, FlywheelError):
+            what = f"{error.message} ({error.hint})" if error.hint else error.message
         self._set(
             name,
             state="backing_off",
-            error=what or f"{type(error).__name__}: {error}",
+            error=what,
             backoff_s=round(seconds, 1),
         )
         log.warning(

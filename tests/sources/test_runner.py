@@ -162,7 +162,7 @@ def test_a_failing_source_stops_nothing_else_and_says_why(started, ledger):
     eventually(lambda: len(ledger.events) == 9)
     eventually(lambda: runner.states()[0]["state"] == "backing_off")
     broken = runner.states()[0]
-    assert broken["error"] == "no broker at 10.0.0.9 start it"
+    assert broken["error"] == "no broker at 10.0.0.9 (start it)"
     assert broken["backoff_s"] is not None
     assert runner.states()[1]["state"] == "running"
 
