@@ -176,8 +176,11 @@ class Store:
                 copy_file(wal, path.with_name(f"{path.name}.wal"))
         prove(path)
 
-    def compact(self) -> bool:
+    def compact(self, *, anyway: bool = False) -> bool:
         """Write the file anew if much of it is free; writers wait, readers but for a moment.
+
+        Args:
+            anyway: also if little is; what was deleted stands in no byte of the new file.
 
         Returns:
             Whether the file is a new one: False where it is not worth it, or where readers
@@ -188,7 +191,7 @@ class Store:
             StoreFailed: the database can no longer be used.
         """
         with self._writing, readable_failures(self.path):
-            if not (self.checkpoint() and compaction.worth_it(self._writer)):
+            if not (self.checkpoint() and (anyway or compaction.worth_it(self._writer))):
                 return False
             self._compacting = True
             try:

@@ -57,8 +57,11 @@ def filled(client, wheel):
 
 def test_a_session_is_erased_everywhere_and_its_adapters_are_named(client, wheel):
     filled(client, wheel)
+    wheel.store.checkpoint()
+    assert b"nur ich sage das" in wheel.store.path.read_bytes()
     said = client.post("/v1/erase", json={"session": "s-1"}).json()
     assert said["left"] == {}
+    assert b"nur ich sage das" not in wheel.store.path.read_bytes()
     assert said["adapters"] == ["a-1"]
     assert said["files"] == ["datasets/ds-1.parquet"]
     assert said["removed"]["predictions"] == 2
@@ -81,6 +84,15 @@ def test_a_raters_verdicts_are_erased_and_the_predictions_stay(client, wheel):
     assert (said["left"], said["removed"]["feedback"]) == ({}, 2)
     with wheel.store.read() as con:
         assert (events.counts(con).predictions, events.counts(con).feedback) == (3, 0)
+
+
+def test_a_file_that_a_reader_holds_is_told_as_left(client, wheel, monkeypatch):
+    filled(client, wheel)
+    with monkeypatch.context() as patch, wheel.store.read():
+        patch.setattr("flywheel.store.connection.PATIENCE_S", 0)
+        said = client.post("/v1/erase", json={"session": "s-1"}).json()
+    assert list(said["left"]) == ["the file of the database"]
+    assert client.post("/v1/erase", json={"session": "s-1"}).json()["left"] == {}
 
 
 def test_while_a_turn_runs_nothing_is_erased(client, wheel):
