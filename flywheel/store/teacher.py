@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from flywheel.protocols import StoredAnswer
 from flywheel.store.columns import Connection, pack, records, scalar, unpack
 from flywheel.store.connection import Store
 
 _PUT = """
-    INSERT INTO teacher_answers SELECT $1, $2, $3, $4, $5, $6
+    INSERT INTO teacher_answers SELECT $1, $2, $3, $4, $5, $6, $7
     WHERE NOT EXISTS (SELECT 1 FROM teacher_answers WHERE key = $1)
 """
 
 
 class Answers:
-    """An `AnswerStore` over the database. A second answer under one key is not kept."""
+    """An `AnswerStore` over the database. A second answer under one key is not kept.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: where they are kept.
+        turn: the one that pays for what is put here.
+    """
+
+    def __init__(self, store: Store, turn: str) -> None:
         self._store = store
+        self._turn = turn
 
     def get(self, key: str) -> StoredAnswer | None:
         """Return the answer under `key`, if there is one."""
@@ -49,12 +53,13 @@ class Answers:
             answer.usd,
             answer.input_tokens,
             answer.output_tokens,
+            self._turn,
         ]
         with self._store.write_durably() as con:
             con.execute(_PUT, cells)
 
 
-def spent(con: Connection, keys: Collection[str]) -> float:
-    """Return what the answers under these keys have cost, in US dollars."""
-    sql = "SELECT coalesce(sum(usd), 0) FROM teacher_answers WHERE list_contains(?, key)"
-    return float(scalar(con, sql, [list(keys)])) if keys else 0.0
+def spent(con: Connection, turn: str) -> float:
+    """Return what a turn has paid for answers so far, in US dollars, over all its attempts."""
+    sql = "SELECT coalesce(sum(usd), 0) FROM teacher_answers WHERE turn = ?"
+    return float(scalar(con, sql, [turn]))

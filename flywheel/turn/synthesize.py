@@ -13,7 +13,7 @@ from flywheel.errors import TeacherUnavailable
 from flywheel.protocols import Answer, Draft
 from flywheel.records import Brief, Sample
 from flywheel.store import Connection, samples
-from flywheel.store.teacher import Answers
+from flywheel.store.teacher import Answers, spent
 from flywheel.store.turns import Turn
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
@@ -22,18 +22,20 @@ _BRIEFS = TypeAdapter(tuple[Brief, ...])
 
 
 def synthesize(wheel: Wheel, turn: Turn) -> StepResult:
-    """Buy what the briefs ask for; a teacher that is down costs the turn nothing but samples."""
+    """Buy what the briefs ask for; a teacher that is down costs the turn nothing but samples.
+
+    What an interrupted attempt had bought is paid by this turn too, and bought no second time.
+    """
     briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
     if not briefs:
         return _skipped("no failing intent to write for")
     if wheel.teacher is None:
         return _skipped(f"no teacher configured; {len(briefs)} briefs stay unanswered")
     try:
-        answers = wheel.teacher.write(briefs, Answers(wheel.store))
+        answers = wheel.teacher.write(briefs, Answers(wheel.store, turn.id))
     except TeacherUnavailable as error:
-        return _skipped(f"teacher unavailable: {error.message}")
+        return _skipped(f"teacher unavailable: {error.message}", _paid(wheel, turn))
     written = _samples(briefs, answers, turn.id)
-    bought = [answer for given in answers.values() for answer in given if answer.bought]
     unread = sum(len(answer.problems) for given in answers.values() for answer in given)
 
     def writes(con: Connection) -> None:
@@ -45,12 +47,17 @@ def synthesize(wheel: Wheel, turn: Turn) -> StepResult:
         + (f"; {unread} parts of answers unreadable" if unread else ""),
         outputs={"written": _counts(written)},
         writes=writes,
-        cost_usd=sum(answer.usd for answer in bought),
+        cost_usd=_paid(wheel, turn),
     )
 
 
-def _skipped(detail: str) -> StepResult:
-    return StepResult(next_state="curate", detail=detail, state="skipped")
+def _skipped(detail: str, cost_usd: float = 0.0) -> StepResult:
+    return StepResult(next_state="curate", detail=detail, state="skipped", cost_usd=cost_usd)
+
+
+def _paid(wheel: Wheel, turn: Turn) -> float:
+    with wheel.store.read() as con:
+        return spent(con, turn.id)
 
 
 def _samples(

@@ -21,32 +21,33 @@ def answer(key: str, usd: float = 0.01, **changes) -> StoredAnswer:
 
 def test_a_paid_answer_is_on_disk_when_put_returns(tmp_path):
     store = open_store(tmp_path / "flywheel.duckdb")
-    kept: AnswerStore = Answers(store)
+    kept: AnswerStore = Answers(store, "t-1")
     assert kept.get("k-1") is None
     kept.put(answer("k-1"))
     store.close()
     again = open_store(tmp_path / "flywheel.duckdb")
-    assert Answers(again).get("k-1") == answer("k-1")
+    assert Answers(again, "t-1").get("k-1") == answer("k-1")
     again.close()
 
 
 def test_an_answer_cannot_be_undone_by_a_transaction_around_it(store):
     with pytest.raises(RuntimeError, match="part of another"), store.write():
-        Answers(store).put(answer("k-1"))
-    assert Answers(store).get("k-1") is None
+        Answers(store, "t-1").put(answer("k-1"))
+    assert Answers(store, "t-1").get("k-1") is None
 
 
 def test_the_first_answer_under_a_key_stays(store):
-    kept = Answers(store)
+    kept = Answers(store, "t-1")
     kept.put(answer("k-1"))
     kept.put(answer("k-1", usd=9.0))
     assert kept.get("k-1") == answer("k-1")
 
 
-def test_money_is_summed_over_the_keys_asked_for(store):
-    kept = Answers(store)
-    for key, usd in (("k-1", 0.25), ("k-2", 0.5), ("k-3", 4.0)):
-        kept.put(answer(key, usd))
+def test_a_turn_has_paid_for_what_it_bought_and_for_nothing_else(store):
+    for turn, key, usd in (("t-1", "k-1", 0.25), ("t-2", "k-2", 4.0), ("t-1", "k-3", 0.5)):
+        Answers(store, turn).put(answer(key, usd))
+    Answers(store, "t-1").put(answer("k-2", 9.0))  # bought before: nothing is paid
     with store.read() as con:
-        assert spent(con, {"k-1", "k-2", "absent"}) == 0.75
-        assert spent(con, []) == 0.0
+        assert spent(con, "t-1") == 0.75
+        assert spent(con, "t-2") == 4.0
+        assert spent(con, "t-3") == 0.0

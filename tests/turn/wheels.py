@@ -117,6 +117,7 @@ class Parrot:
         answers = {}
         for brief in briefs:
             stored = kept.get(brief.id)
+            bought = stored is None
             if stored is None:
                 self.bought.append(brief.id)
                 kept.put(
@@ -135,7 +136,7 @@ class Parrot:
                 Draft(text=f"say {word} now", intent=brief.intent.name)
                 for word in stored.response["texts"]
             )
-            answers[brief.id] = (Answer(request=brief.id, drafts=drafts, usd=0.01),)
+            answers[brief.id] = (Answer(request=brief.id, drafts=drafts, usd=0.01, bought=bought),)
         return answers
 
 
