@@ -61,8 +61,8 @@ def main() -> int:
     rows = [read(asked.data, split) for split in ("train", "val", "test")]
     runs: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory(prefix="flywheel-synthesis-") as name:
-        model = Model(Path(name) / "cache", asked.threads)
-        for seed in range(asked.seeds):
+        model = Model(asked.cache or Path(name) / "cache", asked.threads)
+        for seed in range(asked.first, asked.first + asked.seeds):
             dealt = deal(*rows, seed=seed, most_intents=asked.intents)
             runs.append(_one_seed(dealt, seed, model))
         found = {key: round(fmean(run[key] for run in runs), 3) for key in runs[0]}
@@ -84,7 +84,7 @@ def _one_seed(dealt: Partition, seed: int, model: Model) -> dict[str, float]:
     )
     chosen = round_.briefs(table)
     total = sum(brief.ask for brief in chosen)
-    failing = sorted({brief.intent.name for brief in chosen} - {NONE})
+    failing = sorted({b.intent.name for b in chosen if b.failure != "border"} - {NONE})
     neighbours = sorted(
         {brief.neighbour.name for brief in chosen if brief.neighbour} - {*failing, NONE}
     )
@@ -304,7 +304,13 @@ def _buy_and_die(folder: str, url: str) -> int:
 
     names = json.loads((Path(folder) / "names.json").read_text())
     store = open_store(Path(folder) / "flywheel.duckdb")
-    buy(url, [_plain_brief(name, 10) for name in names], (), kept=Answers(store), verify=False)
+    buy(
+        url,
+        [_plain_brief(name, 10) for name in names],
+        (),
+        kept=Answers(store, "t-1"),
+        verify=False,
+    )
     store.close()
     return 0
 
@@ -337,6 +343,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--intents", type=int, help="keep only this many (all)")
     parser.add_argument("--threads", type=int, default=2, help="of the model (2)")
     parser.add_argument("--no-loop", action="store_true", help="leave the five turns out")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first partition (0)")
+    parser.add_argument("--cache", type=Path, help="folder for embeddings, kept (none is kept)")
     parser.add_argument("--buy", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.quick:

@@ -30,6 +30,7 @@ FailureClass = Literal[
     "malformed",
     "unseen_wording",
     "unseen_slice",
+    "border",  # does not fail, but stands beside an intent that does
 ]
 DecisionVerdict = Literal["promote", "hold", "reject", "rollback"]
 DecisionStatus = Literal["pending", "applied", "rejected", "expired"]
@@ -158,7 +159,8 @@ class Brief:
     failure: FailureClass = "wrong_intent"
     vary: tuple[str, ...] = ()  # attributes in which the samples should differ
     slices: Mapping[str, str] = field(default_factory=dict)  # in which it fails; {} for anywhere
-    rate: float = 0.0  # error rate of the intent when this was written
+    rated: str = ""  # the intent whose failures these are: `intent`, or what it borders on
+    rate: float = 0.0  # error rate of that one when this was written
     expected: float = 0.0  # errors that the samples are expected to mend
     usd: float = 0.0  # expected cost
 

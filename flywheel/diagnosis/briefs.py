@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flywheel.config.tables import SynthesisTable
 from flywheel.content import content_id
+from flywheel.diagnosis.border import beside
 from flywheel.diagnosis.budget import Claim, Prices, allocate, learned
 from flywheel.diagnosis.failures import Failed, classify
 from flywheel.diagnosis.health import worst_first
@@ -19,10 +20,12 @@ from flywheel.records import NONE, Brief, FailureClass, Intent, IntentHealth
 _OUT_OF_SCOPE = Intent(name=NONE, description="Asks for none of the functions: out of scope")
 _SHOWN = 10  # accepted samples of an intent, and of its neighbour, shown in a brief
 _KINDS = 3  # briefs an intent gets at most
+_BESIDE = 0.25  # share of a turn's samples that intents beside the failing ones may get
 _LEAST = 0.2  # share of an intent's failures that earns a kind a brief of its own
 
 _ALWAYS = ("length", "openings", "politeness and register")
 _VARY: Mapping[FailureClass, tuple[str, ...]] = {
+    "border": (*_ALWAYS, "how near the sentence comes to the other function"),
     "wrong_intent": (*_ALWAYS, "how directly the function is named", "typing mistakes"),
     "should_abstain": (*_ALWAYS, "how near the sentence comes to the function without asking"),
     "abstained": (*_ALWAYS, "indirect wishes", "slang and dialect"),
@@ -40,6 +43,17 @@ _VARY: Mapping[FailureClass, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Want:
+    """What one brief would ask for."""
+
+    item: IntentHealth
+    kind: FailureClass
+    texts: Sequence[Failed]
+    errors: float  # of the intent, of this kind
+    beside: str = ""  # the failing intent on the other side of a border
+
+
 def briefs(
     found: Sequence[IntentHealth],
     intents: Sequence[Intent],
@@ -51,7 +65,8 @@ def briefs(
     """Write briefs for the failing intents, most errors first, within the turn's budget.
 
     An intent gets a brief for each kind of failure that makes up a fair part of its failures.
-    Where the router should have abstained, samples of `none` near the intent are asked for.
+    Where the router should have abstained, samples of `none` near the intent are asked for. An
+    intent beside one that is written for gets samples too: its border must not move.
 
     Args:
         found: as `health` gave it.
@@ -63,31 +78,56 @@ def briefs(
     """
     known = {intent.name: intent for intent in (*intents, _OUT_OF_SCOPE)}
     prices = prices or learned(())
-    drawn = [
-        (item, kind, texts, share)
+    wants = [
+        _Want(item, kind, texts, share * (item.errors + item.dev_errors))
         for item in sorted((item for item in found if item.failing), key=worst_first)
         if item.intent in known
         for kind, texts, share in _kinds(failed.get(item.intent, ()), known)
     ]
-    claims = [
-        Claim(intent=item.intent, failure=kind, errors=share * (item.errors + item.dev_errors))
-        for item, kind, _, share in drawn
-    ]
-    asked = allocate(
-        claims,
-        prices,
-        samples=table.max_samples,
-        most=table.per_intent,
-        chunk=max(1, min(table.per_request, table.per_intent)),
-        usd=table.max_usd,
-    )
+    asked = _shared_out(found, wants, failed, known, table, prices)
     written = []
-    for (item, kind, texts, _), claim, ask in zip(drawn, claims, asked, strict=True):
+    for want, ask in asked:
         if ask:
-            expected = prices.recovered(kind, claim.errors, ask)
-            brief = _brief(item, kind, texts, known, examples, table.failed_texts, ask)
+            expected = prices.recovered(want.kind, want.errors, ask)
+            brief = _brief(want, known, examples, table.failed_texts, ask)
             written.append(_priced(brief, expected, ask * prices.usd))
     return tuple(written)
+
+
+def _shared_out(
+    found: Sequence[IntentHealth],
+    wants: Sequence[_Want],
+    failed: Mapping[str, Sequence[Failed]],
+    known: Mapping[str, Intent],
+    table: SynthesisTable,
+    prices: Prices,
+) -> list[tuple[_Want, int]]:
+    """What each gets: first who fails, then who stands beside, then who fails with what is left."""
+
+    def given(claiming: Sequence[_Want], samples: int, most: int) -> list[int]:
+        return allocate(
+            [Claim(intent=w.item.intent, failure=w.kind, errors=w.errors) for w in claiming],
+            prices,
+            samples=samples,
+            most=most,
+            chunk=max(1, min(table.per_request, most)),
+            usd=table.max_usd * samples / max(1, table.max_samples),
+        )
+
+    kept_back = int(table.max_samples * _BESIDE)
+    first = given(wants, table.max_samples - kept_back, table.per_intent)
+    asked = {want.item.intent for want, ask in zip(wants, first, strict=True) if ask}
+    borders = [
+        _Want(each.item, "border", failed.get(each.failing, ()), each.confusions, each.failing)
+        for each in beside(found, asked, known)
+    ]
+    sides = given(borders, kept_back, table.per_intent // 2)
+    last = given(wants, table.max_samples - sum(sides), table.per_intent)
+    asked = {want.item.intent for want, ask in zip(wants, last, strict=True) if ask}
+    beside_them = [
+        pair for pair in zip(borders, sides, strict=True) if pair[0].item.intent not in asked
+    ]
+    return [*zip(wants, last, strict=True), *beside_them]
 
 
 def _kinds(
@@ -107,19 +147,18 @@ def _kinds(
 
 
 def _brief(
-    item: IntentHealth,
-    kind: FailureClass,
-    failed: Sequence[Failed],
+    want: _Want,
     known: Mapping[str, Intent],
     examples: Mapping[str, Sequence[str]],
     most: int,
     ask: int,
 ) -> Brief:
     """Failed texts that were the neighbour's are contrast: they show where the border lies."""
-    intent, neighbour = known[item.intent], _neighbour(item, kind, known)
+    item, kind, failed = want.item, want.kind, want.texts
+    intent, neighbour = known[item.intent], _neighbour(want, known)
     if kind == "should_abstain" and item.intent != NONE:
         intent, neighbour = _OUT_OF_SCOPE, intent
-    shown = tuple(dict.fromkeys(each.text for each in failed if each.truth in (intent.name, None)))[
+    shown = tuple(dict.fromkeys(each.text for each in failed if _asks_for(each, want, intent)))[
         :most
     ]
     accepted = tuple(examples.get(intent.name, ())[:_SHOWN])
@@ -128,7 +167,7 @@ def _brief(
         claimed = [each.text for each in failed if each.truth == neighbour.name][:most]
         contrast = tuple(dict.fromkeys((*claimed, *examples.get(neighbour.name, ())[:_SHOWN])))
     slices = _slices(failed) if kind == "unseen_slice" else {}
-    why = _why(item)
+    why = _why_beside(want) if want.beside else _why(item)
     described = [
         {"name": each.name, "description": each.description, "parameters": each.parameters}
         for each in (intent, neighbour)
@@ -146,20 +185,26 @@ def _brief(
         failure=kind,
         vary=_VARY[kind],
         slices=slices,
+        rated=item.intent,
         rate=item.error_rate or 0.0,
     )
+
+
+def _asks_for(failed: Failed, want: _Want, intent: Intent) -> bool:
+    """Whether a text is of the intent; beside a failing one, only where a rater said so."""
+    return failed.truth == intent.name or (failed.truth is None and not want.beside)
 
 
 def _priced(brief: Brief, expected: float, usd: float) -> Brief:
     return replace(brief, expected=round(expected, 2), usd=round(usd, 6))
 
 
-def _neighbour(
-    item: IntentHealth, kind: FailureClass, known: Mapping[str, Intent]
-) -> Intent | None:
-    if kind == "abstained":
+def _neighbour(want: _Want, known: Mapping[str, Intent]) -> Intent | None:
+    if want.beside:
+        return known[want.beside]
+    if want.kind == "abstained":
         return known[NONE]
-    return next((known[name] for name, _ in item.confused_with if name in known), None)
+    return next((known[name] for name, _ in want.item.confused_with if name in known), None)
 
 
 def _slices(failed: Sequence[Failed]) -> dict[str, str]:
@@ -167,6 +212,14 @@ def _slices(failed: Sequence[Failed]) -> dict[str, str]:
     (most, _), *_ = Counter(each.new_slice for each in failed if each.new_slice).most_common(1)
     name, _, value = most.partition("=")
     return {name: value}
+
+
+def _why_beside(want: _Want) -> str:
+    times = f"{want.errors:.0f} time" + ("" if want.errors == 1 else "s")
+    return (
+        f"{want.item.intent} stands beside {want.beside}, which fails: confused with failing "
+        f"intents {times}. Samples of its own keep the border where it is."
+    )
 
 
 def _why(item: IntentHealth) -> str:

@@ -17,6 +17,7 @@ from flywheel.records import FailureClass
 _RECOVERY = 0.03  # r before anything was learned
 _MOST = 0.20
 _TRUST = 40.0  # samples that the value before learning counts for
+_LABELS = 10.0  # at which a lesson counts half
 _USD = 0.001  # of a sample, where no price is known: only the order matters then
 
 
@@ -28,7 +29,8 @@ class Lesson:
     samples: int
     usd: float
     rate_before: float  # error rate, 0..1
-    rate_since: float
+    rate_since: float  # of the adapter that learned them
+    labels: int  # that rate_since rests on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +59,18 @@ def learned(lessons: Sequence[Lesson], usd: float = 0.0) -> Prices:
     """Return what earlier turns teach; without any, every kind of failure is worth the same.
 
     Args:
-        lessons: one for each brief that an earlier turn bought samples for.
+        lessons: one for each brief that an earlier turn bought samples for, where they were served.
+            The more labels say how it went, the more a lesson counts.
         usd: of a sample by the configured prices, for the time before the first purchase.
     """
     mended: dict[FailureClass, float] = {}
     samples: dict[FailureClass, float] = {}
     for lesson in lessons:
         gone = 1 - lesson.rate_since / lesson.rate_before if lesson.rate_before > 0 else 0.0
-        mended[lesson.failure] = mended.get(lesson.failure, 0.0) + max(0.0, gone)
-        samples[lesson.failure] = samples.get(lesson.failure, 0.0) + lesson.samples
-    bought = sum(samples.values())
+        known = lesson.labels / (lesson.labels + _LABELS)
+        mended[lesson.failure] = mended.get(lesson.failure, 0.0) + known * max(0.0, gone)
+        samples[lesson.failure] = samples.get(lesson.failure, 0.0) + known * lesson.samples
+    bought = sum(lesson.samples for lesson in lessons)
     paid = sum(lesson.usd for lesson in lessons)
     return Prices(
         recovery={

@@ -18,8 +18,6 @@ from flywheel.teacher import parsing, prompts, questions
 
 log = logging.getLogger(__name__)
 
-
-_QUESTION = 20  # sentences in one blind question
 _COPIED = 0.9  # share of a text's words in one failed text: it is not asked about
 _WRITING = 0.7  # of the budget; the rest is for the blind questions
 
@@ -114,7 +112,7 @@ class OpenAITeacher:
         self, client: Client, texts: Sequence[str], *, again: bool
     ) -> list[tuple[tuple[str, ...], Reply]]:
         """What was asked together, and the answer; questions without one are left out."""
-        dealt = questions.batches(texts, _QUESTION)
+        dealt = questions.batches(texts, questions.TOGETHER)
         asked = [questions.question(each, self.intents, again=again) for each in dealt]
         replies = await _all(client, asked, 1.0)
         _report(replies)

@@ -67,6 +67,7 @@ _FAILURES: Mapping[FailureClass, str] = {
     "wrong_argument": "an argument was found with the wrong value: say it in many forms",
     "malformed": "the router answered with something that is no function",
     "unseen_wording": "the wording is far from all that the router learned from",
+    "border": "it works; the router will learn more of `confused_with`, and must keep the border",
     "unseen_slice": "the router has learned nothing from this language or kind of speaker",
 }
 

@@ -15,6 +15,9 @@ from flywheel.records import NONE, Intent
 from flywheel.teacher import parsing
 from flywheel.teacher.prompts import DATA_CLOSE, DATA_OPEN, Request, closed, described, sealed
 
+TOGETHER = 20
+"""Sentences in one question."""
+
 _SYSTEM = f"""\
 You label sentences for a router, which picks the function that a sentence asks an assistant for.
 

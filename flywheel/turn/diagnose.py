@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from flywheel import curation, diagnosis
 from flywheel.diagnosis import Failed, Lesson
 from flywheel.records import Brief, IntentHealth
-from flywheel.store import Connection, adapters, health, samples, turns
+from flywheel.store import Connection, adapters, decisions, health, samples, turns
 from flywheel.store.turns import Turn
+from flywheel.turn import prices
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
 
@@ -45,7 +46,7 @@ def wanted(wheel: Wheel, con: Connection) -> tuple[tuple[IntentHealth, ...], tup
         _failures(wheel, con, failing, kept_out),
         _examples(wheel, con, kept_out),
         wheel.config.synthesis,
-        diagnosis.learned(_lessons(con, found)),
+        diagnosis.learned(_lessons(wheel, con), prices.of_sample(wheel)),
     )
 
 
@@ -112,26 +113,37 @@ def _new_slice(slices: Mapping[str, str], trained: Collection[str]) -> str:
     return next((one for one in told if one not in trained), "")
 
 
-def _lessons(con: Connection, found: Sequence[IntentHealth]) -> list[Lesson]:
-    """What earlier turns bought, and how the intents do since."""
-    now = {item.intent: item.error_rate for item in found if item.error_rate is not None}
+def _lessons(wheel: Wheel, con: Connection) -> list[Lesson]:
+    """What earlier turns bought for challengers that were served, and how those did."""
     lessons = []
     for turn in turns.list_turns(con, _LOOKED_BACK):
-        written, briefs = turn.cursor.get("written", {}), turn.cursor.get("briefs", ())
-        bought = sum(written.values())
-        for brief in briefs if bought else ():
-            intent, rate = brief["intent"]["name"], brief.get("rate")
-            if intent in now and rate:
+        bought = sum(turn.cursor.get("written", {}).values())
+        if not bought or not _served(con, turn):
+            continue
+        scope = health.Scope(adapter=turn.cursor["challenger"])
+        since = {item.intent: item for item in intent_health(wheel, con, wheel.clock(), scope)}
+        for brief in turn.cursor.get("briefs", ()):
+            item, rate = since.get(brief.get("rated", "")), brief.get("rate")
+            if item is not None and item.error_rate is not None and rate:
                 lessons.append(
                     Lesson(
                         failure=brief["failure"],
                         samples=brief["ask"],
                         usd=turn.cost_usd * brief["ask"] / bought,
                         rate_before=rate,
-                        rate_since=now[intent] or 0.0,
+                        rate_since=item.error_rate,
+                        labels=item.feedback,
                     )
                 )
     return lessons
+
+
+def _served(con: Connection, turn: Turn) -> bool:
+    """Whether what the turn trained came to answer in production."""
+    if turn.decision is None or "challenger" not in turn.cursor:
+        return False
+    decision = decisions.get(con, turn.decision)
+    return decision.verdict == "promote" and decision.status == "applied"
 
 
 def _showable(wheel: Wheel, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:

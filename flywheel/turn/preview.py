@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.records import Brief
-from flywheel.teacher import prompts
+from flywheel.turn import prices
 from flywheel.turn.diagnose import wanted
 from flywheel.turn.wheel import Wheel
-
-_BYTES_PER_TOKEN = 3.0
-_ANSWER = 40  # tokens of one written sample
-_ASKED_AGAIN = 60  # tokens in and out for a sample in the second question
 
 
 def preview(wheel: Wheel) -> dict[str, Any]:
@@ -41,18 +37,9 @@ def _line(brief: Brief) -> dict[str, Any]:
 
 
 def _brief(wheel: Wheel, brief: Brief) -> dict[str, Any]:
-    teacher, synthesis = wheel.config.teacher, wheel.config.synthesis
-    requests = prompts.requests(brief, synthesis.per_request, redact=teacher.redact)
-    sent = sum(
-        len(str(message["content"]).encode()) / _BYTES_PER_TOKEN
-        for request in requests
-        for message in request.messages
-    )
-    again = _ASKED_AGAIN * brief.ask if synthesis.verify else 0
-    dear = (sent + again) * teacher.usd_per_million_input
-    dear += _ANSWER * brief.ask * teacher.usd_per_million_output
+    requests, usd = prices.of_brief(wheel, brief)
     return {
         **_line(brief),
-        "usd": round(dear / 1e6, 6),
+        "usd": round(usd, 6),
         "prompts": [request.messages[-1]["content"] for request in requests],
     }

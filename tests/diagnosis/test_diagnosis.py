@@ -305,6 +305,49 @@ def test_each_kind_of_failure_has_its_own_brief_and_the_rare_ones_join_the_first
     assert outside.vary != missing.vary
 
 
+BESIDE = tallies(
+    pair("set_alarm", "set_timer", 12),
+    pair("set_alarm", "set_alarm", 20),
+    pair("set_timer", "set_timer", 400),
+    pair("play_music", "play_music", 40),
+)
+
+
+def test_the_intent_beside_a_failing_one_gets_samples_of_its_own():
+    found = health(BESIDE, INTENTS, TABLE)
+    failed = {
+        "set_alarm": [
+            Failed(text="ten minutes", predicted="set_alarm", truth="set_timer"),
+            Failed(text="nobody knows", predicted="set_alarm", truth=None),
+        ]
+    }
+    alarm, timer = briefs(found, INTENTS, failed, EXAMPLES, SynthesisTable())
+    assert (alarm.intent, alarm.neighbour, alarm.ask) == (ALARM, TIMER, 20)
+    assert (timer.failure, timer.intent, timer.neighbour) == ("border", TIMER, ALARM)
+    assert timer.ask == 10
+    assert timer.failed_texts == ("ten minutes",)
+    assert timer.examples == ("定时五分钟",)
+    assert timer.contrast == ("alarm at six",)
+    assert timer.why == (
+        "set_timer stands beside set_alarm, which fails: confused with failing intents 12 times. "
+        "Samples of its own keep the border where it is."
+    )
+
+
+@given(windows, st.integers(0, 80), st.integers(1, 30))
+def test_the_borders_take_no_more_than_their_share_and_all_stays_within_the_turn(
+    window, samples, most
+):
+    table = SynthesisTable(max_samples=samples, per_intent=most)
+    written = briefs(health(window, INTENTS, TABLE), INTENTS, {}, {}, table)
+    assert sum(brief.ask for brief in written) <= samples
+    borders = [brief for brief in written if brief.failure == "border"]
+    assert sum(brief.ask for brief in borders) <= samples / 4
+    assert not {b.intent.name for b in borders} & {
+        b.intent.name for b in written if b.failure != "border"
+    }
+
+
 def test_an_unseen_language_is_named_in_its_brief():
     failed = {
         "set_alarm": [
@@ -316,10 +359,29 @@ def test_an_unseen_language_is_named_in_its_brief():
     assert (brief.failure, brief.slices) == ("unseen_slice", {"locale": "de"})
 
 
+def lesson(failure, rate_since, labels=90):
+    return Lesson(
+        failure=failure,
+        samples=20,
+        usd=0.2,
+        rate_before=0.4,
+        rate_since=rate_since,
+        labels=labels,
+    )
+
+
+def test_the_fewer_labels_say_how_it_went_the_less_is_learned_from_it():
+    none, few, many = (
+        learned([lesson("abstained", rate_since=0.4, labels=labels)]).recovery["abstained"]
+        for labels in (0, 5, 500)
+    )
+    assert 0.03 == none > few > many
+
+
 def test_samples_go_where_earlier_turns_mended_more_for_a_dollar():
     lessons = [
-        Lesson(failure="abstained", samples=20, usd=0.2, rate_before=0.4, rate_since=0.1),
-        Lesson(failure="wrong_intent", samples=20, usd=0.2, rate_before=0.4, rate_since=0.4),
+        lesson("abstained", rate_since=0.1),
+        lesson("wrong_intent", rate_since=0.4),
     ]
     prices = learned(lessons)
     assert prices.usd == pytest.approx(0.01)
