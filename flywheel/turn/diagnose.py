@@ -46,7 +46,7 @@ def wanted(wheel: Wheel, con: Connection) -> tuple[tuple[IntentHealth, ...], tup
         _failures(wheel, con, failing, kept_out),
         _examples(wheel, con, kept_out),
         wheel.config.synthesis,
-        diagnosis.learned(_lessons(wheel, con), prices.of_sample(wheel)),
+        diagnosis.learned(lessons(wheel, con), prices.of_sample(wheel)),
     )
 
 
@@ -113,7 +113,7 @@ def _new_slice(slices: Mapping[str, str], trained: Collection[str]) -> str:
     return next((one for one in told if one not in trained), "")
 
 
-def _lessons(wheel: Wheel, con: Connection) -> list[Lesson]:
+def lessons(wheel: Wheel, con: Connection) -> list[Lesson]:
     """What earlier turns bought for challengers that were served, and how those did."""
     lessons = []
     for turn in turns.list_turns(con, _LOOKED_BACK):

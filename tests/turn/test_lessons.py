@@ -1,0 +1,49 @@
+"""What a turn learns about the worth of samples: from labels on the adapter that learned them."""
+
+from wheels import ALARM, NOW, produce_failures, seed_the_wheel, turn_once
+
+from flywheel.records import Feedback, Prediction
+from flywheel.store import decisions, events, turns
+from flywheel.turn.diagnose import lessons
+
+
+def answered_right(wheel, adapter, count=20):
+    said = [
+        Prediction(id=f"p-{i}", ts=NOW, text=f"wake {i}", intent=ALARM, adapter=adapter)
+        for i in range(count)
+    ]
+    verdicts = [
+        Feedback(id=f"v-{each.id}", prediction_id=each.id, ts=NOW, verdict="correct")
+        for each in said
+    ]
+    with wheel.store.write() as con:
+        events.add_predictions(con, said)
+        events.add_feedback(con, verdicts)
+
+
+def learned_from(wheel):
+    with wheel.store.read() as con:
+        return {(each.failure, each.labels, each.rate_since) for each in lessons(wheel, con)}
+
+
+def test_only_labels_on_the_adapter_that_learned_the_samples_teach_what_they_are_worth(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    with wheel.store.read() as con:
+        turn = turns.get(con, turn_once(wheel))
+    assert learned_from(wheel) == set()  # all failures were the first champion's
+    answered_right(wheel, turn.cursor["challenger"])
+    assert learned_from(wheel) == {("unseen_wording", 20, 0.0)}
+
+
+def test_a_challenger_that_was_not_promoted_teaches_nothing(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    with wheel.store.read() as con:
+        turn = turns.get(con, turn_once(wheel))
+    answered_right(wheel, turn.cursor["challenger"])
+    with wheel.store.write() as con:
+        decisions.set_status(con, turn.decision, "rejected", "uid 0", "it was a test", NOW)
+    assert learned_from(wheel) == set()
