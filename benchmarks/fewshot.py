@@ -1,13 +1,16 @@
 """How much does it learn from 5, from 10 and from all texts an intent, and at what cost?
 
     python benchmarks/fewshot.py [--quick] [--seeds N] [--sizes 5 10 full] [--data DIR]
-                                 [--recipe NAME] [--setfit PYTHON]
+                                 [--recipe NAME] [--setfit PYTHON [--setfit-steps N]]
 
 Trains as the daemon does, in a worker process; val is dev, test is read once by the finished
 adapter. The full size trains with the set's out-of-scope rows and shows what the deployed
-threshold does, and the whole trade-off between accuracy in scope and recall out of it. With
-`--setfit`, an interpreter that has SetFit trains its documented recipe on the same rows. The
-last line is one JSON object; per cents are of test rows.
+threshold does, and the whole trade-off between accuracy in scope and recall out of it.
+
+Beside it stands SetFit's documented recipe, run to its end on the same rows: as recorded in
+setfit.jsonl, or, with `--setfit`, made now by an interpreter that has it, and recorded.
+`--setfit-steps` makes a shorter run, which is shown and never compared. The last line is one JSON
+object; per cents are of test rows, and cpu_vs_setfit compares the sizes that SetFit has run.
 """
 
 from __future__ import annotations
@@ -15,13 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import subprocess
 import tempfile
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import jobs
+import setfit_runs
 import torch
 from partition import Row, read
 
@@ -45,10 +48,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fewshot-") as place:
         for size in asked.sizes:
             runs = [_run(Path(place), size, seed, sets, asked) for seed in range(asked.seeds)]
-            for key in runs[0]:
-                figures[key] = round(mean(run[key] for run in runs), 3)
-    mine, theirs = figures.get("cpu_10"), figures.get("setfit_cpu_10")
-    if mine and theirs:
+            for key in sorted({key for run in runs for key in run}):
+                figures[key] = round(mean(run[key] for run in runs if key in run), 3)
+    sizes = [size for size in asked.sizes if f"setfit_cpu_{size}" in figures]
+    if sizes:
+        mine = sum(figures[f"cpu_{size}"] for size in sizes)
+        theirs = sum(figures[f"setfit_cpu_{size}"] for size in sizes)
         figures["cpu_vs_setfit"] = round(mine / theirs, 4)
     print(json.dumps({"benchmark": "fewshot", "quick": asked.quick, **figures}))
     return 0
@@ -78,8 +83,8 @@ def _run(
             found |= _out_of_scope(logits, labels, rule, truth)
         print(f"{size} seed {seed} {recipe}: {found[f'{key}_{size}']:.2f} in {done.cpu_s:.0f} CPU s"
               f", {done.values['metrics'].get('dev_accuracy')} on dev", flush=True)  # fmt: skip
-    if asked.setfit and not whole:
-        found |= _setfit(place, size, seed, train, sets["test"], asked.setfit)
+    if not whole:
+        found |= _setfit(size, seed, train, sets, place, asked)
     return found
 
 
@@ -137,21 +142,27 @@ def _cut(scores: torch.Tensor, right: torch.Tensor, loss: float) -> float:
 
 
 def _setfit(
-    place: Path, size: str, seed: int, train: list[tuple[str, str]], test: list[Row], python: str
+    size: str,
+    seed: int,
+    train: list[tuple[str, str]],
+    sets: dict[str, list[Row]],
+    place: Path,
+    asked: argparse.Namespace,
 ) -> dict[str, float]:
-    told = {
-        "train": train,
-        "test": [(row.text, row.intent) for row in test if row.intent != NONE],
-        "model": str(base.load(jobs.BASE).folder),
-        "seed": seed,
-    }
-    path = place / f"setfit-{size}-{seed}.json"
-    path.write_text(json.dumps(told), encoding="utf-8")
-    script = Path(__file__).with_name("peer_setfit.py")
-    done = subprocess.run([python, str(script), str(path)], check=True, stdout=subprocess.PIPE)
-    said = json.loads(done.stdout.splitlines()[-1])
-    print(f"{size} seed {seed} SetFit: {said['accuracy']:.2f} in {said['cpu_s']:.0f} CPU s")
-    return {f"setfit_{size}": said["accuracy"], f"setfit_cpu_{size}": said["cpu_s"]}
+    """The complete run on the same rows: recorded, or made now where a Python for it is given."""
+    test = [(row.text, row.intent) for row in sets["test"] if row.intent != NONE]
+    done = setfit_runs.recorded(train, test, seed)
+    if asked.setfit and (done is None or asked.setfit_steps > 0):
+        model, path = base.load(jobs.BASE).folder, place / f"setfit-{size}-{seed}.json"
+        steps = asked.setfit_steps or -1
+        made = setfit_runs.run(path, train, test, seed, model, asked.setfit, steps)
+        print(f"{size} seed {seed} SetFit, {made.steps} steps: {made.accuracy:.2f} "
+              f"in {made.cpu_s:.0f} CPU s", flush=True)  # fmt: skip
+        done = made if steps < 0 else done
+    if done is None:
+        return {}
+    print(f"{size} seed {seed} SetFit, complete: {done.accuracy:.2f} in {done.cpu_s:.0f} CPU s")
+    return {f"setfit_{size}": done.accuracy, f"setfit_cpu_{size}": done.cpu_s}
 
 
 def _percent(right: list[bool]) -> float:
@@ -167,6 +178,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", default="balanced")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--setfit", help="a Python that has SetFit installed")
+    parser.add_argument("--setfit-steps", type=int, default=0, help="cut SetFit short")
     asked = parser.parse_args()
     asked.seeds = asked.seeds or (1 if asked.quick else 3)
     return asked
