@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,16 +27,18 @@ def main() -> None:
     rows = Dataset.from_dict({"text": list(texts), "label": [names.index(n) for n in labels]})
     began = time.process_time()
     model = SetFitModel.from_pretrained(told["model"])
-    settings = TrainingArguments(
-        batch_size=16,
-        num_iterations=20,
-        num_epochs=1,
-        max_steps=told.get("steps", -1),
-        seed=told["seed"],
-        report_to="none",
-    )
-    trainer = Trainer(model=model, args=settings, train_dataset=rows)
-    trainer.train()
+    with tempfile.TemporaryDirectory() as place:
+        settings = TrainingArguments(
+            output_dir=place,
+            batch_size=16,
+            num_iterations=20,
+            num_epochs=1,
+            max_steps=told.get("steps", -1),
+            seed=told["seed"],
+            report_to="none",
+        )
+        trainer = Trainer(model=model, args=settings, train_dataset=rows)
+        trainer.train()
     spent = time.process_time() - began
     said = model.predict([text for text, _ in told["test"]])
     right = [names[int(a)] == label for a, (_, label) in zip(said, told["test"], strict=True)]
