@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
-BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise synthesis many_requests cli_start ingest diagnosis
+BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise forgetting synthesis many_requests cli_start ingest diagnosis
 
 .PHONY: demo test test-slow check fix docs bench clean
 
