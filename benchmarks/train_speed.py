@@ -34,7 +34,7 @@ import transformers
 from partition import Row, read
 
 from flywheel.records import NONE
-from flywheel.worker import base, logistic, lora, tuning
+from flywheel.worker import base, logistic, lora, machine, tuning
 from flywheel.worker.encoder import Encoder, pool
 from flywheel.worker.finish import finish
 from flywheel.worker.recipes import DEFAULT, LAYERS
@@ -123,6 +123,7 @@ class _Setup:
             rows,
             (self.head, None),
             seed=number,
+            way=machine.fastest(self.encoder, place, torch.get_num_threads()),
             checkpoint=place / f"{layers}.safetensors",
             fingerprint=str(time.time()),
             watch=lambda _: {},

@@ -6,7 +6,8 @@ only hand on what they are given: masks, positions and everything else of the fa
 model's own business. Where a family does not allow that (it shares layers, or passes more than
 states from one to the next), the whole model runs over token ids; `replays` finds out by trying.
 
-Attention is the eager one: the fused one's bf16 backward is ten times as slow on a processor.
+Attention is the eager one unless another is asked for: the fused one's bf16 backward was ten times
+as slow on a processor.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from torch.nn import functional
 
 from flywheel.errors import FlywheelError
 from flywheel.worker.base import Base
+
+EAGER: Literal["eager"] = "eager"
+"""Attention by plain matrix products, as `transformers` names it."""
 
 _AGREE = 1e-4  # largest difference of a replay that is one
 
@@ -53,7 +56,7 @@ class Encoder:
         logging.disable_progress_bar()
         try:
             model = AutoModel.from_pretrained(
-                base.folder, dtype=torch.float32, attn_implementation="eager", use_safetensors=True
+                base.folder, dtype=torch.float32, attn_implementation=EAGER, use_safetensors=True
             )
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise FlywheelError(
@@ -212,16 +215,6 @@ def pool(x: Tensor, mask: Tensor) -> Tensor:
     weight = mask.unsqueeze(-1).float()
     mean = (x.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
     return functional.normalize(mean, dim=-1)
-
-
-def has_bf16() -> bool:
-    """Whether this processor multiplies bf16 matrices in hardware."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as file:
-            flags = next((line for line in file if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def _sample() -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flywheel.worker.encoder import Encoder, Upper
+from flywheel.worker.encoder import EAGER, Encoder, Upper
 from flywheel.worker.lowrank import quicken
 
 Factors = Mapping[str, Tensor]
@@ -23,14 +23,27 @@ _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
 def wrap(
-    encoder: Encoder, depth: int, rank: int, alpha: int, seed: int, dtype: torch.dtype
+    encoder: Encoder,
+    depth: int,
+    rank: int,
+    alpha: int,
+    seed: int,
+    dtype: torch.dtype,
+    attention: str = EAGER,
 ) -> Upper:
     """The layers from `depth` up with LoRA that changes nothing yet, all else frozen.
 
     Args:
         dtype: of the frozen weights and the factors.
+        attention: as `transformers` names it.
+
+    Raises:
+        ValueError: this family has no such attention.
     """
     upper = encoder.upper(depth, dtype)
+    if attention != EAGER:
+        model: Any = upper.model
+        model.set_attn_implementation(attention)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         adapted = _adapt(upper, encoder.linear(depth), rank, alpha)

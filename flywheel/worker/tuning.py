@@ -1,8 +1,8 @@
 """The LoRA loop: from the base, with heads that start from logistic regression.
 
-bf16 where the processor has it, no dropout, batches of similar length, AdamW with warm-up and
-linear decay. Every epoch leaves a checkpoint; the order of rows depends on seed and epoch alone,
-so a run that was killed ends in the same weights as one that was not.
+In the number type that is fastest here (see `machine`), no dropout, batches of similar length,
+AdamW with warm-up and linear decay. Every epoch leaves a checkpoint; the order of rows depends on
+seed and epoch alone, so a run that was killed ends in the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from torch.nn import functional
 
 from flywheel.errors import FlywheelError
 from flywheel.worker import lora
-from flywheel.worker.encoder import Encoder, has_bf16, pool
+from flywheel.worker.encoder import EAGER, Encoder, pool
 from flywheel.worker.logistic import Linear
+from flywheel.worker.machine import Way
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.slots import IGNORED
 from flywheel.worker.trunk import padded_states
@@ -74,10 +75,12 @@ class _Parameters:
     """
 
     def __init__(
-        self, encoder: Encoder, depth: int, recipe: Recipe, heads: Heads, seed: int
+        self, encoder: Encoder, depth: int, recipe: Recipe, heads: Heads, seed: int, way: Way
     ) -> None:
-        self.dtype = torch.bfloat16 if has_bf16() else torch.float32
-        self.upper = lora.wrap(encoder, depth, recipe.rank, recipe.alpha, seed, self.dtype)
+        self.dtype = way.type
+        self.upper = lora.wrap(
+            encoder, depth, recipe.rank, recipe.alpha, seed, self.dtype, way.attention
+        )
         factors = lora.names(self.upper.model)
         self.names, self.leaves = list(factors), list(factors.values())
         head, tag_head = heads
@@ -142,7 +145,7 @@ class _AdamW:
 
 def initial(encoder: Encoder, depth: int, recipe: Recipe, start: Heads, seed: int) -> Tuned:
     """The untrained state: LoRA that changes nothing, and the heads as given."""
-    return _Parameters(encoder, depth, recipe, start, seed).copy()
+    return _Parameters(encoder, depth, recipe, start, seed, Way("float32", EAGER)).copy()
 
 
 def tune(
@@ -153,6 +156,7 @@ def tune(
     start: Heads,
     *,
     seed: int,
+    way: Way,
     checkpoint: Path,
     fingerprint: str,
     watch: Callable[[EpochEnd], Line],
@@ -163,11 +167,12 @@ def tune(
     Args:
         depth: the first layer that is trained.
         start: the intent head and the tag head to start from.
+        way: what the trained layers compute in.
         fingerprint: of everything the result depends on; another one starts afresh.
         watch: called after each epoch; what it returns becomes a line of the curve.
         report: called with the fraction done and a short text.
     """
-    parameters = _Parameters(encoder, depth, recipe, start, seed)
+    parameters = _Parameters(encoder, depth, recipe, start, seed, way)
     per_epoch = -(-len(rows.hidden) // recipe.batch)
     adam = _AdamW(len(parameters.flat), recipe, recipe.epochs * per_epoch)
     curve = _resume(checkpoint, fingerprint, parameters, adam)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flywheel.records import NONE
 from flywheel.worker import base as bases
-from flywheel.worker import halving, logistic, lora, recipes, slots, tuning
+from flywheel.worker import halving, logistic, lora, machine, recipes, slots, tuning
 from flywheel.worker.finish import Finished, finish
 from flywheel.worker.logistic import Linear
 from flywheel.worker.progress import Part
@@ -158,6 +158,8 @@ class Work:
         encoder = self.trunk.encoder
         if not self.recipe.epochs:
             return tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed), []
+        cache = Path(self.spec["cache_dir"]) if self.spec.get("cache_dir") else None
+        way = machine.fastest(encoder, cache, int(self.spec["threads"]))
         rows = tuning.Rows(
             hidden=self.states.hidden, labels=self.y, weights=self.train.weights, tags=self.tags
         )
@@ -181,8 +183,9 @@ class Work:
             rows,
             start,
             seed=self.seed,
+            way=way,
             checkpoint=checkpoint,
-            fingerprint=self._fingerprint(),
+            fingerprint=self._fingerprint(way),
             watch=watch,
             report=part,
         )
@@ -196,8 +199,9 @@ class Work:
         tokens = tuned.tag_head is not None
         return finish(upper, trunk.base.width, states.hidden, tokens=tokens)
 
-    def _fingerprint(self) -> str:
+    def _fingerprint(self, way: machine.Way) -> str:
         facts = [asdict(self.recipe), self.seed, self.spec["threads"], self.spec["max_length"]]
+        facts.append(asdict(way))
         facts += [self.trunk.base.sha256, self.trunk.depth, self.labels, self.slots]
         facts += [self.train.texts, self.train.intents, self.train.weights.tolist()]
         facts.append([dict(a) if a is not None else None for a in self.train.arguments])
