@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow.parquet
 
 from flywheel.store import archive
-from flywheel.store.columns import Connection
+from flywheel.store.columns import EACH, Connection, bound
 
 _NAMED = 3  # differences of a kind that are named one by one
 
@@ -100,7 +100,5 @@ def _files(con: Connection) -> Iterator[str]:
 def missing(con: Connection, kind: archive.Kind, ids: Sequence[str]) -> list[str]:
     """Which of these ids are in neither the table nor the archive."""
     stored = archive.everything(con, kind)
-    sql = (
-        f"SELECT id FROM (SELECT unnest($ids) AS id) ANTI JOIN {stored} AS s USING (id) ORDER BY id"  # noqa: S608
-    )
-    return [key for (key,) in con.execute(sql, {"ids": list(ids)}).fetchall()] if ids else []
+    sql = f"SELECT id FROM ({EACH}) AS a(id) ANTI JOIN {stored} AS s USING (id) ORDER BY id"  # noqa: S608
+    return [key for (key,) in con.execute(sql, [bound(ids)]).fetchall()] if ids else []

@@ -121,6 +121,15 @@ def arriving(con: Connection, rows: pyarrow.Table) -> Iterator[None]:
     con.unregister("arriving")  # after an error the rollback takes the name away
 
 
+EACH = """SELECT unnest(from_json(?, '["VARCHAR"]'))"""
+"""SQL of a row for each of many texts, bound by `bound`."""
+
+
+def bound(texts: Iterable[str]) -> str:
+    """Many texts as one parameter: DuckDB takes half a millisecond over each item of a list."""
+    return json.dumps(list(texts))
+
+
 def changed(con: Connection, sql: str, parameters: Bound = ()) -> int:
     """Run an INSERT, UPDATE or DELETE and return how many rows it touched."""
     row = con.execute(sql, parameters).fetchone()

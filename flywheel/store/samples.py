@@ -14,9 +14,11 @@ import pyarrow
 
 from flywheel.records import Arguments, Refusal, Sample
 from flywheel.store.columns import (
+    EACH,
     TEXT,
     Connection,
     arriving,
+    bound,
     changed,
     pack_or_none,
     records,
@@ -88,11 +90,11 @@ _FRESH = """
     ORDER BY added_at, id
 """
 
-_USE_FRESH = """
+_USE_FRESH = f"""
     INSERT INTO fresh_uses
-    SELECT asked.id, ?, ?, ?::TIMESTAMP FROM (SELECT unnest(?) AS id) AS asked
+    SELECT asked.id, ?, ?, ?::TIMESTAMP FROM ({EACH}) AS asked(id)
     WHERE NOT EXISTS (SELECT 1 FROM fresh_uses AS u WHERE u.sample = asked.id AND u.turn = ?)
-"""
+"""  # noqa: S608
 
 _GOLDEN = """
     SELECT s.*, g.bought, c.sample IS NOT NULL AS answered,
@@ -216,7 +218,7 @@ def use_fresh(
 ) -> None:
     """Note that a turn asks these fresh samples; commit it before reading their answers."""
     if asked:
-        con.execute(_USE_FRESH, [turn, challenger, stamp(at), list(asked), turn])
+        con.execute(_USE_FRESH, [turn, challenger, stamp(at), bound(asked), turn])
 
 
 def golden(
