@@ -72,7 +72,7 @@ def main() -> int:
     runs, began = [], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="flywheel-bench-") as name:
         outside = Outside(Path(name), asked.threads)
-        for seed in range(asked.seeds):
+        for seed in range(asked.first, asked.first + asked.seeds):
             dealt = deal(*rows, seed=seed, most_intents=asked.intents)
             say(
                 f"seed {seed}: {len(dealt.intents)} intents, {len(dealt.seeds)} seeds, "
@@ -262,6 +262,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Five turns of the real daemon on a public set.")
     parser.add_argument("--quick", action="store_true", help="one seed, few intents, fast profile")
     parser.add_argument("--seeds", type=int, default=3, help="partitions to run (3)")
+    parser.add_argument("--first", type=int, default=0, help="the first partition (0)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with train, val and test")
     parser.add_argument("--turns", type=int, default=5, help="turns after the first champion (5)")
     parser.add_argument("--intents", type=int, help="keep only this many (all)")
