@@ -13,6 +13,7 @@ from flywheel.demo.grammar import STARTER
 from flywheel.demo.traffic import stream
 
 TRAINING = "t-2-train"
+SETTLED = ("done", "held")  # whether the challenger is promoted is for the gates to say
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def undisturbed(begun, tmp_path_factory) -> dict[str, Any]:
     """What the second turn leaves behind when nothing happens to it."""
     with copy_of(begun, tmp_path_factory.mktemp("calm")) as daemon:
         daemon.start()
-        assert daemon.turn()["state"] == "done"
+        assert daemon.turn()["state"] in SETTLED
         return what_is_left(daemon)
 
 
@@ -77,7 +78,7 @@ def test_a_daemon_killed_in_training_ends_where_an_undisturbed_one_does(
         if with_the_worker:
             daemon.kill_worker(TRAINING)
         daemon.start()
-        assert daemon.ended("t-2")["state"] == "done"
+        assert daemon.ended("t-2")["state"] in SETTLED
         assert what_is_left(daemon) == undisturbed
 
 
