@@ -21,28 +21,28 @@ def answered_right(wheel, adapter, count=20):
         events.add_feedback(con, verdicts)
 
 
+def turn_over_failures(wheel):
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    with wheel.store.read() as con:
+        return turns.get(con, turn_once(wheel))
+
+
 def learned_from(wheel):
     with wheel.store.read() as con:
         return {(each.failure, each.labels, each.rate_since) for each in lessons(wheel, con)}
 
 
 def test_only_labels_on_the_adapter_that_learned_the_samples_teach_what_they_are_worth(wheel):
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
-    with wheel.store.read() as con:
-        turn = turns.get(con, turn_once(wheel))
+    turn = turn_over_failures(wheel)
     assert learned_from(wheel) == set()  # all failures were the first champion's
     answered_right(wheel, turn.cursor["challenger"])
     assert learned_from(wheel) == {("unseen_wording", 20, 0.0)}
 
 
 def test_a_challenger_that_was_not_promoted_teaches_nothing(wheel):
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
-    with wheel.store.read() as con:
-        turn = turns.get(con, turn_once(wheel))
+    turn = turn_over_failures(wheel)
     answered_right(wheel, turn.cursor["challenger"])
     with wheel.store.write() as con:
         decisions.set_status(con, turn.decision, "rejected", "uid 0", "it was a test", NOW)
