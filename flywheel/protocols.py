@@ -144,5 +144,8 @@ class Serving(Protocol):
     def promote(self, adapter_id: str) -> None:
         """Serve this adapter from now on, atomically; harmless when it is served already."""
 
+    def retire(self) -> None:
+        """Serve none of the adapters from now on; harmless when none is served."""
+
     def serving(self) -> str | None:
         """The adapter served now."""

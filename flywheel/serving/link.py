@@ -39,6 +39,12 @@ class ChampionLink:
         staged.replace(self._folder / CHAMPION)
         _sync(self._folder)
 
+    def retire(self) -> None:
+        """Serve none from now on; durable when it returns."""
+        if self.serving() is not None:
+            (self._folder / CHAMPION).unlink()
+            _sync(self._folder)
+
     def serving(self) -> str | None:
         """The adapter served now; None when there is none."""
         try:

@@ -52,7 +52,9 @@ def reconcile(wheel: Wheel) -> str | None:
     with wheel.store.read() as con:
         champion = adapters.champion(con)
         external = champion is not None and adapters.get(con, champion).state == "external"
-    if champion and not external and wheel.serving.serving() != champion:
+    if champion is None or external:  # after a restore, or a rollback to a production model
+        wheel.serving.retire()
+    elif wheel.serving.serving() != champion:
         wheel.serving.promote(champion)
     return champion
 

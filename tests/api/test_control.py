@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from flywheel import turn
 from flywheel.records import Adapter, Decision
 from flywheel.store import adapters, decisions, turns
 
@@ -219,3 +220,10 @@ def test_the_openapi_document_describes_every_route(client):
     assert document["components"]["schemas"]["Reason"]["required"] == ["because"]
     ids = [op["operationId"] for ops in document["paths"].values() for op in ops.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_after_a_restore_to_before_the_first_champion_none_is_served(wheel):
+    (wheel.adapters_dir / "a-9").mkdir(parents=True)
+    wheel.serving.promote("a-9")
+    turn.reconcile(wheel)
+    assert wheel.serving.serving() is None

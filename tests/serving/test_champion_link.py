@@ -67,3 +67,14 @@ def test_what_a_crash_left_behind_is_no_obstacle(adapters):
     (adapters / f".champion.{os.getpid()}").symlink_to("a-1")
     ChampionLink(adapters).promote("a-2")
     assert ChampionLink(adapters).serving() == "a-2"
+
+
+def test_retired_it_serves_none_and_can_serve_again(adapters):
+    link = ChampionLink(adapters)
+    link.retire()
+    link.promote("a-1")
+    link.retire()
+    assert link.serving() is None
+    assert not (adapters / "champion").is_symlink()
+    link.promote("a-1")
+    assert link.serving() == "a-1"
