@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
 
 from flywheel.api.answers import BadRequest, TooLarge
+from flywheel.store.failures import no_room
 
 MAX_LINES = 200_000
 """Of one batch; more is refused with 413, so that the answer stays readable."""
+
+_PIECE = 1 << 20  # bytes written at once
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -29,6 +40,39 @@ async def read_body(request: Request, limit: int) -> bytes:
         if len(body) > limit:
             raise _too_large(limit)
     return bytes(body)
+
+
+async def save_body(request: Request, file: BinaryIO) -> None:
+    """Write the whole body, however long, to a new file; it is on disk when this returns.
+
+    Raises:
+        BadRequest: the caller cut it off.
+        DiskFull: it has no room; what was written is the caller's to remove.
+    """
+    path = Path(file.name)
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > shutil.disk_usage(path.parent).free:
+        raise no_room(path)
+    piece = bytearray()
+    try:
+        async for chunk in request.stream():
+            piece += chunk
+            if len(piece) >= _PIECE:
+                await run_in_threadpool(file.write, bytes(piece))
+                piece.clear()
+        await run_in_threadpool(_finish, file, bytes(piece))
+    except ClientDisconnect as error:
+        raise BadRequest("the body was cut off", hint="send it again") from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise no_room(path) from error
+        raise
+
+
+def _finish(file: BinaryIO, rest: bytes) -> None:
+    file.write(rest)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def refuse_unreadable(body: bytes) -> None:

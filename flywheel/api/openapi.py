@@ -68,4 +68,7 @@ def _operation(route: ApiRoute, schema: dict[str, Any] | None) -> dict[str, Any]
         if route.batch:
             content["application/x-ndjson"] = {"schema": schema}
         operation["requestBody"] = {"required": route.batch, "content": content}
+    if route.file:
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation

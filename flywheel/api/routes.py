@@ -21,6 +21,7 @@ class ApiRoute:
     handler: Callable[[Request], Awaitable[Response]]
     body: type[Any] | None = None  # what a request carries
     batch: bool = False  # NDJSON is taken too
+    file: bool = False  # a request carries a file
     media_type: str = "application/json"  # of the answer
     status: int = 200  # of success
 
@@ -69,6 +70,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _post("/v1/reload", upkeep.reload, forms.Nothing),
     _get("/v1/check", upkeep.check),
     _get("/v1/backup", upkeep.backup, "application/octet-stream"),
+    ApiRoute(method="POST", path="/v1/restore", handler=upkeep.restore, file=True, status=202),
     _get("/metrics", control.metrics_page, "text/plain"),
     _get("/healthz", control.healthz, "text/plain"),
     _get("/readyz", control.readyz, "text/plain"),

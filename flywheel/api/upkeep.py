@@ -1,7 +1,8 @@
-"""What an operator asks of a running daemon: reload, check, backup."""
+"""What an operator asks of a running daemon: reload, check, backup, restore."""
 
 from __future__ import annotations
 
+import logging
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from flywheel.api.answers import BadRequest, answer
+from flywheel.api.body import save_body
 from flywheel.api.control import asked_for, caught_up
 from flywheel.api.forms import Erasure
+from flywheel.api.peer import CALLER
 from flywheel.api.vitals import Vitals
+from flywheel.errors import Refused
 from flywheel.loader import Loader
+from flywheel.store import restoring
 from flywheel.store.erasure import Person
 from flywheel.turn import Wheel, upkeep
 from flywheel.turn import erase as removal
+
+log = logging.getLogger(__name__)
 
 OUTGOING = "outgoing"
 """Folder under the state folder for copies on their way out; emptied when the daemon starts."""
@@ -44,6 +51,32 @@ async def backup(request: Request) -> Response:
     )
 
 
+async def restore(request: Request) -> Response:
+    """Prove a backup, then start anew with it in the place of the database, which is kept."""
+    vitals: Vitals = request.app.state.vitals
+    wheel: Wheel = request.app.state.wheel
+    if vitals.restart is None:
+        raise Refused("this daemon cannot start anew by itself", hint="stop it, then restore")
+    database = wheel.store.path
+    copy = restoring.arriving(database)
+    if restoring.staged(database) or copy.exists():
+        raise Refused("a backup is being restored already", hint="wait for its end")
+    with copy.open("xb") as file:
+        try:
+            await save_body(request, file)
+            await _refuse_gone(request)  # and from here on it is noticed when the caller goes
+            found = await run_in_threadpool(upkeep.examine, copy, wheel.config.state_dir)
+            await run_in_threadpool(caught_up, request)
+            await _refuse_gone(request)
+            kept = restoring.stage(database, wheel.clock(), upkeep.OF_ITS_TURNS)
+        finally:
+            restoring.discard(database)
+    said = {"event": "database.restoring", "by": str(request.scope[CALLER])}
+    log.warning("starting anew with the backup of %s", said["by"], extra=said)
+    vitals.restart()
+    return answer({"kept": list(map(str, kept)), **found}, 202)
+
+
 async def erase(request: Request) -> Response:
     """Remove one person's data everywhere, and search for it again."""
     asked = await asked_for(request, Erasure)
@@ -51,6 +84,11 @@ async def erase(request: Request) -> Response:
     if sum(map(bool, (asked.session, asked.rater, asked.prediction))) != 1:
         raise BadRequest("whose data?", hint="name one of session, rater, prediction")
     return answer(await run_in_threadpool(_erase, request, person))
+
+
+async def _refuse_gone(request: Request) -> None:
+    if await request.is_disconnected():
+        raise BadRequest("the caller went away", hint="nothing was changed")
 
 
 def _erase(request: Request, person: Person) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Vitals:
     sources: Callable[[], Sequence[Mapping[str, Any]]] = _no_sources
     problems: Callable[[], Sequence[str]] = _no_problems
     reload: Callable[[], Mapping[str, Any]] = _no_reload
+    restart: Callable[[], None] | None = None  # on the event loop's thread; None: it cannot
     requests: Requests = field(default_factory=lambda: Requests())
     started: float = field(default_factory=time.monotonic)
 

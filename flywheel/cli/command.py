@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flywheel.cli.place import Place, find
+from flywheel.errors import DaemonUnreachable, FlywheelError
 
 if TYPE_CHECKING:
     from flywheel.cli.client import Daemon
@@ -58,6 +59,22 @@ def daemon(ctx: typer.Context) -> Daemon:
     client = Daemon(place(ctx).socket)
     ctx.call_on_close(client.close)
     return client
+
+
+def running(folders: Place) -> bool:
+    """Whether a daemon answers for these folders."""
+    from flywheel.cli.client import Daemon
+
+    client = Daemon(folders.socket, timeout_s=10)
+    try:
+        client.get("status")
+    except DaemonUnreachable:
+        return False
+    except FlywheelError:
+        return True
+    finally:
+        client.close()
+    return True
 
 
 def reason(because: str) -> str:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.command import Json, daemon, examples, group, place
+from flywheel.cli.command import Json, daemon, examples, group, place, running
 from flywheel.cli.place import Place
+from flywheel.cli.restore import restore
 from flywheel.cli.screen import Progress, paint, prose, raw_json, say
 from flywheel.cli.text import clean, number, plural
-from flywheel.errors import DaemonUnreachable, FlywheelError, NotFound, Refused
+from flywheel.errors import NotFound, Refused
 
 if TYPE_CHECKING:
     from flywheel.cli.client import Daemon
 
 app = group("The database: check, back up, restore.")
-
-_NAME = "flywheel.duckdb"
 
 
 @app.command(epilog=examples("flywheel db check", "flywheel db check --json"))
@@ -38,7 +36,7 @@ def check(ctx: typer.Context, *, as_json: Json = False) -> None:
     else:
         rows = sum(found["rows"].values())
         text = f"{plural(rows, 'row')} in {plural(len(found['rows']), 'table')} read and written"
-        say(f"{paint('FAIL' if problems else 'ok')}  {clean(_file(folders))}: {text}")
+        say(f"{paint('FAIL' if problems else 'ok')}  {clean(folders.database)}: {text}")
         log = found.get("decision_log") or {}
         if log.get("tip"):
             say(f"    decision log: {plural(log['events'], 'event')}, the last {clean(log['tip'])}")
@@ -75,73 +73,20 @@ def backup(
     say(f"wrote {clean(to)}: {number(to.stat().st_size // 1_000_000)} MB, opens and reads")
 
 
-@app.command(epilog=examples("flywheel db restore flywheel-2026-11-22.duckdb"))
-def restore(
-    ctx: typer.Context,
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `db backup`.")],
-) -> None:
-    """Put a backup in the place of the database. The daemon must be stopped.
-
-    The database that was there is kept beside it under another name.
-    """
-    folders = place(ctx)
-    _refuse_running(folders, "restore")
-    if not source.is_file():
-        raise NotFound(f"{source}: no such file", hint="name a file that `db backup` wrote")
-    from flywheel.store import copy_file
-
-    folders.state_dir.mkdir(parents=True, exist_ok=True)
-    arriving = folders.state_dir / f"{_NAME}.arriving"
-    arriving.unlink(missing_ok=True)
-    try:
-        copy_file(source, arriving)
-        _prove(arriving)
-        _own_as(arriving, folders.state_dir)
-        kept = _set_aside(_file(folders))
-        arriving.replace(_file(folders))
-    finally:
-        for name in (_NAME, f"{_NAME}.wal", f"{_NAME}.lock"):
-            (folders.state_dir / name.replace(_NAME, arriving.name)).unlink(missing_ok=True)
-    say(f"restored {clean(source)} to {clean(_file(folders))}")
-    if kept:
-        say(f"the one before is {clean(kept)}")
-    say("next: start the daemon; it serves the champion that this database names")
-
-
-def running(folders: Place) -> bool:
-    """Whether a daemon answers for these folders."""
-    from flywheel.cli.client import Daemon
-
-    client = Daemon(folders.socket, timeout_s=10)
-    try:
-        client.get("status")
-    except DaemonUnreachable:
-        return False
-    except FlywheelError:
-        return True
-    finally:
-        client.close()
-    return True
-
-
-def _refuse_running(folders: Place, what: str) -> None:
-    if running(folders):
-        raise Refused(
-            f"cannot {what} {_file(folders)}: the daemon has it open",
-            hint="stop it first: systemctl stop flywheel",
-        )
-
-
-def _file(folders: Place) -> Path:
-    return folders.state_dir / _NAME
+app.command(
+    epilog=examples(
+        "flywheel db restore flywheel-2026-11-22.duckdb",
+        "flywheel db restore flywheel-2026-11-22.duckdb --json",
+    )
+)(restore)
 
 
 def _existing(folders: Place) -> Path:
-    if not _file(folders).is_file():
+    if not folders.database.is_file():
         raise NotFound(
-            f"no database at {_file(folders)}", hint="the daemon makes it: `flywheel run`"
+            f"no database at {folders.database}", hint="the daemon makes it: `flywheel run`"
         )
-    return _file(folders)
+    return folders.database
 
 
 def _check_alone(folders: Place) -> dict[str, Any]:
@@ -187,22 +132,3 @@ def _prove(path: Path) -> None:
     from flywheel.store import prove
 
     prove(path)
-
-
-def _own_as(path: Path, folder: Path) -> None:
-    """Give the file to the folder's owner: who restores is root, who serves is not."""
-    path.chmod(0o640)
-    if os.geteuid() == 0:
-        os.chown(path, folder.stat().st_uid, folder.stat().st_gid)
-
-
-def _set_aside(path: Path) -> Path | None:
-    """Rename the database, and the log that belongs to it; returns its new name."""
-    if not path.is_file():
-        return None
-    kept = path.with_name(f"{path.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-    path.rename(kept)
-    wal = path.with_name(f"{path.name}.wal")
-    if wal.exists():
-        wal.rename(kept.with_name(f"{kept.name}.wal"))
-    return kept

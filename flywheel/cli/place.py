@@ -29,6 +29,11 @@ class Place:
         """Where the daemon listens."""
         return self.state_dir / "flywheel.sock"
 
+    @property
+    def database(self) -> Path:
+        """The file that the daemon keeps everything in."""
+        return self.state_dir / "flywheel.duckdb"
+
 
 def find_config(named: Path | None) -> Path:
     """Return the config file to use: `named`, else FLYWHEEL_CONFIG, ./config.toml, or /etc.

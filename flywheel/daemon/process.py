@@ -1,7 +1,8 @@
 """The life of the daemon: open, listen, ready; look after itself; stop, close.
 
 It ends with 0 when it was asked to, and with 1 when the database can no longer be used, so
-that whoever started it starts it anew.
+that whoever started it starts it anew. To put a backup in the place of the database it starts
+anew by itself, as the same process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,6 +78,8 @@ def run(config_path: Path, once: bool) -> int:
         log.info("stopped", extra={"event": "daemon.stopped", "code": code})
     finally:
         logs.stop()
+    if daemon.again:
+        _start_anew()
     if daemon.left_behind:
         os._exit(code)  # what cannot be interrupted must not hold the exit up
     return code
@@ -107,9 +111,11 @@ class Daemon:
             sources=self._feed.states,
             problems=self.problems,
             reload=self._reload.ask,
+            restart=self._asked_to_restart,
         )
         self._server = server_of(wheel, self._loader, vitals)
         self.left_behind = False  # a thread still ran when the daemon ended
+        self.again = False  # it ends to start anew
 
     async def live(self, sockets: list[socket.socket], *, once: bool) -> int:
         """Serve these sockets until a signal, a lost database, or the end of the one turn."""
@@ -129,7 +135,10 @@ class Daemon:
         for task in (serving, *watching):
             task.add_done_callback(self._ended)
         await self._stop.wait()
-        self._notifier.stopping()
+        if self.again:
+            self._notifier.reloading()
+        else:
+            self._notifier.stopping()
         for task in watching:
             task.cancel()
         self._server.should_exit = True
@@ -138,6 +147,8 @@ class Daemon:
 
     def problems(self) -> Sequence[str]:
         """What is wrong, in words; empty when all is well."""
+        if self.again:
+            return ("it starts anew, with a backup in the place of the database",)
         full = (self._no_room,) if self._no_room else ()
         running = (*self._turns.problems(), *self._loader.problems(), *self._hooks.problems())
         return (*self._problems, *full, *running)
@@ -155,6 +166,14 @@ class Daemon:
         if self._stop.is_set():
             self._server.force_exit = True  # asked twice: requests are not waited for
         log.info("stopping", extra={"event": "daemon.stopping", "signal": number})
+        self.again = False
+        self._stop.set()
+
+    def _asked_to_restart(self) -> None:
+        if self._stop.is_set():
+            return  # who stops it wants it to stay so; the backup waits for the next start
+        self.again = True
+        self._code = 0  # whatever becomes of the one turn
         self._stop.set()
 
     def _asked_to_reload(self) -> None:
@@ -240,6 +259,7 @@ class Daemon:
             return
         log.critical("giving up", exc_info=error, extra={"event": "daemon.gives_up"})
         self._code = 1
+        self.again = False
         self._stop.set()
 
     async def _one_turn(self) -> None:
@@ -253,6 +273,12 @@ class Daemon:
         self._code = 0 if state in ("done", "held") else 1
         log.info("%s ended: %s", turn_id, state, extra={"event": "daemon.once", "turn": turn_id})
         self._stop.set()
+
+
+def _start_anew() -> None:
+    """Be the same command from its beginning: threads end, the process id and its guard stay."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def _open_turn(wheel: Wheel) -> str:

@@ -12,12 +12,13 @@ from pathlib import Path
 from flywheel import gates
 from flywheel.api.upkeep import OUTGOING
 from flywheel.config import Config, load_intents
+from flywheel.daemon.restoring import finish
 from flywheel.errors import FlywheelError
 from flywheel.executors.local import LocalExecutor
 from flywheel.protocols import Teacher
 from flywheel.records import Intent
 from flywheel.serving.link import ChampionLink
-from flywheel.store import open_store
+from flywheel.store import open_store, restoring
 from flywheel.turn import Wheel
 
 DATABASE = "flywheel.duckdb"
@@ -28,6 +29,8 @@ _FOLDERS = ("adapters", "datasets", "jobs")
 def built(config: Config) -> Iterator[Wheel]:
     """The wheel of this configuration; its database is let go of at the end of the block.
 
+    A staged backup takes the database's place before.
+
     Raises:
         ConfigError: a file that the configuration names cannot be used.
         DatabaseHeld: another daemon owns the state folder; the message names its pid.
@@ -36,8 +39,13 @@ def built(config: Config) -> Iterator[Wheel]:
     gates.check(config.gates)
     own_gates = gates.custom_gates(config.gates, config.root / "plugins")
     intents = load_intents(config.root / config.intents.file)
+    database = config.state_dir / DATABASE
     _make_folders(config.state_dir)
-    store = open_store(config.state_dir / DATABASE)
+    with restoring.held(database) as lock:
+        restoring.discard(database)  # of a daemon that was killed
+        finish(database, lock)
+    _make_folders(config.state_dir)  # those that went with the old database
+    store = open_store(database)
     try:
         yield Wheel(
             config=config,

@@ -26,8 +26,12 @@ PATIENCE_S = 30.0
 """A new file waits this long for those who still read the old one."""
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path, lock: int | None = None) -> Store:
     """Open the database file, creating and migrating it as needed.
+
+    Args:
+        path: the file.
+        lock: of it, where the caller has it already; it is the store's from now on.
 
     Raises:
         DatabaseHeld: another process (or another store of this one) holds the file.
@@ -35,7 +39,7 @@ def open_store(path: Path) -> Store:
         StoreFailed: the file is damaged, or of a newer flywheel or DuckDB.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = hold(path)
+    lock = hold(path) if lock is None else lock
     try:
         root = connect(path)
         try:

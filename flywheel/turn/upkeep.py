@@ -16,9 +16,13 @@ from flywheel.store import (
     archive,
     chain,
     decisions,
+    restoring,
     schema,
     turns,
 )
+
+OF_ITS_TURNS = ("jobs",)
+"""Folders of the state folder that go with one database alone: they are named by its turns."""
 
 
 def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None) -> dict[str, Any]:
@@ -52,6 +56,22 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
     told = {"events": log.events, "tip": log.tip}
     spool = {"events": sum(map(len, spooled.values())), "waiting": len(waiting)}
     return {"rows": rows, "decision_log": told, "spool": spool, "problems": problems}
+
+
+def examine(copy: Path, state_dir: Path) -> dict[str, Any]:
+    """Prove that a copy can be the database of this state folder, reading it to its last row.
+
+    It is brought to this version's tables, and is one file afterwards.
+
+    Returns:
+        `rows`, `decision_log` and `problems`, as `check` has them.
+
+    Raises:
+        Refused: it cannot; nothing but the copy was touched.
+    """
+    with restoring.opened(copy) as store:
+        found = check(store, state_dir)
+    return {name: found[name] for name in ("rows", "decision_log", "problems")}
 
 
 def _spooled(folder: Path) -> dict[str, list[str]]:

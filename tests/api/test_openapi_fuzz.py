@@ -1,5 +1,7 @@
 """Every route, called in the ways that the OpenAPI document allows and in those that it forbids."""
 
+import dataclasses
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +14,7 @@ from flywheel.store import agreement
 
 @pytest.fixture
 def document(wheel, vitals):
+    vitals = dataclasses.replace(vitals, restart=lambda: None)
     app = through_socket(create_app(wheel, vitals=vitals))
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 

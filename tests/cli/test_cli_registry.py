@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+from flywheel.cli import restore
 from flywheel.store import open_store
 
 ADAPTERS = [
@@ -206,8 +207,9 @@ def test_a_backup_can_be_restored_and_what_was_there_is_kept(stored, tmp_path):
     result = stored.run("db", "restore", copy)
     assert result.exit_code == 0
     assert beats(database) >= kept_beats
-    kept = [path for path in database.parent.iterdir() if ".before-" in path.name]
-    assert [beats(path) for path in kept if path.suffix != ".lock"] == [7]
+    (kept,) = database.parent.glob("*.before-*")
+    assert beats(kept) == 7
+    assert f"kept what was there: {kept}\nnext: start the daemon" in result.stdout
     assert not list(database.parent.glob("*.arriving*"))
 
 
@@ -226,11 +228,88 @@ def test_a_damaged_backup_is_not_restored(stored, tmp_path):
     assert not list((stored.folder / "var").glob("*.arriving*"))
 
 
-def test_a_running_daemons_database_is_not_replaced(daemon):
-    daemon.says("GET /v1/status", {})
-    result = daemon.run("db", "restore", "b.duckdb")
+RESTORED = {
+    "kept": ["/srv/var/flywheel.duckdb.before-20261122T051700"],
+    "rows": {"predictions": 1204, "feedback": 0, "adapters": 1},
+    "decision_log": {"events": 2, "tip": "ab12"},
+    "problems": ["a-1 (challenger) has no whole folder in adapters/"],
+}
+
+
+def test_a_backup_is_handed_to_a_running_daemon_and_waited_for(daemon, tmp_path):
+    (tmp_path / "copy").write_bytes(b"a database" * 300_000)
+    old, new = {"uptime_s": 1e9, "champion": "a-2"}, {"uptime_s": 0.0, "champion": "a-1"}
+    daemon.says_in_turn("GET /v1/status", old, old, new)
+    daemon.says("POST /v1/restore", RESTORED, 202).says("GET /readyz", {})
+    result = daemon.run("db", "restore", tmp_path / "copy")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        f"restored {tmp_path / 'copy'}: 1,204 predictions, 1 adapters\n"
+        "    decision log: 2 events, the last ab12\n"
+        "    kept what was there: /srv/var/flywheel.duckdb.before-20261122T051700\n"
+        "    note: a-1 (challenger) has no whole folder in adapters/\n"
+        "the daemon is ready; champion: a-1\n"
+    )
+    ((_, _, sent, kind),) = [one for one in daemon.asked if one[1] == "/v1/restore"]
+    assert (sent, kind) == (b"a database" * 300_000, "application/octet-stream")
+    daemon.says_in_turn("GET /v1/status", old, new)
+    result = daemon.run("db", "restore", tmp_path / "copy", "--json")
+    assert json.loads(result.stdout) == {**RESTORED, "champion": "a-1"}
+
+
+def test_a_daemon_that_is_restored_and_not_ready_is_told(daemon, tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "_UNWELL_S", 0.0)
+    (tmp_path / "copy").write_bytes(b"a database")
+    daemon.says("GET /v1/status", {"uptime_s": 0.0, "champion": "a-1"})
+    daemon.says("POST /v1/restore", RESTORED, 202)
+    unwell = {"error": "adapter a-1 has no folder", "hint": ""}
+    daemon.says("GET /readyz", unwell, 503)
+    result = daemon.run("db", "restore", tmp_path / "copy")
     assert result.exit_code == 1
-    assert result.stderr.endswith("next: stop it first: systemctl stop flywheel\n")
+    assert result.stdout.startswith("restored ")
+    assert "not ready: adapter a-1 has no folder\nnext: look at" in result.stderr
+
+
+def test_a_daemon_that_does_not_come_back_is_told_with_what_to_do(daemon, tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "_BACK_S", 0.2)
+    (tmp_path / "copy").write_bytes(b"a database")
+    daemon.says("GET /v1/status", {"uptime_s": 1e9, "champion": "a-1"})
+    daemon.says("POST /v1/restore", RESTORED, 202)
+    result = daemon.run("db", "restore", tmp_path / "copy")
+    assert result.exit_code == 1
+    assert "start it (systemctl start flywheel): it restores then" in result.stderr
+
+
+def test_ctrl_c_while_waiting_says_that_the_daemon_goes_on(daemon, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restore, "_back", interrupted)
+    (tmp_path / "copy").write_bytes(b"a database")
+    daemon.says("GET /v1/status", {"uptime_s": 1e9, "champion": "a-1"})
+    daemon.says("POST /v1/restore", RESTORED, 202)
+    result = daemon.run("db", "restore", tmp_path / "copy")
+    assert (result.exit_code != 0, result.stdout) == (True, "")
+    assert result.stderr.startswith("the daemon has the backup and goes on by itself")
+    assert "Traceback" not in result.stderr
+
+
+def test_what_a_daemon_refuses_is_told_in_its_words(daemon, tmp_path):
+    (tmp_path / "copy").write_bytes(b"a database")
+    daemon.says("GET /v1/status", {"uptime_s": 1e9, "champion": None})
+    refused = {"error": "the backup is not a database of flywheel's", "hint": "name another"}
+    daemon.says("POST /v1/restore", refused, 409)
+    result = daemon.run("db", "restore", tmp_path / "copy")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: {refused['error']}\nnext: name another\n"
+
+
+def test_a_file_with_a_log_beside_it_is_not_handed_over_without_it(daemon, tmp_path):
+    (tmp_path / "copy").write_bytes(b"a database")
+    (tmp_path / "copy.wal").write_bytes(b"what was committed last")
+    daemon.says("GET /v1/status", {"uptime_s": 1e9, "champion": None})
+    result = daemon.run("db", "restore", tmp_path / "copy")
+    assert (result.exit_code, "takes both" in result.stderr) == (1, True)
 
 
 def test_check_asks_a_running_daemon(daemon):

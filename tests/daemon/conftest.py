@@ -1,7 +1,11 @@
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from living import QUIET, Manager
 from state_folder import write_config
 
 from flywheel.config import load, load_intents
@@ -50,3 +54,36 @@ def make_wheel(tmp_path, clock):
     yield make
     for store in opened:
         store.close()
+
+
+@pytest.fixture
+def manager(tmp_path):
+    ear = Manager(tmp_path / "notify")
+    yield ear
+    ear.receiver.close()
+
+
+@pytest.fixture
+def start(tmp_path, manager):
+    """Starts daemons on the test's folder and ends every one of them afterwards."""
+    started = []
+
+    def begin(text=QUIET, *arguments, ready=True, **environment):
+        path = write_config(tmp_path, text)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flywheel", "run", "--config", str(path), *arguments],
+            env=os.environ | {"NOTIFY_SOCKET": str(manager.path), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        if ready:
+            manager.wait_for("READY=1")
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

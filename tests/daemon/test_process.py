@@ -13,92 +13,14 @@ import sys
 import threading
 import time
 
-import pytest
+from living import QUIET, ask
 from state_folder import write_config
 
 import flywheel
+from flywheel.daemon.process import Daemon
 from flywheel.store import open_store
 
-QUIET = '[schedule]\ncron = ""\n'
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=10)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
-        self.sock.connect(self.path)
-
-
-def ask(folder, method, path, body=None):
-    """(status, JSON or text) of one request over the daemon's socket."""
-    connection = UnixConnection(folder / "var" / "flywheel.sock")
-    with contextlib.closing(connection):
-        connection.request(method, path, json.dumps(body) if body is not None else None)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-    is_json = answer.headers.get_content_type() == "application/json"
-    return answer.status, json.loads(text) if is_json else text
-
-
-class Manager:
-    """A service manager's ear: the messages of sd_notify, in order."""
-
-    def __init__(self, path):
-        self.path = path
-        self.receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.receiver.bind(str(path))
-        self.heard = []
-
-    def wait_for(self, word, timeout=30):
-        until = time.monotonic() + timeout
-        while not any(message.startswith(word) for message in self.heard):
-            self.receiver.settimeout(max(0.01, until - time.monotonic()))
-            self.heard.append(self.receiver.recv(1000).decode())
-
-    def rest(self):
-        self.receiver.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self.heard.append(self.receiver.recv(1000).decode())
-        return [message.splitlines()[0] for message in self.heard]
-
-
-@pytest.fixture
-def manager(tmp_path):
-    ear = Manager(tmp_path / "notify")
-    yield ear
-    ear.receiver.close()
-
-
-@pytest.fixture
-def start(tmp_path, manager):
-    """Starts daemons on the test's folder and ends every one of them afterwards."""
-    started = []
-
-    def begin(text=QUIET, *arguments, ready=True, **environment):
-        path = write_config(tmp_path, text)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flywheel", "run", "--config", str(path), *arguments],
-            env=os.environ | {"NOTIFY_SOCKET": str(manager.path), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        if ready:
-            manager.wait_for("READY=1")
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def test_the_life_of_a_daemon(start, manager, tmp_path):
@@ -202,6 +124,18 @@ def test_a_backup_is_taken_while_events_arrive(start, tmp_path):
         ids = {row[0] for row in con.execute("SELECT id FROM predictions").fetchall()}
     assert {one["id"] for one in events[:20]} <= ids
     assert list((tmp_path / "var" / "outgoing").iterdir()) == []
+
+
+def test_who_stops_a_daemon_that_starts_anew_wants_it_to_stay_so(make_wheel):
+    daemon = Daemon(make_wheel(QUIET))
+    with daemon.taking_events():
+        daemon._asked_to_restart()
+        assert daemon.again
+        assert daemon.problems() == ("it starts anew, with a backup in the place of the database",)
+        daemon._asked_to_stop(signal.SIGTERM)
+        assert not daemon.again
+        daemon._asked_to_restart()
+        assert not daemon.again
 
 
 def test_tcp_without_a_token_is_refused_at_the_start(start):
