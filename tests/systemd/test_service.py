@@ -14,6 +14,7 @@ from machine import booted
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to" / "run-under-systemd.md"
+AT_HOME = {"user": "alice", "cwd": "/home/alice"}
 CHECKOUT, PACKAGES, WHEELS = "/usr/src/flywheel", "/opt/packages", "/srv/wheels"
 STARTER = f"{CHECKOUT}/flywheel/demo/starter"
 
@@ -74,6 +75,7 @@ def test_the_service_from_its_installation_to_its_end(machine):
     a_reload_is_taken_on(machine)
     killed_in_a_turn_it_starts_again_and_ends_the_turn(machine)
     hung_it_is_ended_and_started_again(machine)
+    a_backup_takes_the_place_of_its_database_while_it_runs(machine)
     it_stops_soon_and_wrote_nothing_elsewhere(machine)
     uninstall(machine)
 
@@ -162,6 +164,23 @@ def hung_it_is_ended_and_started_again(machine):
     machine.wait("systemctl is-active flywheel", "active")
     assert "Watchdog timeout" in machine.run("journalctl -u flywheel -g Watchdog --no-pager")
     machine.run(f"rm -r {folder} && systemctl daemon-reload && systemctl restart flywheel")
+
+
+def a_backup_takes_the_place_of_its_database_while_it_runs(machine):
+    """An operator's file, which the service could not read; the service stays one to systemd."""
+    pid, events = main_pid(machine), "flywheel status | grep events"
+    machine.run("flywheel db backup copy.duckdb && chmod 600 copy.duckdb", **AT_HOME)
+    before = machine.run(events, user="alice")
+    event = '{"id":"p-9","ts":"2026-11-22T05:17:00Z","text":"wake me at 9","intent":"set_alarm"}'
+    machine.run(f"echo '{event}' | flywheel ingest -", user="alice")
+    assert machine.run(events, user="alice") != before
+    machine.run("flywheel db restore copy.duckdb", **AT_HOME)
+    assert machine.run(events, user="alice") == before
+    assert main_pid(machine) == pid
+    assert machine.run("systemctl is-active flywheel") == "active\n"
+    assert machine.run("systemctl show flywheel -p NRestarts --value").strip() == "0"
+    kept = machine.run("stat -c %U /var/lib/flywheel/flywheel.duckdb.before-*")
+    assert kept == "flywheel\n"
 
 
 def it_stops_soon_and_wrote_nothing_elsewhere(machine):
