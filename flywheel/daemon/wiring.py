@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from flywheel.records import Intent
 from flywheel.serving.link import ChampionLink
 from flywheel.store import open_store, restoring
 from flywheel.turn import Wheel
+
+log = logging.getLogger(__name__)
 
 DATABASE = "flywheel.duckdb"
 _FOLDERS = ("adapters", "datasets", "jobs")
@@ -43,7 +46,10 @@ def built(config: Config) -> Iterator[Wheel]:
     _make_folders(config.state_dir)
     with restoring.held(database) as lock:
         restoring.discard(database)  # of a daemon that was killed
-        finish(database, lock)
+        kept = ", ".join(path.name for path in finish(database, lock))
+    if kept:
+        said = {"event": "database.restored", "kept": kept}
+        log.warning("a backup took the place of the database; kept: %s", kept, extra=said)
     _make_folders(config.state_dir)  # those that went with the old database
     store = open_store(database)
     try:

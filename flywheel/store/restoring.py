@@ -136,14 +136,7 @@ def put_in_place(
             archive.sync(database.parent)
     copy.replace(database)
     archive.sync(database.parent)
-    kept = [there for _, there in moves if there.exists()]
-    named = ", ".join(path.name for path in kept) or "nothing"
-    log.warning(
-        "a backup took the place of the database; kept: %s",
-        named,
-        extra={"event": "database.restored", "kept": named},
-    )
-    return kept
+    return [there for _, there in moves if there.exists()]
 
 
 def _complete(database: Path, lock: int, load: Callable[[Store], object]) -> None:

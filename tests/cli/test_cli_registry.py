@@ -210,6 +210,7 @@ def test_a_backup_can_be_restored_and_what_was_there_is_kept(stored, tmp_path):
     (kept,) = database.parent.glob("*.before-*")
     assert beats(kept) == 7
     assert f"kept what was there: {kept}\nnext: start the daemon" in result.stdout
+    assert result.stderr == ""
     assert not list(database.parent.glob("*.arriving*"))
 
 
