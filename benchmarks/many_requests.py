@@ -3,8 +3,8 @@
     python benchmarks/many_requests.py [--quick] [--requests N] [--concurrency N]
 
 The real client, its answers kept in a real database, against a stand-in in a process of its own.
-Memory is this process's resident set, read every tenth of the way; kept answers are on disk, so
-it should be flat. The last line is one JSON object.
+Memory is this process's resident set, read after every write, the peak of each tenth of the way;
+kept answers are on disk, so it should be flat. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -57,19 +57,21 @@ def _serve(pipe: Connection) -> None:
 
 
 class _Watched(Answers):
-    """Notes the resident set as answers come in."""
+    """Notes the peak of the resident set by tenths, as answers come in."""
 
     def __init__(self, store: object, every: int) -> None:
         super().__init__(store, "t-1")
-        self.every, self.count = every, 0
+        self.every, self.count, self.puts = every, 0, 0
         self.mib: list[float] = []
 
-    def put(self, answer: StoredAnswer) -> None:
-        super().put(answer)
-        self.count += 1
-        if self.count % self.every == 0:
-            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-            self.mib.append(round(pages * _PAGE / 2**20, 1))
+    def put(self, answers: Sequence[StoredAnswer]) -> None:
+        super().put(answers)
+        self.count += len(answers)
+        self.puts += 1
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        tenth = min(9, (self.count - 1) // self.every)
+        self.mib += [0.0] * (tenth + 1 - len(self.mib))
+        self.mib[tenth] = max(self.mib[tenth], round(pages * _PAGE / 2**20, 1))
 
 
 def _ask(url: str, folder: Path, asked: argparse.Namespace) -> dict[str, object]:
@@ -95,6 +97,7 @@ def _ask(url: str, folder: Path, asked: argparse.Namespace) -> dict[str, object]
     return {
         "requests": asked.requests,
         "concurrency": asked.concurrency,
+        "answers_per_write": round(kept.count / kept.puts, 1),
         "requests_per_s": round(len(answers) / seconds, 1),
         "cpu_ms_per_request": round(1000 * cpu / asked.requests, 2),
         "lost": asked.requests - min(len(answers), keys),

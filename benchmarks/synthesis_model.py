@@ -40,13 +40,13 @@ class Memory:
     def __init__(self) -> None:
         self._kept: dict[str, StoredAnswer] = {}
 
-    def get(self, key: str) -> StoredAnswer | None:
+    def get(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
         """See `AnswerStore`."""
-        return self._kept.get(key)
+        return {key: self._kept[key] for key in keys if key in self._kept}
 
-    def put(self, answer: StoredAnswer) -> None:
+    def put(self, answers: Sequence[StoredAnswer]) -> None:
         """See `AnswerStore`."""
-        self._kept[answer.key] = answer
+        self._kept |= {answer.key: answer for answer in answers}
 
 
 @dataclass(frozen=True, kw_only=True)

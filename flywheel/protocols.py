@@ -92,11 +92,11 @@ class StoredAnswer:
 class AnswerStore(Protocol):
     """Keeps every paid answer. Called from one thread."""
 
-    def get(self, key: str) -> StoredAnswer | None:
-        """The answer kept for this request; None when it was never bought."""
+    def get(self, keys: Sequence[str]) -> Mapping[str, StoredAnswer]:
+        """The answers kept for these requests, by key; without those that were never bought."""
 
-    def put(self, answer: StoredAnswer) -> None:
-        """Durable when it returns."""
+    def put(self, answers: Sequence[StoredAnswer]) -> None:
+        """All of them durable when it returns, or none."""
 
 
 class Teacher(Protocol):

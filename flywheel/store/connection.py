@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -199,23 +199,43 @@ class Store:
                 return False
             self._compacting = True
             try:
-                return self._swap(compaction.write_anew(self._root, self.path))
+                fresh = compaction.write_anew(self._root, self.path)
+                return self._reopen(PATIENCE_S, lambda: compaction.put_in_place(fresh, self.path))
             finally:
                 self._compacting = False
 
-    def _swap(self, fresh: Path) -> bool:
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
+    def release_memory(self) -> bool:
+        """Give back the memory that holds what was written; writers wait, readers but for a moment.
+
+        DuckDB holds what is inserted until a checkpoint, and then the pages of it as a cache up
+        to its limit, which no statement empties: only opening the file anew does. It takes about
+        as long as a few commits, so it pays after megabytes.
+
+        Returns:
+            False where somebody reads, or a transaction is open: nothing was given back.
+
+        Raises:
+            RuntimeError: this thread has a write transaction open.
+            StoreFailed: the database can no longer be used.
+        """
+        with self._writing, readable_failures(self.path):
+            return not self._readers and self.checkpoint() and self._reopen(0.0, lambda: True)
+
+    def _reopen(self, patience_s: float, while_closed: Callable[[], bool]) -> bool:
+        """Return what `while_closed` does; False where readers were in the way for so long."""
+        until = time.monotonic() + patience_s
+        while True:
             with self._cursors:
                 if not self._readers:
                     self._writer.close()
                     self._root.close()
-                    replaced = compaction.put_in_place(fresh, self.path)
+                    done = while_closed()
                     self._root = connect(self.path)
                     self._writer = self._root.cursor()
-                    return replaced
+                    return done
+            if time.monotonic() >= until:
+                return False
             time.sleep(0.01)
-        return False
 
     def close(self) -> None:
         """Checkpoint and let go of the file; harmless when already closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from flywheel.protocols import StoredAnswer
 
@@ -16,13 +17,15 @@ class MemoryStore:
         self.kept: dict[str, StoredAnswer] = {}
         self.dies_after = dies_after
         self.threads: set[int] = set()
+        self.puts = 0
 
-    def get(self, key: str) -> StoredAnswer | None:
+    def get(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
         self.threads.add(threading.get_ident())
-        return self.kept.get(key)
+        return {key: self.kept[key] for key in keys if key in self.kept}
 
-    def put(self, answer: StoredAnswer) -> None:
+    def put(self, answers: Sequence[StoredAnswer]) -> None:
         self.threads.add(threading.get_ident())
-        if self.dies_after is not None and len(self.kept) >= self.dies_after:
+        self.puts += 1
+        if self.dies_after is not None and len(self.kept) + len(answers) > self.dies_after:
             raise Killed
-        self.kept[answer.key] = answer
+        self.kept |= {answer.key: answer for answer in answers}

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wheels import NOW, Parrot
@@ -44,10 +44,12 @@ class _Noting:
         self.kept, self.note = kept, note
         self.get = kept.get
 
-    def put(self, answer: StoredAnswer) -> None:
-        self.note(f"asked {answer.key}")
-        self.kept.put(answer)
-        self.note(f"stored {answer.key}")
+    def put(self, answers: Sequence[StoredAnswer]) -> None:
+        for answer in answers:
+            self.note(f"asked {answer.key}")
+        self.kept.put(answers)
+        for answer in answers:
+            self.note(f"stored {answer.key}")
 
 
 def die() -> None:

@@ -13,6 +13,7 @@ import pytest
 from flywheel.errors import DatabaseHeld
 from flywheel.records import Feedback, Prediction
 from flywheel.store import StoreFailed, events, open_store
+from flywheel.store.columns import scalar
 
 OPEN_IN_ANOTHER_PROCESS = """
 import pathlib, sys
@@ -302,3 +303,38 @@ def test_a_variable_of_the_program_is_no_table(store):
     with pytest.raises(duckdb.CatalogException), store.read() as con:
         con.execute("SELECT * FROM secret")
     assert secret
+
+
+# ---- memory ------------------------------------------------------------------------------
+
+
+def held(store) -> int:
+    with store.read() as con:
+        return scalar(con, "SELECT sum(memory_usage_bytes) FROM duckdb_memory()")
+
+
+def fill(store) -> None:
+    with store.write() as con:
+        con.execute(
+            "INSERT INTO source_cursors (name, cursor) "
+            "SELECT md5(i::VARCHAR), repeat('x', 4096) || i FROM range(4096) AS r(i)"
+        )
+
+
+def test_what_was_written_is_let_out_of_memory_and_is_still_there(store):
+    calm = held(store)
+    fill(store)
+    assert held(store) > calm + (16 << 20)
+    assert store.release_memory()
+    assert held(store) < calm + (2 << 20)
+    with store.read() as con:
+        assert scalar(con, "SELECT count(*) FROM source_cursors") == 4096
+    store.probe()
+
+
+def test_memory_is_not_given_back_under_a_reader_or_in_a_transaction(store):
+    with store.read():
+        assert not store.release_memory()
+    with store.write(), pytest.raises(RuntimeError, match="part of a transaction"):
+        store.release_memory()
+    assert store.release_memory()

@@ -116,21 +116,23 @@ class Parrot:
     def write(self, briefs: Sequence[Brief], kept: AnswerStore) -> Mapping[str, tuple[Answer, ...]]:
         answers = {}
         for brief in briefs:
-            stored = kept.get(brief.id)
+            stored = kept.get([brief.id]).get(brief.id)
             bought = stored is None
             if stored is None:
                 self.bought.append(brief.id)
                 kept.put(
-                    StoredAnswer(
-                        key=brief.id,
-                        request={"intent": brief.intent.name},
-                        response={"texts": WORDS.get(brief.intent.name, [])},
-                        usd=0.01,
-                        input_tokens=10,
-                        output_tokens=10,
-                    )
+                    [
+                        StoredAnswer(
+                            key=brief.id,
+                            request={"intent": brief.intent.name},
+                            response={"texts": WORDS.get(brief.intent.name, [])},
+                            usd=0.01,
+                            input_tokens=10,
+                            output_tokens=10,
+                        )
+                    ]
                 )
-                stored = kept.get(brief.id)
+                stored = kept.get([brief.id]).get(brief.id)
             assert stored is not None
             drafts = tuple(
                 Draft(text=f"say {word} now", intent=brief.intent.name)
