@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from flywheel import curation
 from flywheel.config import SynthesisTable, TeacherTable
-from flywheel.errors import FlywheelError, TeacherUnavailable
+from flywheel.errors import TeacherUnavailable
 from flywheel.llm import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
 from flywheel.protocols import Answer, AnswerStore, Blind, Draft
 from flywheel.records import Brief, Intent
@@ -54,22 +55,20 @@ class OpenAITeacher:
     async def _write(
         self, briefs: Sequence[Brief], kept: AnswerStore
     ) -> Mapping[str, tuple[Answer, ...]]:
-        asked = [
+        asked = (
             (brief, request)
             for brief in briefs
             for request in prompts.requests(
                 brief, self.synthesis.per_request, redact=self.table.redact
             )
-        ]
+        )
         async with self._client(kept) as client:
             share = _WRITING if self.synthesis.verify else 1.0
-            replies = await _all(client, [request for _, request in asked], share)
-            _report(replies)
-            _refuse_silence(replies)
+            given, count = await _all(client, asked, share, _answer)
+            _refuse_silence(count)
             answers: dict[str, tuple[Answer, ...]] = {}
-            for (brief, _), reply in zip(asked, replies, strict=True):
-                if isinstance(reply, Reply):
-                    answers[brief.id] = (*answers.get(brief.id, ()), _answer(reply, brief))
+            for brief, answer in given:
+                answers[brief.id] = (*answers.get(brief.id, ()), answer)
             if not self.synthesis.verify:
                 return answers
             return await self._verified(client, briefs, answers)
@@ -97,12 +96,10 @@ class OpenAITeacher:
         labels: dict[str, Blind] = {}
         for again in (False, True):
             asked = [text for text in first if not _agreed(labels.get(text), wanted[text])]
-            for texts, reply in await self._blind(client, asked, again=again):
-                read = questions.read(reply.text, texts, self.intents)
+            for texts, (read, paid) in await self._blind(client, asked, again=again):
                 for text, label in read.items():
                     if text not in labels or _agreed(label, wanted[text]):
                         labels[text] = label
-                paid = _cost(reply, drafts=(), problems=())
                 found[first[texts[0]]] = (*found[first[texts[0]]], paid)
         return {
             name: tuple(_labelled(one, labels) for one in given) for name, given in found.items()
@@ -110,17 +107,19 @@ class OpenAITeacher:
 
     async def _blind(
         self, client: Client, texts: Sequence[str], *, again: bool
-    ) -> list[tuple[tuple[str, ...], Reply]]:
-        """What was asked together, and the answer; questions without one are left out."""
-        dealt = questions.batches(texts, questions.TOGETHER)
-        asked = [questions.question(each, self.intents, again=again) for each in dealt]
-        replies = await _all(client, asked, 1.0)
-        _report(replies)
-        return [
-            (texts, reply)
-            for texts, reply in zip(dealt, replies, strict=True)
-            if isinstance(reply, Reply)
-        ]
+    ) -> list[tuple[tuple[str, ...], tuple[Mapping[str, Blind], Answer]]]:
+        """What was asked together, what it was called, and what that cost."""
+        asked = (
+            (each, questions.question(each, self.intents, again=again))
+            for each in questions.batches(texts, questions.TOGETHER)
+        )
+
+        def read(reply: Reply, each: tuple[str, ...]) -> tuple[Mapping[str, Blind], Answer]:
+            labels = questions.read(reply.text, each, self.intents)
+            return labels, _cost(reply, drafts=(), problems=())
+
+        given, _ = await _all(client, asked, 1.0, read)
+        return given
 
     def _client(self, kept: AnswerStore) -> Client:
         return Client(
@@ -131,32 +130,69 @@ class OpenAITeacher:
         )
 
 
-async def _all(
-    client: Client, requests: Sequence[prompts.Request], share: float
-) -> list[Reply | FlywheelError]:
-    """One reply or reason a request, in order. Anything else that fails ends all of them.
+_About = TypeVar("_About")
+_Read = TypeVar("_Read")
 
-    There are as many workers as places, so that ten thousand requests wait as a list, not as
-    tasks.
+
+@dataclass(slots=True)
+class _Count:
+    """How requests ended."""
+
+    requests: int = 0
+    answered: int = 0
+    bought: int = 0
+    usd: float = 0.0  # of what was bought now
+    over_budget: int = 0
+    failed: RequestFailed | None = None  # the first that did
+
+    def add(self, ended: Reply | RequestFailed | BudgetSpent) -> None:
+        self.requests += 1
+        if isinstance(ended, Reply):
+            self.answered += 1
+            self.bought += ended.bought
+            self.usd += ended.usd if ended.bought else 0.0
+        elif isinstance(ended, BudgetSpent):
+            self.over_budget += 1
+        else:
+            self.failed = self.failed or ended
+
+
+async def _all(
+    client: Client,
+    asked: Iterable[tuple[_About, prompts.Request]],
+    share: float,
+    read: Callable[[Reply, _About], _Read],
+) -> tuple[list[tuple[_About, _Read]], _Count]:
+    """What each request was about and what was read of its reply, in order, where there is one.
+
+    A request is written when a place is free for it, and a reply is read as it comes: of ten
+    thousand requests as many are in memory as are under way. What else fails ends all of them.
     """
-    replies: dict[int, Reply | FlywheelError] = {}
-    waiting = iter(enumerate(requests))
+    found: dict[int, tuple[_About, _Read]] = {}
+    waiting = iter(enumerate(asked))
+    count = _Count()
 
     async def work() -> None:
-        for number, request in waiting:
-            replies[number] = await _reply(client, request, share)
+        for number, (about, request) in waiting:
+            ended = await _reply(client, request, share)
+            count.add(ended)
+            if isinstance(ended, Reply):
+                found[number] = (about, read(ended, about))
 
-    tasks = [asyncio.create_task(work()) for _ in range(min(client.places, len(requests)))]
+    tasks = [asyncio.create_task(work()) for _ in range(client.places)]
     try:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return [replies[number] for number in range(len(requests))]
+    _report(count)
+    return [found[number] for number in sorted(found)], count
 
 
-async def _reply(client: Client, request: prompts.Request, share: float) -> Reply | FlywheelError:
+async def _reply(
+    client: Client, request: prompts.Request, share: float
+) -> Reply | RequestFailed | BudgetSpent:
     try:
         return await client.ask(request.messages, request.schema, share=share)
     except (RequestFailed, BudgetSpent) as reason:
@@ -199,29 +235,25 @@ def _labelled(answer: Answer, labels: Mapping[str, Blind]) -> Answer:
     )
 
 
-def _report(replies: Sequence[Reply | FlywheelError]) -> None:
-    answered = [reply for reply in replies if isinstance(reply, Reply)]
-    bought = [reply for reply in answered if reply.bought]
-    usd = sum(reply.usd for reply in bought)
+def _report(count: _Count) -> None:
     log.info(
         "teacher answered %d of %d requests, %d of them bought now for $%.4f",
-        len(answered),
-        len(replies),
-        len(bought),
-        usd,
+        count.answered,
+        count.requests,
+        count.bought,
+        count.usd,
         extra={
             "event": "teacher.answered",
-            "requests": len(replies),
-            "answered": len(answered),
-            "bought": len(bought),
-            "usd": usd,
-            "over_budget": sum(isinstance(reply, BudgetSpent) for reply in replies),
+            "requests": count.requests,
+            "answered": count.answered,
+            "bought": count.bought,
+            "usd": count.usd,
+            "over_budget": count.over_budget,
         },
     )
 
 
-def _refuse_silence(replies: Sequence[Reply | FlywheelError]) -> None:
+def _refuse_silence(count: _Count) -> None:
     """Nothing answered, and not because the money is spent: the teacher is down."""
-    failed = [reply for reply in replies if isinstance(reply, RequestFailed)]
-    if failed and not any(isinstance(reply, Reply) for reply in replies):
-        raise TeacherUnavailable(failed[0].message, hint=failed[0].hint) from failed[0]
+    if count.failed and not count.answered:
+        raise TeacherUnavailable(count.failed.message, hint=count.failed.hint) from count.failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -173,6 +174,28 @@ def test_no_brief_asks_nothing() -> None:
         assert teacher(server).write([], MemoryStore()) == {}
         assert teacher(server).write([brief(ask=0)], MemoryStore()) == {}
         assert not server.requests
+
+
+def test_a_request_is_written_when_a_place_is_free_for_it() -> None:
+    class Counted(list[Brief]):
+        taken = 0
+
+        def __iter__(self) -> Iterator[Brief]:
+            for each in super().__iter__():
+                self.taken += 1
+                yield each
+
+    briefs = Counted(brief(f"b-{number}", ask=1) for number in range(30))
+    ahead: list[int] = []
+
+    def answer(body: dict[str, Any]) -> Turn:
+        ahead.append(briefs.taken - len(server.requests))
+        return Says(samples(f"text {len(server.requests)}"))
+
+    with teacher_server(otherwise=answer) as server:
+        answers = teacher(server, max_concurrency=3).write(briefs, MemoryStore())
+    assert list(answers) == [each.id for each in briefs]
+    assert max(ahead) <= 3
 
 
 def test_the_store_is_called_from_the_calling_thread_alone() -> None:
