@@ -59,6 +59,7 @@ def undisturbed(begun, tmp_path_factory) -> dict[str, Any]:
         return what_is_left(daemon)
 
 
+@pytest.mark.timeout(400)  # ten workers start for it: 95 s of one core, which others may share
 @pytest.mark.parametrize(
     "with_the_worker",
     [
