@@ -9,8 +9,8 @@ BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise forget
 demo: $(READY)  ## the closed loop on an embedded default: no key, no GPU, no network
 	$(BIN)/flywheel demo
 
-test: $(READY)  ## every quick test
-	$(BIN)/python -m pytest
+test: $(READY)  ## every quick test, a file at a time on each core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY)  ## the tests that take minutes, or need root or a GPU
 	$(BIN)/python -m pytest -m "slow or gpu or systemd" --timeout 1800
