@@ -56,15 +56,24 @@ def run(folder: Path, kind: str, spec: Mapping[str, Any], threads: int = 1) -> D
 
 
 def dataset(
-    path: Path, train: Sequence[tuple[str, str]], dev: Sequence[tuple[str, str]]
+    path: Path,
+    train: Sequence[tuple[str, str]],
+    dev: Sequence[tuple[str, str]],
+    unlabelled: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write (text, intent) rows as a dataset; returns the part of a job's spec that names it."""
-    rows = [
+    """Write (text, intent) rows, and texts without an intent, as a dataset; returns the part of a
+    job's spec that names it."""
+    rows: list[dict[str, Any]] = [
         {"id": sample_id(text, intent, None, "seed", split), "text": text, "intent": intent,
          "arguments": None, "origin": "seed", "split": split, "weight": float(split == "train"),
          "family": ""}
         for split, part in (("train", train), ("dev", dev))
         for text, intent in part
+    ]  # fmt: skip
+    rows += [
+        {"id": f"u-{text}", "text": text, "intent": None, "arguments": None,
+         "origin": "production", "split": "unlabelled", "weight": 0.0, "family": ""}
+        for text in unlabelled
     ]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), path)

@@ -21,10 +21,10 @@ COLUMNS = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        ("intent", pa.string()),
+        ("intent", pa.string()),  # null where nobody gave one
         ("arguments", pa.string()),  # JSON object; null where the arguments were not judged
         ("origin", pa.string()),
-        ("split", pa.string()),  # train or dev
+        ("split", pa.string()),  # train, dev or unlabelled
         ("weight", pa.float64()),  # of a dev row: 0 where it may only be chosen with
         ("family", pa.string()),
     ]
@@ -41,6 +41,7 @@ class TrainingSet:
     train: tuple[Sample, ...]
     dev: tuple[Sample, ...] = ()
     learned: frozenset[str] = frozenset()  # ids of dev samples
+    unlabelled: tuple[str, ...] = ()  # production texts, learned by what a model says of them
 
     def __post_init__(self) -> None:
         for role, samples in (("train", self.train), ("dev", self.dev)):
@@ -70,6 +71,7 @@ def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Ta
         if row["split"] == "dev" and row["id"] not in samples.learned:
             row["weight"] = 0.0
     _even_out(rows, balance)
+    rows += [_unlabelled_row(text) for text in sorted(set(samples.unlabelled))]
     identity = content_id("ds", rows)
     origins = Counter(s.origin for s in unique.values() if s.split == "train")
     dataset = Dataset(
@@ -125,6 +127,19 @@ def rows_table(
             raise ValueError(f"`{name}` has {len(values)} values for {len(rows)} rows")
         columns[name] = list(values)
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def _unlabelled_row(text: str) -> dict[str, Any]:
+    return {
+        "id": content_id("u", text),
+        "text": text,
+        "intent": None,
+        "arguments": None,
+        "origin": "production",
+        "split": "unlabelled",
+        "weight": 0.0,
+        "family": "",
+    }
 
 
 def _row(sample: Sample) -> dict[str, Any]:

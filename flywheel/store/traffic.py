@@ -31,6 +31,16 @@ _UNKNOWN = """
         AND NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = p.text)
 """
 
+# Every second text, by its own hash: the others stay apart from training, to be asked about.
+_UNLABELLED = """
+    SELECT p.text FROM predictions AS p
+    WHERE p.ts >= $since AND md5('learn:' || p.text) < '8'
+        AND NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.text = p.text)
+        AND NOT EXISTS (SELECT 1 FROM samples AS s WHERE s.text = p.text)
+        AND NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = p.text)
+    GROUP BY p.text ORDER BY max(p.ts) DESC, p.text LIMIT $most
+"""
+
 # The first of each intent by a heap: a window over all rows takes ten times as long.
 _ANSWERED_AS = f"""
     SELECT unnest(first_ones, recursive := true) FROM (
@@ -155,6 +165,12 @@ def answered_as(
     """
     asked = {"intents": sorted(intents), "since": stamp(since), "bar": bar, "most": most}
     return sorted(_seen(records(con, _ANSWERED_AS, asked)), key=lambda one: (one.lot, one.id))
+
+
+def unlabelled(con: Connection, since: datetime, most: int) -> list[str]:
+    """Return texts that nobody has labelled, the newest first: a fixed half of all such texts, so
+    that the other half can still judge."""
+    return [row["text"] for row in records(con, _UNLABELLED, {"since": stamp(since), "most": most})]
 
 
 def uncertain(con: Connection, below: float, since: datetime, bar: str, most: int) -> list[Seen]:

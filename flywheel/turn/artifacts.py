@@ -78,9 +78,9 @@ def dataset_rows(path: Path, split: str = "train") -> list[dict[str, Any]]:
 
 
 def learned_rows(path: Path) -> list[dict[str, Any]]:
-    """A dataset's rows that its adapter has learned: the training rows, then those of dev."""
+    """A dataset's rows that its adapter has learned: of training, of dev, and without a label."""
     dev = [row for row in dataset_rows(path, "dev") if row["weight"] > 0]
-    return dataset_rows(path) + dev
+    return dataset_rows(path) + dev + dataset_rows(path, "unlabelled")
 
 
 def arguments_of(text: str | None) -> Mapping[str, Any]:

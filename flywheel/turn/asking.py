@@ -17,7 +17,7 @@ from flywheel.labelling import Item, Kind
 from flywheel.records import NONE
 from flywheel.store import Connection, adapters, health, reports, samples, traffic
 from flywheel.turn import evidence
-from flywheel.turn.artifacts import dataset_rows
+from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.book import Book, book, held_turns, still_wanted
 from flywheel.turn.diagnose import held_out, intent_health
 from flywheel.turn.wheel import Wheel
@@ -80,7 +80,7 @@ def trained_texts(wheel: Wheel, con: Connection) -> list[str]:
     datasets = {adapters.get(con, champion).dataset} if champion else set()
     datasets |= {turn.cursor.get("dataset", "") for turn in held_turns(con)}
     for name in datasets - {""}:
-        texts |= {row["text"] for row in dataset_rows(wheel.datasets_dir / f"{name}.parquet")}
+        texts |= {row["text"] for row in learned_rows(wheel.datasets_dir / f"{name}.parquet")}
     return sorted(texts)
 
 

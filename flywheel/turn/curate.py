@@ -9,11 +9,12 @@ from typing import Any
 from flywheel import curation, datasets
 from flywheel.errors import FlywheelError
 from flywheel.records import Refusal, Sample, Split
-from flywheel.store import Connection, adapters, samples
+from flywheel.store import Connection, adapters, samples, traffic
 from flywheel.store.health import LabelledText
 from flywheel.store.turns import Turn
 from flywheel.store.votes import votes
 from flywheel.turn.artifacts import dataset_rows, write_table
+from flywheel.turn.asking import window_start
 from flywheel.turn.diagnose import held_out, judged_by
 from flywheel.turn.sifting import sift
 from flywheel.turn.step import StepResult
@@ -28,6 +29,7 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         before = adapters.get(con, champion).dataset if champion and own else ""
         candidates = [*samples.training(con), *map(from_feedback, votes(con))]
         dev, kept_out, judged = samples.dev(con), held_out(con), judged_by(con)
+        unlabelled = _unlabelled(wheel, con, kept_out) if champion else ()
     if not candidates:
         raise FlywheelError(
             "there is nothing to train on",
@@ -36,7 +38,9 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     sifted = sift(wheel, turn, candidates, kept_out)
     learned = _learned_dev(wheel, dev, judged) if champion else frozenset[str]()
     dataset, rows = datasets.assemble(
-        datasets.TrainingSet(train=sifted.kept, dev=tuple(dev), learned=learned),
+        datasets.TrainingSet(
+            train=sifted.kept, dev=tuple(dev), learned=learned, unlabelled=unlabelled
+        ),
         wheel.config.training.balance,
     )
     write_table(wheel.config.state_dir / dataset.path, rows)
@@ -74,6 +78,17 @@ def _learned_dev(wheel: Wheel, dev: Sequence[Sample], judged: Sequence[str]) -> 
         return frozenset()
     apart = curation.without_leaks(dev, judged, wheel.config.curation.leak)
     return frozenset(sample.id for sample in apart.kept)
+
+
+def _unlabelled(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> tuple[str, ...]:
+    """Production texts for self-training, as many as are asked for and near nothing that judges."""
+    wanted = wheel.config.training.unlabelled
+    if not wanted:
+        return ()
+    texts = traffic.unlabelled(con, window_start(wheel, con), wanted)
+    near = curation.near_duplicates(texts, kept_out, wheel.config.curation.leak)
+    leaked = {match.i for match in near}
+    return tuple(text for row, text in enumerate(texts) if row not in leaked)
 
 
 def from_feedback(row: LabelledText, split: Split = "train") -> Sample:

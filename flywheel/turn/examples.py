@@ -68,7 +68,7 @@ def training(
         before = {
             row["id"] for row in learned_rows(wheel.datasets_dir / f"{champion.dataset}.parquet")
         }
-    added = [row for row in rows if row["id"] not in before]
+    added = [row for row in rows if row["id"] not in before and row["intent"] is not None]
     return {
         "by_origin": dict(Counter(row["origin"] for row in rows)),
         "added": [

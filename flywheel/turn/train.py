@@ -81,6 +81,12 @@ def _told(metrics: Mapping[str, Any]) -> str:
     curve = [line["dev_accuracy"] for line in metrics.get("curve", ()) if "dev_accuracy" in line]
     if curve:
         said += "; dev by epoch " + " → ".join(f"{value:.1%}" for value in curve)
+    if own := metrics.get("self_training"):
+        said += (
+            f"; {own['learned']} of {own['offered']} unlabelled texts learned by what it says of"
+            f" them: dev {own['dev_before']:.1%} → {own['dev_after']:.1%},"
+            f" {'kept' if own['kept'] else 'not kept'}"
+        )
     accuracy = metrics.get("dev_accuracy")
     return said if accuracy is None else f"{said}; {accuracy:.1%} on dev"
 

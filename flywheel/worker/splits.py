@@ -44,8 +44,17 @@ class Split:
         )
 
 
-def read(path: Path) -> tuple[Split, Split]:
-    """The rows of train and of dev, by id: the order they were written in changes nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A dataset's rows, each part by id: the order they were written in changes nothing."""
+
+    train: Split
+    dev: Split
+    unlabelled: list[str]  # texts
+
+
+def read(path: Path) -> Rows:
+    """The rows of a dataset."""
     names = ["id", "text", "intent", "arguments", "split", "weight"]
     rows = sorted(pq.read_table(path, columns=names).to_pylist(), key=lambda row: str(row["id"]))
     splits = []
@@ -60,4 +69,5 @@ def read(path: Path) -> tuple[Split, Split]:
                 weights=torch.tensor([float(row["weight"]) for row in chosen]),
             )
         )
-    return splits[0], splits[1]
+    unlabelled = [row["text"] for row in rows if row["split"] == "unlabelled"]
+    return Rows(train=splits[0], dev=splits[1], unlabelled=unlabelled)

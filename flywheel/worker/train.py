@@ -2,7 +2,9 @@
 
 What is chosen on dev is chosen by a model that has not seen dev. Then, where the dataset lets dev
 rows be learned, the same training runs once more with them: labels are dear, and the choices are
-made by then. Every figure on dev, and every answer on it that is kept, is of the first model.
+made by then. Where there are texts without a label, a second model learns from what the first
+says of them, and the better one on dev is gone on with. Every figure on dev, and every answer on
+it that is kept, is of a model that has not seen dev.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from typing import Any
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
-from flywheel.worker import halving, predict, recipes, splits
+from flywheel.worker import halving, predict, recipes, selftraining, splits
 from flywheel.worker.adapter import Trained
 from flywheel.worker.choice import candidates_of, choose, settle
 from flywheel.worker.curve import draw
 from flywheel.worker.predict import Calls
 from flywheel.worker.progress import Part, Progress
 from flywheel.worker.recipes import Recipe
+from flywheel.worker.selftraining import Attempt, Unlabelled
 from flywheel.worker.splits import Split
 from flywheel.worker.trunk import Trunk
 from flywheel.worker.work import Unseen, Work
@@ -41,7 +44,8 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
         FlywheelError: fewer than two intents have training rows, or a name is unknown.
     """
     recipe = recipes.named(spec["recipe"])
-    train, dev = splits.read(Path(spec["dataset"]))
+    rows = splits.read(Path(spec["dataset"]))
+    train, dev = rows.train, rows.dev
     labels = sorted(set(train.intents))
     if len(labels) < 2:
         raise FlywheelError(
@@ -49,13 +53,13 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
             hint="import seeds: flywheel samples import FILE",
         )
     part = progress.part(0.0, 0.3 if recipe.epochs else 0.9, "reading texts")
-    work, unseen = _read(spec, recipe, train, dev, labels, part)
+    work, unseen, unlabelled = _read(spec, recipe, rows, labels, part)
     training = progress.part(0.3, 0.9, "")
     tried: list[halving.Round] = []
     if spec["recipe"] == recipes.AUTO and dev.texts:
         tried = work.pick(unseen, folder, training.part(0.0, 0.4, "trying"))
         training = training.part(0.4, 1.0, "")
-    trained, metrics = _taught(work, unseen, folder, training)
+    trained, metrics = _taught(work, unseen, unlabelled, folder, training)
     metrics |= {"train_rows": len(train.texts), "dev_rows": len(dev.texts), "chosen_on": "dev"}
     metrics |= {"kept": work.trunk.kept, "recipe": work.recipe.name, "tried": tried}
     facts = {name: spec.get(name) for name in ("parent", "code_version", "created_at", "seed")}
@@ -69,44 +73,48 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
 def _read(
     spec: Mapping[str, Any],
     recipe: Recipe,
-    train: Split,
-    dev: Split,
+    rows: splits.Rows,
     labels: list[str],
     part: Part,
-) -> tuple[Work, Unseen]:
+) -> tuple[Work, Unseen, Unlabelled]:
     base = bases.load(spec["base"])
     recipe = replace(recipe, layers=min(recipe.layers, base.depth))
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
     trunk = Trunk(base, base.depth - recipe.layers, int(spec["max_length"]), cache)
-    states = trunk.states(train.texts + dev.texts, part)
-    n = len(train.texts)
+    train, dev = rows.train, rows.dev
+    more = rows.unlabelled if recipe.epochs and dev.texts else []  # used where it can be judged
+    states = trunk.states(train.texts + dev.texts + more, part)
+    n, m = len(train.texts), len(train.texts) + len(dev.texts)
     work = Work(spec, recipe, trunk, train, labels, states.take(range(n)))
-    return work, Unseen(dev, states.take(range(n, len(states.hidden))))
+    unlabelled = Unlabelled(more, states.take(range(m, len(states.hidden))))
+    return work, Unseen(dev, states.take(range(n, m))), unlabelled
 
 
-def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Trained, dict[str, Any]]:
+def _taught(
+    work: Work, unseen: Unseen, unlabelled: Unlabelled, folder: Path, part: Part
+) -> tuple[Trained, dict[str, Any]]:
     """Train and choose; then train once more with the dev rows that may be learned."""
-    both = work.joined(unseen)
-    first = part if both is None else part.part(0.0, 0.45, "")
-    start = work.start()
-    tuned, curve = work.tune(start, unseen, folder / "checkpoint.safetensors", first)
-    draw(folder / "curve.png", curve)
-    candidates = candidates_of(work, start, tuned)
-    dev = work.finished(tuned, unseen.states)
-    choice = choose(work.labels, candidates, unseen.rows, dev.embedding)
+    whole = not work.learnable(unseen)
+    best, told = _best(work, unseen, unlabelled, folder, part if whole else part.part(0, 0.45, ""))
+    work, tuned = best.work, best.tuned
+    draw(folder / "curve.png", best.curve)
+    candidates = candidates_of(work, best.start, tuned)
+    choice = choose(work.labels, candidates, unseen.rows, best.dev.embedding)
     trained = settle(work, candidates, tuned, choice)
     metrics: dict[str, Any] = {
-        "curve": curve,
+        "curve": best.curve,
         "head": choice.head,
         "temperature": round(choice.temperature, 4),
         "scope": choice.scope.score,
         "dev_learned": 0,
+        **told,
     }
     if unseen.rows.texts:
-        calls = predict.calls(trained, work.trunk.tokenizer, unseen.rows.texts, dev)
+        calls = predict.calls(trained, work.trunk.tokenizer, unseen.rows.texts, best.dev)
         metrics |= _measured(calls, unseen.rows)
-        if both is not None:
+        if not whole:
             predict.write(folder / "dev.parquet", [predict.table(unseen.rows.ids, "", calls)])
+    both = work.joined(unseen)
     if both is not None:
         start = both.start()
         place = folder / "checkpoint-all.safetensors"
@@ -115,6 +123,34 @@ def _taught(work: Work, unseen: Unseen, folder: Path, part: Part) -> tuple[Train
         trained = settle(both, candidates, tuned, choice, unseen)
         metrics["dev_learned"] = len(both.train.texts) - len(work.train.texts)
     return trained, metrics
+
+
+def _best(
+    work: Work, unseen: Unseen, unlabelled: Unlabelled, folder: Path, part: Part
+) -> tuple[Attempt, dict[str, Any]]:
+    """The model that learned from labels, or the one that learned from unlabelled texts too."""
+    if not unlabelled.texts:
+        return _attempt(work, unseen, folder / "checkpoint.safetensors", part), {}
+    first = _attempt(work, unseen, folder / "checkpoint.safetensors", part.part(0.0, 0.3, ""))
+    more = selftraining.taught_by(first, unlabelled)
+    here = part.part(0.3, 1.0, "with unlabelled texts,")
+    second = _attempt(more, unseen, folder / "checkpoint-unlabelled.safetensors", here)
+    before, after = first.right(unseen), second.right(unseen)
+    told = {
+        "offered": len(unlabelled.texts),
+        "learned": len(more.train.texts) - len(work.train.texts),
+        "dev_before": round(before / len(unseen.rows.texts), 4),
+        "dev_after": round(after / len(unseen.rows.texts), 4),
+        "kept": after > before,
+    }
+    return second if after > before else first, {"self_training": told}
+
+
+def _attempt(work: Work, unseen: Unseen, checkpoint: Path, part: Part) -> Attempt:
+    start = work.start()
+    tuned, curve = work.tune(start, unseen, checkpoint, part)
+    dev = work.finished(tuned, unseen.states)
+    return Attempt(work=work, start=start, tuned=tuned, curve=curve, dev=dev)
 
 
 def _measured(calls: Calls, dev: Split) -> dict[str, Any]:

@@ -94,29 +94,34 @@ class Work:
         states, train = self.states.take(rows), self.train.take(rows)
         return Work(self.spec, self.recipe, self.trunk, train, self.labels, states)
 
-    def joined(self, unseen: Unseen) -> Work | None:
-        """The same work with the dev rows that may be learned; None when there are none.
+    def learnable(self, unseen: Unseen) -> list[int]:
+        """The dev rows that may be learned, by number.
 
         Those of `none` are not among them: they set the threshold, see `choice.settle`.
+        """
+        if not self.recipe.epochs:
+            return []
+        known, intents = set(self.labels) - {NONE}, unseen.rows.intents
+        weights = unseen.rows.weights.tolist()
+        return [row for row, weight in enumerate(weights) if weight > 0 and intents[row] in known]
+
+    def joined(self, unseen: Unseen) -> Work | None:
+        """The same work with the dev rows that may be learned; None when there are none."""
+        more = self.learnable(unseen)
+        return self.plus(unseen.rows.take(more), unseen.states.take(more)) if more else None
+
+    def plus(self, more: Split, learned: States) -> Work:
+        """The same work with more rows.
 
         An intent weighs in sum what it weighed without them: whatever balance the dataset was
         given stays.
         """
-        rows = unseen.rows
-        more = [
-            row
-            for row, weight in enumerate(rows.weights.tolist())
-            if weight > 0 and rows.intents[row] in set(self.labels) - {NONE}
-        ]
-        if not more or not self.recipe.epochs:
-            return None
-        both = self.train.plus(rows.take(more))
+        both = self.train.plus(more)
         y = torch.tensor([self.labels.index(intent) for intent in both.intents])
         sums = torch.zeros(2, len(self.labels))
         sums[0].index_add_(0, self.y, self.train.weights)
         sums[1].index_add_(0, y, both.weights)
         both = replace(both, weights=both.weights * (sums[0] / sums[1].clamp(min=1e-9))[y])
-        learned = unseen.states.take(more)
         states = States(
             [*self.states.hidden, *learned.hidden],
             torch.cat([self.states.embedding, learned.embedding]),

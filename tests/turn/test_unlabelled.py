@@ -1,0 +1,109 @@
+"""Production texts that nobody labelled: who learns them, and who must not."""
+
+import hashlib
+
+import pytest
+from wheels import (
+    ALARM,
+    NOW,
+    WORDS,
+    Parrot,
+    produce_failures,
+    sample,
+    seed_the_wheel,
+    turn_once,
+    wheel_in,
+)
+
+from flywheel.config import TrainingTable
+from flywheel.records import Prediction
+from flywheel.store import events, turns
+from flywheel.turn import add_samples
+from flywheel.turn.artifacts import dataset_rows, learned_rows
+from flywheel.turn.asking import trained_texts
+
+SAID = [f"{WORDS[ALARM][n % 6]} call number {n} {'abcdefgh'[n % 8] * 5}" for n in range(40)]
+
+
+def learnable(text):
+    return hashlib.md5(f"learn:{text}".encode(), usedforsecurity=False).hexdigest() < "8"
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def build(unlabelled):
+        made.append(
+            wheel_in(tmp_path, teacher=Parrot(), training=TrainingTable(unlabelled=unlabelled))
+        )
+        return made[-1]
+
+    yield build
+    for wheel in made:
+        wheel.store.close()
+
+
+def after_a_second_turn(wheel, texts=SAID):
+    """The dataset of a turn after production has said `texts`."""
+    seed_the_wheel(wheel)
+    turn_once(wheel)
+    produce_failures(wheel)
+    with wheel.store.write() as con:
+        events.add_predictions(
+            con,
+            [
+                Prediction(id=f"u-{n}", ts=NOW, text=text, intent=ALARM)
+                for n, text in enumerate(texts)
+            ],
+        )
+    name = turn_once(wheel)
+    with wheel.store.read() as con:
+        return wheel.datasets_dir / f"{turns.get(con, name).cursor['dataset']}.parquet"
+
+
+def unlabelled(path):
+    return {row["text"] for row in dataset_rows(path, "unlabelled")}
+
+
+def test_no_text_without_a_label_is_learned_unless_it_is_asked_for(make):
+    assert unlabelled(after_a_second_turn(make(0))) == set()
+
+
+def test_a_fixed_half_of_the_texts_is_learned_so_that_the_other_half_may_judge(make):
+    path = after_a_second_turn(make(1000))
+    expected = {text for text in SAID if learnable(text)}
+    assert 5 < len(expected) < len(SAID) - 5
+    assert unlabelled(path) == expected
+
+
+def test_no_more_texts_than_asked_for_and_those_in_words_of_their_own_kind(make):
+    path = after_a_second_turn(make(3))
+    rows = dataset_rows(path, "unlabelled")
+    assert len(rows) == 3
+    assert {(row["intent"], row["weight"], row["origin"]) for row in rows} == {
+        (None, 0.0, "production")
+    }
+
+
+def test_a_text_that_was_learned_without_a_label_is_asked_about_no_more(make):
+    wheel = make(1000)
+    path = after_a_second_turn(wheel)
+    with wheel.store.read() as con:
+        known = set(trained_texts(wheel, con))
+    assert unlabelled(path) <= known
+    assert {row["text"] for row in learned_rows(path)} >= unlabelled(path)
+    assert not {text for text in SAID if not learnable(text)} & known
+
+
+def test_a_text_near_one_that_judges_is_not_learned_without_a_label_either(make):
+    wheel = make(1000)
+    mine = next(text for text in SAID if learnable(text))
+    add_samples(wheel, [sample(f"{mine} please", ALARM, "golden")])
+    assert mine not in unlabelled(after_a_second_turn(wheel))
+
+
+def test_a_text_that_was_labelled_is_learned_by_its_label_alone(make):
+    wheel = make(1000)
+    path = after_a_second_turn(wheel)
+    assert not unlabelled(path) & {row["text"] for row in dataset_rows(path)}
