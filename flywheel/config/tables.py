@@ -74,6 +74,7 @@ class TeacherTable:
     tokens_per_minute: int = 0  # in and out, by estimate; 0: no limit
     timeout_s: float = 60.0  # of one request
     redact: bool = True  # hide e-mail, phone, card, ID numbers and keys in what is sent
+    names_model: str = ""  # spaCy pipeline, installed or a folder: names of people are hidden too
     usd_per_million_input: float = 0.0
     usd_per_million_output: float = 0.0
 

@@ -15,7 +15,7 @@ from flywheel.errors import TeacherUnavailable
 from flywheel.llm import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
 from flywheel.protocols import Answer, AnswerStore, Blind, Draft
 from flywheel.records import Brief, Intent
-from flywheel.teacher import parsing, prompts, questions
+from flywheel.teacher import names, parsing, prompts, questions
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,12 @@ class OpenAITeacher:
     async def _write(
         self, briefs: Sequence[Brief], kept: AnswerStore
     ) -> Mapping[str, tuple[Answer, ...]]:
+        people = names.finder(self.table.names_model) if self.table.redact else None
         asked = (
             (brief, request)
             for brief in briefs
             for request in prompts.requests(
-                brief, self.synthesis.per_request, redact=self.table.redact
+                brief, self.synthesis.per_request, redact=self.table.redact, names=people
             )
         )
         async with self._client(kept) as client:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flywheel.records import NONE, Brief, FailureClass, Intent
+from flywheel.teacher.names import Names
 from flywheel.teacher.redaction import redacted
 
 DATA_OPEN, DATA_CLOSE = "<data>", "</data>"
@@ -82,7 +83,9 @@ class Request:
     schema: dict[str, Any]  # the `json_schema` object of a `response_format`
 
 
-def requests(brief: Brief, per_request: int, *, redact: bool = True) -> tuple[Request, ...]:
+def requests(
+    brief: Brief, per_request: int, *, redact: bool = True, names: Names | None = None
+) -> tuple[Request, ...]:
     """Return the requests that together ask for `brief.ask` samples.
 
     Args:
@@ -90,6 +93,7 @@ def requests(brief: Brief, per_request: int, *, redact: bool = True) -> tuple[Re
         per_request: samples asked for in one request, at least 1. The parts are numbered and each
             leans to another way of speaking, so that no two requests of a brief are the same.
         redact: hide personal values in the texts.
+        names: finds people's names, which are hidden too; None where no model for it is configured.
     """
     if brief.ask < 1:
         return ()
@@ -99,9 +103,9 @@ def requests(brief: Brief, per_request: int, *, redact: bool = True) -> tuple[Re
     if redact:
         brief = replace(
             brief,
-            failed_texts=redacted(brief.failed_texts),
-            examples=redacted(brief.examples),
-            contrast=redacted(brief.contrast),
+            failed_texts=redacted(brief.failed_texts, names),
+            examples=redacted(brief.examples, names),
+            contrast=redacted(brief.contrast, names),
         )
     return tuple(
         Request(messages=_messages(brief, share, part, parts), schema=schema)

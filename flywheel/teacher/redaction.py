@@ -2,7 +2,7 @@
 
 Pure. Numbers are known by their check digits and by the world's numbering plans (`stdnum`,
 `phonenumbers`); what is left of long digit runs is hidden too, since a missed number costs more
-than a sentence that lost one. Names of people need a language model and are not found here.
+than a sentence that lost one. Names of people need a language model; see `names`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from stdnum.fr import nir
 from stdnum.in_ import aadhaar, pan
 from stdnum.it import codicefiscale
 from stdnum.us import ssn
+
+from flywheel.teacher.names import Names
 
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "CN", "IN", "BR", "JP")  # of numbers without +
 _EMAIL = re.compile(r"[\w.+%-]+\s?@\s?[\w-]+(?:\.[\w-]+)+", re.UNICODE)
@@ -58,14 +60,15 @@ class Redacted:
     hidden: tuple[str, ...]  # kinds, in the order of the text
 
 
-def redact(text: str) -> Redacted:
-    """Replace personal values by their kind in brackets.
+def redact(text: str, names: Names | None = None) -> Redacted:
+    """Replace personal values by their kind in brackets; names of people where they can be found.
 
     >>> redact("mail anna@example.org or call 415-555-2671").text
     'mail [email] or call [phone]'
     """
     taken: list[tuple[int, int, str]] = []
-    for found in _found(text):
+    people = [(*place, "name") for place in names(text)] if names else []
+    for found in [*_found(text), *people]:
         if all(found[1] <= start or end <= found[0] for start, end, _ in taken):
             taken.append(found)
     parts, at = [], 0
@@ -77,9 +80,9 @@ def redact(text: str) -> Redacted:
     )
 
 
-def redacted(texts: Sequence[str]) -> tuple[str, ...]:
+def redacted(texts: Sequence[str], names: Names | None = None) -> tuple[str, ...]:
     """The texts as they may leave."""
-    return tuple(redact(text).text for text in texts)
+    return tuple(redact(text, names).text for text in texts)
 
 
 Found = tuple[int, int, str]

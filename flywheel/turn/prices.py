@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flywheel.records import Brief
-from flywheel.teacher import prompts, questions
+from flywheel.teacher import names, prompts, questions
 from flywheel.turn.wheel import Wheel
 
 _BYTES_PER_TOKEN = 3.0  # on the dear side for English
@@ -16,7 +16,8 @@ _SENTENCE = "wake me at seven tomorrow please"  # as long as what is usually ask
 def of_brief(wheel: Wheel, brief: Brief) -> tuple[tuple[prompts.Request, ...], float]:
     """Return a brief's requests as they would leave the machine, and their price in US dollars."""
     teacher, synthesis = wheel.config.teacher, wheel.config.synthesis
-    requests = prompts.requests(brief, synthesis.per_request, redact=teacher.redact)
+    people = names.finder(teacher.names_model) if teacher.redact else None
+    requests = prompts.requests(brief, synthesis.per_request, redact=teacher.redact, names=people)
     return requests, _price(wheel, sum(map(_tokens, requests)), brief.ask)
 
 

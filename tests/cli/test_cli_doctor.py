@@ -167,6 +167,17 @@ def test_doctor_shows_what_leaves_the_machine(ready, monkeypatch):
     assert "leaves as “call [phone] and mail [email] that my card is [card]”" in said
 
 
+def test_doctor_says_that_names_cannot_be_hidden_as_asked_for(ready, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", "sesame")
+    with_teacher(ready, "http://127.0.0.1:9/v1")
+    path = ready.folder / "config.toml"
+    path.write_text(path.read_text().replace("[teacher]", '[teacher]\nnames_model = "nowhere"'))
+    checks, code = found(ready)
+    level, said, *_ = checks["redaction"]
+    assert (code, level) == (1, "FAIL")
+    assert "cannot load 'nowhere'" in said
+
+
 def test_a_teacher_that_is_away_is_a_warning(ready, monkeypatch):
     monkeypatch.setenv("TEACHER_KEY", "sesame")
     with_teacher(ready, "http://127.0.0.1:9/v1")

@@ -91,10 +91,12 @@ def teacher(config: Config) -> Iterator[Finding]:
 
 
 _EXAMPLE = "call 415-555-2671 and mail anna@example.org that my card is 4111 1111 1111 1111"
+_NAMED = "ask Maria Garcia to call 415-555-2671 and mail anna@example.org"
 
 
 def _leaving(config: Config) -> Finding:
     """An example of what is sent, as it is sent."""
+    from flywheel.teacher.names import finder
     from flywheel.teacher.redaction import redact
 
     if not config.teacher.redact:
@@ -103,7 +105,12 @@ def _leaving(config: Config) -> Finding:
             "off: failed texts leave the machine as people said them",
             "set [teacher] redact = true, unless the teacher runs on a machine of yours",
         )
-    return ok("redaction", f"“{_EXAMPLE}” leaves as “{redact(_EXAMPLE).text}”")
+    try:
+        names = finder(config.teacher.names_model)
+    except FlywheelError as error:
+        return fail("redaction", error.message, error.hint)
+    example = _NAMED if names else _EXAMPLE
+    return ok("redaction", f"“{example}” leaves as “{redact(example, names).text}”")
 
 
 def _reached(url: str, key: str | None, shown: str) -> Finding:
