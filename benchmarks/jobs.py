@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flywheel.datasets import COLUMNS, sample_id
+from flywheel.datasets import COLUMNS, sample_id, unlabelled_row
 
 BASE = "bundled:all-minilm-l6-v2"
 
@@ -70,11 +70,7 @@ def dataset(
         for split, part in (("train", train), ("dev", dev))
         for text, intent in part
     ]  # fmt: skip
-    rows += [
-        {"id": f"u-{text}", "text": text, "intent": None, "arguments": None,
-         "origin": "production", "split": "unlabelled", "weight": 0.0, "family": ""}
-        for text in unlabelled
-    ]  # fmt: skip
+    rows += map(unlabelled_row, unlabelled)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), path)
     names = sorted({intent for _, intent in train})

@@ -15,7 +15,7 @@ import pyarrow as pa
 from flywheel.content import canonical, content_id, sample_id
 from flywheel.records import Dataset, Sample
 
-__all__ = ["TrainingSet", "assemble", "rows_table", "sample_id", "seal"]
+__all__ = ["TrainingSet", "assemble", "rows_table", "sample_id", "seal", "unlabelled_row"]
 
 COLUMNS = pa.schema(
     [
@@ -71,7 +71,7 @@ def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Ta
         if row["split"] == "dev" and row["id"] not in samples.learned:
             row["weight"] = 0.0
     _even_out(rows, balance)
-    rows += [_unlabelled_row(text) for text in sorted(set(samples.unlabelled))]
+    rows += [unlabelled_row(text) for text in sorted(set(samples.unlabelled))]
     identity = content_id("ds", rows)
     origins = Counter(s.origin for s in unique.values() if s.split == "train")
     dataset = Dataset(
@@ -129,7 +129,8 @@ def rows_table(
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
-def _unlabelled_row(text: str) -> dict[str, Any]:
+def unlabelled_row(text: str) -> dict[str, Any]:
+    """A dataset's row of a text that nobody labelled."""
     return {
         "id": content_id("u", text),
         "text": text,

@@ -40,6 +40,9 @@ def erase(
         for each in said["adapters"]:
             say(f"trained on it: {clean(each)}")
         for place in said["left"]:
-            say(f"still found in {clean(place)}")
+            if ".before-" in place and "/" not in place:
+                say(f"not searched: {clean(place)}, which a restore set aside; delete it")
+            else:
+                say(f"still found in {clean(place)}")
     if said["left"]:
         raise typer.Exit(1)

@@ -99,6 +99,11 @@ def staged(database: Path) -> Path | None:
     return max(database.parent.glob(f"{database.name}.restoring-*"), default=None)
 
 
+def set_aside(database: Path) -> list[Path]:
+    """The databases that restores have kept, and their logs."""
+    return sorted(database.parent.glob(f"{database.name}.before-*"))
+
+
 def put_in_place(
     database: Path,
     lock: int,

@@ -23,23 +23,21 @@ _AUDITED = f"""
     ORDER BY lot, p.id LIMIT $most
 """  # noqa: S608  columns by name
 
-# Who labelled a text in any way is not asked it again.
-_UNKNOWN = """
-        md5('audit:' || p.id) >= $bar
-        AND NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.text = p.text)
+_NOBODY_LABELLED = """
+        NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.text = p.text)
         AND NOT EXISTS (SELECT 1 FROM samples AS s WHERE s.text = p.text)
         AND NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = p.text)
 """
 
+# A text that is labelled in any way is not asked about again.
+_UNKNOWN = f"md5('audit:' || p.id) >= $bar AND {_NOBODY_LABELLED}"
+
 # Every second text, by its own hash: the others stay apart from training, to be asked about.
-_UNLABELLED = """
+_UNLABELLED = f"""
     SELECT p.text FROM predictions AS p
-    WHERE p.ts >= $since AND md5('learn:' || p.text) < '8'
-        AND NOT EXISTS (SELECT 1 FROM judged AS j WHERE j.text = p.text)
-        AND NOT EXISTS (SELECT 1 FROM samples AS s WHERE s.text = p.text)
-        AND NOT EXISTS (SELECT 1 FROM labels_standing AS l WHERE l.text = p.text)
+    WHERE p.ts >= $since AND md5('learn:' || p.text) < '8' AND {_NOBODY_LABELLED}
     GROUP BY p.text ORDER BY max(p.ts) DESC, p.text LIMIT $most
-"""
+"""  # noqa: S608
 
 # The first of each intent by a heap: a window over all rows takes ten times as long.
 _ANSWERED_AS = f"""

@@ -15,7 +15,7 @@ from flywheel.store.turns import Turn
 from flywheel.store.votes import votes
 from flywheel.turn.artifacts import dataset_rows, write_table
 from flywheel.turn.asking import window_start
-from flywheel.turn.diagnose import held_out, judged_by
+from flywheel.turn.diagnose import away_from_judges, held_out, judged_by
 from flywheel.turn.sifting import sift
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
@@ -86,9 +86,7 @@ def _unlabelled(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> tuple
     if not wanted:
         return ()
     texts = traffic.unlabelled(con, window_start(wheel, con), wanted)
-    near = curation.near_duplicates(texts, kept_out, wheel.config.curation.leak)
-    leaked = {match.i for match in near}
-    return tuple(text for row, text in enumerate(texts) if row not in leaked)
+    return tuple(away_from_judges(wheel, texts, kept_out))
 
 
 def from_feedback(row: LabelledText, split: Split = "train") -> Sample:

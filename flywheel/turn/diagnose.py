@@ -84,7 +84,7 @@ def _failures(
     slices = {f"{name}={value}" for one in trained for name, value in one.slices.items()}
     found = {item.intent: health.failures(con, item.intent, since, most) for item in failing}
     texts = sorted({each.text for answers in found.values() for each in answers})
-    showable = set(_showable(wheel, texts, kept_out))
+    showable = set(away_from_judges(wheel, texts, kept_out))
     near = curation.near_duplicates(texts, [one.text for one in trained], _FAMILIAR)
     familiar = {texts[match.i] for match in near}
     return {
@@ -146,7 +146,7 @@ def _served(con: Connection, turn: Turn) -> bool:
     return decision.verdict == "promote" and decision.status == "applied"
 
 
-def _showable(wheel: Wheel, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:
+def away_from_judges(wheel: Wheel, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:
     """The texts that are not too near an evaluation row."""
     near = curation.near_duplicates(texts, kept_out, wheel.config.curation.leak)
     leaked = {match.i for match in near}
@@ -167,7 +167,7 @@ def judged_by(con: Connection) -> list[str]:
 def _examples(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:
     """Some accepted samples of each intent, as far as a teacher may see them."""
     accepted = [s for s in samples.training(con) if s.origin in ("seed", "person")]
-    showable = set(_showable(wheel, [sample.text for sample in accepted], kept_out))
+    showable = set(away_from_judges(wheel, [sample.text for sample in accepted], kept_out))
     shown: dict[str, list[str]] = {}
     for sample in accepted:
         texts = shown.setdefault(sample.intent, [])

@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from flywheel import datasets
 from flywheel.errors import Refused
-from flywheel.store import adapters, archive, erasure, generations, samples, turns
+from flywheel.store import adapters, archive, erasure, generations, restoring, samples, turns
 from flywheel.store.erasure import Person, Traces
 from flywheel.turn.wheel import Wheel
 
@@ -24,7 +24,8 @@ def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
 
     Returns:
         {"removed": rows by table, "files": rewritten or deleted, "adapters": trained on it,
-        "left": where it is found still; empty when all went well}.
+        "left": where it is found still, and the databases that a restore set aside, which are not
+        searched; empty when all went well}.
 
     Raises:
         Refused: a turn is running, which may hold the data in memory.
@@ -47,6 +48,7 @@ def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
     with wheel.store.read() as con:
         left: dict[str, int] = dict(erasure.left(con, found))
     left |= dict.fromkeys(_files(wheel.config.state_dir, found, only_look=True), 1)
+    left |= {path.name: 1 for path in restoring.set_aside(wheel.store.path)}  # not searched
     if not wheel.store.compact(anyway=True):  # a deleted row's bytes stay in its file
         left["the file of the database"] = 1
     return {
@@ -66,7 +68,7 @@ def _seal_again(wheel: Wheel, con: Any) -> None:
 
 
 def _files(state_dir: Path, found: Traces, *, only_look: bool = False) -> list[str]:
-    """Files under datasets/ and jobs/ that held the person's data, relative to the state folder.
+    """Files of datasets and jobs that held the person's data, relative to the state folder.
 
     A table is written again without the rows; any other file is deleted.
     """
@@ -84,8 +86,8 @@ def _files(state_dir: Path, found: Traces, *, only_look: bool = False) -> list[s
 
 
 def _kept(state_dir: Path) -> Iterator[Path]:
-    for folder in ("datasets", "jobs"):
-        for path in sorted((state_dir / folder).rglob("*")):
+    for folder in (state_dir / "datasets", *sorted(state_dir.glob("jobs*"))):  # set aside, too
+        for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix in (".parquet", ".json", ".jsonl"):
                 yield path
 

@@ -141,6 +141,7 @@ def _best(
         "learned": len(more.train.texts) - len(work.train.texts),
         "dev_before": round(before / len(unseen.rows.texts), 4),
         "dev_after": round(after / len(unseen.rows.texts), 4),
+        "recipe": more.recipe.name,
         "kept": after > before,
     }
     return second if after > before else first, {"self_training": told}

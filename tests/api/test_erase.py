@@ -78,6 +78,22 @@ def test_a_session_is_erased_everywhere_and_its_adapters_are_named(client, wheel
         assert sum(whole.volume.values()) == 1
 
 
+def test_what_a_restore_set_aside_is_named_and_its_jobs_are_searched(client, wheel):
+    filled(client, wheel)
+    kept = wheel.store.path.with_name("flywheel.duckdb.before-20261122T120000")
+    kept.write_bytes(b"as it was")
+    rows = wheel.config.state_dir / "jobs.before-20261122T120000" / "t-1-train" / "rows.parquet"
+    rows.parent.mkdir(parents=True)
+    texts = pyarrow.table({"id": ["x", "y"], "text": ["nur ich sage das", "guten Morgen"]})
+    pyarrow.parquet.write_table(texts, rows)
+    said = client.post("/v1/erase", json={"session": "s-1"}).json()
+    assert said["left"] == {kept.name: 1}
+    assert str(rows.relative_to(wheel.config.state_dir)) in said["files"]
+    assert pyarrow.parquet.read_table(rows)["text"].to_pylist() == ["guten Morgen"]
+    kept.unlink()
+    assert client.post("/v1/erase", json={"session": "s-1"}).json()["left"] == {}
+
+
 def test_a_raters_verdicts_are_erased_and_the_predictions_stay(client, wheel):
     filled(client, wheel)
     said = client.post("/v1/erase", json={"rater": "u-77"}).json()

@@ -14,6 +14,7 @@ from wheels import (
     sample,
     seed_the_wheel,
     turn_once,
+    two_turns,
     wheel_in,
 )
 
@@ -40,11 +41,8 @@ class Timed(Memoriser):
         return {**values, "latency_ms": timed if spec["timed"] else {}}
 
 
-def second_turn(wheel, **more):
-    seed_the_wheel(wheel, **more)
-    turn_once(wheel)
-    produce_failures(wheel)
-    return turn_once(wheel)
+def second_turn(wheel, **seeds):
+    return two_turns(wheel, **seeds)[1]
 
 
 def decided(wheel, turn_id):

@@ -1,6 +1,6 @@
 """What a turn learns about the worth of samples: from labels on the adapter that learned them."""
 
-from wheels import ALARM, NOW, produce_failures, seed_the_wheel, turn_once
+from wheels import ALARM, NOW, two_turns
 
 from flywheel.records import Feedback, Prediction
 from flywheel.store import decisions, events, turns
@@ -22,11 +22,9 @@ def answered_right(wheel, adapter, count=20):
 
 
 def turn_over_failures(wheel):
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
+    _, second = two_turns(wheel)
     with wheel.store.read() as con:
-        return turns.get(con, turn_once(wheel))
+        return turns.get(con, second)
 
 
 def learned_from(wheel):

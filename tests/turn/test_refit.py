@@ -10,10 +10,8 @@ from wheels import (
     WORDS,
     Memoriser,
     Parrot,
-    produce_failures,
     sample,
-    seed_the_wheel,
-    turn_once,
+    two_turns,
     wheel_in,
 )
 
@@ -48,12 +46,9 @@ def wheel(tmp_path):
 
 
 def a_second_turn(wheel):
-    seed_the_wheel(wheel)
-    first = turn_once(wheel)
-    produce_failures(wheel)
-    second = turn_once(wheel)
+    names = two_turns(wheel)
     with wheel.store.read() as con:
-        return [turns.get(con, name) for name in (first, second)]
+        return [turns.get(con, name) for name in names]
 
 
 def of_dataset(wheel, turn):

@@ -8,19 +8,19 @@ from wheels import (
     NOW,
     WORDS,
     Parrot,
-    produce_failures,
     sample,
-    seed_the_wheel,
-    turn_once,
+    two_turns,
     wheel_in,
 )
 
 from flywheel.config import TrainingTable
 from flywheel.records import Prediction
 from flywheel.store import events, turns
+from flywheel.store.erasure import Person
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows, learned_rows
 from flywheel.turn.asking import trained_texts
+from flywheel.turn.erase import erase
 
 SAID = [f"{WORDS[ALARM][n % 6]} call number {n} {'abcdefgh'[n % 8] * 5}" for n in range(40)]
 
@@ -46,9 +46,6 @@ def make(tmp_path):
 
 def after_a_second_turn(wheel, texts=SAID):
     """The dataset of a turn after production has said `texts`."""
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
     with wheel.store.write() as con:
         events.add_predictions(
             con,
@@ -57,7 +54,7 @@ def after_a_second_turn(wheel, texts=SAID):
                 for n, text in enumerate(texts)
             ],
         )
-    name = turn_once(wheel)
+    _, name = two_turns(wheel)
     with wheel.store.read() as con:
         return wheel.datasets_dir / f"{turns.get(con, name).cursor['dataset']}.parquet"
 
@@ -101,6 +98,18 @@ def test_a_text_near_one_that_judges_is_not_learned_without_a_label_either(make)
     mine = next(text for text in SAID if learnable(text))
     add_samples(wheel, [sample(f"{mine} please", ALARM, "golden")])
     assert mine not in unlabelled(after_a_second_turn(wheel))
+
+
+def test_an_erased_text_leaves_the_dataset_and_its_adapter_is_named(make):
+    wheel = make(1000)
+    path = after_a_second_turn(wheel)
+    number, mine = next((n, text) for n, text in enumerate(SAID) if learnable(text))
+    assert mine in unlabelled(path)
+    said = erase(wheel, Person(prediction=f"u-{number}"))
+    assert said["left"] == {}
+    assert f"datasets/{path.name}" in said["files"]
+    assert said["adapters"]
+    assert mine not in unlabelled(path)
 
 
 def test_a_text_that_was_labelled_is_learned_by_its_label_alone(make):

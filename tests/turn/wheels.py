@@ -211,6 +211,14 @@ def produce_failures(wheel: Wheel, per_word: int = 6, *, right: Mapping[str, str
         events.add_feedback(con, feedback)
 
 
+def two_turns(wheel: Wheel, **seeds: Any) -> tuple[str, str]:
+    """A first champion, then a turn over what production got wrong."""
+    seed_the_wheel(wheel, **seeds)
+    first = turn_once(wheel)
+    produce_failures(wheel)
+    return first, turn_once(wheel)
+
+
 def turn_once(wheel: Wheel, trigger: str = "manual") -> str:
     opened = request(wheel, trigger)
     run_until_idle(wheel)
