@@ -4,7 +4,8 @@
 
 The real client, its answers kept in a real database, against a stand-in in a process of its own.
 Memory is this process's resident set, read after every write, the peak of each tenth of the way;
-kept answers are on disk, so it should be flat. The last line is one JSON object.
+kept answers are on disk, so it should be flat but for `returned_mib`: the samples that were asked
+for, weighed apart. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from stand_in_teacher import Faults, StandIn, serving
 
 from flywheel.config.tables import SynthesisTable, TeacherTable
-from flywheel.protocols import StoredAnswer
+from flywheel.protocols import Answer, StoredAnswer
 from flywheel.records import Brief, Intent
 from flywheel.store import open_store
 from flywheel.store.teacher import Answers
@@ -104,7 +107,19 @@ def _ask(url: str, folder: Path, asked: argparse.Namespace) -> dict[str, object]
         "stored_twice": rows - keys,
         "bought_again": bought,
         "memory_grown_mib": round(kept.mib[-1] - kept.mib[0], 1),
+        "returned_mib": round(_weight(answers) / 2**20, 1),
     }
+
+
+def _weight(answers: Mapping[str, Sequence[Answer]]) -> int:
+    """Bytes that a copy of the answers takes in memory."""
+    packed = pickle.dumps(dict(answers))
+    tracemalloc.start()
+    copied = pickle.loads(packed)
+    bytes_held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del copied
+    return bytes_held
 
 
 def _briefs(count: int) -> Sequence[Brief]:
