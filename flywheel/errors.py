@@ -1,5 +1,12 @@
 """Errors a person can act on: what failed, on what, and what to do next."""
 
+from __future__ import annotations
+
+import errno
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of an `OSError` that says that a disk, a quota or a file is full."""
+
 
 class FlywheelError(Exception):
     """A failure its reader can fix; shown as two lines, never as a stack trace.

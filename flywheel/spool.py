@@ -7,21 +7,19 @@ tore is the last of its segment and was never acknowledged. Whoever loads a segm
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flywheel.errors import DiskFull, FlywheelError
+from flywheel.errors import NO_ROOM, DiskFull, FlywheelError
 
 log = logging.getLogger(__name__)
 
 Done = Callable[[Exception | None], object]
 """Told once, from the writing thread: None when the lines are on disk, else why they are not."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GROUP_BYTES = 16 << 20  # written with one fdatasync
 _SUFFIX = ".ndjson"
 
@@ -210,7 +208,7 @@ class Spool:
             if self._file >= 0:
                 os.ftruncate(self._file, self._written)
                 os.fdatasync(self._file)
-            if cause.errno in _FULL:
+            if cause.errno in NO_ROOM:
                 error = DiskFull(
                     "the disk is full: nothing was kept", hint="make room, then send it again"
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from pathlib import Path
@@ -12,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from flywheel.api.answers import BadRequest, TooLarge
+from flywheel.errors import NO_ROOM
 from flywheel.store.failures import no_room
 
 MAX_LINES = 200_000
 """Of one batch; more is refused with 413, so that the answer stays readable."""
 
 _PIECE = 1 << 20  # bytes written at once
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -64,7 +63,7 @@ async def save_body(request: Request, file: BinaryIO) -> None:
     except ClientDisconnect as error:
         raise BadRequest("the body was cut off", hint="send it again") from error
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in NO_ROOM:
             raise no_room(path) from error
         raise
 

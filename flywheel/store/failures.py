@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -11,14 +10,12 @@ from pathlib import Path
 
 import duckdb
 
-from flywheel.errors import DiskFull, FlywheelError
+from flywheel.errors import NO_ROOM, DiskFull, FlywheelError
 
 __all__ = ["DiskFull", "StoreFailed", "lost", "no_room", "readable_failures"]
 
 _BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.IOException)
-_NO_ROOM = re.compile(
-    "|".join(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-)
+_NO_ROOM = re.compile("|".join(map(os.strerror, sorted(NO_ROOM))))
 
 
 class StoreFailed(FlywheelError):

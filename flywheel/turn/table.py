@@ -6,11 +6,10 @@ state are committed in one transaction, so a crash at any point repeats one step
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Mapping
 
-from flywheel.errors import FlywheelError
+from flywheel.errors import NO_ROOM, FlywheelError
 from flywheel.store import DiskFull, turns
 from flywheel.store.turns import Turn
 from flywheel.turn.apply import apply, watch
@@ -37,7 +36,6 @@ STEPS: Mapping[str, Callable[[Wheel, Turn], StepResult]] = {
     "watch": watch,
 }
 FIRST_STATE = "diagnose"
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def run_until_idle(wheel: Wheel) -> None:
@@ -126,7 +124,7 @@ def _stumble(wheel: Wheel, turn: Turn, error: Exception) -> None:
     """End the turn with the reason; where there is only no room, leave the step to run again."""
     if isinstance(error, DiskFull):
         raise error
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         where = wheel.config.state_dir
         raise DiskFull(
             f"no room for step {turn.state} of {turn.id} on the disk of {where}",
