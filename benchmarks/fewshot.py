@@ -7,6 +7,11 @@ Trains as the daemon does, in a worker process; val is dev, test is read once by
 adapter. The full size trains with the set's out-of-scope rows and shows what the deployed
 threshold does, and the whole trade-off between accuracy in scope and recall out of it.
 
+Few texts are learned by the recipe `thorough`, all of them by `quick`, chosen by figures on val in
+docs/explanation/learning.md; `--recipe` takes another. As in the daemon, what an intent is called
+is learned as one sample of it, where that is near no row of val or test; `frozen`, the baseline,
+is logistic regression on the labelled rows alone.
+
 With 5 and 10 texts an intent it trains a second time with `[training] unlabelled`: other texts of
 the training set, those out of scope among them, without their labels, as production has them
 (`acc_5_unlabelled`). What a peer gets is the labelled rows alone, so that `acc_5` is the figure
@@ -33,6 +38,8 @@ import setfit_runs
 import torch
 from partition import Row, read
 
+from flywheel import curation
+from flywheel.config import CurationTable
 from flywheel.records import NONE
 from flywheel.worker import adapter, base, predict, scope
 from flywheel.worker.trunk import Trunk
@@ -71,17 +78,20 @@ def _run(
     train = _dealt(sets["train"], None if whole else int(size), seed)
     dev = [(row.text, row.intent) for row in sets["val"] if whole or row.intent != NONE]
     cache = {"cache_dir": str(place / "cache"), "seed": seed}
-    told = jobs.dataset(place / f"{size}-{seed}.parquet", train, dev) | cache
-    ways = [("frozen", f"frozen_{size}", "frozen", told)]
-    ways.append(("acc", f"acc_{size}", asked.recipe, told))
+    names = _names(train, [row.text for part in ("val", "test") for row in sets[part]])
+    recipe = asked.recipe or ("quick" if whole else "thorough")
+    plain = jobs.dataset(place / f"{size}-{seed}.parquet", train, dev) | cache
+    told = jobs.dataset(place / f"{size}-{seed}-named.parquet", train, dev, (), names) | cache
+    ways = [("frozen", f"frozen_{size}", "frozen", plain)]
+    ways.append(("acc", f"acc_{size}", recipe, told))
     if not whole and asked.unlabelled:
         path, others = place / f"{size}-{seed}-more.parquet", _others(sets["train"], train, seed)
-        more = jobs.dataset(path, train, dev, others[: asked.unlabelled]) | cache
-        ways.append(("unlabelled", f"acc_{size}_unlabelled", asked.recipe, more))
+        more = jobs.dataset(path, train, dev, others[: asked.unlabelled], names) | cache
+        ways.append(("unlabelled", f"acc_{size}_unlabelled", recipe, more))
     found: dict[str, float] = {}
-    for key, figure, recipe, spec in ways:
+    for key, figure, how, spec in ways:
         folder = place / f"{key}-{size}-{seed}"
-        done = jobs.run(folder, "train", spec | {"recipe": recipe}, asked.threads)
+        done = jobs.run(folder, "train", spec | {"recipe": how}, asked.threads)
         logits, labels, rule = _logits(folder / "adapter", sets["test"], place / "cache")
         inside = scope.answer(logits, labels, scope.Scope()).intents
         truth = [row.intent for row in sets["test"]]
@@ -111,6 +121,15 @@ def _dealt(rows: list[Row], each: int | None, seed: int) -> list[tuple[str, str]
         if len(of) < each:
             of.append((row.text, row.intent))
     return [pair for intent in sorted(taken) for pair in taken[intent]]
+
+
+def _names(train: list[tuple[str, str]], kept_out: list[str]) -> list[tuple[str, str]]:
+    """What intents are called, where no row of val or test is near it."""
+    known = {intent for _, intent in train} - {NONE}
+    named = curation.name_texts(known, [text for text, _ in train])
+    near = curation.near_duplicates([text for text, _ in named], kept_out, CurationTable().leak)
+    leaked = {match.i for match in near}
+    return [pair for number, pair in enumerate(named) if number not in leaked]
 
 
 def _others(rows: list[Row], train: list[tuple[str, str]], seed: int) -> list[str]:
@@ -193,7 +212,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="3, or 1 when quick")
     parser.add_argument("--sizes", nargs="+", default=["5", "10", "full"])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--recipe", help="thorough for few texts, quick for all")
     parser.add_argument("--unlabelled", type=int, default=8000, help="texts without labels (8000)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--setfit", help="a Python that has SetFit installed")

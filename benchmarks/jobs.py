@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flywheel.datasets import COLUMNS, sample_id, unlabelled_row
+from flywheel.datasets import COLUMNS, name_row, sample_id, unlabelled_row
 
 BASE = "bundled:all-minilm-l6-v2"
 
@@ -60,9 +60,10 @@ def dataset(
     train: Sequence[tuple[str, str]],
     dev: Sequence[tuple[str, str]],
     unlabelled: Sequence[str] = (),
+    names: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Write (text, intent) rows, and texts without an intent, as a dataset; returns the part of a
-    job's spec that names it."""
+    """Write a dataset of (text, intent) rows, of texts without an intent, and of what intents are
+    called; returns the part of a job's spec that names it."""
     rows: list[dict[str, Any]] = [
         {"id": sample_id(text, intent, None, "seed", split), "text": text, "intent": intent,
          "arguments": None, "origin": "seed", "split": split, "weight": float(split == "train"),
@@ -70,6 +71,7 @@ def dataset(
         for split, part in (("train", train), ("dev", dev))
         for text, intent in part
     ]  # fmt: skip
+    rows += [name_row(*pair) for pair in names]
     rows += map(unlabelled_row, unlabelled)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), path)

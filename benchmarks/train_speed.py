@@ -116,7 +116,7 @@ class _Setup:
             keeping = (time.process_time() - began) / EPOCHS
         rows = tuning.Rows(hidden=hidden, labels=self.y, weights=torch.ones(len(self.y)), tags=None)
         marks: list[float] = []
-        made, _ = tuning.tune(
+        made = tuning.tune(
             self.encoder,
             depth,
             replace(DEFAULT, epochs=1),
@@ -126,12 +126,12 @@ class _Setup:
             way=machine.fastest(self.encoder, place, torch.get_num_threads()),
             checkpoint=place / f"{layers}.safetensors",
             fingerprint=str(time.time()),
-            watch=lambda _: {},
+            watch=lambda _: tuning.Seen({}),
             report=lambda *_: marks.append(time.process_time()),
         )
         steps = len(marks)
         spent = (marks[-1] - marks[0]) * steps / (steps - 1) + keeping
-        return len(self.y) / spent, made.factors
+        return len(self.y) / spent, made.tuned.factors
 
     def _hf_trainer(self, place: Path) -> float:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(

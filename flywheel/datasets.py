@@ -15,7 +15,15 @@ import pyarrow as pa
 from flywheel.content import canonical, content_id, sample_id
 from flywheel.records import Dataset, Sample
 
-__all__ = ["TrainingSet", "assemble", "rows_table", "sample_id", "seal", "unlabelled_row"]
+__all__ = [
+    "TrainingSet",
+    "assemble",
+    "name_row",
+    "rows_table",
+    "sample_id",
+    "seal",
+    "unlabelled_row",
+]
 
 COLUMNS = pa.schema(
     [
@@ -42,6 +50,7 @@ class TrainingSet:
     dev: tuple[Sample, ...] = ()
     learned: frozenset[str] = frozenset()  # ids of dev samples
     unlabelled: tuple[str, ...] = ()  # production texts, learned by what a model says of them
+    names: tuple[tuple[str, str], ...] = ()  # what intents are called, and the intent
 
     def __post_init__(self) -> None:
         for role, samples in (("train", self.train), ("dev", self.dev)):
@@ -70,6 +79,7 @@ def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Ta
     for row in rows:
         if row["split"] == "dev" and row["id"] not in samples.learned:
             row["weight"] = 0.0
+    rows += [name_row(text, intent) for text, intent in sorted(set(samples.names))]
     _even_out(rows, balance)
     rows += [unlabelled_row(text) for text in sorted(set(samples.unlabelled))]
     identity = content_id("ds", rows)
@@ -127,6 +137,20 @@ def rows_table(
             raise ValueError(f"`{name}` has {len(values)} values for {len(rows)} rows")
         columns[name] = list(values)
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def name_row(text: str, intent: str) -> dict[str, Any]:
+    """A dataset's row of what an intent is called: it teaches as one sample does."""
+    return {
+        "id": content_id("n", [text, intent]),
+        "text": text,
+        "intent": intent,
+        "arguments": None,
+        "origin": "name",
+        "split": "train",
+        "weight": 1.0,
+        "family": "",
+    }
 
 
 def unlabelled_row(text: str) -> dict[str, Any]:

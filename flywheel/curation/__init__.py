@@ -1,5 +1,6 @@
 """Curation: which samples are fit to learn from. Pure; every refusal says why."""
 
+from flywheel.curation.names import name_texts, spoken
 from flywheel.curation.neighbours import Near, near_duplicates
 from flywheel.curation.noise import NoiseScore, label_noise
 from flywheel.curation.paraphrase import Alike, in_their_neighbourhood, spread, without_paraphrases
@@ -26,12 +27,14 @@ __all__ = [
     "in_their_neighbourhood",
     "label_noise",
     "leaks",
+    "name_texts",
     "near_duplicates",
     "normalise",
     "of_known_script",
     "screen",
     "script",
     "similarity",
+    "spoken",
     "spread",
     "stands_in",
     "verified",

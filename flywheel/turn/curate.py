@@ -8,7 +8,7 @@ from typing import Any
 
 from flywheel import curation, datasets
 from flywheel.errors import FlywheelError
-from flywheel.records import Refusal, Sample, Split
+from flywheel.records import NONE, Refusal, Sample, Split
 from flywheel.store import Connection, adapters, samples, traffic
 from flywheel.store.health import LabelledText
 from flywheel.store.turns import Turn
@@ -39,7 +39,11 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     learned = _learned_dev(wheel, dev, judged) if champion else frozenset[str]()
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
-            train=sifted.kept, dev=tuple(dev), learned=learned, unlabelled=unlabelled
+            train=sifted.kept,
+            dev=tuple(dev),
+            learned=learned,
+            unlabelled=unlabelled,
+            names=_names(wheel, sifted.kept, kept_out),
         ),
         wheel.config.training.balance,
     )
@@ -78,6 +82,19 @@ def _learned_dev(wheel: Wheel, dev: Sequence[Sample], judged: Sequence[str]) -> 
         return frozenset()
     apart = curation.without_leaks(dev, judged, wheel.config.curation.leak)
     return frozenset(sample.id for sample in apart.kept)
+
+
+def _names(
+    wheel: Wheel, kept: Sequence[Sample], kept_out: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """What the intents that have samples are called, where that is near nothing that judges."""
+    if not wheel.config.training.intent_names:
+        return ()
+    named = curation.name_texts(
+        (s.intent for s in kept if s.intent != NONE), [s.text for s in kept]
+    )
+    apart = set(away_from_judges(wheel, [text for text, _ in named], kept_out))
+    return tuple((text, intent) for text, intent in named if text in apart)
 
 
 def _unlabelled(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> tuple[str, ...]:

@@ -96,13 +96,14 @@ def _taught(
     """Train and choose; then train once more with the dev rows that may be learned."""
     whole = not work.learnable(unseen)
     best, told = _best(work, unseen, unlabelled, folder, part if whole else part.part(0, 0.45, ""))
-    work, tuned = best.work, best.tuned
-    draw(folder / "curve.png", best.curve)
+    work, tuned = best.work, best.made.tuned
+    draw(folder / "curve.png", best.made.curve)
     candidates = candidates_of(work, best.start, tuned)
     choice = choose(work.labels, candidates, unseen.rows, best.dev.embedding)
     trained = settle(work, candidates, tuned, choice)
     metrics: dict[str, Any] = {
-        "curve": best.curve,
+        "curve": best.made.curve,
+        "epoch": best.made.epoch,
         "head": choice.head,
         "temperature": round(choice.temperature, 4),
         "scope": choice.scope.score,
@@ -118,7 +119,8 @@ def _taught(
     if both is not None:
         start = both.start()
         place = folder / "checkpoint-all.safetensors"
-        tuned, _ = both.tune(start, None, place, part.part(0.45, 1.0, "with dev rows,"))
+        here = part.part(0.45, 1.0, "with dev rows,")
+        tuned = both.tune(start, None, place, here, best.made.epoch).tuned
         candidates = candidates_of(both, start, tuned, choice.head)
         trained = settle(both, candidates, tuned, choice, unseen)
         metrics["dev_learned"] = len(both.train.texts) - len(work.train.texts)
@@ -149,9 +151,9 @@ def _best(
 
 def _attempt(work: Work, unseen: Unseen, checkpoint: Path, part: Part) -> Attempt:
     start = work.start()
-    tuned, curve = work.tune(start, unseen, checkpoint, part)
-    dev = work.finished(tuned, unseen.states)
-    return Attempt(work=work, start=start, tuned=tuned, curve=curve, dev=dev)
+    made = work.tune(start, unseen, checkpoint, part)
+    dev = work.finished(made.tuned, unseen.states)
+    return Attempt(work=work, start=start, made=made, dev=dev)
 
 
 def _measured(calls: Calls, dev: Split) -> dict[str, Any]:

@@ -7,21 +7,18 @@ seed and epoch alone, so a run that was killed ends in the same weights as one t
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import lora
+from flywheel.worker import batches, checkpoints, lora, stopping
+from flywheel.worker.checkpoints import Checkpoint, Line
 from flywheel.worker.encoder import EAGER, Encoder, pool
 from flywheel.worker.logistic import Linear
 from flywheel.worker.machine import Way
@@ -31,13 +28,9 @@ from flywheel.worker.trunk import padded_states
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
-_CHUNK = 64  # batches that are sorted by length together
 
 Heads = tuple[Linear, Linear | None]
 """Of intents, and of tags where there are arguments."""
-
-Line = dict[str, Any]
-"""One epoch of the learning curve, as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +59,23 @@ class EpochEnd:
     epoch: int  # 1..epochs
     loss: float  # mean over the epoch's batches
     tuned: Tuned
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a watcher makes of it."""
+
+    line: Line
+    right: Tensor | None = None  # bool (n,), of the same dev rows each time; None without any
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What came of it."""
+
+    tuned: Tuned  # as it was at the end of `epoch`
+    curve: list[Line]  # every epoch that was run
+    epoch: int  # the one taken, 1..epochs
 
 
 class _Parameters:
@@ -159,9 +169,10 @@ def tune(
     way: Way,
     checkpoint: Path,
     fingerprint: str,
-    watch: Callable[[EpochEnd], Line],
+    watch: Callable[[EpochEnd], Seen],
     report: Callable[[float, str], None],
-) -> tuple[Tuned, list[Line]]:
+    epochs: int | None = None,
+) -> Training:
     """Train, or go on from the checkpoint of the same fingerprint.
 
     Args:
@@ -169,34 +180,70 @@ def tune(
         start: the intent head and the tag head to start from.
         way: what the trained layers compute in.
         fingerprint: of everything the result depends on; another one starts afresh.
-        watch: called after each epoch; what it returns becomes a line of the curve.
+        watch: called after each epoch; its line goes into the curve, and by what it found right
+            an earlier epoch is taken, see `stopping`.
         report: called with the fraction done and a short text.
+        epochs: end after this one, on the whole recipe's schedule.
     """
     parameters = _Parameters(encoder, depth, recipe, start, seed, way)
-    per_epoch = -(-len(rows.hidden) // recipe.batch)
-    adam = _AdamW(len(parameters.flat), recipe, recipe.epochs * per_epoch)
-    curve = _resume(checkpoint, fingerprint, parameters, adam)
-    for epoch in range(len(curve), recipe.epochs):
-        losses = []
-        for batch in _batches(rows.hidden, recipe.batch, seed * 1009 + epoch):
-            losses.append(_step(parameters, adam, rows, batch, recipe))
-            report(adam.step / adam.steps, f"epoch {epoch + 1} of {recipe.epochs}")
-        if not math.isfinite(losses[-1]):
-            raise FlywheelError(
-                f"training diverged in epoch {epoch + 1}",
-                hint="choose a recipe with a lower learning rate",
-            )
-        curve.append(watch(EpochEnd(epoch + 1, sum(losses) / len(losses), parameters.copy())))
-        _save(checkpoint, fingerprint, curve, parameters, adam)
-    return parameters.copy(), curve
+    last = recipe.epochs if epochs is None else epochs
+    steps = recipe.epochs * -(-len(rows.hidden) // recipe.batch)
+    adam = _AdamW(len(parameters.flat), recipe, steps)
+    now = checkpoints.load(checkpoint, fingerprint) or Checkpoint(
+        flat=parameters.flat, mean=adam.mean, square=adam.square, best=parameters.flat
+    )
+    parameters.flat, adam.mean, adam.square, adam.step = now.flat, now.mean, now.square, now.step
+    while len(now.curve) < last and not stopping.stops(now.right):
+        loss = _epoch(parameters, adam, rows, recipe, seed * 1009 + len(now.curve), report)
+        seen = watch(EpochEnd(len(now.curve) + 1, loss, parameters.copy()))
+        now = now.after(seen.line, seen.right, adam.step)
+        checkpoints.save(checkpoint, fingerprint, now)
+    taken = stopping.taken(now.right)
+    if taken is not None and taken < len(now.curve) - 1:
+        parameters.flat = now.best
+        return Training(parameters.copy(), now.curve, taken + 1)
+    return Training(parameters.copy(), now.curve, len(now.curve))
+
+
+def _epoch(
+    parameters: _Parameters,
+    adam: _AdamW,
+    rows: Rows,
+    recipe: Recipe,
+    seed: int,
+    report: Callable[[float, str], None],
+) -> float:
+    """One pass over the rows; the mean loss.
+
+    Raises:
+        FlywheelError: the loss is no longer a number.
+    """
+    losses = []
+    thinning = batches.Thinning(recipe.token_dropout, seed)
+    for batch in batches.batches(rows.hidden, recipe.batch, seed):
+        losses.append(_step(parameters, adam, rows, batch, recipe, thinning))
+        share = adam.step / adam.steps
+        report(share, f"epoch {math.ceil(share * recipe.epochs)} of {recipe.epochs}")
+    if not math.isfinite(losses[-1]):
+        raise FlywheelError(
+            f"training diverged at step {adam.step} of {adam.steps}",
+            hint="choose a recipe with a lower learning rate",
+        )
+    return sum(losses) / len(losses)
 
 
 def _step(
-    parameters: _Parameters, adam: _AdamW, rows: Rows, batch: list[int], recipe: Recipe
+    parameters: _Parameters,
+    adam: _AdamW,
+    rows: Rows,
+    batch: list[int],
+    recipe: Recipe,
+    thinning: batches.Thinning,
 ) -> float:
     flat = parameters.step()
     head, tag_head = parameters.heads(flat)
-    x, mask = padded_states([rows.hidden[i] for i in batch], parameters.dtype)
+    given = [thinning.apply(rows.hidden[i], rows.tags[i] if rows.tags else None) for i in batch]
+    x, mask = padded_states([states for states, _ in given], parameters.dtype)
     top = parameters.upper.run(x, mask)
     weights = rows.weights[batch]
     each = functional.cross_entropy(
@@ -205,8 +252,9 @@ def _step(
     loss = (each * weights).sum() / weights.sum().clamp(min=1e-6)
     if tag_head is not None and rows.tags is not None:
         tags = torch.full(mask.shape, IGNORED)
-        for row, i in enumerate(batch):
-            tags[row, : len(rows.tags[i])] = rows.tags[i]
+        for row, (_, some) in enumerate(given):
+            if some is not None:
+                tags[row, : len(some)] = some
         judged = tags != IGNORED
         if judged.any():
             logits = tag_head.logits(top[judged].float())
@@ -214,42 +262,3 @@ def _step(
     gradients = torch.autograd.grad(loss, [*parameters.leaves, flat])
     adam.update(parameters.flat, torch.cat([g.float().flatten() for g in gradients]))
     return float(loss.detach())
-
-
-def _batches(hidden: Sequence[Tensor], size: int, seed: int) -> list[list[int]]:
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(hidden), generator=generator).tolist()
-    made: list[list[int]] = []
-    for start in range(0, len(order), size * _CHUNK):
-        chunk = sorted(order[start : start + size * _CHUNK], key=lambda i: len(hidden[i]))
-        made += [chunk[i : i + size] for i in range(0, len(chunk), size)]
-    return [made[i] for i in torch.randperm(len(made), generator=generator).tolist()]
-
-
-def _save(path: Path, fingerprint: str, curve: list[Line], made: _Parameters, adam: _AdamW) -> None:
-    staged = path.with_suffix(".tmp")
-    tensors: Mapping[str, Tensor] = {
-        "flat": made.flat,
-        "mean": adam.mean,
-        "square": adam.square,
-    }
-    facts = {"fingerprint": fingerprint, "curve": json.dumps(curve), "step": str(adam.step)}
-    save_file(dict(tensors), staged, metadata=facts)
-    staged.replace(path)
-
-
-def _resume(path: Path, fingerprint: str, made: _Parameters, adam: _AdamW) -> list[Line]:
-    """Load the checkpoint and return its curve; an empty one when no checkpoint fits."""
-    try:
-        with safe_open(path, "pt") as file:
-            facts = file.metadata()
-            if facts.get("fingerprint") != fingerprint:
-                return []
-            made.flat.copy_(file.get_tensor("flat"))
-            adam.mean.copy_(file.get_tensor("mean"))
-            adam.square.copy_(file.get_tensor("square"))
-    except (OSError, SafetensorError):
-        return []
-    adam.step = int(facts["step"])
-    curve: list[Line] = json.loads(facts["curve"])
-    return curve

@@ -16,6 +16,7 @@ from torch import Tensor
 from flywheel.records import NONE
 from flywheel.worker import base as bases
 from flywheel.worker import halving, logistic, lora, machine, recipes, slots, tuning
+from flywheel.worker.checkpoints import Line
 from flywheel.worker.finish import Finished, finish
 from flywheel.worker.logistic import Linear
 from flywheel.worker.progress import Part
@@ -73,8 +74,8 @@ class Work:
             work.recipe = replace(recipe, layers=self.recipe.layers)
             path = folder / f"checkpoint-{recipe.name}-{share}.safetensors"
             here = part.part(0.0, 1.0, f"{recipe.name} on {share:.0%}")
-            curve = work.tune(work.start(), unseen, path, here)[1]
-            return float(curve[-1]["dev_accuracy"])
+            made = work.tune(work.start(), unseen, path, here)
+            return float(made.curve[made.epoch - 1]["dev_accuracy"])
 
         budget = 60 * float(self.spec.get("budget_minutes", 10))
         chosen, rounds = halving.pick(recipes.TRAINING, len(self.train.texts), budget, score)
@@ -158,28 +159,31 @@ class Work:
         unseen: Unseen | None,
         checkpoint: Path,
         part: Part,
-    ) -> tuple[tuning.Tuned, list[tuning.Line]]:
+        epochs: int | None = None,
+    ) -> tuning.Training:
         """LoRA from the base, and its learning curve, on dev where rows of it are unseen."""
         encoder = self.trunk.encoder
         if not self.recipe.epochs:
-            return tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed), []
+            made = tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed)
+            return tuning.Training(made, [], 0)
         cache = Path(self.spec["cache_dir"]) if self.spec.get("cache_dir") else None
         way = machine.fastest(encoder, cache, int(self.spec["threads"]))
         rows = tuning.Rows(
             hidden=self.states.hidden, labels=self.y, weights=self.train.weights, tags=self.tags
         )
 
-        def watch(end: tuning.EpochEnd) -> tuning.Line:
-            line: tuning.Line = {"epoch": end.epoch, "loss": round(end.loss, 4)}
+        def watch(end: tuning.EpochEnd) -> tuning.Seen:
+            line: Line = {"epoch": end.epoch, "loss": round(end.loss, 4)}
+            right = None
             if unseen and unseen.rows.texts:
                 few = unseen.states.take(range(min(_CURVE_ROWS, len(unseen.rows.texts))))
                 x = self.finished(end.tuned, few).embedding
                 best = end.tuned.head.logits(x).argmax(1).tolist()
                 pairs = zip(best, unseen.rows.intents, strict=False)
-                hits = sum(self.labels[i] == intent for i, intent in pairs)
-                line["dev_accuracy"] = round(hits / len(best), 4)
+                right = torch.tensor([self.labels[i] == intent for i, intent in pairs])
+                line["dev_accuracy"] = round(float(right.float().mean()), 4)
             part(end.epoch / self.recipe.epochs, "epoch done", **line)
-            return line
+            return tuning.Seen(line, right)
 
         return tuning.tune(
             encoder,
@@ -193,6 +197,7 @@ class Work:
             fingerprint=self._fingerprint(way),
             watch=watch,
             report=part,
+            epochs=epochs,
         )
 
     def finished(self, tuned: tuning.Tuned, states: States) -> Finished:

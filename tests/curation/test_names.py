@@ -1,0 +1,47 @@
+"""What an intent is called, as a text to learn from."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel.curation import name_texts, normalise, spoken
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("play_music", "play music"),
+        ("setAlarm", "set alarm"),
+        ("calendar.events-list", "calendar events list"),
+        ("播放音乐", "播放音乐"),
+        ("HTTPGet2", "httpget2"),
+        ("ВключиМузыку", "включимузыку"),
+        ("intent_007", "intent 007"),
+        ("42", ""),
+        ("__", ""),
+    ],
+)
+def test_a_name_is_said_in_words(name, said):
+    assert spoken(name) == said
+
+
+@given(st.text(max_size=30))
+def test_what_is_said_of_any_name_is_said_the_same_again(name):
+    assert spoken(spoken(name)) == spoken(name)
+
+
+def test_names_that_are_one_in_words_say_nothing_of_either():
+    assert name_texts(["play_music", "playMusic", "weather"], []) == [("weather", "weather")]
+
+
+def test_a_text_that_has_a_label_is_not_labelled_again_by_a_name():
+    assert name_texts(["play_music", "weather"], ["Play music!"]) == [("weather", "weather")]
+
+
+@given(st.lists(st.text(max_size=12)), st.lists(st.text(max_size=12)))
+def test_every_text_has_one_intent_and_is_none_of_the_known_ones(intents, texts):
+    named = name_texts(intents, texts)
+    said = [normalise(text) for text, _ in named]
+    assert len(set(said)) == len(said)
+    assert not set(said) & {normalise(text) for text in texts}
+    assert {intent for _, intent in named} <= set(intents)

@@ -1,0 +1,169 @@
+"""Which epoch's weights are taken, when training ends early, and which tokens an epoch sees."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_training import TEXTS
+
+from flywheel.worker import base, logistic, stopping, tuning
+from flywheel.worker.batches import Thinning
+from flywheel.worker.machine import Way
+from flywheel.worker.recipes import Recipe
+from flywheel.worker.trunk import Trunk
+
+
+def answers(*hits, of=100):
+    """An epoch each that is right on the first so many rows."""
+    return [torch.arange(of) < n for n in hits]
+
+
+epochs = st.integers(1, 6).flatmap(
+    lambda n: st.lists(
+        st.lists(st.booleans(), min_size=12, max_size=12).map(torch.tensor), min_size=n, max_size=n
+    )
+)
+
+
+def test_the_last_epoch_is_taken_where_an_earlier_one_is_better_by_chance():
+    assert stopping.taken(answers(90, 92, 91)) == 2
+    assert stopping.taken(answers(90, 92, 92)) == 2
+
+
+def test_an_earlier_epoch_is_taken_where_it_is_clearly_better():
+    assert stopping.taken(answers(90, 95, 88)) == 1
+
+
+def test_without_dev_rows_no_epoch_is_chosen_and_none_is_left_out():
+    assert stopping.taken([]) is None
+    assert not stopping.stops([])
+
+
+def test_training_ends_when_two_epochs_in_a_row_are_clearly_worse_than_the_best():
+    assert not stopping.stops(answers(90, 80))
+    assert stopping.stops(answers(90, 80, 82))
+    assert not stopping.stops(answers(90, 80, 89))
+
+
+@given(epochs)
+def test_no_epoch_that_is_taken_has_fewer_rows_right_than_the_last(right):
+    taken = stopping.taken(right)
+    assert right[taken].sum() >= right[-1].sum()
+    assert taken == len(right) - 1 or stopping.clearly_better(right[taken], right[-1])
+
+
+@given(epochs)
+def test_of_two_epochs_at_most_one_is_clearly_better(right):
+    one, other = right[0], right[-1]
+    assert not (stopping.clearly_better(one, other) and stopping.clearly_better(other, one))
+
+
+@given(st.integers(1, 40), st.floats(0.0, 0.99), st.integers(0, 9), st.data())
+def test_the_first_token_and_those_of_arguments_are_never_dropped(length, rate, seed, data):
+    tags = torch.tensor(data.draw(st.lists(st.integers(-1, 2), min_size=length, max_size=length)))
+    states = torch.arange(length)
+    kept, its_tags = Thinning(rate, seed).apply(states, tags)
+    assert {0, *states[tags > 0].tolist()} <= set(kept.tolist())
+    assert kept.tolist() == sorted(kept.tolist())
+    assert its_tags.tolist() == tags[kept].tolist()
+
+
+def test_about_the_asked_share_of_tokens_is_dropped_and_the_same_for_the_same_seed():
+    states = torch.arange(10_000)
+    kept, _ = Thinning(0.2, 7).apply(states, None)
+    assert 7_800 < len(kept) < 8_200
+    assert torch.equal(kept, Thinning(0.2, 7).apply(states, None)[0])
+    assert not torch.equal(kept, Thinning(0.2, 8).apply(states, None)[0])
+
+
+@pytest.fixture(scope="module")
+def small():
+    """An encoder, and rows to tune it on."""
+    loaded = base.load("bundled:all-minilm-l6-v2")
+    trunk = Trunk(loaded, 5, 32, None)
+    texts = [text for lines in TEXTS.values() for text in lines]
+    states = trunk.states(texts)
+    y = torch.arange(len(texts)) // 5
+    rows = tuning.Rows(hidden=states.hidden, labels=y, weights=torch.ones(len(y)), tags=None)
+    return trunk.encoder, rows, logistic.fit(states.embedding, y, len(TEXTS))
+
+
+RECIPE = Recipe(
+    name="r", why="", epochs=4, learning_rate=2e-3, layers=1, batch=8, token_dropout=0.2
+)
+
+
+def trained(small, place: Path, hits, *, recipe=RECIPE, until=None, watched=None, report=None):
+    encoder, rows, head = small
+
+    def watch(end):
+        if watched is not None:
+            watched.append(end)
+        return tuning.Seen({"epoch": end.epoch}, answers(hits[end.epoch - 1])[0])
+
+    return tuning.tune(
+        encoder,
+        5,
+        recipe,
+        rows,
+        (head, None),
+        seed=0,
+        way=Way("float32", "eager"),
+        checkpoint=place / "checkpoint.safetensors",
+        fingerprint="same",
+        watch=watch,
+        report=report or (lambda *_: None),
+        epochs=until,
+    )
+
+
+def same(one, other):
+    return torch.equal(one.head.weight, other.head.weight) and all(
+        torch.equal(value, other.factors[name]) for name, value in one.factors.items()
+    )
+
+
+def test_the_weights_taken_are_those_at_the_end_of_the_epoch_taken(small, tmp_path):
+    watched = []
+    made = trained(small, tmp_path, [80, 95, 85, 94], watched=watched)
+    assert (made.epoch, len(made.curve)) == (4, 4)
+    assert same(made.tuned, watched[3].tuned)
+    (tmp_path / "checkpoint.safetensors").unlink()
+    made = trained(small, tmp_path, [80, 95, 90, 85])
+    assert (made.epoch, len(made.curve)) == (2, 4)
+    assert same(made.tuned, watched[1].tuned)
+    assert not same(made.tuned, watched[3].tuned)
+
+
+def test_a_training_that_became_worse_ends_early(small, tmp_path):
+    made = trained(small, tmp_path, [95, 80, 80, 95])
+    assert (made.epoch, len(made.curve)) == (1, 3)
+
+
+def test_a_training_told_to_end_after_an_epoch_is_what_that_epoch_was(small, tmp_path):
+    watched = []
+    trained(small, tmp_path, [90] * 4, watched=watched)
+    (tmp_path / "checkpoint.safetensors").unlink()
+    made = trained(small, tmp_path, [90] * 4, until=2)
+    assert same(made.tuned, watched[1].tuned)
+
+
+@pytest.mark.parametrize("killed_in", [1, 2, 3, 4])
+def test_killed_in_any_epoch_it_ends_with_the_same_weights(small, tmp_path, killed_in):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    hits = [80, 95, 90, 85]
+    expected = trained(small, whole, hits)
+
+    def kill(_, said):
+        if said == f"epoch {killed_in} of 4":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(small, parts, hits, report=kill)
+    made = trained(small, parts, hits)
+    assert (made.epoch, made.curve) == (expected.epoch, expected.curve)
+    assert same(made.tuned, expected.tuned)
