@@ -118,7 +118,7 @@ class Refusal:
     """A sample that curation kept out, and why."""
 
     sample: Sample
-    reason: str  # machine word: duplicate, near_duplicate, leak, label_noise, schema, language, …
+    reason: str  # machine word: duplicate, near_duplicate, leak, label_noise, schema, split, …
     detail: str = ""  # for a person: against which sample, which rule, which number
 
 

@@ -14,6 +14,7 @@ from flywheel.config.tables import CurationTable
 from flywheel.curation.neighbours import Neighbourhood, form, word_counts
 from flywheel.curation.schema import argument_problems
 from flywheel.curation.text import normalise
+from flywheel.lineage import parted
 from flywheel.records import NONE, Intent, Refusal, Sample
 
 TRUSTED = ("seed", "person")
@@ -118,10 +119,14 @@ class _Judged:
 
 def _refuse_misfits(judged: _Judged, intents: Mapping[str, Intent]) -> None:
     known = {NONE: Intent(name=NONE), **intents}
+    split = parted(tuple(intents.values()))
     for index, sample in judged.open():
         intent = known.get(sample.intent)
         if not sample.text.strip():
             judged.refuse(index, "schema", "the text is empty")
+        elif sample.intent in split:
+            said = ", ".join(split[sample.intent])
+            judged.refuse(index, "split", f"{sample.intent} was split into {said}: label it again")
         elif intent is None:
             judged.refuse(index, "schema", f"unknown intent {sample.intent}")
         else:

@@ -3,6 +3,6 @@
 from flywheel.diagnosis.briefs import briefs
 from flywheel.diagnosis.budget import Lesson, Prices, learned
 from flywheel.diagnosis.failures import Failed, classify
-from flywheel.diagnosis.health import current_names, health
+from flywheel.diagnosis.health import health
 
-__all__ = ["Failed", "Lesson", "Prices", "briefs", "classify", "current_names", "health", "learned"]
+__all__ = ["Failed", "Lesson", "Prices", "briefs", "classify", "health", "learned"]

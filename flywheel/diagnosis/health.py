@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from flywheel.config.tables import IntentsTable
+from flywheel.lineage import current_names
 from flywheel.metrics import Tallies, difference, wilson
 from flywheel.records import NONE, Intent, IntentHealth
 
@@ -76,17 +77,6 @@ class _Counts:
         if not correct and truth is not None and truth != predicted:
             self.confused.setdefault(predicted, Counter())[truth] += count
             self.confused.setdefault(truth, Counter())[predicted] += count
-
-
-def current_names(intents: Sequence[Intent]) -> dict[str, str]:
-    """Old name -> name of today, unless the old one is in use again."""
-    today = {intent.name for intent in intents}
-    return {
-        old: intent.name
-        for intent in intents
-        for old in (*intent.renamed_from, *intent.merged_from)
-        if old not in today
-    }
 
 
 def _judged_names(

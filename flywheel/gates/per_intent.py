@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from flywheel.config.rules import IntentsRule
 from flywheel.gates.units import Kept, Units, kept, pair
+from flywheel.lineage import current_names
 from flywheel.metrics import DECISIVE_E, resolvable_margin
 from flywheel.records import NONE, GateResult, Intent, IntentVerdict, Outcome
 
@@ -69,21 +70,10 @@ def intents(
 
 
 def _grouped(rows: Iterable[Outcome], by_name: Mapping[str, Intent]) -> dict[str, list[Outcome]]:
-    former = {
-        old: intent.name
-        for intent in by_name.values()
-        for old in (*intent.renamed_from, *intent.merged_from)
-        if old not in by_name
-    }
+    former = current_names(tuple(by_name.values()))
     grouped: dict[str, list[Outcome]] = {name: [] for name in by_name}
     for row in rows:
-        name = row.intent
-        if name in former:
-            name = former[name]
-        if name in grouped:
-            grouped[name].append(row)
-        else:
-            grouped[name] = [row]
+        grouped.setdefault(former.get(row.intent, row.intent), []).append(row)
     return grouped
 
 

@@ -80,7 +80,7 @@ _CONFLICTS = """
     ),
     refused AS (
         SELECT text, intent AS label FROM refusals
-        WHERE reason = 'conflict' AND origin = 'feedback'
+        WHERE reason IN ('conflict', 'split') AND origin = 'feedback'
             AND turn = (SELECT turn FROM refusals ORDER BY refused_at DESC LIMIT 1)
     ),
     told AS (

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flywheel import diagnosis
+from flywheel import diagnosis, lineage
 from flywheel.metrics import IntentPair, Tallies, wilson
 from flywheel.records import IntentHealth
 from flywheel.store import Connection
@@ -66,7 +66,7 @@ def by_intent(wheel: Wheel, con: Connection) -> dict[str, dict[str, Any]]:
 def _audited(wheel: Wheel, con: Connection, kept: Book) -> Mapping[str, tuple[str, str] | None]:
     """By item: what was predicted and what is right, under the names of today; None: not known."""
     since = window_start(wheel, con)
-    names = diagnosis.current_names(wheel.intents)
+    names = lineage.current_names(wheel.intents)
     found: dict[str, tuple[str, str] | None] = {}
     for item, said in kept.said.items():
         if said.kind != "audit" or said.predicted_at is None or said.predicted_at < since:

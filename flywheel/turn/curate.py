@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from flywheel import curation, datasets
+from flywheel import curation, datasets, lineage
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE, Refusal, Sample, Split
 from flywheel.store import Connection, adapters, samples, traffic
@@ -27,8 +27,8 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         champion = adapters.champion(con)
         own = champion is not None and adapters.get(con, champion).state != "external"
         before = adapters.get(con, champion).dataset if champion and own else ""
-        candidates = [*samples.training(con), *map(from_feedback, votes(con))]
-        dev, kept_out, judged = samples.dev(con), held_out(con), judged_by(con)
+        candidates = _today(wheel, [*samples.training(con), *map(from_feedback, votes(con))])
+        dev, kept_out, judged = _today(wheel, samples.dev(con)), held_out(con), judged_by(con)
         unlabelled = _unlabelled(wheel, con, kept_out) if champion else ()
     if not candidates:
         raise FlywheelError(
@@ -71,6 +71,10 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         },
         writes=writes,
     )
+
+
+def _today(wheel: Wheel, stored: Sequence[Sample]) -> list[Sample]:
+    return lineage.under_names(stored, lineage.current_names(wheel.intents))
 
 
 def _learned_dev(wheel: Wheel, dev: Sequence[Sample], judged: Sequence[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from flywheel import curation, diagnosis
+from flywheel import curation, diagnosis, lineage
 from flywheel.diagnosis import Failed, Lesson
 from flywheel.records import Brief, IntentHealth
 from flywheel.store import Connection, adapters, decisions, health, samples, turns
@@ -166,7 +166,8 @@ def judged_by(con: Connection) -> list[str]:
 
 def _examples(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:
     """Some accepted samples of each intent, as far as a teacher may see them."""
-    accepted = [s for s in samples.training(con) if s.origin in ("seed", "person")]
+    trained = lineage.under_names(samples.training(con), lineage.current_names(wheel.intents))
+    accepted = [sample for sample in trained if sample.origin in ("seed", "person")]
     showable = set(away_from_judges(wheel, [sample.text for sample in accepted], kept_out))
     shown: dict[str, list[str]] = {}
     for sample in accepted:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from flywheel import datasets
+from flywheel import datasets, lineage
 from flywheel.errors import FlywheelError
 from flywheel.records import Outcome, Report, Sample
 from flywheel.store import Connection, adapters, health, reports, samples
@@ -53,7 +53,7 @@ def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
         names = [sample.id for sample in asked_fresh]
         samples.use_fresh(con, names, turn.id, challenger, wheel.clock())
     with wheel.store.read() as con:
-        rows = _rows(con, asked_fresh, compared=champion is not None)
+        rows = _rows(wheel, con, asked_fresh, compared=champion is not None)
         earlier = reports.load(con, turn.id)
         external = champion is not None and adapters.get(con, champion).state == "external"
         stored = {name: _stored(con, name) for name in (champion, challenger) if name}
@@ -61,7 +61,8 @@ def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
     asked = [row for row in rows if row.sample.id not in known]
     run = [name for name in stored if not (external and name == champion)]
     answers, values = _predict(wheel, turn, asked, run, stored)
-    new = [_outcome(row, answers.get(champion, {}), answers[challenger]) for row in asked]
+    before, after = _today(wheel, answers.get(champion, {})), _today(wheel, answers[challenger])
+    new = [_outcome(row, before, after) for row in asked]
     outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + new
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
 
@@ -84,8 +85,9 @@ def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _rows(con: Connection, fresh: Sequence[Sample], *, compared: bool) -> list[_Row]:
-    golden = [_Row(sample=row.sample, bought=row.bought) for row in samples.golden(con)]
+def _rows(wheel: Wheel, con: Connection, fresh: Sequence[Sample], *, compared: bool) -> list[_Row]:
+    """What is asked, each row under its intent's name of today."""
+    golden = samples.golden(con)
     if not golden:
         raise FlywheelError(
             "there is no golden set to judge on",
@@ -94,7 +96,19 @@ def _rows(con: Connection, fresh: Sequence[Sample], *, compared: bool) -> list[_
     labelled = health.labelled_texts(con)[-_FEEDBACK_ROWS:] if compared else []
     told = {each.id: each for each in map(from_feedback, labelled)}
     others = [*samples.dev(con), *fresh, *told.values()]
-    return golden + [_Row(sample=sample, bought=False) for sample in others]
+    bought = [row.bought for row in golden] + [False] * len(others)
+    names = lineage.current_names(wheel.intents)
+    renamed = lineage.under_names([*(row.sample for row in golden), *others], names)
+    return [_Row(sample=one, bought=paid) for one, paid in zip(renamed, bought, strict=True)]
+
+
+def _today(wheel: Wheel, answers: Mapping[str, _Answer]) -> dict[str, _Answer]:
+    """The answers under the names of today: a model may know an intent by its old one."""
+    names = lineage.current_names(wheel.intents)
+    return {
+        sample: replace(answer, intent=names.get(answer.intent, answer.intent))
+        for sample, answer in answers.items()
+    }
 
 
 def _latency(

@@ -1,0 +1,42 @@
+"""Which intent of today a former name means: renamed, merged and split intents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from flywheel.records import Intent, Sample
+
+
+def current_names(intents: Sequence[Intent]) -> dict[str, str]:
+    """Old name -> name of today, unless the old one is in use again."""
+    today = {intent.name for intent in intents}
+    return {
+        old: intent.name
+        for intent in intents
+        for old in (*intent.renamed_from, *intent.merged_from)
+        if old not in today
+    }
+
+
+def parted(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
+    """Old name -> the intents that it was split into; what it labelled may be any of them."""
+    today = {intent.name for intent in intents} | set(current_names(intents))
+    found: dict[str, tuple[str, ...]] = {}
+    for intent in intents:
+        for old in intent.split_from:
+            if old not in today:
+                found[old] = (*found.get(old, ()), intent.name)
+    return found
+
+
+def under_names(samples: Iterable[Sample], names: Mapping[str, str]) -> list[Sample]:
+    """The samples under the names of today; each keeps the id it was stored with.
+
+    Args:
+        names: as `current_names` gives them.
+    """
+    return [
+        replace(sample, intent=names[sample.intent]) if sample.intent in names else sample
+        for sample in samples
+    ]

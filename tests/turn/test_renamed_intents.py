@@ -1,0 +1,108 @@
+"""Intents that were renamed, merged or split: what was learned and labelled goes on from there."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wheels import ALARM, PLAY, TIMER, WORDS, sample, turn_once, two_turns, wheel_in
+
+from flywheel.lineage import current_names, parted, under_names
+from flywheel.records import Intent
+from flywheel.store import reports, samples, traffic, turns
+from flywheel.turn import add_samples
+from flywheel.turn.artifacts import dataset_rows
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    """After two turns under the old names."""
+    made = wheel_in(tmp_path)
+    two_turns(made)
+    yield made
+    made.store.close()
+
+
+def next_turn(wheel, *intents):
+    """A turn under other intents, with one new sample; the turn, its training rows, its report."""
+    wheel.intents = intents
+    add_samples(wheel, [sample(f"{WORDS[PLAY][0]} another", PLAY, "train")])
+    name = turn_once(wheel)
+    with wheel.store.read() as con:
+        turn, report = turns.get(con, name), reports.load(con, name)
+    path = wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet"
+    return turn, dataset_rows(path) + dataset_rows(path, "dev"), report
+
+
+def of(report, *intents):
+    return [row for row in report.outcomes if row.split == "golden" and row.intent in intents]
+
+
+def test_samples_of_a_renamed_intent_are_learned_and_judged_under_its_name_of_today(wheel):
+    before = next_turn(wheel, *wheel.intents)
+    now = Intent(name="alarm.set", renamed_from=(ALARM,))
+    kept = [intent for intent in wheel.intents if intent.name != ALARM]
+    turn, rows, report = next_turn(wheel, *kept, now)
+    counts = [sum(row["intent"] == name for row in rows) for name in (ALARM, "alarm.set")]
+    assert counts == [0, sum(row["intent"] == ALARM for row in before[1])]
+    assert counts[1] > 10
+    assert turn.cursor["refused"] == before[0].cursor["refused"]
+    judged = of(report, "alarm.set")
+    assert len(judged) == 40
+    assert all(row.champion_correct and row.challenger_correct for row in judged)
+    assert {row.challenger_intent for row in judged} == {"alarm.set"}
+
+
+def test_merged_intents_bring_their_samples_and_neither_old_answer_is_wrong(wheel):
+    now = Intent(name="remind", merged_from=(ALARM, TIMER))
+    _, rows, report = next_turn(wheel, Intent(name=PLAY), now)
+    assert {row["intent"] for row in rows} == {PLAY, "remind"}
+    judged = of(report, "remind")
+    assert len(judged) == 80
+    assert all(row.champion_correct and row.challenger_correct for row in judged)
+
+
+def test_what_a_split_intent_labelled_is_kept_aside_and_people_are_asked_about_it(wheel):
+    parts = [Intent(name=name, split_from=(ALARM,)) for name in ("wake", "remind")]
+    kept = [intent for intent in wheel.intents if intent.name != ALARM]
+    turn, rows, _ = next_turn(wheel, *kept, *parts)
+    assert {row["intent"] for row in rows if row["split"] == "train"} == {PLAY, TIMER}
+    with wheel.store.read() as con:
+        told = {one.reason: one.detail for one in samples.refusals(con, turn.id)}
+        asked = traffic.conflicts(con, 0.75)
+    assert told["split"] == f"{ALARM} was split into wake, remind: label it again"
+    assert {one.labels for one in asked} == {(ALARM,)}
+
+
+names = st.sampled_from("abcdef")
+intents = st.lists(
+    st.builds(
+        Intent,
+        name=names,
+        renamed_from=st.lists(names, max_size=2).map(tuple),
+        merged_from=st.lists(names, max_size=2).map(tuple),
+        split_from=st.lists(names, max_size=2).map(tuple),
+    ),
+    max_size=4,
+    unique_by=lambda intent: intent.name,
+)
+
+
+@given(intents)
+def test_every_former_name_means_an_intent_of_today_and_no_name_in_use_is_former(given_intents):
+    today = {intent.name for intent in given_intents}
+    former, split = current_names(given_intents), parted(given_intents)
+    assert not (former.keys() | split.keys()) & today
+    assert not former.keys() & split.keys()
+    assert set(former.values()) <= today
+    assert {name for into in split.values() for name in into} <= today
+
+
+@given(intents, st.lists(names))
+def test_a_sample_keeps_its_id_and_all_but_its_intent(given_intents, labels):
+    former = current_names(given_intents)
+    rows = [sample(f"text {n}", label, "train").sample for n, label in enumerate(labels)]
+    renamed = under_names(rows, former)
+    assert [one.intent for one in renamed] == [former.get(label, label) for label in labels]
+    assert [replace(one, intent="") for one in renamed] == [replace(one, intent="") for one in rows]
+    assert under_names(renamed, former) == renamed
