@@ -147,6 +147,9 @@ class TrainingTable:
     seed: int = 0
     refit: bool = True  # after choosing on dev, train once more with the dev samples too
     balance: float = 1.0  # 0: every sample weighs the same; 1: every intent does, in sum
+    half_life_days: float = (
+        0.0  # feedback this much older than the newest weighs half; 0: all alike
+    )
     intent_names: bool = True  # what an intent is called teaches as one sample of it does
     unlabelled: int = 0  # production texts without a label to learn from, by what the model says
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training

@@ -1,5 +1,6 @@
 """Curation: which samples are fit to learn from. Pure; every refusal says why."""
 
+from flywheel.curation.age import aged
 from flywheel.curation.names import name_texts, spoken
 from flywheel.curation.neighbours import Near, near_duplicates
 from flywheel.curation.noise import NoiseScore, label_noise
@@ -19,6 +20,7 @@ __all__ = [
     "Curated",
     "Near",
     "NoiseScore",
+    "aged",
     "argument_problems",
     "bars",
     "believe",

@@ -39,7 +39,7 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     learned = _learned_dev(wheel, dev, judged) if champion else frozenset[str]()
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
-            train=sifted.kept,
+            train=curation.aged(sifted.kept, wheel.config.training.half_life_days),
             dev=tuple(dev),
             learned=learned,
             unlabelled=unlabelled,
@@ -126,6 +126,7 @@ def from_feedback(row: LabelledText, split: Split = "train") -> Sample:
             "prediction": row.prediction_id,
             "rater": row.rater,
             "rater_kind": row.rater_kind,
+            "said_at": row.ts.isoformat(),
         },
     )
 
