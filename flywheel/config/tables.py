@@ -142,7 +142,7 @@ class ScheduleTable:
 class TrainingTable:
     """[training]: how adapters are trained."""
 
-    recipe: str = "balanced"  # quick, balanced, thorough or auto; see docs/explanation/learning.md
+    recipe: str = "balanced"  # quick, balanced, thorough, heads or auto; see docs/explanation
     budget_minutes: float = 10.0  # of one core, for `auto` to try recipes and train the best
     seed: int = 0
     refit: bool = True  # after choosing on dev, train once more with the dev samples too

@@ -63,7 +63,7 @@ def settle(
     Args:
         candidates: of this model; the chosen one is enough.
         unseen: given for another model than the choice was made on; the threshold is put where
-            this one finds as many dev rows of `none`, which no model has learned.
+            the old one lay among the dev rows of `none`, which no model has learned.
     """
     head = heads.calibrated(candidates[choice.head], choice.temperature, choice.shift)
     rule = choice.scope

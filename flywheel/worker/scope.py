@@ -86,25 +86,20 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
 
 
 def carried(rule: Scope, before: Tensor, after: Tensor) -> Scope:
-    """The rule for another model: its threshold finds as many of the same `none` texts.
+    """The rule for another model: its threshold lies where the old one lay among the same texts.
 
-    A model that learned more is surer of everything, so an old threshold would let all pass.
+    A model that learned more is surer of everything, so an old threshold would let all pass. Scores
+    are matched by mean and spread: by order alone, a threshold above all texts of `none` would
+    hang on the one that looks most like a call, and they are few.
 
     Args:
         before: float32 (n,), scores of texts of `none` by the model that the rule was chosen on.
         after: float32 (n,), scores of the same texts by the other model.
     """
-    old, new = before.sort().values, after.sort().values
-    found = int((old < rule.threshold).sum())
-    if found == 0:
-        threshold = float(new[0] - (old[0] - rule.threshold))
-    elif found == len(old):
-        threshold = float(new[-1] + (rule.threshold - old[-1]))
-    else:
-        low, high = old[found - 1], old[found]
-        share = (rule.threshold - low) / (high - low)
-        threshold = float(new[found - 1] + share * (new[found] - new[found - 1]))
-    return Scope(rule.score, threshold)
+    scale = 1.0
+    if len(before) > 1 and float(before.std()) > 0 and float(after.std()) > 0:
+        scale = float(after.std() / before.std())
+    return Scope(rule.score, float(after.mean()) + scale * (rule.threshold - float(before.mean())))
 
 
 def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:

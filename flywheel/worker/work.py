@@ -17,6 +17,7 @@ from flywheel.records import NONE
 from flywheel.worker import base as bases
 from flywheel.worker import halving, logistic, lora, machine, recipes, slots, tuning
 from flywheel.worker.checkpoints import Line
+from flywheel.worker.encoder import Upper
 from flywheel.worker.finish import Finished, finish
 from flywheel.worker.logistic import Linear
 from flywheel.worker.progress import Part
@@ -49,7 +50,14 @@ class Work:
         train: Split,
         labels: list[str],
         states: States,
+        factors: lora.Factors | None = None,
     ) -> None:
+        """Of rows that are read.
+
+        Args:
+            factors: of the champion, where its encoder is kept as it is.
+        """
+        self.factors = factors
         self.spec, self.recipe, self.trunk, self.train = spec, recipe, trunk, train
         self.labels, self.states = labels, states
         self.seed = int(spec["seed"])
@@ -93,14 +101,14 @@ class Work:
                 rows.append(row)
         rows.sort()
         states, train = self.states.take(rows), self.train.take(rows)
-        return Work(self.spec, self.recipe, self.trunk, train, self.labels, states)
+        return self._over(train, states)
 
     def learnable(self, unseen: Unseen) -> list[int]:
         """The dev rows that may be learned, by number.
 
         Those of `none` are not among them: they set the threshold, see `choice.settle`.
         """
-        if not self.recipe.epochs:
+        if self._frozen:
             return []
         known, intents = set(self.labels) - {NONE}, unseen.rows.intents
         weights = unseen.rows.weights.tolist()
@@ -127,11 +135,13 @@ class Work:
             [*self.states.hidden, *learned.hidden],
             torch.cat([self.states.embedding, learned.embedding]),
         )
-        return Work(self.spec, self.recipe, self.trunk, both, self.labels, states)
+        return self._over(both, states)
 
     def start(self) -> Heads:
-        """Heads fitted on the frozen base."""
-        head = self.fit(self.states.embedding)
+        """Heads fitted on the frozen encoder: the base's, or the champion's where it is kept."""
+        kept = self._kept_encoder()
+        given = self.states.embedding if kept is None else self._run(kept, self.states).embedding
+        head = self.fit(given)
         if self.tags is None:
             return head, None
         budget, rows = _MAX_TAG_TOKENS, []
@@ -142,7 +152,7 @@ class Work:
                 rows.append(row)
                 budget -= len(self.tags[row])
         hidden = [self.states.hidden[i] for i in rows]
-        frozen = self.trunk.encoder.upper(self.trunk.depth)
+        frozen = kept or self.trunk.encoder.upper(self.trunk.depth)
         done = finish(frozen, self.trunk.base.width, hidden, tokens=True)
         tags = torch.cat([self.tags[i] for i in rows])
         tokens = torch.cat(done.tokens)[tags != IGNORED]
@@ -164,6 +174,8 @@ class Work:
         """LoRA from the base, and its learning curve, on dev where rows of it are unseen."""
         encoder = self.trunk.encoder
         if not self.recipe.epochs:
+            if self.factors is not None:
+                return tuning.Training(tuning.Tuned(self.factors, *start), [], 0)
             made = tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed)
             return tuning.Training(made, [], 0)
         cache = Path(self.spec["cache_dir"]) if self.spec.get("cache_dir") else None
@@ -202,12 +214,29 @@ class Work:
 
     def finished(self, tuned: tuning.Tuned, states: States) -> Finished:
         """Embeddings of texts by what was trained, and token states where it spells arguments."""
-        if not self.recipe.epochs and tuned.tag_head is None:
+        if self._frozen and tuned.tag_head is None:
             return Finished(states.embedding, [])
         trunk = self.trunk
         upper = lora.merged(trunk.encoder, trunk.depth, tuned.factors, self.recipe.alpha)
-        tokens = tuned.tag_head is not None
-        return finish(upper, trunk.base.width, states.hidden, tokens=tokens)
+        return self._run(upper, states, tokens=tuned.tag_head is not None)
+
+    @property
+    def _frozen(self) -> bool:
+        """Whether the encoder is the base's."""
+        return not self.recipe.epochs and self.factors is None
+
+    def _over(self, rows: Split, states: States) -> Work:
+        """The same work over other rows."""
+        return Work(self.spec, self.recipe, self.trunk, rows, self.labels, states, self.factors)
+
+    def _kept_encoder(self) -> Upper | None:
+        if self.factors is None:
+            return None
+        trunk = self.trunk
+        return lora.merged(trunk.encoder, trunk.depth, self.factors, self.recipe.alpha)
+
+    def _run(self, upper: Upper, states: States, *, tokens: bool = False) -> Finished:
+        return finish(upper, self.trunk.base.width, states.hidden, tokens=tokens)
 
     def _fingerprint(self, way: machine.Way) -> str:
         facts = [asdict(self.recipe), self.seed, self.spec["threads"], self.spec["max_length"]]

@@ -124,15 +124,25 @@ def test_an_intent_weighs_in_sum_what_it_weighed_without_dev(train, dev):
 scores = st.lists(st.floats(-50, 50, width=32), min_size=1, unique=True)
 
 
-@given(scores, st.floats(-60, 60, width=32), st.data())
-def test_a_threshold_carried_to_another_model_finds_as_many_texts_of_none(before, at, data):
-    old = torch.tensor(before)
-    new = torch.tensor(data.draw(st.permutations([3 * score - 7 for score in before])))
-    rule = scope.carried(scope.Scope("energy", at), old, new)
-    found = int((old < at).sum())
-    reached = torch.tensor(rule.threshold).double() + 1e-4 * (1 + abs(rule.threshold))
-    missed = torch.tensor(rule.threshold).double() - 1e-4 * (1 + abs(rule.threshold))
-    assert int((new < missed).sum()) <= found <= int((new < reached).sum())
+@given(
+    scores,
+    st.floats(-60, 60, width=32),
+    st.floats(0.25, 4, width=32),
+    st.floats(-9, 9, width=32),
+)
+def test_a_threshold_moves_as_the_scores_of_the_same_texts_do(before, at, scale, shift):
+    old = torch.tensor(before, dtype=torch.float64)
+    rule = scope.carried(scope.Scope("energy", at), old, scale * old + shift)
+    factor = scale if len(set(before)) > 1 else 1.0
+    expected = scale * old.mean() + shift + factor * (at - old.mean())
+    assert rule.threshold == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_one_text_of_none_that_looks_like_a_call_does_not_take_the_threshold_with_it():
+    old = torch.tensor([-4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5])
+    new = torch.cat([old[:-1], torch.tensor([6.0])])
+    rule = scope.carried(scope.Scope("margin", 1.0), old, new)
+    assert 1.0 < rule.threshold < 4.0  # by order it would be above 6
 
 
 @given(scores, st.floats(-60, 60, width=32))
