@@ -81,6 +81,8 @@ def _told(metrics: Mapping[str, Any]) -> str:
     curve = [line["dev_accuracy"] for line in metrics.get("curve", ()) if "dev_accuracy" in line]
     if curve:
         said += "; dev by epoch " + " → ".join(f"{value:.1%}" for value in curve)
+        if metrics.get("epoch", len(curve)) < len(curve):
+            said += f", that of epoch {metrics['epoch']} taken"
     if own := metrics.get("self_training"):
         said += (
             f"; {own['learned']} of {own['offered']} unlabelled texts learned by what it says of"

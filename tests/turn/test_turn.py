@@ -1,5 +1,6 @@
 """One turn from failing intents to a decision, over a real store and real files."""
 
+import pytest
 from wheels import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_the_wheel, turn_once
 
 from flywheel.store import adapters, decisions, generations, turns
@@ -196,3 +197,25 @@ def test_a_preview_shows_the_prompts_of_the_next_turn_and_buys_nothing(wheel):
     view = views.turn_view(wheel, turn_once(wheel))
     planned = [(brief["intent"], brief["failure"], brief["ask"]) for brief in view["briefs"]]
     assert planned == [(b["intent"], b["failure"], b["ask"]) for b in found["briefs"]]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "told"),
+    [(3, "dev by epoch 50.0% → 90.0% → 80.0%;"), (2, "80.0%, that of epoch 2 taken;")],
+)
+def test_the_training_step_tells_the_learning_curve_and_an_earlier_epoch_that_was_taken(
+    wheel, monkeypatch, epoch, told
+):
+    trained = wheel.executor._train
+
+    def with_curve(folder, spec):
+        made = trained(folder, spec)
+        curve = [{"epoch": n + 1, "dev_accuracy": value} for n, value in enumerate((0.5, 0.9, 0.8))]
+        made["metrics"] |= {"curve": curve, "epoch": epoch}
+        return made
+
+    monkeypatch.setattr(wheel.executor, "_train", with_curve)
+    seed_the_wheel(wheel)
+    view = views.turn_view(wheel, turn_once(wheel))
+    (step,) = [step for step in view["steps"] if step["name"] == "train"]
+    assert told in step["detail"]
