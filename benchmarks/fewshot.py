@@ -7,8 +7,8 @@ Trains as the daemon does, in a worker process; val is dev, test is read once by
 adapter. The full size trains with the set's out-of-scope rows and shows what the deployed
 threshold does, and the whole trade-off between accuracy in scope and recall out of it.
 
-Few texts are learned by the recipe `thorough`, all of them by `quick`, chosen by figures on val in
-docs/explanation/learning.md; `--recipe` takes another. As in the daemon, what an intent is called
+Few texts are learned by the recipe `thorough`, all of them by `balanced`, the default of the
+configuration; `--recipe` takes another. As in the daemon, what an intent is called
 is learned as one sample of it, where that is near no row of val or test; `frozen`, the baseline,
 is logistic regression on the labelled rows alone.
 
@@ -79,7 +79,7 @@ def _run(
     dev = [(row.text, row.intent) for row in sets["val"] if whole or row.intent != NONE]
     cache = {"cache_dir": str(place / "cache"), "seed": seed}
     names = _names(train, [row.text for part in ("val", "test") for row in sets[part]])
-    recipe = asked.recipe or ("quick" if whole else "thorough")
+    recipe = asked.recipe or ("balanced" if whole else "thorough")
     plain = jobs.dataset(place / f"{size}-{seed}.parquet", train, dev) | cache
     told = jobs.dataset(place / f"{size}-{seed}-named.parquet", train, dev, (), names) | cache
     ways = [("frozen", f"frozen_{size}", "frozen", plain)]
@@ -212,7 +212,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="3, or 1 when quick")
     parser.add_argument("--sizes", nargs="+", default=["5", "10", "full"])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--recipe", help="thorough for few texts, quick for all")
+    parser.add_argument("--recipe", help="thorough for few texts, balanced for all")
     parser.add_argument("--unlabelled", type=int, default=8000, help="texts without labels (8000)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--setfit", help="a Python that has SetFit installed")

@@ -9,10 +9,9 @@ hf_trainer: defaults (batches of 8, float32, dropout) over the same LoRA modules
 same_adapter: this project's loop over all layers; cached: over the upper three with kept states,
 the cost of keeping them counted in; both by the recipe `balanced`, and by `thorough`, whose epochs
 leave out a fifth of the tokens. A second turn has a tenth more rows and the cache of the first,
-whole processes compared: second_turn_speedup trains anew from the base, second_turn_speedup_heads
-fits heads over the encoder of the first. infer_vs_peft: answers of two models to rows that were
-judged before, as the gates ask each turn, against unmerged peft in batches of 64;
-infer_new_vs_peft: to new rows. The last line is one JSON object.
+whole processes compared. infer_vs_peft: answers of two models to rows that were judged before, as
+the gates ask each turn, against unmerged peft in batches of 64; infer_new_vs_peft: to new rows.
+The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -220,32 +219,22 @@ class _Setup:
 
 
 def _turns(place: Path, rows: Sequence[Row], asked: argparse.Namespace) -> dict[str, float]:
-    """Three trainings as jobs: cold cache, then twice a tenth more rows over the cache of it."""
+    """Two trainings as jobs: cold cache, then a tenth more rows over the cache of the first."""
     val = [row for row in read(asked.data, "val") if row.intent in {row.intent for row in rows}]
     random.Random(0).shuffle(val)
     dev = [(row.text, row.intent) for row in val[:DEV_ROWS]]
     cache, few = {"cache_dir": str(place / "cache")}, len(rows) * 10 // 11
     done: dict[str, jobs.Done] = {}
-    for name, count, recipe in (
-        ("first", few, DEFAULT.name),
-        ("second", len(rows), DEFAULT.name),
-        ("heads", len(rows), "heads"),
-    ):
+    for name, count in (("first", few), ("second", len(rows))):
         pairs = [(row.text, row.intent) for row in rows[:count]]
         told = jobs.dataset(place / f"{name}.parquet", pairs, dev) | cache
-        told |= {"recipe": recipe, "champion": str(place / "first" / "adapter")}
+        told |= {"recipe": DEFAULT.name}
         done[name] = jobs.run(place / name, "train", told, asked.threads)
         accuracy = done[name].values["metrics"]["dev_accuracy"]
         print(f"{name} turn, {count} rows: {done[name].cpu_s:.1f} CPU s, {accuracy:.4f} on dev",
               flush=True)  # fmt: skip
-    cost = {name: each.cpu_s for name, each in done.items()}
-    right = {name: each.values["metrics"]["dev_accuracy"] for name, each in done.items()}
-    return {
-        "second_turn_speedup": cost["first"] / cost["second"],
-        "second_turn_speedup_heads": cost["first"] / cost["heads"],
-        "heads_dev_change": 100 * (right["heads"] - right["second"]),
-        "peak_mb": done["second"].peak_mb,
-    }
+    speedup = done["first"].cpu_s / done["second"].cpu_s
+    return {"second_turn_speedup": speedup, "peak_mb": done["second"].peak_mb}
 
 
 def _arguments() -> argparse.Namespace:

@@ -19,6 +19,14 @@ def current_names(intents: Sequence[Intent]) -> dict[str, str]:
     }
 
 
+def former_names(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
+    """Name of today -> its old ones."""
+    found: dict[str, tuple[str, ...]] = {}
+    for old, name in current_names(intents).items():
+        found[name] = (*found.get(name, ()), old)
+    return found
+
+
 def parted(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
     """Old name -> the intents that it was split into; what it labelled may be any of them."""
     today = {intent.name for intent in intents} | set(current_names(intents))

@@ -88,7 +88,13 @@ def _intent(row: Mapping[str, Any], number: int, path: Path) -> Intent:
 def _refuse_doubled(intents: Sequence[Intent], path: Path) -> None:
     seen: set[str] = set()
     for intent in intents:
-        for name in (intent.name, *intent.renamed_from):
+        for name in sorted({intent.name, *intent.renamed_from, *intent.merged_from}):
             if name in seen:
                 raise ConfigError(f"{path}: two intents are (or were) named {name}")
             seen.add(name)
+        former = (*intent.renamed_from, *intent.merged_from, *intent.split_from)
+        if NONE in former:
+            raise ConfigError(
+                f"{path}: intent {intent.name} cannot come of `{NONE}`",
+                hint=f"`{NONE}` means no call at all; label its texts anew instead",
+            )

@@ -142,18 +142,20 @@ class ScheduleTable:
 class TrainingTable:
     """[training]: how adapters are trained."""
 
-    recipe: str = "balanced"  # quick, balanced, thorough, heads or auto; see docs/explanation
+    recipe: str = "balanced"  # quick, balanced, thorough or auto; see docs/explanation/learning.md
     budget_minutes: float = 10.0  # of one core, for `auto` to try recipes and train the best
     seed: int = 0
     refit: bool = True  # after choosing on dev, train once more with the dev samples too
     balance: float = 1.0  # 0: every sample weighs the same; 1: every intent does, in sum
-    half_life_days: float = (
-        0.0  # feedback this much older than the newest weighs half; 0: all alike
-    )
+    half_life_days: float = 0.0  # older feedback weighs half; 0: age does not count
     intent_names: bool = True  # what an intent is called teaches as one sample of it does
     unlabelled: int = 0  # production texts without a label to learn from, by what the model says
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
     timeout_minutes: float = 60.0  # a job that takes longer is killed
+
+    def __post_init__(self) -> None:
+        if self.half_life_days < 0:
+            raise ValueError(f"`half_life_days` is {self.half_life_days}, not 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

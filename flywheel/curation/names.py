@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from flywheel.curation.text import normalise
 
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_NO_LETTER = re.compile(r"[\W\d_]+")
 
 
 def spoken(name: str) -> str:
@@ -17,8 +17,14 @@ def spoken(name: str) -> str:
     >>> spoken("calendar.setAlarm"), spoken("播放音乐"), spoken("fn-17"), spoken("42")
     ('calendar set alarm', '播放音乐', 'fn 17', '')
     """
-    words = re.sub(r"[\W_]+", " ", _INNER_CAPITAL.sub(" ", name)).strip().lower()
-    return words if _NO_LETTER.sub("", words) else ""
+    parted = _INNER_CAPITAL.sub(" ", unicodedata.normalize("NFC", name))
+    words = "".join(sign if sign.isalnum() or _is_mark(sign) else " " for sign in parted)
+    return " ".join(words.lower().split()) if any(map(str.isalpha, words)) else ""
+
+
+def _is_mark(sign: str) -> bool:
+    """Vowels and tones of many scripts are marks on the letter before them."""
+    return unicodedata.category(sign)[0] == "M"
 
 
 def name_texts(intents: Iterable[str], texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flywheel import content, curation, labelling
+from flywheel import content, curation, labelling, lineage
 from flywheel.labelling import Item, Kind
 from flywheel.records import NONE
 from flywheel.store import Connection, adapters, health, reports, samples, traffic
@@ -113,7 +113,7 @@ def _again(
         kind, _ = labelling.kind_and_key(item)
         guesses: tuple[str, ...] = ()
         if kind not in labelling.BLIND and said.predicted and not standing.disputed:
-            guesses = _guesses(said.predicted, confused)
+            guesses = _guesses(wheel, said.predicted, confused)
         found.append(
             Item(
                 id=item,
@@ -137,12 +137,14 @@ def _for_gates(
         return []
     near = _neighbours(con, wanted)
     drawn = {*wanted, *(name for names in near.values() for name in names)}
+    former, today = lineage.former_names(wheel.intents), lineage.current_names(wheel.intents)
+    drawn |= {old for name in drawn for old in former.get(name, ())}
     most = max(wanted.values()) * _SPARE * _LOOKED_AT
     pool = traffic.answered_as(con, drawn, since, bar, most)
     fit = _fit(wheel, pool, [*trained_texts(wheel, con), *held_out(con)])
     by_intent: dict[str, list[traffic.Seen]] = {}
     for one in fit:
-        by_intent.setdefault(one.intent, []).append(one)
+        by_intent.setdefault(today.get(one.intent, one.intent), []).append(one)
     taken: dict[str, traffic.Seen] = {}
     for intent, count in wanted.items():
         for one in by_intent.get(intent, ())[: _SPARE * count]:
@@ -215,7 +217,9 @@ def _uncertain(
     pool = traffic.uncertain(con, below, since, bar, _MOST_UNCERTAIN)
     leaked = _leaked(wheel, con, [one.text for one in pool])
     return [
-        _item("uncertain", one, (one.confidence or 0.0, one.id), _guesses(one.intent, confused))
+        _item(
+            "uncertain", one, (one.confidence or 0.0, one.id), _guesses(wheel, one.intent, confused)
+        )
         for index, one in enumerate(pool)
         if index not in leaked
     ]
@@ -235,6 +239,9 @@ def _confused(wheel: Wheel, con: Connection) -> dict[str, list[str]]:
     return {each.intent: [name for name, _ in each.confused_with] for each in found}
 
 
-def _guesses(predicted: str, confused: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    names = dict.fromkeys([predicted, *confused.get(predicted, ())])
-    return tuple(name for name in names if name != NONE)[:_GUESSES]
+def _guesses(
+    wheel: Wheel, predicted: str, confused: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    name = lineage.current_names(wheel.intents).get(predicted, predicted)
+    names = dict.fromkeys([name, *confused.get(name, ())])
+    return tuple(each for each in names if each in wheel.known_intents - {NONE})[:_GUESSES]

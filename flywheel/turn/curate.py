@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from flywheel import curation, datasets, lineage
@@ -28,7 +29,7 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         own = champion is not None and adapters.get(con, champion).state != "external"
         before = adapters.get(con, champion).dataset if champion and own else ""
         candidates = _today(wheel, [*samples.training(con), *map(from_feedback, votes(con))])
-        dev, kept_out, judged = _today(wheel, samples.dev(con)), held_out(con), judged_by(con)
+        dev, kept_out, judged = _dev(wheel, con), held_out(con), judged_by(con)
         unlabelled = _unlabelled(wheel, con, kept_out) if champion else ()
     if not candidates:
         raise FlywheelError(
@@ -39,7 +40,7 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     learned = _learned_dev(wheel, dev, judged) if champion else frozenset[str]()
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
-            train=curation.aged(sifted.kept, wheel.config.training.half_life_days),
+            train=curation.aged(sifted.kept, candidates, wheel.config.training.half_life_days),
             dev=tuple(dev),
             learned=learned,
             unlabelled=unlabelled,
@@ -48,8 +49,7 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         wheel.config.training.balance,
     )
     write_table(wheel.config.state_dir / dataset.path, rows)
-    known = {row["id"] for row in dataset_rows(wheel.datasets_dir / f"{before}.parquet")}
-    new = sum(1 for sample in sifted.kept if sample.id not in known)
+    new = _new(sifted.kept, wheel.datasets_dir / f"{before}.parquet")
     enough = not own or new >= wheel.config.training.min_new_samples
 
     def writes(con: Connection) -> None:
@@ -71,6 +71,18 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         },
         writes=writes,
     )
+
+
+def _new(kept: Sequence[Sample], before: Path) -> int:
+    """How many samples that dataset lacks; one under another name than there is new."""
+    known = {(row["id"], row["intent"]) for row in dataset_rows(before)}
+    return sum((sample.id, sample.intent) not in known for sample in kept)
+
+
+def _dev(wheel: Wheel, con: Connection) -> list[Sample]:
+    """Dev samples under the names of today, without those of an intent that was split."""
+    split = lineage.parted(wheel.intents)
+    return [one for one in _today(wheel, samples.dev(con)) if one.intent not in split]
 
 
 def _today(wheel: Wheel, stored: Sequence[Sample]) -> list[Sample]:

@@ -82,7 +82,7 @@ def _failures(
     most = wheel.config.synthesis.failed_texts * _LOOKED_AT
     trained = samples.training(con)
     slices = {f"{name}={value}" for one in trained for name, value in one.slices.items()}
-    found = {item.intent: health.failures(con, item.intent, since, most) for item in failing}
+    found = {item.intent: _wrong(wheel, con, item.intent, since, most) for item in failing}
     texts = sorted({each.text for answers in found.values() for each in answers})
     showable = set(away_from_judges(wheel, texts, kept_out))
     near = curation.near_duplicates(texts, [one.text for one in trained], _FAMILIAR)
@@ -104,6 +104,22 @@ def _failures(
         ]
         for intent, answers in found.items()
     }
+
+
+def _wrong(
+    wheel: Wheel, con: Connection, intent: str, since: datetime, most: int
+) -> list[health.FailedAnswer]:
+    """Wrong answers that concern an intent, those under its former names after the others."""
+    names = lineage.current_names(wheel.intents)
+    found: dict[str, health.FailedAnswer] = {}
+    for name in (intent, *lineage.former_names(wheel.intents).get(intent, ())):
+        for each in health.failures(con, name, since, most):
+            predicted = names.get(each.predicted, each.predicted)
+            truth = each.truth and names.get(each.truth, each.truth)
+            if predicted != truth or each.predicted == each.truth:  # else it was right after all
+                told = dataclasses.replace(each, predicted=predicted, truth=truth)
+                found.setdefault(each.text, told)
+    return list(found.values())[:most]
 
 
 def _new_slice(slices: Mapping[str, str], trained: Collection[str]) -> str:

@@ -86,7 +86,7 @@ def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
 
 
 def _rows(wheel: Wheel, con: Connection, fresh: Sequence[Sample], *, compared: bool) -> list[_Row]:
-    """What is asked, each row under its intent's name of today."""
+    """What is asked, each row under its intent's name of today; none of one that was split."""
     golden = samples.golden(con)
     if not golden:
         raise FlywheelError(
@@ -99,7 +99,9 @@ def _rows(wheel: Wheel, con: Connection, fresh: Sequence[Sample], *, compared: b
     bought = [row.bought for row in golden] + [False] * len(others)
     names = lineage.current_names(wheel.intents)
     renamed = lineage.under_names([*(row.sample for row in golden), *others], names)
-    return [_Row(sample=one, bought=paid) for one, paid in zip(renamed, bought, strict=True)]
+    split = lineage.parted(wheel.intents)  # no answer to these is right: nobody said which part
+    pairs = zip(renamed, bought, strict=True)
+    return [_Row(sample=one, bought=paid) for one, paid in pairs if one.intent not in split]
 
 
 def _today(wheel: Wheel, answers: Mapping[str, _Answer]) -> dict[str, _Answer]:

@@ -68,9 +68,11 @@ def training(
         before = {
             row["id"] for row in learned_rows(wheel.datasets_dir / f"{champion.dataset}.parquet")
         }
-    added = [row for row in rows if row["id"] not in before and row["intent"] is not None]
+    samples_only = [row for row in rows if row["origin"] != "name"]
+    new = [row for row in samples_only if row["id"] not in before]
+    added = [row for row in new if row["intent"] is not None]
     return {
-        "by_origin": dict(Counter(row["origin"] for row in rows)),
+        "by_origin": dict(Counter(row["origin"] for row in samples_only)),
         "added": [
             {"text": row["text"], "intent": row["intent"], "origin": row["origin"]}
             for row in added[:_SHOWN]

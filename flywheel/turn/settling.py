@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from flywheel import curation, datasets, labelling
+from flywheel import curation, datasets, labelling, lineage
 from flywheel.errors import NotFound
 from flywheel.records import Feedback, Sample
 from flywheel.store import Connection, disputes, events, labels
@@ -82,9 +82,11 @@ def _changed(kept: Book, done: Mapping[str, Effect]) -> list[str]:
 
 
 def _known(wheel: Wheel, kept: Book, item: str) -> bool:
-    """Whether the label is an intent of today; a former one waits for a person's word."""
+    """Whether the label is an intent of today, by its name or a former one; of any other a person
+    has the word."""
     label = kept.standings[item].label if item in kept.standings else None
-    return label is None or label in wheel.known_intents
+    names = lineage.current_names(wheel.intents)
+    return label is None or names.get(label, label) in wheel.known_intents
 
 
 def _judge(

@@ -93,12 +93,6 @@ def _told(metrics: Mapping[str, Any]) -> str:
     return said if accuracy is None else f"{said}; {accuracy:.1%} on dev"
 
 
-def _folder(wheel: Wheel, champion: str | None) -> str | None:
-    """Where the champion lies; None where it is known only by its answers, or there is none."""
-    folder = wheel.adapters_dir / champion if champion else None
-    return str(folder) if folder and folder.exists() else None
-
-
 def _spec(wheel: Wheel, turn: Turn, recipe: str, parent: str | None) -> dict[str, Any]:
     return {
         "recipe": recipe,
@@ -110,7 +104,6 @@ def _spec(wheel: Wheel, turn: Turn, recipe: str, parent: str | None) -> dict[str
             for intent in wheel.intents
         ],
         "parent": parent,
-        "champion": _folder(wheel, parent),
         "code_version": __version__,
         "created_at": turn.opened_at.isoformat(),  # a repeated step must give the same bytes
     }

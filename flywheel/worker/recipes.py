@@ -15,11 +15,11 @@ LAYERS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How an adapter is trained; always from the base, unless it says otherwise."""
+    """How an adapter is trained, always from the base."""
 
     name: str
     why: str  # when to use it
-    epochs: int  # 0 leaves the encoder as it is and fits the heads only
+    epochs: int  # 0 leaves the base as it is and fits the heads only
     learning_rate: float  # the peak, after warm-up
     layers: int = LAYERS
     rank: int = 16
@@ -28,7 +28,6 @@ class Recipe:
     warmup: float = 0.1  # share of the steps; then linear decay to zero
     weight_decay: float = 0.01
     tag_weight: float = 2.0  # of the arguments' loss beside the intents'
-    from_champion: bool = False  # over its encoder, instead of the base's
     token_dropout: float = 0.0  # share of a text's tokens that an epoch does without
 
 
@@ -38,13 +37,6 @@ _ALL = (
         why="logistic regression on the frozen base: seconds; the first champion",
         epochs=0,
         learning_rate=0.0,
-    ),
-    Recipe(
-        name="heads",
-        why="between trainings: the champion's encoder as it is, heads fitted anew in seconds",
-        epochs=0,
-        learning_rate=0.0,
-        from_champion=True,
     ),
     Recipe(
         name="quick",

@@ -85,21 +85,37 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
     return Scope(best, threshold)
 
 
+_SCALES = (0.5, 2.0)
+"""A spread that changes by more than this says more of a few texts than of the models."""
+
+_ENOUGH = 8
+"""Texts of `none`; with fewer only the mean is matched."""
+
+_SURE = 1e-6
+
+
 def carried(rule: Scope, before: Tensor, after: Tensor) -> Scope:
     """The rule for another model: its threshold lies where the old one lay among the same texts.
 
     A model that learned more is surer of everything, so an old threshold would let all pass. Scores
     are matched by mean and spread: by order alone, a threshold above all texts of `none` would
-    hang on the one that looks most like a call, and they are few.
+    hang on the one that looks most like a call, and they are few. A confidence is matched as its
+    log odds, so that it stays one.
 
     Args:
         before: float32 (n,), scores of texts of `none` by the model that the rule was chosen on.
         after: float32 (n,), scores of the same texts by the other model.
     """
-    scale = 1.0
-    if len(before) > 1 and float(before.std()) > 0 and float(after.std()) > 0:
-        scale = float(after.std() / before.std())
-    return Scope(rule.score, float(after.mean()) + scale * (rule.threshold - float(before.mean())))
+    at = torch.tensor(rule.threshold, dtype=torch.float64)
+    old, new = before.double(), after.double()
+    odds = rule.score == "confidence"
+    if odds:
+        old, new, at = (x.clamp(_SURE, 1 - _SURE).logit() for x in (old, new, at))
+    scale = torch.tensor(1.0, dtype=torch.float64)
+    if len(old) >= _ENOUGH and old.std() > 0:
+        scale = (new.std() / old.std()).clamp(*_SCALES)
+    moved = new.mean() + scale * (at - old.mean())
+    return Scope(rule.score, float(moved.sigmoid() if odds else moved))
 
 
 def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:

@@ -78,12 +78,6 @@ def _read(
     part: Part,
 ) -> tuple[Work, Unseen, Unlabelled]:
     base = bases.load(spec["base"])
-    champion = _champion(spec, base) if recipe.from_champion else None
-    if champion is not None:
-        layers = base.depth - champion.depth
-        recipe = replace(recipe, layers=layers, rank=champion.rank, alpha=champion.alpha)
-    elif recipe.from_champion:
-        recipe = recipes.DEFAULT  # there is no encoder to keep
     recipe = replace(recipe, layers=min(recipe.layers, base.depth))
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
     trunk = Trunk(base, base.depth - recipe.layers, int(spec["max_length"]), cache)
@@ -91,19 +85,9 @@ def _read(
     more = rows.unlabelled if recipe.epochs and dev.texts else []  # used where it can be judged
     states = trunk.states(train.texts + dev.texts + more, part)
     n, m = len(train.texts), len(train.texts) + len(dev.texts)
-    factors = champion.factors if champion is not None else None
-    work = Work(spec, recipe, trunk, train, labels, states.take(range(n)), factors)
+    work = Work(spec, recipe, trunk, train, labels, states.take(range(n)))
     unlabelled = Unlabelled(more, states.take(range(m, len(states.hidden))))
     return work, Unseen(dev, states.take(range(n, m))), unlabelled
-
-
-def _champion(spec: Mapping[str, Any], base: bases.Base) -> Trained | None:
-    """The champion, where it is an adapter of this very base and adds something to it."""
-    if not spec.get("champion"):
-        return None
-    champion = adapters.load(Path(spec["champion"]))
-    same = champion.base_sha256 == base.sha256 and champion.max_length == int(spec["max_length"])
-    return champion if same and not champion.unchanged else None
 
 
 def _taught(

@@ -17,7 +17,6 @@ from flywheel.records import NONE
 from flywheel.worker import base as bases
 from flywheel.worker import halving, logistic, lora, machine, recipes, slots, tuning
 from flywheel.worker.checkpoints import Line
-from flywheel.worker.encoder import Upper
 from flywheel.worker.finish import Finished, finish
 from flywheel.worker.logistic import Linear
 from flywheel.worker.progress import Part
@@ -50,14 +49,7 @@ class Work:
         train: Split,
         labels: list[str],
         states: States,
-        factors: lora.Factors | None = None,
     ) -> None:
-        """Of rows that are read.
-
-        Args:
-            factors: of the champion, where its encoder is kept as it is.
-        """
-        self.factors = factors
         self.spec, self.recipe, self.trunk, self.train = spec, recipe, trunk, train
         self.labels, self.states = labels, states
         self.seed = int(spec["seed"])
@@ -101,14 +93,14 @@ class Work:
                 rows.append(row)
         rows.sort()
         states, train = self.states.take(rows), self.train.take(rows)
-        return self._over(train, states)
+        return Work(self.spec, self.recipe, self.trunk, train, self.labels, states)
 
     def learnable(self, unseen: Unseen) -> list[int]:
         """The dev rows that may be learned, by number.
 
         Those of `none` are not among them: they set the threshold, see `choice.settle`.
         """
-        if self._frozen:
+        if not self.recipe.epochs:
             return []
         known, intents = set(self.labels) - {NONE}, unseen.rows.intents
         weights = unseen.rows.weights.tolist()
@@ -135,13 +127,11 @@ class Work:
             [*self.states.hidden, *learned.hidden],
             torch.cat([self.states.embedding, learned.embedding]),
         )
-        return self._over(both, states)
+        return Work(self.spec, self.recipe, self.trunk, both, self.labels, states)
 
     def start(self) -> Heads:
-        """Heads fitted on the frozen encoder: the base's, or the champion's where it is kept."""
-        kept = self._kept_encoder()
-        given = self.states.embedding if kept is None else self._run(kept, self.states).embedding
-        head = self.fit(given)
+        """Heads fitted on the frozen base."""
+        head = self.fit(self.states.embedding)
         if self.tags is None:
             return head, None
         budget, rows = _MAX_TAG_TOKENS, []
@@ -152,7 +142,7 @@ class Work:
                 rows.append(row)
                 budget -= len(self.tags[row])
         hidden = [self.states.hidden[i] for i in rows]
-        frozen = kept or self.trunk.encoder.upper(self.trunk.depth)
+        frozen = self.trunk.encoder.upper(self.trunk.depth)
         done = finish(frozen, self.trunk.base.width, hidden, tokens=True)
         tags = torch.cat([self.tags[i] for i in rows])
         tokens = torch.cat(done.tokens)[tags != IGNORED]
@@ -174,8 +164,6 @@ class Work:
         """LoRA from the base, and its learning curve, on dev where rows of it are unseen."""
         encoder = self.trunk.encoder
         if not self.recipe.epochs:
-            if self.factors is not None:
-                return tuning.Training(tuning.Tuned(self.factors, *start), [], 0)
             made = tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed)
             return tuning.Training(made, [], 0)
         cache = Path(self.spec["cache_dir"]) if self.spec.get("cache_dir") else None
@@ -214,29 +202,12 @@ class Work:
 
     def finished(self, tuned: tuning.Tuned, states: States) -> Finished:
         """Embeddings of texts by what was trained, and token states where it spells arguments."""
-        if self._frozen and tuned.tag_head is None:
+        if not self.recipe.epochs and tuned.tag_head is None:
             return Finished(states.embedding, [])
         trunk = self.trunk
         upper = lora.merged(trunk.encoder, trunk.depth, tuned.factors, self.recipe.alpha)
-        return self._run(upper, states, tokens=tuned.tag_head is not None)
-
-    @property
-    def _frozen(self) -> bool:
-        """Whether the encoder is the base's."""
-        return not self.recipe.epochs and self.factors is None
-
-    def _over(self, rows: Split, states: States) -> Work:
-        """The same work over other rows."""
-        return Work(self.spec, self.recipe, self.trunk, rows, self.labels, states, self.factors)
-
-    def _kept_encoder(self) -> Upper | None:
-        if self.factors is None:
-            return None
-        trunk = self.trunk
-        return lora.merged(trunk.encoder, trunk.depth, self.factors, self.recipe.alpha)
-
-    def _run(self, upper: Upper, states: States, *, tokens: bool = False) -> Finished:
-        return finish(upper, self.trunk.base.width, states.hidden, tokens=tokens)
+        tokens = tuned.tag_head is not None
+        return finish(upper, trunk.base.width, states.hidden, tokens=tokens)
 
     def _fingerprint(self, way: machine.Way) -> str:
         facts = [asdict(self.recipe), self.seed, self.spec["threads"], self.spec["max_length"]]

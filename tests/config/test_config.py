@@ -72,6 +72,12 @@ def test_a_word_outside_its_choices_is_refused(tmp_path):
         load(path)
 
 
+def test_feedback_cannot_grow_heavier_with_age(tmp_path):
+    path = write(tmp_path, "[training]\nhalf_life_days = -30.0\n")
+    with pytest.raises(ConfigError, match=r"`half_life_days` is -30\.0, not 0 or more"):
+        load(path)
+
+
 def test_a_source_without_a_plugin_is_refused(tmp_path):
     path = write(tmp_path, "[sources.crm]\nfolder = 'in'\n")
     with pytest.raises(ConfigError, match=r":1: \[sources.crm\] needs `plugin`"):
@@ -116,6 +122,12 @@ def test_intents_are_read_from_openai_tools(tmp_path):
     [
         ('[[intent]]\nname = "none"\n', "intent 1 is named `none`"),
         ('[[intent]]\nname = "a"\n[[intent]]\nname = "a"\n', "two intents are (or were) named a"),
+        (
+            '[[intent]]\nname = "a"\nrenamed_from = ["o"]\n'
+            '[[intent]]\nname = "b"\nmerged_from = ["o"]\n',
+            "two intents are (or were) named o",
+        ),
+        ('[[intent]]\nname = "a"\nmerged_from = ["none"]\n', "intent a cannot come of `none`"),
         ('[[intent]]\ndescription = "x"\n', "intent 1 has no `name`"),
         ('[[intent]]\nname = "a"\ncolour = 1\n', "intent a: unknown key colour"),
     ],

@@ -5,11 +5,22 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wheels import ALARM, PLAY, TIMER, WORDS, sample, turn_once, two_turns, wheel_in
+from wheels import (
+    ALARM,
+    PLAY,
+    TIMER,
+    WORDS,
+    Parrot,
+    produce_failures,
+    sample,
+    turn_once,
+    two_turns,
+    wheel_in,
+)
 
 from flywheel.lineage import current_names, parted, under_names
 from flywheel.records import Intent
-from flywheel.store import reports, samples, traffic, turns
+from flywheel.store import decisions, reports, samples, traffic, turns
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows
 
@@ -53,6 +64,34 @@ def test_samples_of_a_renamed_intent_are_learned_and_judged_under_its_name_of_to
     assert {row.challenger_intent for row in judged} == {"alarm.set"}
 
 
+def test_a_new_name_is_reason_enough_to_train(wheel):
+    first = wheel.intents
+    wheel.intents = (*first[:1], Intent(name="alarm.set", renamed_from=(ALARM,)), *first[2:])
+    with wheel.store.read() as con:
+        turn = turns.get(con, turn_once(wheel))
+    assert turn.cursor["challenger"] != turn.cursor["champion"]
+    with wheel.store.read() as con:
+        assert decisions.get(con, turn.decision).verdict == "hold"  # it is no better, by any name
+
+
+def test_a_failing_renamed_intent_is_shown_to_the_teacher_by_what_was_said_under_its_old_name(
+    wheel,
+):
+    wheel.intents = (
+        Intent(name=PLAY),
+        Intent(name="alarm.set", renamed_from=(ALARM,)),
+        Intent(name=TIMER),
+    )
+    wheel.teacher = Parrot()
+    produce_failures(wheel)
+    with wheel.store.read() as con:
+        turn = turns.get(con, turn_once(wheel))
+    briefs = {brief["intent"]["name"]: brief for brief in turn.cursor["briefs"]}
+    assert briefs["alarm.set"]["failed_texts"]
+    assert ALARM not in briefs
+    assert "malformed" not in {brief["failure"] for brief in briefs.values()}
+
+
 def test_merged_intents_bring_their_samples_and_neither_old_answer_is_wrong(wheel):
     now = Intent(name="remind", merged_from=(ALARM, TIMER))
     _, rows, report = next_turn(wheel, Intent(name=PLAY), now)
@@ -65,7 +104,12 @@ def test_merged_intents_bring_their_samples_and_neither_old_answer_is_wrong(whee
 def test_what_a_split_intent_labelled_is_kept_aside_and_people_are_asked_about_it(wheel):
     parts = [Intent(name=name, split_from=(ALARM,)) for name in ("wake", "remind")]
     kept = [intent for intent in wheel.intents if intent.name != ALARM]
-    turn, rows, _ = next_turn(wheel, *kept, *parts)
+    turn, rows, report = next_turn(wheel, *kept, *parts)
+    assert {row["intent"] for row in rows if row["split"] == "dev"} == {PLAY, TIMER}
+    assert {row.intent for row in report.outcomes} == {PLAY, TIMER}
+    with wheel.store.read() as con:
+        decision = decisions.get(con, turns.get(con, turn.id).decision)
+    assert decision.verdict != "reject"  # nobody is wrong for what cannot be answered
     assert {row["intent"] for row in rows if row["split"] == "train"} == {PLAY, TIMER}
     with wheel.store.read() as con:
         told = {one.reason: one.detail for one in samples.refusals(con, turn.id)}

@@ -35,7 +35,7 @@ def test_a_refused_job_says_why_in_its_result(tmp_path):
     assert (result["ok"], result["values"]) == (False, {})
     assert result["error"] == (
         "there is no recipe 'fast'; [training] recipe is one of "
-        "frozen, heads, quick, balanced, thorough, auto"
+        "frozen, quick, balanced, thorough, auto"
     )
 
 

@@ -125,17 +125,31 @@ scores = st.lists(st.floats(-50, 50, width=32), min_size=1, unique=True)
 
 
 @given(
-    scores,
+    st.lists(st.floats(-50, 50, width=32), min_size=8, unique=True),
     st.floats(-60, 60, width=32),
-    st.floats(0.25, 4, width=32),
+    st.floats(0.5, 2, width=32),
     st.floats(-9, 9, width=32),
 )
 def test_a_threshold_moves_as_the_scores_of_the_same_texts_do(before, at, scale, shift):
     old = torch.tensor(before, dtype=torch.float64)
     rule = scope.carried(scope.Scope("energy", at), old, scale * old + shift)
-    factor = scale if len(set(before)) > 1 else 1.0
-    expected = scale * old.mean() + shift + factor * (at - old.mean())
-    assert rule.threshold == pytest.approx(float(expected), abs=1e-3)
+    assert rule.threshold == pytest.approx(scale * at + shift, abs=1e-3)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20),
+    st.floats(0.05, 0.95),
+)
+def test_a_carried_confidence_is_one_still(pairs, at):
+    old, new = (torch.tensor(values) for values in zip(*pairs, strict=True))
+    assert 0 < scope.carried(scope.Scope("confidence", at), old, new).threshold < 1
+
+
+def test_two_texts_say_how_far_a_threshold_moves_and_nothing_of_its_spread():
+    rule = scope.carried(
+        scope.Scope("margin", 0.8), torch.tensor([0.1, 0.1001]), torch.tensor([0.2, 0.9])
+    )
+    assert rule.threshold == pytest.approx(1.25, abs=1e-3)
 
 
 def test_one_text_of_none_that_looks_like_a_call_does_not_take_the_threshold_with_it():

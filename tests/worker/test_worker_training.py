@@ -168,8 +168,7 @@ def test_an_unknown_recipe_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(FlywheelError) as caught:
         run(tmp_path, spec(tmp_path, recipe="fast"), Progress(tmp_path / "p"))
     assert (
-        caught.value.hint
-        == "[training] recipe is one of frozen, heads, quick, balanced, thorough, auto"
+        caught.value.hint == "[training] recipe is one of frozen, quick, balanced, thorough, auto"
     )
 
 
