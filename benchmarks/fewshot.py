@@ -8,9 +8,9 @@ adapter. The full size trains with the set's out-of-scope rows and shows what th
 threshold does, and the whole trade-off between accuracy in scope and recall out of it.
 
 Few texts are learned by the recipe `thorough`, all of them by `balanced`, the default of the
-configuration; `--recipe` takes another. As in the daemon, what an intent is called
-is learned as one sample of it, where that is near no row of val or test; `frozen`, the baseline,
-is logistic regression on the labelled rows alone.
+configuration; `--recipe` takes another. As in the daemon, what an intent of fewer than ten rows is
+called is learned as one more, where that is near no row of val or test; `frozen`, the baseline, is
+logistic regression on the labelled rows alone.
 
 With 5 and 10 texts an intent it trains a second time with `[training] unlabelled`: other texts of
 the training set, those out of scope among them, without their labels, as production has them
@@ -124,9 +124,8 @@ def _dealt(rows: list[Row], each: int | None, seed: int) -> list[tuple[str, str]
 
 
 def _names(train: list[tuple[str, str]], kept_out: list[str]) -> list[tuple[str, str]]:
-    """What intents are called, where no row of val or test is near it."""
-    known = {intent for _, intent in train} - {NONE}
-    named = curation.name_texts(known, [text for text, _ in train])
+    """What intents of few rows are called, where no row of val or test is near it."""
+    named = curation.name_texts(train)
     near = curation.near_duplicates([text for text, _ in named], kept_out, CurationTable().leak)
     leaked = {match.i for match in near}
     return [pair for number, pair in enumerate(named) if number not in leaked]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from flywheel.curation.text import normalise
+from flywheel.records import NONE
 
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -27,19 +29,27 @@ def _is_mark(sign: str) -> bool:
     return unicodedata.category(sign)[0] == "M"
 
 
-def name_texts(intents: Iterable[str], texts: Sequence[str]) -> list[tuple[str, str]]:
-    """(text, intent) of each intent that is called something, by intent.
+FEW = 10
+"""Samples: an intent that has so many is known better by them than by its name."""
+
+
+def name_texts(samples: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(text, intent) of each intent that is called something and has few samples, by intent.
 
     Args:
-        intents: their names.
-        texts: those that have a label already, whose word counts more.
+        samples: (text, intent). An intent without any is not learned by its name alone.
 
     Names that two intents share once they are words, and names that are one of the texts, say
     nothing; they are left out.
     """
-    known = {normalise(text) for text in texts}
+    known = {normalise(text) for text, _ in samples}
+    counts = Counter(intent for _, intent in samples if intent != NONE)
     called: dict[str, list[str]] = {}
-    for intent in sorted(set(intents)):
+    for intent in sorted(counts):
         called.setdefault(normalise(spoken(intent)), []).append(intent)
     pairs = ((spoken(of[0]), of[0]) for said, of in called.items() if len(of) == 1 and said)
-    return [(text, intent) for text, intent in pairs if normalise(text) not in known]
+    return [
+        (text, intent)
+        for text, intent in pairs
+        if counts[intent] < FEW and normalise(text) not in known
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from flywheel import curation, datasets, lineage
 from flywheel.errors import FlywheelError
-from flywheel.records import NONE, Refusal, Sample, Split
+from flywheel.records import Refusal, Sample, Split
 from flywheel.store import Connection, adapters, samples, traffic
 from flywheel.store.health import LabelledText
 from flywheel.store.turns import Turn
@@ -103,12 +103,10 @@ def _learned_dev(wheel: Wheel, dev: Sequence[Sample], judged: Sequence[str]) -> 
 def _names(
     wheel: Wheel, kept: Sequence[Sample], kept_out: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """What the intents that have samples are called, where that is near nothing that judges."""
+    """What the intents of few samples are called, where that is near nothing that judges."""
     if not wheel.config.training.intent_names:
         return ()
-    named = curation.name_texts(
-        (s.intent for s in kept if s.intent != NONE), [s.text for s in kept]
-    )
+    named = curation.name_texts([(sample.text, sample.intent) for sample in kept])
     apart = set(away_from_judges(wheel, [text for text, _ in named], kept_out))
     return tuple((text, intent) for text, intent in named if text in apart)
 

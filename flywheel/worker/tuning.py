@@ -1,8 +1,9 @@
 """The LoRA loop: from the base, with heads that start from logistic regression.
 
-In the number type that is fastest here (see `machine`), no dropout, batches of similar length,
-AdamW with warm-up and linear decay. Every epoch leaves a checkpoint; the order of rows depends on
-seed and epoch alone, so a run that was killed ends in the same weights as one that was not.
+In the number type that is fastest here (see `machine`), without dropout in the layers, batches of
+similar length, AdamW with warm-up and linear decay. Every epoch leaves a checkpoint; the order of
+rows and the tokens dropped depend on seed and epoch alone, so a run that was killed ends in the
+same weights as one that was not.
 """
 
 from __future__ import annotations

@@ -34,18 +34,29 @@ def test_what_is_said_of_any_name_is_said_the_same_again(name):
     assert spoken(spoken(name)) == spoken(name)
 
 
+def texts(intent, count=1):
+    return [(f"{intent} text {n}", intent) for n in range(count)]
+
+
 def test_names_that_are_one_in_words_say_nothing_of_either():
-    assert name_texts(["play_music", "playMusic", "weather"], []) == [("weather", "weather")]
+    samples = [*texts("play_music"), *texts("playMusic"), *texts("weather")]
+    assert name_texts(samples) == [("weather", "weather")]
 
 
 def test_a_text_that_has_a_label_is_not_labelled_again_by_a_name():
-    assert name_texts(["play_music", "weather"], ["Play music!"]) == [("weather", "weather")]
+    samples = [("Play music!", "play_music"), *texts("weather")]
+    assert name_texts(samples) == [("weather", "weather")]
 
 
-@given(st.lists(st.text(max_size=12)), st.lists(st.text(max_size=12)))
-def test_every_text_has_one_intent_and_is_none_of_the_known_ones(intents, texts):
-    named = name_texts(intents, texts)
+def test_an_intent_of_ten_samples_is_known_by_them():
+    samples = [*texts("weather", 9), *texts("play_music", 10), *texts("none")]
+    assert name_texts(samples) == [("weather", "weather")]
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12))))
+def test_every_name_has_one_intent_and_is_none_of_the_known_texts(samples):
+    named = name_texts(samples)
     said = [normalise(text) for text, _ in named]
     assert len(set(said)) == len(said)
-    assert not set(said) & {normalise(text) for text in texts}
-    assert {intent for _, intent in named} <= set(intents)
+    assert not set(said) & {normalise(text) for text, _ in samples}
+    assert {intent for _, intent in named} <= {intent for _, intent in samples}
