@@ -24,6 +24,7 @@ from typing import Any
 CONFIG = '[schedule]\ncron = ""\n[flywheel]\nlog_level = "error"\n'
 INTENTS = '[[intent]]\nname = "set_alarm"\n[[intent]]\nname = "play_music"\n'
 CLIENTS = 8
+_PATIENCE_S = 60.0
 _START_S = 60.0
 
 
@@ -62,10 +63,10 @@ def survive(
     chance = random.Random(seed)
     load = _Load(folder / "var" / "flywheel.sock", seed, mixed=mixed)
     slowest = 0.0
-    for _ in range(kills):
+    for number in range(kills):
         with _daemon(folder) as started_s:
             slowest = max(slowest, started_s)
-            load.run(chance.uniform(0.05, load_s))
+            load.run(chance.uniform(0.05, load_s), answered=number % 4 > 0)
     load.settle()
     with _daemon(folder, kill=False):
         checked = json.loads(load.ask("GET", "/v1/check")[1])
@@ -93,13 +94,22 @@ class _Load:
         self._unsure: list[int] = []  # sent, and not acknowledged
         self.acknowledged: set[str] = set()
         self._clients: list[threading.Thread] = []
+        self._answered = threading.Event()
 
-    def run(self, seconds: float) -> None:
-        """Send for so long; the clients go on until the kill breaks their connections."""
+    def run(self, seconds: float, *, answered: bool) -> None:
+        """Send for so long; the clients go on until the kill breaks their connections.
+
+        Args:
+            seconds: from the start or, where `answered`, from the first acknowledgement: a busy
+                machine may give none in so short a time.
+        """
         self.settle()
+        self._answered.clear()
         self._clients = [threading.Thread(target=self._client, daemon=True) for _ in range(CLIENTS)]
         for client in self._clients:
             client.start()
+        if answered:
+            self._answered.wait(_PATIENCE_S)
         time.sleep(seconds)
 
     def settle(self) -> None:
@@ -129,6 +139,7 @@ class _Load:
                         if answer.status == 200:
                             with self._lock:
                                 self.acknowledged.update(events)
+                            self._answered.set()
         except (OSError, http.client.HTTPException):
             with self._lock:
                 self._unsure += numbers

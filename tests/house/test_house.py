@@ -102,3 +102,9 @@ def test_the_top_level_is_as_the_contract_says():
 def test_every_pinned_package_is_pinned_exactly():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert all("==" in line for line in lines if line and not line.startswith("#"))
+
+
+def test_no_two_test_files_share_a_name():
+    """Tests are no packages, so that a second file of a name stops the whole run."""
+    names = [path.name for path in ROOT.glob("tests/**/*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
