@@ -8,7 +8,7 @@ adapter. The full size trains with the set's out-of-scope rows and shows what th
 threshold does, and the whole trade-off between accuracy in scope and recall out of it.
 
 Few texts are learned by the recipe `thorough`, all of them by `balanced`, the default of the
-configuration; `--recipe` takes another. As in the daemon, what an intent of fewer than ten rows is
+configuration; `--recipe` takes another. As in the daemon, what an intent of at most ten rows is
 called is learned as one more, where that is near no row of val or test; `frozen`, the baseline, is
 logistic regression on the labelled rows alone.
 

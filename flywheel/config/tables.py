@@ -148,7 +148,7 @@ class TrainingTable:
     refit: bool = True  # after choosing on dev, train once more with the dev samples too
     balance: float = 1.0  # 0: every sample weighs the same; 1: every intent does, in sum
     half_life_days: float = 0.0  # older feedback weighs half; 0: age does not count
-    intent_names: bool = True  # learn the name of an intent with fewer than ten samples
+    intent_names: bool = True  # learn the name of an intent with at most ten samples
     unlabelled: int = 0  # production texts without a label to learn from, by what the model says
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
     timeout_minutes: float = 60.0  # a job that takes longer is killed

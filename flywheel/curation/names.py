@@ -30,7 +30,7 @@ def _is_mark(sign: str) -> bool:
 
 
 FEW = 10
-"""Samples: an intent that has so many is known better by them than by its name."""
+"""Samples: an intent that has more is known better by them than by its name."""
 
 
 def name_texts(samples: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -51,5 +51,5 @@ def name_texts(samples: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [
         (text, intent)
         for text, intent in pairs
-        if counts[intent] < FEW and normalise(text) not in known
+        if counts[intent] <= FEW and normalise(text) not in known
     ]

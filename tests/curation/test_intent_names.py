@@ -48,8 +48,8 @@ def test_a_text_that_has_a_label_is_not_labelled_again_by_a_name():
     assert name_texts(samples) == [("weather", "weather")]
 
 
-def test_an_intent_of_ten_samples_is_known_by_them():
-    samples = [*texts("weather", 9), *texts("play_music", 10), *texts("none")]
+def test_an_intent_of_more_than_ten_samples_is_known_by_them():
+    samples = [*texts("weather", 10), *texts("play_music", 11), *texts("none")]
     assert name_texts(samples) == [("weather", "weather")]
 
 
