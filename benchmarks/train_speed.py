@@ -220,7 +220,8 @@ class _Setup:
 
 def _turns(place: Path, rows: Sequence[Row], asked: argparse.Namespace) -> dict[str, float]:
     """Two trainings as jobs: cold cache, then a tenth more rows over the cache of the first."""
-    val = [row for row in read(asked.data, "val") if row.intent in {row.intent for row in rows}]
+    known = {row.intent for row in rows}
+    val = [row for row in read(asked.data, "val") if row.intent in known]
     random.Random(0).shuffle(val)
     dev = [(row.text, row.intent) for row in val[:DEV_ROWS]]
     cache, few = {"cache_dir": str(place / "cache")}, len(rows) * 10 // 11

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from flywheel.records import Intent, Sample
@@ -38,13 +38,16 @@ def parted(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def under_names(samples: Iterable[Sample], names: Mapping[str, str]) -> list[Sample]:
-    """The samples under the names of today; each keeps the id it was stored with.
-
-    Args:
-        names: as `current_names` gives them.
-    """
+def under_names(samples: Iterable[Sample], intents: Sequence[Intent]) -> list[Sample]:
+    """The samples under the names of today; each keeps the id it was stored with."""
+    names = current_names(intents)
     return [
         replace(sample, intent=names[sample.intent]) if sample.intent in names else sample
         for sample in samples
     ]
+
+
+def judging(samples: Iterable[Sample], intents: Sequence[Intent]) -> list[Sample]:
+    """The same without those of a split intent: nobody said which part, so no answer is right."""
+    split = parted(intents)
+    return [sample for sample in under_names(samples, intents) if sample.intent not in split]

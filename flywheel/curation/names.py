@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from flywheel.curation.text import normalise
 from flywheel.records import NONE
 
+FEW = 10
+"""Samples: an intent that has more is known better by them than by its name."""
+
 _INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -29,10 +32,6 @@ def _is_mark(sign: str) -> bool:
     return unicodedata.category(sign)[0] == "M"
 
 
-FEW = 10
-"""Samples: an intent that has more is known better by them than by its name."""
-
-
 def name_texts(samples: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """(text, intent) of each intent that is called something and has few samples, by intent.
 
@@ -44,12 +43,13 @@ def name_texts(samples: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """
     known = {normalise(text) for text, _ in samples}
     counts = Counter(intent for _, intent in samples if intent != NONE)
-    called: dict[str, list[str]] = {}
-    for intent in sorted(counts):
-        called.setdefault(normalise(spoken(intent)), []).append(intent)
-    pairs = ((spoken(of[0]), of[0]) for said, of in called.items() if len(of) == 1 and said)
+    called = {intent: spoken(intent) for intent in sorted(counts)}
+    shared = Counter(map(normalise, called.values()))
     return [
         (text, intent)
-        for text, intent in pairs
-        if counts[intent] <= FEW and normalise(text) not in known
+        for intent, text in called.items()
+        if text
+        and counts[intent] <= FEW
+        and shared[normalise(text)] == 1
+        and normalise(text) not in known
     ]

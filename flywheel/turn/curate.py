@@ -28,8 +28,9 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
         champion = adapters.champion(con)
         own = champion is not None and adapters.get(con, champion).state != "external"
         before = adapters.get(con, champion).dataset if champion and own else ""
-        candidates = _today(wheel, [*samples.training(con), *map(from_feedback, votes(con))])
-        dev, kept_out, judged = _dev(wheel, con), held_out(con), judged_by(con)
+        candidates = _candidates(wheel, con)
+        dev = lineage.judging(samples.dev(con), wheel.intents)
+        kept_out, judged = held_out(con), judged_by(con)
         unlabelled = _unlabelled(wheel, con, kept_out) if champion else ()
     if not candidates:
         raise FlywheelError(
@@ -73,20 +74,16 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
+def _candidates(wheel: Wheel, con: Connection) -> list[Sample]:
+    """All that could be learned from, under the names of today."""
+    stored = [*samples.training(con), *map(from_feedback, votes(con))]
+    return lineage.under_names(stored, wheel.intents)
+
+
 def _new(kept: Sequence[Sample], before: Path) -> int:
     """How many samples that dataset lacks; one under another name than there is new."""
     known = {(row["id"], row["intent"]) for row in dataset_rows(before)}
     return sum((sample.id, sample.intent) not in known for sample in kept)
-
-
-def _dev(wheel: Wheel, con: Connection) -> list[Sample]:
-    """Dev samples under the names of today, without those of an intent that was split."""
-    split = lineage.parted(wheel.intents)
-    return [one for one in _today(wheel, samples.dev(con)) if one.intent not in split]
-
-
-def _today(wheel: Wheel, stored: Sequence[Sample]) -> list[Sample]:
-    return lineage.under_names(stored, lineage.current_names(wheel.intents))
 
 
 def _learned_dev(wheel: Wheel, dev: Sequence[Sample], judged: Sequence[str]) -> frozenset[str]:

@@ -182,7 +182,7 @@ def judged_by(con: Connection) -> list[str]:
 
 def _examples(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:
     """Some accepted samples of each intent, as far as a teacher may see them."""
-    trained = lineage.under_names(samples.training(con), lineage.current_names(wheel.intents))
+    trained = lineage.under_names(samples.training(con), wheel.intents)
     accepted = [sample for sample in trained if sample.origin in ("seed", "person")]
     showable = set(away_from_judges(wheel, [sample.text for sample in accepted], kept_out))
     shown: dict[str, list[str]] = {}

@@ -96,12 +96,9 @@ def _rows(wheel: Wheel, con: Connection, fresh: Sequence[Sample], *, compared: b
     labelled = health.labelled_texts(con)[-_FEEDBACK_ROWS:] if compared else []
     told = {each.id: each for each in map(from_feedback, labelled)}
     others = [*samples.dev(con), *fresh, *told.values()]
-    bought = [row.bought for row in golden] + [False] * len(others)
-    names = lineage.current_names(wheel.intents)
-    renamed = lineage.under_names([*(row.sample for row in golden), *others], names)
-    split = lineage.parted(wheel.intents)  # no answer to these is right: nobody said which part
-    pairs = zip(renamed, bought, strict=True)
-    return [_Row(sample=one, bought=paid) for one, paid in pairs if one.intent not in split]
+    bought = {row.sample.id for row in golden if row.bought}
+    rows = lineage.judging([*(row.sample for row in golden), *others], wheel.intents)
+    return [_Row(sample=one, bought=one.id in bought) for one in rows]
 
 
 def _today(wheel: Wheel, answers: Mapping[str, _Answer]) -> dict[str, _Answer]:

@@ -62,17 +62,16 @@ def training(
     champion = known.get(decision.champion or "")
     if challenger is None:
         return {"by_origin": {}, "added": [], "added_total": 0, "refused": {}}
-    rows = learned_rows(wheel.datasets_dir / f"{challenger.dataset}.parquet")
+    learned = learned_rows(wheel.datasets_dir / f"{challenger.dataset}.parquet")
+    rows = [row for row in learned if row["origin"] != "name"]  # no names of intents
     before = set()
     if champion and champion.dataset:
         before = {
             row["id"] for row in learned_rows(wheel.datasets_dir / f"{champion.dataset}.parquet")
         }
-    samples_only = [row for row in rows if row["origin"] != "name"]
-    new = [row for row in samples_only if row["id"] not in before]
-    added = [row for row in new if row["intent"] is not None]
+    added = [row for row in rows if row["id"] not in before and row["intent"] is not None]
     return {
-        "by_origin": dict(Counter(row["origin"] for row in samples_only)),
+        "by_origin": dict(Counter(row["origin"] for row in rows)),
         "added": [
             {"text": row["text"], "intent": row["intent"], "origin": row["origin"]}
             for row in added[:_SHOWN]

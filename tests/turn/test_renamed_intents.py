@@ -18,7 +18,7 @@ from wheels import (
     wheel_in,
 )
 
-from flywheel.lineage import current_names, parted, under_names
+from flywheel.lineage import current_names, judging, parted, under_names
 from flywheel.records import Intent
 from flywheel.store import decisions, reports, samples, traffic, turns
 from flywheel.turn import add_samples
@@ -144,9 +144,10 @@ def test_every_former_name_means_an_intent_of_today_and_no_name_in_use_is_former
 
 @given(intents, st.lists(names))
 def test_a_sample_keeps_its_id_and_all_but_its_intent(given_intents, labels):
-    former = current_names(given_intents)
+    former, split = current_names(given_intents), parted(given_intents)
     rows = [sample(f"text {n}", label, "train").sample for n, label in enumerate(labels)]
-    renamed = under_names(rows, former)
+    renamed = under_names(rows, given_intents)
     assert [one.intent for one in renamed] == [former.get(label, label) for label in labels]
     assert [replace(one, intent="") for one in renamed] == [replace(one, intent="") for one in rows]
-    assert under_names(renamed, former) == renamed
+    assert under_names(renamed, given_intents) == renamed
+    assert judging(rows, given_intents) == [one for one in renamed if one.intent not in split]
