@@ -24,6 +24,7 @@ class Recipe:
     layers: int = LAYERS
     rank: int = 16
     alpha: int = 32
+    targets: tuple[str, ...] = ()  # endings of linear modules' names; empty: all of them
     batch: int = 32  # rows
     warmup: float = 0.1  # share of the steps; then linear decay to zero
     weight_decay: float = 0.01

@@ -89,8 +89,9 @@ class _Parameters:
         self, encoder: Encoder, depth: int, recipe: Recipe, heads: Heads, seed: int, way: Way
     ) -> None:
         self.dtype = way.type
+        rank, alpha, targets = recipe.rank, recipe.alpha, recipe.targets
         self.upper = lora.wrap(
-            encoder, depth, recipe.rank, recipe.alpha, seed, self.dtype, way.attention
+            encoder, depth, rank, alpha, seed, self.dtype, way.attention, targets
         )
         factors = lora.names(self.upper.model)
         self.names, self.leaves = list(factors), list(factors.values())

@@ -1,5 +1,6 @@
 """Which epoch's weights are taken, when training ends early, and which tokens an epoch sees."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_training import TEXTS
 
-from flywheel.worker import base, logistic, stopping, tuning
+from flywheel.errors import FlywheelError
+from flywheel.worker import base, logistic, lora, stopping, tuning
 from flywheel.worker.batches import Thinning
+from flywheel.worker.finish import finish
 from flywheel.worker.machine import Way
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.trunk import Trunk
@@ -167,3 +170,19 @@ def test_killed_in_any_epoch_it_ends_with_the_same_weights(small, tmp_path, kill
     made = trained(small, parts, hits)
     assert (made.epoch, made.curve) == (expected.epoch, expected.curve)
     assert same(made.tuned, expected.tuned)
+
+
+def test_a_recipe_names_the_modules_that_are_adapted(small, tmp_path):
+    made = trained(small, tmp_path, [90] * 4, recipe=replace(RECIPE, targets=("query", "value")))
+    adapted = {name.split(".lora_")[0].rsplit(".", 1)[1] for name in made.tuned.factors}
+    assert adapted == {"query", "value"}
+    upper = lora.merged(small[0], 5, made.tuned.factors, RECIPE.alpha)
+    assert not torch.equal(
+        finish(upper, 384, small[1].hidden).embedding,
+        finish(small[0].upper(5), 384, small[1].hidden).embedding,
+    )
+
+
+def test_modules_that_the_base_lacks_are_named(small, tmp_path):
+    with pytest.raises(FlywheelError, match="no linear modules called k_proj"):
+        trained(small, tmp_path, [90] * 4, recipe=replace(RECIPE, targets=("k_proj",)))
