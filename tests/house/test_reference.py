@@ -1,15 +1,10 @@
-"""docs/reference/ is what the code says, and no link of the documentation is broken."""
+"""docs/reference/ is what the code says; no page is lost, and no link leads nowhere."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+from pages import PAGES, ROOT, linked_pages, title
 
 
 def test_the_reference_is_what_the_code_says():
@@ -25,9 +20,26 @@ def test_the_reference_is_what_the_code_says():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page):
-    targets = LINK.findall(page.read_text(encoding="utf-8"))
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    assert [target for target in linked_pages(page) if not target.exists()] == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page.suffix == ".md" and page not in reached:
+            reached.add(page)
+            ahead += linked_pages(page)
+    lost = [str(page.relative_to(ROOT)) for page in PAGES if page not in reached]
+    assert lost == []
+
+
+def test_the_index_of_decisions_lists_each_of_them_by_number_and_title():
+    index = ROOT / "docs" / "adr" / "README.md"
+    files = sorted(index.parent.glob("[0-9]*.md"))
+    rows = [f"| [{page.name[:4]}]({page.name}) | {title(page)[6:]} |" for page in files]
+    lines = index.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("| [")] == rows
 
 
 def test_the_readme_is_short():
