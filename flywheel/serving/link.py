@@ -5,7 +5,9 @@ The link is replaced by a rename, so a reader sees the old adapter or the new on
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from flywheel.errors import NotFound
@@ -31,6 +33,7 @@ class ChampionLink:
                 hint="see `flywheel adapters list`; a production model known by its answers "
                 "cannot be served",
             )
+        _share(self._folder / adapter_id)
         if self.serving() == adapter_id:
             return
         staged = self._folder / f".{CHAMPION}.{os.getpid()}"
@@ -55,6 +58,16 @@ class ChampionLink:
 
 def _plain(name: str) -> bool:
     return name not in ("", ".", "..", CHAMPION) and Path(name).name == name
+
+
+def _share(adapter: Path) -> None:
+    """Let whoever may list an adapter read its files; earlier versions kept weights at 0600."""
+    readers = adapter.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    for path in adapter.iterdir():
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if path.is_file() and mode | readers != mode:
+            with contextlib.suppress(PermissionError):  # another owner's: it is theirs to say
+                path.chmod(mode | readers)
 
 
 def _sync(folder: Path) -> None:

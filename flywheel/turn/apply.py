@@ -54,7 +54,7 @@ def reconcile(wheel: Wheel) -> str | None:
         external = champion is not None and adapters.get(con, champion).state == "external"
     if champion is None or external:  # after a restore, or a rollback to a production model
         wheel.serving.retire()
-    elif wheel.serving.serving() != champion:
+    else:
         wheel.serving.promote(champion)
     return champion
 

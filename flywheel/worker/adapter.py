@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def write(folder: Path, trained: Trained, encoder: Encoder, facts: Mapping[str, 
     _dump(folder / "flywheel.json", {"format": 1, "id": name, **_behaviour(trained), **facts})
     card = _card(name, trained, encoder.base.hub_name, facts)
     (folder / "README.md").write_text(card, encoding="utf-8")
+    _share(folder)
     for path in [*folder.iterdir(), folder]:
         _sync(path)
     return name
@@ -174,6 +176,13 @@ def _nested(value: object) -> bool:
 
 def _dump(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _share(folder: Path) -> None:
+    """Give every file the mode that the umask gives new ones: safetensors makes its own 0600."""
+    mode = stat.S_IMODE((folder / "flywheel.json").stat().st_mode)
+    for path in folder.iterdir():
+        path.chmod(mode)
 
 
 def _sync(path: Path) -> None:
