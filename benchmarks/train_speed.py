@@ -132,7 +132,7 @@ class _Setup:
             rows,
             (self.head, None),
             seed=number,
-            way=machine.fastest(self.encoder, place, torch.get_num_threads()),
+            dtype=machine.number_type(),
             checkpoint=place / f"{layers}-{recipe.name}.safetensors",
             fingerprint=str(time.time()),
             watch=lambda _: tuning.Seen({}),

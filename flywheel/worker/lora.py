@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flywheel.errors import FlywheelError
-from flywheel.worker.encoder import EAGER, Encoder, Upper
+from flywheel.worker.encoder import Encoder, Upper
 from flywheel.worker.lowrank import quicken
 
 Factors = Mapping[str, Tensor]
@@ -30,18 +30,15 @@ def wrap(
     alpha: int,
     seed: int,
     dtype: torch.dtype,
-    attention: str = EAGER,
     targets: tuple[str, ...] = (),
 ) -> Upper:
     """The layers from `depth` up with LoRA that changes nothing yet, all else frozen.
 
     Args:
         dtype: of the frozen weights and the factors.
-        attention: as `transformers` names it.
         targets: endings of the names of linear modules to adapt; empty for all of them.
 
     Raises:
-        ValueError: this family has no such attention.
         FlywheelError: it has no such modules.
     """
     chosen = [name for name in encoder.linear(depth) if not targets or name.endswith(targets)]
@@ -51,9 +48,6 @@ def wrap(
             hint="name others in the recipe's targets",
         )
     upper = encoder.upper(depth, dtype)
-    if attention != EAGER:
-        model: Any = upper.model
-        model.set_attn_implementation(attention)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         adapted = _adapt(upper, chosen, rank, alpha)

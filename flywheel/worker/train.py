@@ -18,7 +18,7 @@ from typing import Any
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
-from flywheel.worker import halving, predict, recipes, selftraining, splits
+from flywheel.worker import halving, machine, predict, recipes, selftraining, splits
 from flywheel.worker.adapter import Trained
 from flywheel.worker.choice import candidates_of, choose, settle
 from flywheel.worker.curve import draw
@@ -62,6 +62,8 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     trained, metrics = _taught(work, unseen, unlabelled, folder, training)
     metrics |= {"train_rows": len(train.texts), "dev_rows": len(dev.texts), "chosen_on": "dev"}
     metrics |= {"kept": work.trunk.kept, "recipe": work.recipe.name, "tried": tried}
+    if work.recipe.epochs:
+        metrics["number_type"] = str(machine.number_type()).removeprefix("torch.")
     facts = {name: spec.get(name) for name in ("parent", "code_version", "created_at", "seed")}
     facts |= {"recipe": work.recipe.name, "recipe_values": asdict(work.recipe), "metrics": metrics}
     facts["dataset"] = Path(spec["dataset"]).stem

@@ -88,11 +88,14 @@ class Trunk:
         if not depth:
             return 0
         note = self._folder / "parted" if self._folder is not None else None
-        if note is not None and note.is_file():
-            return depth if note.read_text(encoding="ascii") == "yes" else 0
+        known = _noted(note) if note is not None else None
+        if known is not None:
+            return depth if known else 0
         found = self.encoder.replays(depth)
         if note is not None:
-            note.write_text("yes" if found else "no", encoding="ascii")
+            staged = note.with_suffix(f".{os.getpid()}.tmp")
+            staged.write_text("yes" if found else "no", encoding="ascii")
+            staged.replace(note)
         return depth if found else 0
 
     def states(self, texts: Sequence[str], report: Report = lambda _: None) -> States:
@@ -220,6 +223,14 @@ def _padded(length: int) -> int:
 
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _noted(note: Path) -> bool | None:
+    """Whether a base can be parted, as it was written down; None without a whole note."""
+    try:
+        return {"yes": True, "no": False}.get(note.read_text(encoding="ascii", errors="replace"))
+    except OSError:
+        return None
 
 
 def _age(path: Path) -> float:

@@ -1,6 +1,6 @@
 """The LoRA loop: from the base, with heads that start from logistic regression.
 
-In the number type that is fastest here (see `machine`), without dropout in the layers, batches of
+In the processor's number type (see `machine`), without dropout in the layers, batches of
 similar length, AdamW with warm-up and linear decay. Every epoch leaves a checkpoint; the order of
 rows and the tokens dropped depend on seed and epoch alone, so a run that was killed ends in the
 same weights as one that was not.
@@ -20,9 +20,8 @@ from torch.nn import functional
 from flywheel.errors import FlywheelError
 from flywheel.worker import batches, checkpoints, lora, stopping
 from flywheel.worker.checkpoints import Checkpoint, Line
-from flywheel.worker.encoder import EAGER, Encoder, pool
+from flywheel.worker.encoder import Encoder, pool
 from flywheel.worker.logistic import Linear
-from flywheel.worker.machine import Way
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.slots import IGNORED
 from flywheel.worker.trunk import padded_states
@@ -82,17 +81,21 @@ class Training:
 class _Parameters:
     """All trainable numbers in one flat float32 tensor, so that AdamW and checkpoints are short.
 
-    The model computes with a copy of LoRA's part, of the type that is fast here.
+    The model computes with a copy of LoRA's part, of `dtype`.
     """
 
     def __init__(
-        self, encoder: Encoder, depth: int, recipe: Recipe, heads: Heads, seed: int, way: Way
+        self,
+        encoder: Encoder,
+        depth: int,
+        recipe: Recipe,
+        heads: Heads,
+        seed: int,
+        dtype: torch.dtype,
     ) -> None:
-        self.dtype = way.type
+        self.dtype = dtype
         rank, alpha, targets = recipe.rank, recipe.alpha, recipe.targets
-        self.upper = lora.wrap(
-            encoder, depth, rank, alpha, seed, self.dtype, way.attention, targets
-        )
+        self.upper = lora.wrap(encoder, depth, rank, alpha, seed, dtype, targets)
         factors = lora.names(self.upper.model)
         self.names, self.leaves = list(factors), list(factors.values())
         head, tag_head = heads
@@ -157,7 +160,7 @@ class _AdamW:
 
 def initial(encoder: Encoder, depth: int, recipe: Recipe, start: Heads, seed: int) -> Tuned:
     """The untrained state: LoRA that changes nothing, and the heads as given."""
-    return _Parameters(encoder, depth, recipe, start, seed, Way("float32", EAGER)).copy()
+    return _Parameters(encoder, depth, recipe, start, seed, torch.float32).copy()
 
 
 def tune(
@@ -168,7 +171,7 @@ def tune(
     start: Heads,
     *,
     seed: int,
-    way: Way,
+    dtype: torch.dtype,
     checkpoint: Path,
     fingerprint: str,
     watch: Callable[[EpochEnd], Seen],
@@ -180,14 +183,14 @@ def tune(
     Args:
         depth: the first layer that is trained.
         start: the intent head and the tag head to start from.
-        way: what the trained layers compute in.
+        dtype: what the trained layers compute in.
         fingerprint: of everything the result depends on; another one starts afresh.
         watch: called after each epoch; its line goes into the curve, and by what it found right
             an earlier epoch is taken, see `stopping`.
         report: called with the fraction done and a short text.
         epochs: end after this one, on the whole recipe's schedule.
     """
-    parameters = _Parameters(encoder, depth, recipe, start, seed, way)
+    parameters = _Parameters(encoder, depth, recipe, start, seed, dtype)
     last = recipe.epochs if epochs is None else epochs
     steps = recipe.epochs * -(-len(rows.hidden) // recipe.batch)
     adam = _AdamW(len(parameters.flat), recipe, steps)

@@ -166,8 +166,7 @@ class Work:
         if not self.recipe.epochs:
             made = tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed)
             return tuning.Training(made, [], 0)
-        cache = Path(self.spec["cache_dir"]) if self.spec.get("cache_dir") else None
-        way = machine.fastest(encoder, cache, int(self.spec["threads"]))
+        dtype = machine.number_type()
         rows = tuning.Rows(
             hidden=self.states.hidden, labels=self.y, weights=self.train.weights, tags=self.tags
         )
@@ -192,9 +191,9 @@ class Work:
             rows,
             start,
             seed=self.seed,
-            way=way,
+            dtype=dtype,
             checkpoint=checkpoint,
-            fingerprint=self._fingerprint(way),
+            fingerprint=self._fingerprint(dtype),
             watch=watch,
             report=part,
             epochs=epochs,
@@ -209,9 +208,9 @@ class Work:
         tokens = tuned.tag_head is not None
         return finish(upper, trunk.base.width, states.hidden, tokens=tokens)
 
-    def _fingerprint(self, way: machine.Way) -> str:
+    def _fingerprint(self, dtype: torch.dtype) -> str:
         facts = [asdict(self.recipe), self.seed, self.spec["threads"], self.spec["max_length"]]
-        facts.append(asdict(way))
+        facts.append(str(dtype))
         facts += [self.trunk.base.sha256, self.trunk.depth, self.labels, self.slots]
         facts += [self.train.texts, self.train.intents, self.train.weights.tolist()]
         facts.append([dict(a) if a is not None else None for a in self.train.arguments])

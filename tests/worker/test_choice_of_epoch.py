@@ -13,7 +13,6 @@ from flywheel.errors import FlywheelError
 from flywheel.worker import base, logistic, lora, stopping, tuning
 from flywheel.worker.batches import Thinning
 from flywheel.worker.finish import finish
-from flywheel.worker.machine import Way
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.trunk import Trunk
 
@@ -113,7 +112,7 @@ def trained(small, place: Path, hits, *, recipe=RECIPE, until=None, watched=None
         rows,
         (head, None),
         seed=0,
-        way=Way("float32", "eager"),
+        dtype=torch.float32,
         checkpoint=place / "checkpoint.safetensors",
         fingerprint="same",
         watch=watch,

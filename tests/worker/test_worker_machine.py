@@ -1,74 +1,72 @@
-"""The fastest way to train is measured once, and chance does not choose it."""
+"""What an adapter learns does not depend on a clock: the number type is looked up, not timed."""
+
+import ast
+import json
+import random
+import time
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
+from tiny_training import spec
 
-from flywheel.worker import base, machine
-from flywheel.worker.encoder import Encoder
-from flywheel.worker.machine import Way
+from flywheel.worker import machine, train
+from flywheel.worker.progress import Progress
 
-EXPECTED = Way("bfloat16", "eager")
-WAYS = [Way(d, a) for d in ("bfloat16", "float32") for a in ("eager", "sdpa")]
-SECONDS = st.lists(st.floats(0.001, 10) | st.just(float("inf")), min_size=4, max_size=4)
+WORKER = Path(machine.__file__).parent
+READ_A_CLOCK = {"jobs.py", "progress.py", "timing.py"}  # they report times and decide nothing
 
 
-@given(SECONDS)
-def test_another_way_than_the_expected_one_is_taken_only_where_it_is_a_quarter_faster(seconds):
-    taken = dict(zip(WAYS, seconds, strict=True))
-    found = machine.choose(EXPECTED, taken.__getitem__)
-    fastest = min(seconds)
-    if found == EXPECTED:
-        assert taken[EXPECTED] <= 1.25 * fastest or taken[EXPECTED] == fastest
-    else:
-        assert taken[found] == fastest
-        assert 1.25 * fastest < taken[EXPECTED]
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [
+        ("flags\t\t: fpu avx512_bf16 sse\n", torch.bfloat16),
+        ("processor\t: 0\nflags\t\t: amx_bf16\n\nprocessor\t: 1\n", torch.bfloat16),
+        ("flags\t\t: fpu avx2 avx512_bf16_or_so\n", torch.float32),
+        ("Features\t: fp asimd bf16\n", torch.float32),
+        ("", torch.float32),
+    ],
+)
+def test_the_number_type_follows_the_processors_flags(tmp_path, monkeypatch, flags, dtype):
+    (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    assert machine.number_type() == dtype
 
 
-@pytest.fixture
-def encoder():
-    return Encoder.load(base.load(base.BUNDLED))
+def test_where_nothing_is_known_of_the_processor_it_is_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "absent")
+    assert machine.number_type() == torch.float32
 
 
-@pytest.fixture
-def timed(monkeypatch):
-    """Ways whose time was taken; on this machine float32 is the fastest."""
-    asked = []
-
-    def seconds(_, way):
-        asked.append(way)
-        return 1.0 if way == Way("float32", "sdpa") else 2.0
-
-    monkeypatch.setattr(machine, "_seconds", seconds)
-    return asked
+def test_only_what_reports_times_reads_a_clock():
+    readers = {
+        path.name
+        for path in WORKER.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and {"time", "timeit"} & {a.name for a in node.names})
+        or (isinstance(node, ast.ImportFrom) and node.module in ("time", "timeit", "datetime"))
+    }
+    assert readers == READ_A_CLOCK
 
 
-def test_what_was_measured_is_kept(encoder, timed, tmp_path):
-    first = machine.fastest(encoder, tmp_path, 1)
-    assert (first, len(timed)) == (Way("float32", "sdpa"), 4)
-    assert machine.fastest(encoder, tmp_path, 1) == first
-    assert len(timed) == 4
+def test_the_same_data_give_the_same_adapter_whatever_the_clocks_say(tmp_path, monkeypatch):
+    def trained(name, seed):
+        ticks = random.Random(seed)
+        folder = tmp_path / name
+        folder.mkdir()
+        with monkeypatch.context() as patch:
+            for clock in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
+                now = [0.0]
 
+                def read(now=now):
+                    now[0] += 10 ** ticks.uniform(-4, 1)
+                    return now[0]
 
-def test_another_number_of_threads_is_measured_by_itself(encoder, timed, tmp_path):
-    machine.fastest(encoder, tmp_path, 1)
-    machine.fastest(encoder, tmp_path, 2)
-    machine.fastest(encoder, tmp_path, 1)
-    assert len(timed) == 8
+                patch.setattr(time, clock, read)
+            values = train.run(folder, spec(folder, recipe="quick"), Progress(folder / "p.jsonl"))
+        facts = json.loads((folder / "adapter" / "flywheel.json").read_text())
+        return values["adapter"], facts["metrics"]
 
-
-@pytest.mark.parametrize("damage", ["", "[]", '{"a": 1}', "{"])
-def test_a_damaged_note_is_measured_again(encoder, timed, tmp_path, damage):
-    machine.fastest(encoder, tmp_path, 1)
-    next(tmp_path.iterdir()).write_text(damage)
-    assert machine.fastest(encoder, tmp_path, 1) == Way("float32", "sdpa")
-    assert len(timed) == 8
-
-
-def test_without_a_place_to_keep_it_nothing_is_measured(encoder, timed):
-    assert machine.fastest(encoder, None, 1).attention == "eager"
-    assert not timed
-
-
-def test_a_step_of_the_base_can_be_timed_in_every_way(encoder):
-    assert all(0 < machine._seconds(encoder, way) < 60 for way in WAYS)
+    first, metrics = trained("one", 0)
+    assert [trained(name, seed)[0] for name, seed in (("two", 1), ("three", 2))] == [first, first]
+    assert metrics["number_type"] in ("bfloat16", "float32")

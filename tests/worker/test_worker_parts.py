@@ -91,6 +91,14 @@ def test_the_cache_on_disk_gives_the_same_states_and_survives_damage(tmp_path):
     assert all(a.equal(b) for a, b in zip(mended.hidden, first.hidden, strict=True))
 
 
+@pytest.mark.parametrize("damage", ["", "ye", "\0\0\0", "\u00ff"])
+def test_a_damaged_note_of_whether_the_base_can_be_parted_is_found_out_again(tmp_path, damage):
+    note = next(Trunk(BUNDLED, 3, 64, tmp_path)._folder.glob("parted"))
+    note.write_text(damage, encoding="utf-8")
+    assert Trunk(BUNDLED, 3, 64, tmp_path).depth == 3
+    assert note.read_text() == "yes"
+
+
 def test_logistic_regression_finds_the_minimum():
     generator = torch.Generator().manual_seed(3)
     x = torch.nn.functional.normalize(torch.randn(300, 20, generator=generator), dim=1)
