@@ -162,7 +162,7 @@ class Brief:
     rated: str = ""  # the intent whose failures these are: `intent`, or what it borders on
     rate: float = 0.0  # error rate of that one when this was written
     expected: float = 0.0  # errors that the samples are expected to mend
-    usd: float = 0.0  # expected cost
+    usd: float = 0.0  # expected cost; 0 where no price is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from flywheel.api.answers import BadRequest, answer
 from flywheel.records import Sample
-from flywheel.store import Connection, samples
+from flywheel.store import Connection, samples, votes
 from flywheel.turn import Wheel
 
 
@@ -42,7 +42,13 @@ async def export_samples(request: Request) -> Response:
 
 def _stats(wheel: Wheel) -> list[dict[str, Any]]:
     with wheel.store.read() as con:
-        return samples.stats(con)
+        labelled = votes.counts(con)
+        stored = samples.stats(con)
+    told = [
+        {"split": "train", "origin": "feedback", "intent": intent, "count": count}
+        for intent, count in labelled.items()
+    ]
+    return [*stored, *told]
 
 
 def _lines(wheel: Wheel, splits: Sequence[str]) -> bytes:

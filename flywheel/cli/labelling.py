@@ -32,6 +32,8 @@ _WHY = {
 _CALLED = {SKIP: "skipped", UNDO: "taken back", QUIT: "done"}
 _KEYS = "0 none   - skip   < undo   . quit"
 _LEAST_SHOWN = 3
+_LISTED = 30  # intents that are all listed where answers are typed as lines
+_AROUND = 8  # rows of a terminal for the text and the keys
 
 
 def session(ask: Daemon, query: Mapping[str, str], limit: int | None) -> int:
@@ -148,14 +150,20 @@ class _Session:
 
 def _by_line(choices: Sequence[Choice], first: Sequence[str]) -> str:
     """Read lines until one is an answer; the end of the input ends the session."""
-    shown = ranked(choices, first, "")[:SHOWN]
-    say(*_listed(shown, columns()), f"  {_KEYS}")
+    found = ranked(choices, first, "")
+    shown = found if len(found) <= _LISTED else found[:SHOWN]
+    more = f"   ? all {len(found)}" if len(found) > len(shown) else ""
+    say(*_listed(shown, columns()), f"  {_KEYS}{more}")
     while True:
         typer.echo("> ", nl=False)
         line = sys.stdin.readline()
         if not line:
             say("")
             return QUIT
+        if more and line.strip() == "?":
+            shown, more = found, ""
+            say(*_listed(shown, columns()))
+            continue
         meant = understood(line, shown, choices)
         if isinstance(meant, str):
             return meant
@@ -184,9 +192,9 @@ def _by_key(pressed: Iterator[str], choices: Sequence[Choice], first: Sequence[s
 def _menu(found: Sequence[Choice], shown: Sequence[Choice], typed: str) -> list[str]:
     """The candidates, the keys, and what was typed, one row each."""
     wide = columns() - 1
-    more = f"   {len(found) - len(shown)} more" if len(found) > len(shown) else ""
+    more = f"   {len(found) - len(shown)} more do not fit" if len(found) > len(shown) else ""
     keys_line = cut(f"  {_KEYS}   or type a name{more}", wide)
-    return [*_listed(shown, wide), keys_line, cut(f"> {clean(typed)}", wide)]
+    return [*_listed(shown, wide, SHOWN), keys_line, cut(f"> {clean(typed)}", wide)]
 
 
 def _meaning(key: str, typed: str, shown: Sequence[Choice]) -> str | None:
@@ -195,7 +203,7 @@ def _meaning(key: str, typed: str, shown: Sequence[Choice]) -> str | None:
         return QUIT if key == keys.END else UNDO
     if key == keys.ENTER:
         return shown[0].name if typed and shown else None
-    if key.isascii() and key.isdigit() and 1 <= int(key) <= len(shown):
+    if key.isascii() and key.isdigit() and 1 <= int(key) <= min(SHOWN, len(shown)):
         return shown[int(key) - 1].name
     alone = {SKIP: SKIP, UNDO: UNDO, QUIT: QUIT, "0": NONE}
     return None if typed else alone.get(key)  # within a name they are letters of it
@@ -212,14 +220,19 @@ def _edited(key: str, typed: str) -> str:
 def _room() -> int:
     """Candidates that fit below a text on this terminal."""
     rows = shutil.get_terminal_size((80, 24)).lines
-    return max(_LEAST_SHOWN, min(SHOWN, rows - 8))
+    return max(_LEAST_SHOWN, rows - _AROUND)
 
 
-def _listed(shown: Sequence[Choice], wide: int) -> list[str]:
-    """The candidates with their numbers, names aligned."""
+def _listed(shown: Sequence[Choice], wide: int, numbered: int | None = None) -> list[str]:
+    """The candidates with their numbers, names aligned; those after `numbered` have none."""
     names = [clean(choice.name) for choice in shown]
     left = min(max(map(width, names), default=0), wide // 2)
+    places = [
+        str(place) if numbered is None or place <= numbered else ""
+        for place in range(1, len(shown) + 1)
+    ]
+    digits = max(map(len, places), default=0)
     return [
-        cut(f"  {place} {pad(name, left)}  {clean(choice.description)}".rstrip(), wide)
-        for place, (name, choice) in enumerate(zip(names, shown, strict=True), 1)
+        cut(f"  {place:>{digits}} {pad(name, left)}  {clean(choice.description)}".rstrip(), wide)
+        for place, name, choice in zip(places, names, shown, strict=True)
     ]

@@ -12,8 +12,18 @@ from html import escape
 from typing import Any
 
 from flywheel.cli import plots
-from flywheel.cli.gate_table import GATES, gate_cells
-from flywheel.cli.text import clean, counted, moment, number, share, signed, wrong_raters
+from flywheel.cli.gate_table import GATES, gate_cells, legend
+from flywheel.cli.text import (
+    clean,
+    counted,
+    moment,
+    number,
+    on_golden,
+    share,
+    signed,
+    standing,
+    wrong_raters,
+)
 
 Table = tuple[tuple[str, ...], list[list[str]]]
 
@@ -41,6 +51,8 @@ def markdown(decision: Mapping[str, Any]) -> str:
         if rows:
             lines += [f"## {name}", "", _md_row(heads), _md_row(["---"] * len(heads))]
             lines += [_md_row([_md(cell) for cell in row]) for row in rows] + [""]
+        if rows and (said := _below(name, decision)):
+            lines += [_md(said), ""]
     return "\n".join(lines)
 
 
@@ -59,6 +71,8 @@ def html(decision: Mapping[str, Any]) -> str:
         plot = drawn.pop(name, "")
         if rows or plot:
             body.append(f"<h2>{escape(name)}</h2>{plot}{_html_table(heads, rows)}")
+        if rows and (said := _below(name, decision)):
+            body.append(f"<p>{escape(said)}</p>")
     body += [f"<h2>{escape(name)}</h2>{plot}" for name, plot in drawn.items() if plot]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -69,13 +83,14 @@ def html(decision: Mapping[str, Any]) -> str:
 
 
 def _title(decision: Mapping[str, Any]) -> str:
-    return f"{clean(decision['id'])}: {clean(decision['verdict'])} ({clean(decision['status'])})"
+    return f"{clean(decision['id'])}: {standing(decision)}"
 
 
 def _tables(decision: Mapping[str, Any]) -> list[tuple[str, Table]]:
     facts = [
         ("challenger", decision.get("challenger")),
         ("champion", decision.get("champion") or "none yet"),
+        *on_golden(decision),
         ("turn", decision.get("turn") or "-"),
         ("decided", f"{moment(decision.get('at'))} by {decision.get('by') or '-'}"),
         ("because", decision.get("because") or "-"),
@@ -104,6 +119,11 @@ def _tables(decision: Mapping[str, Any]) -> list[tuple[str, Table]]:
     ]
 
 
+def _below(name: str, decision: Mapping[str, Any]) -> str:
+    """What is said below a table, so that its figures can be read; "" for most."""
+    return " ".join(legend(decision.get("gates") or [])) if name == "Gates" else ""
+
+
 def _pairs(pairs: Sequence[tuple[str, Any]]) -> Table:
     rows = [[clean(name).replace("_", " "), clean(value or "-")] for name, value in pairs]
     return ("", ""), rows
@@ -127,6 +147,15 @@ def _moved(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _intents(decision: Mapping[str, Any]) -> Table:
+    if not decision.get("champion"):
+        alone = sorted(
+            decision.get("intents") or [],
+            key=lambda row: (row.get("challenger_recall") or 0.0, row["intent"]),
+        )
+        return ("intent", "right", "of"), [
+            [clean(row["intent"]), share(row.get("challenger_recall")), number(row.get("rows"))]
+            for row in alone
+        ]
     heads = ("intent", "before", "after", "change", "interval", "n", "lost/won", "verdict")
     rows = [
         [

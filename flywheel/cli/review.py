@@ -10,7 +10,7 @@ import typer
 from flywheel.cli.command import Because, Json, daemon, examples, group, reason
 from flywheel.cli.screen import paint, raw_json, say
 from flywheel.cli.table import Column, table
-from flywheel.cli.text import clean, moment
+from flywheel.cli.text import clean, moment, standing
 from flywheel.cli.verdict import page
 from flywheel.errors import FlywheelError, NotFound
 
@@ -143,9 +143,8 @@ def reject(
 
 _COLUMNS = (
     Column(title="decision"),
-    Column(title="verdict"),
-    Column(title="status"),
-    Column(title="since"),
+    Column(title="status", least=12),
+    Column(title="made"),
     Column(title="challenger", least=12),
     Column(title="champion", least=12),
 )
@@ -154,8 +153,7 @@ _COLUMNS = (
 def _row(decision: Mapping[str, Any]) -> list[str]:
     return [
         clean(decision["id"]),
-        clean(decision["verdict"]),
-        clean(decision["status"]),
+        standing(decision),
         moment(decision.get("at")),
         clean(decision.get("challenger") or "-"),
         clean(decision.get("champion") or "-"),

@@ -149,8 +149,9 @@ app.command(
 def stats(ctx: typer.Context, *, as_json: Json = False) -> None:
     """Count the samples of each intent.
 
-    Training samples by origin; then the other splits. Where two people labelled the same texts,
-    how far they agree: raw, and Cohen's kappa, which is 0 for agreement by chance.
+    Training samples by origin; then the other splits. `feedback`: texts that verdicts gave an
+    intent, which every turn screens before it learns from them. Where two people labelled the same
+    texts, how far they agree: raw, and Cohen's kappa, which is 0 for agreement by chance.
     """
     ask = daemon(ctx)
     reply = ask.get("samples")
@@ -164,7 +165,8 @@ def stats(ctx: typer.Context, *, as_json: Json = False) -> None:
     for row in rows:
         kind = row["origin"] if row["split"] == "train" else row["split"]
         counts[row["intent"]][kind] += int(row["count"])
-    heads = (Column(title="intent", least=14), *(Column(title=k, right=True) for k in _KINDS))
+    numbers = (Column(title=kind, right=True) for kind in _KINDS)
+    heads = (Column(title="intent", least=14, names=True), *numbers)
     cells = [[clean(name), *_counts(counts[name])] for name in sorted(counts)]
     total: dict[str, int] = defaultdict(int)
     for each in counts.values():

@@ -39,6 +39,7 @@ class Tally:
     sent: int = 0
     accepted: int = 0
     duplicates: int = 0
+    loads: bool = False  # some lines wait to be loaded: only then are their repeats found
     rejected: list[tuple[str, int, str]] = field(default_factory=list)  # file, line, why
     generation: int | None = None
 
@@ -131,6 +132,7 @@ class Sender:
         tally.sent += len(batch.lines)
         tally.accepted += int(answer.get("accepted") or 0)
         tally.duplicates += int(answer.get("duplicates") or 0)
+        tally.loads = tally.loads or route != "samples"
         if answer.get("generation") is not None:
             tally.generation = int(answer["generation"])
             self._query = {k: v for k, v in self._query.items() if k != "new_generation"}
@@ -163,10 +165,16 @@ def prepared_file(path: Path) -> tuple[IO[bytes], int | None]:
 
 def report(tally: Tally) -> None:
     """Print what became of the lines, and on standard error why some were rejected."""
-    parts = [f"{tally.accepted:,} new", f"{tally.duplicates:,} known already"]
+    if tally.loads:
+        parts = [f"{tally.accepted:,} accepted"]
+        parts += [f"{tally.duplicates:,} repeated"] if tally.duplicates else []
+    else:
+        parts = [f"{tally.accepted:,} new", f"{tally.duplicates:,} known already"]
     parts += [f"{len(tally.rejected):,} rejected"] if tally.rejected else []
     golden = "" if tally.generation is None else f" (golden generation {tally.generation})"
     say(f"{plural(tally.sent, 'line')} sent: {', '.join(parts)}{golden}")
+    if tally.loads and tally.accepted:
+        say("an id that is stored already counts once: that is seen when they are loaded")
     for name, number, why in tally.rejected[:_REFUSALS_TOLD]:
         remark(f"{name}:{number}: {why}")
     more = len(tally.rejected) - _REFUSALS_TOLD

@@ -10,7 +10,7 @@ import typer
 
 from flywheel.cli.command import Json, daemon
 from flywheel.cli.screen import facts, heading, prose, raw_json, say
-from flywheel.cli.table import Column, table
+from flywheel.cli.table import Column, left_out, table
 from flywheel.cli.text import clean, counted, moment, number, plural, share, span
 
 
@@ -186,7 +186,11 @@ def intents(
     if not rows:
         say("no intent is failing" if failing else "no intents yet")
         return None
-    say(*table(_HEALTH, [_health(row) for row in rows]))
+    cells = [_health(row) for row in rows]
+    say(*table(_HEALTH, cells))
+    if missing := left_out(_HEALTH, cells):
+        them = "it" if len(missing) == 1 else "them"
+        say("", f"no room for {', '.join(missing)}: a wider terminal shows {them}, and --json")
     audited = [row for row in rows if row.get("audit")]
     if audited:
         say("", "by the audit sample:", *table(_AUDIT, [_audited(row) for row in audited]))
@@ -197,20 +201,20 @@ def intents(
 
 
 _HEALTH = (
-    Column(title="intent", least=16),
-    Column(title="served", right=True),
+    Column(title="intent", least=16, names=True),
+    Column(title="served", right=True, spare=2),
     Column(title="judged", right=True),
-    Column(title="errors", right=True),
-    Column(title="rate", right=True),
+    Column(title="errors", right=True, spare=3),
+    Column(title="rate", right=True, spare=1),
     Column(title="interval", right=True),
-    Column(title="trend"),
+    Column(title="trend", spare=4),
     Column(title=""),
-    Column(title="confused with", least=13),
+    Column(title="confused with", least=13, names=True),
 )
 
 
 _AUDIT = (
-    Column(title="intent", least=16),
+    Column(title="intent", least=16, names=True),
     Column(title="audited", right=True),
     Column(title="errors", right=True),
     Column(title="interval", right=True),

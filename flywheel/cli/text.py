@@ -2,7 +2,7 @@
 
 Pure: text in, text out. Everything that came from production, a teacher or a file goes through
 `clean` before it is shown, so that no text can move the cursor or repaint the terminal.
-Times are shown in UTC, `2026-11-22 05:17`.
+Times are shown in UTC, `2026-11-22 05:17 UTC`.
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ def _pieces(word: str, columns: int) -> list[str]:
 
 
 def moment(value: object) -> str:
-    """An ISO 8601 time as `2026-11-22 05:17` in UTC; `-` when there is none."""
+    """An ISO 8601 time as `2026-11-22 05:17 UTC`; `-` when there is none."""
     if not value:
         return "-"
     try:
         at = datetime.fromisoformat(str(value))
     except ValueError:
         return clean(value)
-    return (at.astimezone(UTC) if at.tzinfo else at).strftime("%Y-%m-%d %H:%M")
+    return (at.astimezone(UTC) if at.tzinfo else at).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def span(seconds: float) -> str:
@@ -152,6 +152,43 @@ def counted(counts: Mapping[str, Any]) -> str:
     """`set_alarm 21, play_music 11`, the largest first; `-` for none."""
     ordered = sorted(counts.items(), key=lambda item: (-float(item[1]), item[0]))
     return ", ".join(f"{clean(name)} {number(count)}" for name, count in ordered) or "-"
+
+
+def standing(decision: Mapping[str, Any]) -> str:
+    """What a decision is and what became of it: `held, waits for a person`.
+
+    >>> standing({"verdict": "hold", "status": "applied", "by": "mira"})
+    'held, then approved by mira'
+    """
+    verdict, status = str(decision["verdict"]), str(decision["status"])
+    by = f" by {clean(decision['by'])}" if decision.get("by") else ""
+    waits = "labels" if decision.get("waits_for") == "labels" else "a person"
+    known = {
+        ("hold", "pending"): f"held, waits for {waits}",
+        ("hold", "applied"): f"held, then approved{by}",
+        ("hold", "rejected"): f"held, then rejected{by}",
+        ("hold", "expired"): "held, expired undecided",
+        ("promote", "pending"): "passed the gates, waits for a person",
+        ("promote", "applied"): f"promoted{by}",
+        ("promote", "rejected"): f"passed the gates, then rejected{by}",
+        ("promote", "expired"): "passed the gates, expired undecided",
+        ("reject", "rejected"): f"rejected{by}",
+        ("reject", "applied"): f"rejected by the gates, then approved{by}",
+        ("rollback", "applied"): f"rolled back{by}",
+    }
+    return known.get((verdict, status), f"{clean(verdict)}, {clean(status)}")
+
+
+def on_golden(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Accuracy of both models on the golden rows, as a line of facts; none where nobody asked."""
+    golden = decision.get("golden") or {}
+    after, before = golden.get("challenger") or {}, golden.get("champion") or {}
+    if not after.get("n"):
+        return []
+    told = f"{share(after['right'])} right of {plural(int(after['n']), 'row')}"
+    if before.get("n"):
+        told += f"; the champion {share(before['right'])} of {number(before['n'])}"
+    return [("on golden", told)]
 
 
 def wrong_raters(raters: Mapping[str, Any]) -> str:

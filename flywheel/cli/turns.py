@@ -134,11 +134,11 @@ def cancel(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> Non
 
 
 _BRIEFS = (
-    Column(title="to mend", least=16),
+    Column(title="to mend", least=16, names=True),
     Column(title="failure"),
     Column(title="samples", right=True),
     Column(title="mends", right=True),  # errors, by expectation
-    Column(title="per $", right=True),
+    Column(title="per $", right=True, spare=1),
     Column(title="why", least=30),
 )
 _TURNS = (

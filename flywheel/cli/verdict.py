@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flywheel.cli import compared
-from flywheel.cli.gate_table import GATES, gate_cells
+from flywheel.cli.gate_table import GATES, gate_cells, legend
 from flywheel.cli.screen import facts, heading, prose
 from flywheel.cli.table import Column, table
 from flywheel.cli.text import (
@@ -18,8 +18,10 @@ from flywheel.cli.text import (
     counted,
     moment,
     number,
+    on_golden,
     plural,
     share,
+    standing,
     wrong_raters,
 )
 
@@ -28,12 +30,6 @@ Decision = Mapping[str, Any]
 _INTENTS_SHOWN = 30
 _EXAMPLES_SHOWN = 6
 _INDENT = "  "
-_STATES = {
-    "pending": "waits for a person",
-    "applied": "applied",
-    "rejected": "rejected",
-    "expired": "expired",
-}
 
 
 def page(decision: Decision, *, everything: bool = False) -> list[str]:
@@ -65,17 +61,17 @@ def page(decision: Decision, *, everything: bool = False) -> list[str]:
 
 
 def _top(decision: Decision) -> list[str]:
-    state = _STATES.get(decision["status"], clean(decision["status"]))
     because = clean(decision.get("because") or "-")
     summary = clean(decision.get("summary") or because)
     return [
-        heading(f"{clean(decision['id'])}  {clean(decision['verdict'])}  ({state})"),
+        heading(f"{clean(decision['id'])}: {standing(decision)}"),
         *prose(summary),
         "",
         *facts(
             [
                 ("challenger", clean(decision.get("challenger") or "-")),
                 ("champion", clean(decision.get("champion") or "none yet")),
+                *on_golden(decision),
                 ("turn", clean(decision.get("turn") or "-")),
                 ("decided", f"{moment(decision.get('at'))} by {clean(decision.get('by') or '-')}"),
                 *([] if because.lower() in summary.lower() else [("because", because)]),
@@ -90,22 +86,23 @@ def _gates(decision: Decision) -> list[str]:
         return []
     rows = [gate_cells(gate) for gate in gates]
     notes = [clean(gate.get("detail") or "") for gate in gates]
-    return [heading("Gates"), *table(GATES, rows, notes=notes, indent=_INDENT)]
+    lines = [heading("Gates"), *table(GATES, rows, notes=notes, indent=_INDENT)]
+    return lines + [line for said in legend(gates) for line in prose(said, _INDENT)]
 
 
 _INTENTS = (
-    Column(title="intent", least=14),
+    Column(title="intent", least=14, names=True),
     Column(title="before", right=True),
     Column(title="after", right=True),
     Column(title="n", right=True),
     Column(title="lost/won", right=True),
     Column(title="verdict"),
-    Column(title="labels", right=True),
+    Column(title="labels", right=True, spare=1),
 )
 
 
 _CHANGE = Column(title="change")
-_RECALLS = (_INTENTS[0], Column(title="right", right=True))
+_RECALLS = (_INTENTS[0], Column(title="right", right=True), Column(title="of", right=True))
 
 
 def _intents(decision: Decision, *, everything: bool) -> list[str]:
@@ -160,7 +157,8 @@ def _intent(row: Mapping[str, Any]) -> list[str]:
 
 def _alone(row: Mapping[str, Any]) -> list[str]:
     """The first champion's line: there was nothing to compare it with."""
-    return [clean(row["intent"]), share(row.get("challenger_recall"))]
+    recall, rows = share(row.get("challenger_recall")), number(row.get("rows"))
+    return [clean(row["intent"]), recall, rows]
 
 
 def _examples(decision: Decision, kind: str, *, everything: bool) -> list[str]:

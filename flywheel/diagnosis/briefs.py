@@ -90,7 +90,7 @@ def briefs(
         if ask:
             expected = prices.recovered(want.kind, want.errors, ask)
             brief = _brief(want, known, examples, table.failed_texts, ask)
-            written.append(_priced(brief, expected, ask * prices.usd))
+            written.append(_priced(brief, expected, ask * prices.usd if prices.paid else 0.0))
     return tuple(written)
 
 

@@ -39,6 +39,7 @@ class Prices:
 
     recovery: Mapping[FailureClass, float]  # r
     usd: float  # of a sample
+    paid: bool = True  # False: nobody knows a price, and `usd` only orders what is asked
 
     def recovered(self, failure: FailureClass, errors: float, samples: int) -> float:
         """Return how many of `errors` so many samples are expected to mend."""
@@ -78,6 +79,7 @@ def learned(lessons: Sequence[Lesson], usd: float = 0.0) -> Prices:
             for failure, count in samples.items()
         },
         usd=(paid / bought if bought and paid else usd) or _USD,
+        paid=bool(usd or paid),
     )
 
 

@@ -38,7 +38,7 @@ def overall(
 
     One query of the golden generation. A re-judgement after bought labels carries the first
     answer (`ledger.earlier_overall`) and asks nothing. The strict profile refuses a spent
-    generation; the detail always says which gain the golden set can show. What was gained out of
+    generation. What did not pass says which gain the golden set can show. What was gained out of
     scope does not pay for intents: in scope alone the challenger may not look worse, by the
     tolerance of `fresh`.
 
@@ -73,7 +73,8 @@ def overall(
         value=p,
         threshold=level,
         n=units.n,
-        detail=f"{_counted(units)}, {held}; {paid}{_resolution(units.n, differing, level)}",
+        detail=f"{_counted(units)}, {held}"
+        + ("" if verdict == "PASS" else f"; {paid}{_resolution(units.n, differing, level)}"),
     )
 
 

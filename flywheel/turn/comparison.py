@@ -15,9 +15,31 @@ _BINS = 10
 _CONFUSIONS_SHOWN = 20
 
 
-def intent_lines(lines: Iterable[IntentVerdict]) -> list[dict[str, Any]]:
-    """Each intent's verdict with its change in recall and the 95 % interval of it."""
-    return [{**asdict(line), **_change(line.losses, line.gains, line.n)} for line in lines]
+def intent_lines(lines: Iterable[IntentVerdict], rows: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Each intent's verdict with its change in recall, the 95 % interval of it, and `rows`: how
+    many golden rows the challenger answered, which without a champion are compared with nothing.
+    """
+    answered = Counter(row.intent for row in rows if row.challenger_correct is not None)
+    return [
+        {
+            **asdict(line),
+            **_change(line.losses, line.gains, line.n),
+            "rows": answered[line.intent],
+        }
+        for line in lines
+    ]
+
+
+def golden(rows: Sequence[Outcome]) -> dict[str, Any]:
+    """How many golden rows each model answered, and the share that it had right.
+
+    Returns:
+        {"champion": {"n", "right"}, "challenger": …}; `right` is None where nothing was answered.
+    """
+    return {
+        "champion": _right([row.champion_correct for row in rows]),
+        "challenger": _right([row.challenger_correct for row in rows]),
+    }
 
 
 def slices(rows: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -68,6 +90,11 @@ def confusions(rows: Sequence[Outcome]) -> list[dict[str, Any]]:
         }
         for truth, said in changed[:_CONFUSIONS_SHOWN]
     ]
+
+
+def _right(answers: Sequence[bool | None]) -> dict[str, Any]:
+    given = [correct for correct in answers if correct is not None]
+    return {"n": len(given), "right": statistics.fmean(given) if given else None}
 
 
 def _paired(rows: Iterable[Outcome]) -> Iterable[Outcome]:

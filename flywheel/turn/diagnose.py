@@ -46,7 +46,9 @@ def wanted(wheel: Wheel, con: Connection) -> tuple[tuple[IntentHealth, ...], tup
         _failures(wheel, con, failing, kept_out),
         _examples(wheel, con, kept_out),
         wheel.config.synthesis,
-        diagnosis.learned(lessons(wheel, con), prices.of_sample(wheel)),
+        diagnosis.learned(
+            lessons(wheel, con), prices.of_sample(wheel) if wheel.teacher is not None else 0.0
+        ),
     )
 
 

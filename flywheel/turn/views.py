@@ -159,7 +159,8 @@ def decision_view(wheel: Wheel, decision_id: str) -> dict[str, Any]:
         fixed, broken = moved(con, report)
         return {
             **_decision(decision),
-            "intents": comparison.intent_lines(decision.intents),
+            "intents": comparison.intent_lines(decision.intents, golden),
+            "golden": comparison.golden(golden),
             "slices": comparison.slices(golden),
             "calibration": comparison.calibration(golden),
             "confusions": comparison.confusions(golden),
@@ -226,6 +227,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "champion": decision.champion,
         "verdict": decision.verdict,
         "status": decision.status,
+        "waits_for": decision.rests_on.get("waits_for") if decision.status == "pending" else None,
         "by": decision.by,
         "because": decision.because,
         "at": decision.at.isoformat(),

@@ -124,6 +124,14 @@ def test_seeds_and_golden_samples_are_stored_and_counted(client):
     assert sum(row["count"] for row in stats) == 3
 
 
+def test_texts_that_verdicts_labelled_are_counted_as_feedback(client):
+    for number in range(2):
+        client.post("/v1/predictions", json=prediction(number, text=f"play song {number}"))
+        client.post("/v1/feedback", json=verdict(number))
+    (row,) = client.get("/v1/samples").json()
+    assert (row["split"], row["origin"], row["count"]) == ("train", "feedback", 2)
+
+
 def test_a_new_golden_generation_is_opened_when_asked(client):
     first = {"text": "wake me at seven", "intent": "set_alarm", "split": "golden"}
     client.post("/v1/samples", json=first)

@@ -18,6 +18,9 @@ FEEDBACK = {"id": "f-1", "prediction_id": "p-1", "ts": "2026-11-22T05:18:00Z", "
 SAMPLE = {"text": "wake me at seven", "intent": "set_alarm", "split": "golden"}
 
 
+LATER = "an id that is stored already counts once: that is seen when they are loaded\n"
+
+
 def taken(body):
     lines = body.splitlines()
     return {"accepted": len(lines), "duplicates": 0, "rejected": []}
@@ -39,7 +42,7 @@ def write(folder, name, *events):
 def test_each_line_goes_where_its_fields_say(taking, folder):
     path = write(folder, "mixed.jsonl", FEEDBACK, PREDICTION, SAMPLE)
     result = taking.run("ingest", path)
-    assert (result.exit_code, result.stdout) == (0, "3 lines sent: 3 new, 0 known already\n")
+    assert (result.exit_code, result.stdout) == (0, "3 lines sent: 3 accepted\n" + LATER)
     assert taking.bodies("/v1/predictions") == [[PREDICTION]]
     assert taking.bodies("/v1/feedback") == [[FEEDBACK]]
     assert taking.bodies("/v1/samples") == [[SAMPLE]]
@@ -73,7 +76,7 @@ def test_a_rejected_line_is_told_by_its_place_in_the_file(daemon, folder):
     result = daemon.run("ingest", path)
     assert (result.exit_code, result.stdout, result.stderr) == (
         1,
-        "2 lines sent: 1 new, 1 known already, 1 rejected\n",
+        "2 lines sent: 1 accepted, 1 repeated, 1 rejected\n" + LATER,
         f"{path}:4: intent: is missing\n",
     )
 

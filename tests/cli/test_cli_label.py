@@ -148,6 +148,28 @@ def test_an_empty_queue_says_what_the_gates_still_miss(daemon):
     assert not any("settle" in target for _, target, *_ in daemon.asked)
 
 
+def test_every_intent_is_listed_and_can_be_chosen_by_its_number(daemon, queue, monkeypatch):
+    many = [{"name": f"intent_{n:02}", "description": ""} for n in range(1, 12)]
+    monkeypatch.setattr(sys.modules[__name__], "INTENTS", many)
+    done = label(daemon, "11", "12", ".")
+    for intent in many:
+        assert intent["name"] in done.stdout
+    assert "  12 none" in done.stdout
+    assert queue.said() == [("0", "intent_11"), ("1", "none")]
+
+
+def test_of_very_many_intents_the_likely_ones_are_listed_and_all_on_demand(
+    daemon, queue, monkeypatch
+):
+    many = [{"name": f"intent_{n:03}", "description": ""} for n in range(150)]
+    monkeypatch.setattr(sys.modules[__name__], "INTENTS", many)
+    before, after = label(daemon, "?", "140", ".").stdout.split("? all 151", maxsplit=1)
+    assert "intent_008" in before
+    assert "intent_009" not in before
+    assert "intent_149" in after
+    assert queue.said() == [("0", "intent_139")]
+
+
 def test_the_queue_is_listed_without_asking(daemon, queue):
     done = label(daemon, options=("--list",))
     assert "wake me" in done.stdout

@@ -37,9 +37,9 @@ def test_list_shows_the_latest_first(daemon):
     assert (
         daemon.says("GET /v1/adapters", ADAPTERS).run("adapters", "list").stdout
         == """\
-adapter         state     created           recipe       dev  parent
-a-5b1e09c2d3f4  champion  2026-11-22 05:15  flywheel  91.2 %  a-3f2c41d09b7e
-a-3f2c41d09b7e  retired   2026-11-20 05:15  frozen         -  -
+adapter         state     created               recipe       dev  parent
+a-5b1e09c2d3f4  champion  2026-11-22 05:15 UTC  flywheel  91.2 %  a-3f2c41d09b7e
+a-3f2c41d09b7e  retired   2026-11-20 05:15 UTC  frozen         -  -
 """
     )
 
@@ -55,7 +55,7 @@ base     bundled:all-minilm-l6-v2
 recipe   flywheel
 dataset  ds-90ab
 parent   a-3f2c41d09b7e
-created  2026-11-22 05:15
+created  2026-11-22 05:15 UTC
 folder   not on this machine
 
 Metrics
@@ -376,14 +376,14 @@ def logged(alone):
 
 def test_log_reads_the_rotated_files_too_and_shows_escapes_as_text(logged):
     assert logged.run("log").stdout == (
-        "2026-11-22 05:10  ready\n"
-        "2026-11-22 05:11  t-3 train\n"
-        "2026-11-22 05:12  error: t-3 broke \\x1b[31m (OSError)\n"
+        "2026-11-22 05:10 UTC  ready\n"
+        "2026-11-22 05:11 UTC  t-3 train\n"
+        "2026-11-22 05:12 UTC  error: t-3 broke \\x1b[31m (OSError)\n"
     )
 
 
 def test_log_can_be_narrowed(logged):
-    assert logged.run("log", "-n", "1", "--turn", "t-3").stdout.startswith("2026-11-22 05:12")
+    assert logged.run("log", "-n", "1", "--turn", "t-3").stdout.startswith("2026-11-22 05:12 UTC")
     assert logged.run("log", "--problems").stdout.count("\n") == 1
     assert [json.loads(line) for line in logged.run("log", "--json").stdout.splitlines()] == LOG
 

@@ -6,14 +6,14 @@ import unicodedata
 import pytest
 
 SHOWN = """\
-d-7  hold  (waits for a person)
+d-7: held, waits for a person
 a-5b1e09c2d3f4 is held: the evidence does not decide yet. 播放音乐 is undecided
 after 30 examples
 
 challenger  a-5b1e09c2d3f4
 champion    a-3f2c41d09b7e
 turn        t-3
-decided     2026-11-22 05:17 by gates
+decided     2026-11-22 05:17 UTC by gates
 
 Gates
   gate     verdict        effect  at least    value  limit    n  labels
@@ -23,13 +23,16 @@ Gates
       31 won, 5 lost; the smallest gain this set would show is 2.1 points
   intents  INCONCLUSIVE        -         -     1.24     20    8      21
       播放音乐 is undecided
+  The value of overall is a p-value, which passes at or below its limit.
+  The value of intents is an e-value (the lowest of its parts), which passes at
+  or above its limit: where the margin was lost, chance reaches 20 at most once
+  in 20 times.
 
 Intents
-  intent                      before   after   n  lost/won  verdict       labels
-  播放音乐                    93.3 %  83.3 %  30       4/1  INCONCLUSIVE      21
-  set_alarm                   80.0 %  97.5 %  40       1/8  PASS               -
-  set_timer_with_a_name_that  90.0 %  95.0 %  40       0/2  PASS               -
-  _is_really_long
+  intent                              before   after   n  lost/won  verdict
+  播放音乐                            93.3 %  83.3 %  30       4/1  INCONCLUSIVE
+  set_alarm                           80.0 %  97.5 %  40       1/8  PASS
+  set_timer_with_a_name_that_is_rea…  90.0 %  95.0 %  40       0/2  PASS
   2 more intents passed and did not move; --all lists every one
 
 Examples fixed (1)
@@ -59,7 +62,7 @@ Labels wanted
   播放音乐 21
 
 What happened
-  2026-11-22 05:17  hold by gates: 播放音乐 is undecided after 30 examples
+  2026-11-22 05:17 UTC  hold by gates: 播放音乐 is undecided after 30 examples
 
 Next
   flywheel samples import FILE --split golden
@@ -231,12 +234,15 @@ def test_list_puts_what_waits_longest_first(reviewed):
     assert (
         result.stdout
         == """\
-decision  verdict  status   since             challenger      champion
-d-7       hold     pending  2026-11-22 05:17  a-5b1e09c2d3f4  a-3f2c41d09b7e
+decision  status            made                  challenger      champion
+d-7       held, waits for   2026-11-22 05:17 UTC  a-5b1e09c2d3f4  a-3f2c41d09b7e
+          a person
     播放音乐 is undecided after 30 examples
-d-8       hold     pending  2026-11-23 03:01  a-5b1e09c2d3f4  a-3f2c41d09b7e
+d-8       held, waits for   2026-11-23 03:01 UTC  a-5b1e09c2d3f4  a-3f2c41d09b7e
+          a person
     播放音乐 is undecided after 30 examples
-d-6       promote  applied  2026-11-21 05:17  a-5b1e09c2d3f4  a-3f2c41d09b7e
+d-6       promoted by       2026-11-21 05:17 UTC  a-5b1e09c2d3f4  a-3f2c41d09b7e
+          gates
     all gates passed
 
 next: flywheel review show d-7
@@ -323,7 +329,7 @@ def test_a_bare_decision_is_shown_too(reviewed):
     reviewed.says("GET /v1/decisions/d-7", bare)
     result = reviewed.run("review", "show", "d-7")
     assert result.exit_code == 0
-    assert result.stdout.startswith("d-7  hold  (waits for a person)\n播放音乐 is undecided")
+    assert result.stdout.startswith("d-7: held, waits for a person\n播放音乐 is undecided")
 
 
 def test_an_id_cannot_leave_its_path(reviewed):
@@ -331,23 +337,56 @@ def test_an_id_cannot_leave_its_path(reviewed):
     assert reviewed.asked[-1][1] == "/v1/decisions/..%2Fstatus"
 
 
+def first_champion():
+    alone = {"champion_recall": None, "n": 0, "losses": 0, "gains": 0, "verdict": "INCONCLUSIVE"}
+    rows = [{**row, **alone, "rows": row["n"]} for row in INTENTS]
+    nobody, itself = {"n": 0, "right": None}, {"n": 190, "right": 0.934}
+    golden = {"champion": nobody, "challenger": itself}
+    return {**DECISION, "champion": None, "intents": rows, "golden": golden}
+
+
 def test_for_the_first_champion_there_is_no_before(reviewed):
-    alone = [{**row, "champion_recall": None, "n": 0, "losses": 0, "gains": 0} for row in INTENTS]
-    undecided = [{**row, "verdict": "INCONCLUSIVE"} for row in alone]
-    first = {**DECISION, "champion": None, "intents": undecided}
-    shown = reviewed.says("GET /v1/decisions/d-7", first).run("review", "show", "d-7").stdout
+    reviewed.says("GET /v1/decisions/d-7", first_champion())
+    shown = reviewed.run("review", "show", "d-7").stdout
     assert (
         """
 Intents
-  intent                                       right
-  播放音乐                                    83.3 %
-  get_weather                                 95.0 %
-  set_timer_with_a_name_that_is_really_long   95.0 %
-  set_alarm                                   97.5 %
-  call_contact                               100.0 %
+  intent                                       right  of
+  播放音乐                                    83.3 %  30
+  get_weather                                 95.0 %  40
+  set_timer_with_a_name_that_is_really_long   95.0 %  40
+  set_alarm                                   97.5 %  40
+  call_contact                               100.0 %  40
 """
         in shown
     )
+    assert "\non golden   93.4 % right of 190 rows\n" in shown
+
+
+@pytest.mark.parametrize("form", ["--md", "--html"])
+def test_a_report_of_the_first_champion_compares_it_with_nothing(reviewed, form):
+    reviewed.says("GET /v1/decisions/d-7", first_champion())
+    text = reviewed.run("review", "show", "d-7", form).stdout.replace("\\_", "_")
+    cells = {"--md": "| set_alarm | 97.5 % | 40 |", "--html": "<td>97.5 %</td><td>40</td>"}
+    assert cells[form] in text
+    assert "on golden" in text
+    assert "lost/won" not in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "told"),
+    [
+        ("hold", "pending", "held, waits for labels"),
+        ("hold", "applied", "held, then approved by mira"),
+        ("hold", "rejected", "held, then rejected by mira"),
+        ("promote", "applied", "promoted by mira"),
+        ("rollback", "applied", "rolled back by mira"),
+    ],
+)
+def test_a_decision_says_what_became_of_it_and_by_whom(reviewed, verdict, status, told):
+    decided = {**DECISION, "verdict": verdict, "status": status, "by": "mira"}
+    reviewed.says("GET /v1/decisions/d-7", {**decided, "waits_for": "labels"})
+    assert reviewed.run("review", "show", "d-7").stdout.startswith(f"d-7: {told}\n")
 
 
 COMPARED = {
@@ -392,7 +431,7 @@ def test_the_html_report_is_self_contained_escaped_and_has_its_plots(reviewed):
 
 def test_the_markdown_report_says_the_same(reviewed):
     text = reviewed.says("GET /v1/decisions/d-7", COMPARED).run("review", "show", "--md").stdout
-    assert text.startswith("# d-7: hold (pending)")
+    assert text.startswith("# d-7: held, waits for a person")
     assert "\n| set\\_alarm | 80.0 % | 97.5 % | +10.0 pt | -5.0 pt to +25.0 pt |" in text
     assert "<b>" not in text
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from flywheel.cli.text import width
+
 STATUS = {
     "version": "0.1.0",
     "uptime_s": 11520.4,
@@ -70,8 +72,8 @@ def test_status_says_what_is_done_what_is_next_and_what_waits(daemon):
 flywheel 0.1.0, up 3 h 12 min
 
 champion       a-3f2c41d09b7e
-turn           t-4 is in train (schedule, since 2026-11-22 03:00)
-next turn      2026-11-23 03:00
+turn           t-4 is in train (schedule, since 2026-11-22 03:00 UTC)
+next turn      2026-11-23 03:00 UTC
 events         12,045 predictions, 604 feedback
                4 feedback wait for a prediction
                3 were rejected
@@ -132,16 +134,29 @@ def test_intents_put_the_failing_ones_first_and_align_wide_names(daemon):
     assert (result.exit_code, result.stdout) == (
         0,
         """\
-intent       served  judged  errors    rate  interval  trend           confused with
-播放音乐        411      52      19  36.5 %   25–50 %  worse  FAILING  播客 12, 闹钟
-                                                                       7
-set_timer        98      31       8  25.8 %   14–43 %  -      FAILING  set_alarm 8
-set_alarm     1,204      80       4   5.0 %    2–12 %  flat            set_timer 4
-get_weather       0       0       0       -         -  -
+intent       served  judged  errors    rate  interval           confused with
+播放音乐        411      52      19  36.5 %   25–50 %  FAILING  播客 12, 闹钟 7
+set_timer        98      31       8  25.8 %   14–43 %  FAILING  set_alarm 8
+set_alarm     1,204      80       4   5.0 %    2–12 %           set_timer 4
+get_weather       0       0       0       -         -
+
+no room for trend: a wider terminal shows it, and --json
 
 4 intents, 2 failing
 """,
     )
+
+
+def test_names_of_intents_are_never_broken(daemon):
+    long = [{**row, "intent": f"transfer_between_own_{row['intent']}"} for row in INTENTS]
+    shown = daemon.says("GET /v1/intents", long).run("intents").stdout
+    for row in long:
+        assert row["intent"] in shown
+    endless = [{**row, "intent": f"{'very_' * 12}{row['intent']}"} for row in INTENTS]
+    shown = daemon.says("GET /v1/intents", endless).run("intents").stdout
+    named = [line for line in shown.splitlines() if line.startswith("very_")]
+    assert len(named) == len(INTENTS) == shown.count("…")
+    assert max(map(width, shown.splitlines())) <= 80
 
 
 def test_failing_shows_only_those_that_fail(daemon):

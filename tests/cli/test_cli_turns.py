@@ -133,9 +133,11 @@ def test_list_says_who_opened_a_turn_and_what_it_came_to(daemon):
     assert (
         daemon.run("turn", "list").stdout
         == """\
-turn  state  opened            trigger                  took   cost  decision
-t-3   held   2026-11-22 05:10  asked by uid 1000  1 min 35 s  $0.12  d-7
-t-2   held   2026-11-22 05:10  asked by uid 1000       0.0 s  $0.12  -
+turn  state  opened                trigger                 took   cost  decision
+t-3   held   2026-11-22 05:10 UTC  asked by uid      1 min 35 s  $0.12  d-7
+                                   1000
+t-2   held   2026-11-22 05:10 UTC  asked by uid           0.0 s  $0.12  -
+                                   1000
 """
     )
 
@@ -146,8 +148,8 @@ def test_show_lists_the_steps_and_what_the_turn_set_out_to_mend(daemon):
         == """\
 turn t-3: held
 
-opened    2026-11-22 05:10, asked by uid 1000
-closed    2026-11-22 05:17
+opened    2026-11-22 05:10 UTC, asked by uid 1000
+closed    2026-11-22 05:17 UTC
 cost      $0.12
 decision  d-7
 

@@ -206,6 +206,15 @@ def test_each_failing_intent_has_one_brief_most_errors_first():
     assert [brief.ask for brief in (first, second, third)] == [20, 20, 20]
 
 
+@pytest.mark.parametrize(("price", "costs"), [(0.0, False), (0.002, True)])
+def test_what_a_dollar_mends_is_told_only_where_a_sample_has_a_price(price, costs):
+    found = health(WINDOW, INTENTS, TABLE)
+    for brief in briefs(
+        found, INTENTS, TEXTS, EXAMPLES, SynthesisTable(), prices=learned((), price)
+    ):
+        assert (brief.usd > 0) is costs
+
+
 def test_the_wishes_of_a_turn_stay_within_its_limit():
     found = health(WINDOW, INTENTS, TABLE)
     table = SynthesisTable(max_samples=30, per_intent=20, failed_texts=1)

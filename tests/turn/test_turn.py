@@ -13,6 +13,11 @@ def test_the_first_turn_makes_the_first_champion(wheel):
     turn_id = turn_once(wheel)
     view = views.turn_view(wheel, turn_id)
     assert view["state"] == "done"
+    decision = views.decision_view(wheel, view["decision"])
+    golden = decision["golden"]
+    assert golden["champion"] == {"n": 0, "right": None}
+    assert golden["challenger"]["n"] == sum(line["rows"] for line in decision["intents"]) > 0
+    assert 0 < golden["challenger"]["right"] <= 1
     (adapter,) = views.adapters_view(wheel)
     assert (adapter["state"], adapter["recipe"]) == ("champion", "frozen")
     assert wheel.serving.serving() == adapter["id"]
@@ -48,6 +53,16 @@ def test_a_better_challenger_is_promoted_and_served(wheel):
     assert decision["fixed"]
     assert decision["training"]["by_origin"]["feedback"] > 0
     assert view["cost_usd"] == 0.04
+
+
+def test_a_figure_on_dev_says_that_dev_chose_the_model(wheel):
+    seed_the_wheel(wheel)
+    (trained,) = (
+        step["detail"]
+        for step in views.turn_view(wheel, turn_once(wheel))["steps"]
+        if step["name"] == "train"
+    )
+    assert trained.endswith("on dev, which chose it")
 
 
 def test_a_turn_with_nothing_new_ends_without_training(wheel):
