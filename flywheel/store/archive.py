@@ -17,7 +17,7 @@ from typing import Literal
 
 import pyarrow
 
-from flywheel.store.columns import Connection, moment, records, scalar
+from flywheel.store.columns import Connection, first_row, moment, records, scalar
 
 Kind = Literal["predictions", "feedback"]
 KINDS: tuple[Kind, ...] = ("predictions", "feedback")
@@ -66,7 +66,7 @@ def folder_of(con: Connection) -> Path:
 
 def archived(con: Connection) -> Archived:
     """How much left the tables."""
-    row = con.execute(_TOTALS).fetchone()
+    row = first_row(con, _TOTALS)
     assert row is not None
     predictions, feedback, files, before = row
     return Archived(

@@ -132,14 +132,23 @@ def bound(texts: Iterable[str]) -> str:
 
 def changed(con: Connection, sql: str, parameters: Bound = ()) -> int:
     """Run an INSERT, UPDATE or DELETE and return how many rows it touched."""
-    row = con.execute(sql, parameters).fetchone()
-    return int(row[0]) if row else 0
+    return int(scalar(con, sql, parameters) or 0)
 
 
 def scalar(con: Connection, sql: str, parameters: Bound = ()) -> Any:
     """Return the first column of the first row; None when there is no row."""
-    rows = con.execute(sql, parameters).fetchall()  # all: what is not read holds a transaction open
-    return rows[0][0] if rows else None
+    row = first_row(con, sql, parameters)
+    return row[0] if row else None
+
+
+def first_row(con: Connection, sql: str, parameters: Bound = ()) -> tuple[Any, ...] | None:
+    """Return the first row; None when there is no row.
+
+    It reads all of them: DuckDB 2 keeps a connection busy until the last row is read, and what is
+    not read holds a transaction open.
+    """
+    rows = con.execute(sql, parameters).fetchall()
+    return rows[0] if rows else None
 
 
 def records(con: Connection, sql: str, parameters: Bound = ()) -> list[Row]:

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from flywheel.store.archive import sync
-from flywheel.store.columns import Connection
+from flywheel.store.columns import Connection, first_row, scalar
 
 FOLDER = "compacting"
 _WORTH_BYTES = 64 << 20
@@ -19,8 +19,7 @@ _FREE = "SELECT block_size * free_blocks, block_size * total_blocks FROM pragma_
 
 def worth_it(con: Connection) -> bool:
     """Whether at least half of a file, and enough to care about, is free."""
-    row = con.execute(_FREE).fetchone()
-    free, total = row if row else (0, 0)
+    free, total = first_row(con, _FREE) or (0, 0)
     return bool(free >= _WORTH_BYTES and free * 2 >= total)
 
 
@@ -33,7 +32,7 @@ def write_anew(con: Connection, path: Path) -> Path:
     with con.cursor() as cursor:
         cursor.execute(f"ATTACH '{_quoted(fresh)}' AS fresh")
         try:
-            name = cursor.execute("SELECT current_database()").fetchall()[0][0]
+            name = scalar(cursor, "SELECT current_database()")
             cursor.execute(f'COPY FROM DATABASE "{name}" TO fresh')
         finally:
             cursor.execute("DETACH fresh")

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from flywheel.store import compaction, schema
-from flywheel.store.columns import Connection
+from flywheel.store.columns import Connection, scalar
 from flywheel.store.copying import copy_file
 from flywheel.store.failures import StoreFailed, lost, readable_failures
 from flywheel.store.opening import connect, hold
@@ -138,7 +138,7 @@ class Store:
         """
         try:
             with self.read() as con:
-                con.execute("SELECT max(version) FROM schema_version").fetchone()
+                scalar(con, "SELECT max(version) FROM schema_version")
             if self._compacting:
                 return  # writers wait, and that is well
             with self.write() as con:

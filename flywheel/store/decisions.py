@@ -13,7 +13,17 @@ from typing import Any
 from flywheel.errors import NotFound
 from flywheel.records import Decision, DecisionStatus, GateResult, IntentVerdict
 from flywheel.store import chain
-from flywheel.store.columns import Connection, Row, moment, pack, records, scalar, stamp, unpack
+from flywheel.store.columns import (
+    Connection,
+    Row,
+    first_row,
+    moment,
+    pack,
+    records,
+    scalar,
+    stamp,
+    unpack,
+)
 
 _ADD = """
     INSERT INTO decisions
@@ -130,7 +140,7 @@ def add_grounds(
 def grounds(con: Connection, decision_id: str) -> tuple[str, int, dict[str, Any]] | None:
     """Return (turn, revision, grounds); None for a decision that nobody judged, or an old one."""
     sql = "SELECT turn, revision, grounds FROM decision_grounds WHERE decision = ?"
-    found = con.execute(sql, [decision_id]).fetchone()
+    found = first_row(con, sql, [decision_id])
     return (found[0], found[1], unpack(found[2])) if found else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.store import archive, retention
-from flywheel.store.columns import Connection, changed, pack, records, unpack
+from flywheel.store.columns import Connection, changed, pack, records, scalar, unpack
 
 _SPOKEN = """
     SELECT id, text FROM {predictions}
@@ -142,11 +142,10 @@ def left(con: Connection, found: Traces) -> dict[str, int]:
         sql = (
             f"SELECT count(*) FROM {table} "  # noqa: S608  names of our own tables
             f'WHERE list_contains($marks, "{column}") '
-            f'OR list_bool_or(list_transform($quoted, q -> contains("{column}", q)))'
+            f'OR list_bool_or(list_transform($quoted, lambda q: contains("{column}", q)))'
         )
-        count = con.execute(sql, asked).fetchone()
-        if count and count[0]:
-            rows[f"{name}.{column}"] = int(count[0])
+        if count := scalar(con, sql, asked):
+            rows[f"{name}.{column}"] = int(count)
     return rows
 
 
@@ -161,7 +160,7 @@ def _texts(con: Connection) -> Iterator[tuple[str, str, str]]:
 
 def _remove_lines(con: Connection, name: str, column: str, marks: Collection[str]) -> int:
     """Delete rows whose JSON has one of the marks as a value of its own, or names it in a text."""
-    condition = f"list_bool_or(list_transform($quoted, q -> contains({column}, q)))"
+    condition = f"list_bool_or(list_transform($quoted, lambda q: contains({column}, q)))"
     return changed(con, f"DELETE FROM {name} WHERE {condition}", {"quoted": [*_quoted(marks)]})  # noqa: S608
 
 

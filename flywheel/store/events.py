@@ -25,6 +25,7 @@ from flywheel.store.columns import (
     Row,
     arriving,
     changed,
+    first_row,
     moment,
     once,
     pack,
@@ -233,7 +234,7 @@ def forget_rejected(con: Connection, lines: Sequence[RejectedEvent]) -> None:
 
 def counts(con: Connection) -> EventCounts:
     """Return how many events are stored."""
-    row = con.execute(_COUNTS).fetchone()
+    row = first_row(con, _COUNTS)
     assert row is not None
     predictions, feedback, labelled, waiting, rejected = row
     return EventCounts(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from flywheel.store.columns import Connection, records, scalar
+from flywheel.store.columns import Connection, first_row, records, scalar
 from flywheel.store.failures import StoreFailed
 
 # Not compared by `fingerprints`: how often the database was looked at, and sums of
@@ -98,8 +98,8 @@ def fingerprints(con: Connection) -> dict[str, str]:
 
 
 def _fingerprint(con: Connection, name: str) -> str:
-    row = con.execute(
-        "SELECT count(*), coalesce(sum(hash(r)), 0) FROM query_table(?) AS r", [name]
-    ).fetchone()
+    row = first_row(
+        con, "SELECT count(*), coalesce(sum(hash(r)), 0) FROM query_table(?) AS r", [name]
+    )
     assert row is not None
     return f"{row[0]}:{row[1]}"

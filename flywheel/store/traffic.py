@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from flywheel.store.columns import Connection, Row, moment, records, stamp
+from flywheel.store.columns import Connection, Row, moment, moment_or_none, records, scalar, stamp
 
 _COLUMNS = "p.id, p.text, p.intent, p.confidence, p.ts"
 
@@ -135,8 +135,7 @@ class Differing:
 
 def newest(con: Connection) -> datetime | None:
     """When the newest prediction was made; None before the first."""
-    row = con.execute(_NEWEST).fetchone()
-    return moment(row[0]) if row and row[0] else None
+    return moment_or_none(scalar(con, _NEWEST))
 
 
 def audited(con: Connection, since: datetime, bar: str, most: int) -> tuple[list[Seen], int]:
