@@ -23,6 +23,7 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
     "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
     "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
+    "storage_compatibility_version": "v1.0.0",  # else DuckDB 2 writes what DuckDB 1 cannot read
 }
 # What the database may touch besides its own file: old events, itself written anew, the spool.
 _FOLDERS = (archive.FOLDER, compaction.FOLDER, segments.FOLDER)

@@ -67,6 +67,13 @@ def test_rows_are_never_inserted_one_at_a_time(path):
 
 
 @named(CODE)
+def test_a_result_is_read_to_its_end(path):
+    """DuckDB 2 refuses other work on a connection until then."""
+    attributes = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
+    assert attributes & {"fetch" + "one", "fetch" + "many"} == set()
+
+
+@named(CODE)
 def test_nothing_is_unpickled(path):
     imported = {
         name.split(".")[0]

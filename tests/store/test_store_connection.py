@@ -271,6 +271,14 @@ def test_what_was_committed_is_there_after_closing(tmp_path):
     again.close()
 
 
+def test_the_file_can_be_read_by_duckdb_1_whichever_wrote_it(store):
+    fill(store)
+    assert store.compact(anyway=True)
+    with store.read() as con:
+        tags = scalar(con, "SELECT tags FROM duckdb_databases() WHERE NOT internal")
+    assert tags["storage_version"] == "v1.0.0+"
+
+
 # ---- lock-down ---------------------------------------------------------------------------
 
 
