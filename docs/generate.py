@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code: every command with its help, every key of config.toml.
+"""Writes docs/reference/ from the code: commands, keys of config.toml, routes, forms of events.
 
 python docs/generate.py           writes
 python docs/generate.py --check   exits 1 when a page is not what the code says
@@ -7,16 +7,18 @@ python docs/generate.py --check   exits 1 when a page is not what the code says
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 CONFIG = ROOT / "flywheel" / "config"
+FIXTURES = ROOT / "tests" / "formats" / "fixtures"
 _TITLE = re.compile(r"(\[[^\]]+\]): (.*)", re.DOTALL)
 _KEY = re.compile(r"    (?P<name>\w+): (?P<type>.+?)(?: = (?P<default>.+?))?(?:  # (?P<note>.+))?")
 
@@ -100,7 +102,125 @@ def _default(value: ast.expr) -> str:
     )
 
 
-PAGES = {"commands.md": commands, "config.md": configuration}
+_HTTP = """\
+# HTTP
+
+The routes of the daemon, from its OpenAPI document, which it serves at `/openapi.json`. Made by
+`make docs`; do not edit.
+
+They are on the Unix socket `flywheel.sock` in the state folder, and over TCP where `[api] tcp` asks
+for it, with a token ([how](../how-to/open-the-page.md)). An error is an object with `error`, what
+is wrong, and `hint`, what to do. A body in *italics* may also be NDJSON, one object per line.
+[What events look like](events.md).
+
+| route | | body |
+| --- | --- | --- |"""
+
+
+def http() -> str:
+    """Every route and the bodies it takes, from the OpenAPI document that the daemon serves."""
+    from flywheel.api.openapi import document
+    from flywheel.api.routes import ROUTES
+
+    described = document(ROUTES)
+    parts = [_HTTP]
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            said = _escaped(operation["summary"])
+            parts.append(f"| `{method.upper()} {path}` | {said} | {_body(operation)} |")
+    for name, schema in described["components"]["schemas"].items():
+        if not schema["properties"]:
+            continue
+        parts += ["", f"## {name}", "", schema["description"], ""]
+        parts += ["| field | type | default |", "| --- | --- | --- |"]
+        for field, of in schema["properties"].items():
+            default = (
+                "required" if field in schema["required"] else f"`{json.dumps(of['default'])}`"
+            )
+            parts.append(f"| `{field}` | {_type(of)} | {default} |")
+    return "\n".join(parts) + "\n"
+
+
+def _body(operation: Mapping[str, Any]) -> str:
+    content = operation.get("requestBody", {}).get("content", {})
+    if "application/octet-stream" in content:
+        return "a file"
+    schema = content.get("application/json", {}).get("schema", {})
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name in ("", "Nothing", "ToolItem"):
+        return "*items of the tool*" if name == "ToolItem" else ""
+    link = f"[{name}](#{name.lower()})"
+    return f"*{link}*" if "application/x-ndjson" in content else link
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(map(_type, schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        return f"array of {_type(schema['items'])}"
+    return str(schema["type"])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+_EVENTS = """\
+# Events
+
+Every form that `flywheel ingest`, `POST /v1/predictions`, `/v1/feedback`, `/v1/samples` and sources
+take; its shape says which one it is. Each example is one that the tests read. Made by `make docs`;
+do not edit.
+
+`intent` must be there: `null` or `"none"` says that no call was made. `id` is yours and makes every
+write idempotent. Feedback may arrive before its prediction."""
+
+
+def events() -> str:
+    """One example of each form and kind, the shortest of the tests' own, and what is read."""
+    from flywheel.formats import FORMATS
+
+    parts = [_EVENTS]
+    for name, reader in FORMATS.items():
+        said = (sys.modules[reader.__name__].__doc__ or "").partition("\n\n")[0].strip()
+        parts += ["", f"## {name}", "", said]
+        rows = json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
+        for kind in ("predictions", "feedback", "samples"):
+            fitting = [row for row in rows if row["says"].get(kind)]
+            if fitting:
+                whole = name == "native"  # all of its fields; of the others the shortest
+                row = fitting[0] if whole else min(fitting, key=_length)
+                parts += ["", f"Read as {_counted(row['says'])}:", "", "```json"]
+                parts += [json.dumps(row["event"], indent=1, ensure_ascii=False), "```"]
+    return "\n".join(parts) + "\n"
+
+
+def _length(row: Mapping[str, Any]) -> int:
+    return len(json.dumps(row["event"]))
+
+
+def _counted(says: Mapping[str, Any]) -> str:
+    """`a prediction of set_alarm`, and more of them."""
+    one = {"predictions": "a prediction", "feedback": "feedback", "samples": "a sample"}
+    found = [
+        f"{name} ({_said(record)})" for kind, name in one.items() for record in says.get(kind, ())
+    ]
+    return " and ".join(found)
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    told = [str(record[key]) for key in ("verdict", "split", "intent") if record.get(key)]
+    return "`" + ", ".join(told) + "`"
+
+
+PAGES = {
+    "commands.md": commands,
+    "config.md": configuration,
+    "http.md": http,
+    "events.md": events,
+}
 
 
 def say(line: str) -> None:

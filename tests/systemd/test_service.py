@@ -36,7 +36,7 @@ def commands_under(heading):
     return [
         re.sub(r"\s+", " ", line.split("   #")[0].replace("sudo ", "")).strip()
         for line in lines
-        if line.strip()
+        if line.strip() and not line.startswith("#")
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import ROOT, blocks
 from PIL import Image
 from tiny_training import COLUMNS, DEV, TEXTS, spec
 
@@ -71,6 +72,26 @@ def test_plain_peft_loads_the_adapter_and_agrees_on_the_embedding(trained, tmp_p
     assert float((states.embedding - theirs).abs().max()) > 1e-2  # LoRA did move them
     logits = told.head.logits(torch.stack([ours, theirs])[:])
     assert logits[0].argmax(1).equal(logits[1].argmax(1))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_the_page_on_serving_answers_as_the_worker_does(trained):
+    folder, _ = trained
+    page = ROOT / "docs" / "how-to" / "serve-the-champion.md"
+    code = next(block.text for block in blocks(page) if block.text.startswith("# champion.py"))
+    names = {"__name__": "champion"}
+    exec(compile(code, str(page), "exec"), names)
+    told = adapter.load(folder / "adapter")
+    served = names["Champion"](folder / "adapter", str(base.load(told.base).folder))
+    theirs = [served.answer(line) for line in LINES]
+    ours = predict.answer(told, trunk(), LINES)
+    assert [answer["intent"] for answer in theirs] == list(ours.intents)
+    assert [answer["arguments"] for answer in theirs] == list(ours.arguments)
+    assert [answer["confidence"] for answer in theirs] == pytest.approx(
+        ours.confidence.tolist(), abs=1e-3
+    )
+    assert len(set(ours.intents)) == 8
+    assert sum(map(bool, ours.arguments)) >= 5
 
 
 def test_the_folder_holds_safetensors_metadata_and_a_model_card(trained):
