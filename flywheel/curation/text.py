@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from flywheel.content import fold
+
 # Scripts that put no space between words: Thai to Myanmar, Khmer, Tai, kana, Han.
 _UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"
@@ -32,8 +34,8 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         return " ".join(text.lower().translate(_ASCII_DROPPED).split())
-    kept = "".join(sign for sign in _fold(text) if not _is_punctuation(sign))
-    return " ".join(_fold(kept).split())
+    kept = "".join(sign for sign in fold(text) if not _is_punctuation(sign))
+    return " ".join(fold(kept).split())
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -45,9 +47,9 @@ def word_set(text: str) -> frozenset[str]:
     """
     if text.isascii():
         return frozenset(text.lower().translate(_ASCII_PARTED).split())
-    spaced = "".join(_parted(sign) for sign in _fold(text))
+    spaced = "".join(_parted(sign) for sign in fold(text))
     words: set[str] = set()
-    for token in _TOKEN.findall(_fold(spaced)):
+    for token in _TOKEN.findall(fold(spaced)):
         if _STARTS_UNSPACED.match(token):
             run = "".join(token.split())
             words.update(run[i : i + 2] for i in range(max(1, len(run) - 1)))
@@ -67,11 +69,6 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     """Return shared words over all words; 0 when there are none at all."""
     shared = len(one & other)
     return shared / (len(one) + len(other) - shared) if shared else 0.0
-
-
-def _fold(text: str) -> str:
-    """Compatible forms made one, and case removed; twice, since folding may undo the former."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _is_punctuation(sign: str) -> bool:

@@ -6,10 +6,10 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
+from flywheel.content import same_arguments
 from flywheel.curation.screening import Curated
-from flywheel.curation.text import normalise, word_set
+from flywheel.curation.text import word_set
 from flywheel.records import Refusal, Sample
 
 _SHORT = 2  # words; so few stand in many texts by chance
@@ -80,10 +80,6 @@ def _doubt(sample: Sample) -> tuple[str, str] | None:
     if blind["intent"] != sample.intent:
         return "verification", f"asked without the label: {blind['intent']}"
     told = blind.get("arguments")
-    if told is not None and sample.arguments and _plain(told) != _plain(sample.arguments):
+    if told is not None and sample.arguments and not same_arguments(told, sample.arguments):
         return "verification", "asked without the label: other arguments"
     return None
-
-
-def _plain(arguments: Mapping[str, Any]) -> dict[str, str]:
-    return {name: normalise(str(value)) for name, value in arguments.items()}

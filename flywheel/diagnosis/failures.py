@@ -51,7 +51,12 @@ def classify(failed: Failed, known: Collection[str]) -> FailureClass:
 def _arguments(failed: Failed) -> FailureClass:
     if failed.truth_arguments is None:
         return "wrong_argument"
-    said, right = set(failed.predicted_arguments), set(failed.truth_arguments)
+    said, right = _given(failed.predicted_arguments), _given(failed.truth_arguments)
     if right - said:
         return "missing_argument"
     return "extra_argument" if said - right else "wrong_argument"
+
+
+def _given(arguments: Arguments) -> set[str]:
+    """Names of the arguments that are there; null is what is not (`content.arguments_key`)."""
+    return {name for name, value in arguments.items() if value is not None}

@@ -29,7 +29,7 @@ _LABEL_SUMS = """
         FROM daily_labels
         UNION ALL
         SELECT date_trunc('day', feedback_ts), predicted, truth_of(verdict, predicted, intent),
-            answered_right(verdict, predicted, intent, predicted_arguments, arguments),
+            answered_right(verdict, predicted, intent, arguments_wrong),
             adapter, slices, 0, 1
         FROM judged
     )

@@ -37,7 +37,7 @@ _SUMS = """
 _LABEL_SUMS = """
     INSERT INTO daily_labels
     SELECT date_trunc('day', feedback_ts), predicted, truth_of(verdict, predicted, intent),
-        answered_right(verdict, predicted, intent, predicted_arguments, arguments),
+        answered_right(verdict, predicted, intent, arguments_wrong),
         adapter, slices, -count(*)
     FROM judged WHERE list_contains($ids, prediction_id) OR rater = $rater GROUP BY ALL
 """

@@ -47,7 +47,7 @@ _VOLUME = """
 # only the latest counts, by (feedback_ts, feedback_id), within the period.
 _LABEL = """
     predicted, truth_of(verdict, predicted, intent) AS truth,
-    answered_right(verdict, predicted, intent, predicted_arguments, arguments) AS correct,
+    answered_right(verdict, predicted, intent, arguments_wrong) AS correct,
     adapter, slices, feedback_ts >= $middle AS recent
 """
 _PAIRS = f"""

@@ -1,21 +1,25 @@
 """Which tables are there: numbered SQL files, each applied once, in order, in one transaction.
 
+What SQL cannot say of a migration is a function, named in `_CODE` and run after its file.
 `schema_version` has a row for each that was applied. There is no way down: to go back, restore
 a backup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from flywheel.store.columns import Connection, first_row, records, scalar
 from flywheel.store.failures import StoreFailed
+from flywheel.store.judging import judge_arguments_again
 
 # Not compared by `fingerprints`: how often the database was looked at, and sums of
 # events, which are kept in as many parts as the events came in.
 _NOT_CONTENT = frozenset({"heartbeat", "daily", "daily_labels"})
+
+_CODE = {11: judge_arguments_again}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class Migration:
     version: int  # 1, 2, 3 … without gaps
     name: str
     sql: str
+    code: Callable[[Connection], None] | None = None  # run after `sql`, in the same transaction
 
 
 def shipped() -> tuple[Migration, ...]:
@@ -39,7 +44,8 @@ def shipped() -> tuple[Migration, ...]:
         if file.name.endswith(".sql"):
             number, name = file.name.removesuffix(".sql").split("_", 1)
             sql = file.read_text(encoding="utf-8")
-            found.append(Migration(version=int(number), name=name, sql=sql))
+            code = _CODE.get(int(number))
+            found.append(Migration(version=int(number), name=name, sql=sql, code=code))
     found.sort(key=lambda migration: migration.version)
     if [migration.version for migration in found] != list(range(1, len(found) + 1)):
         raise ValueError(f"migrations are not numbered 1, 2, 3 …: {[m.name for m in found]}")
@@ -70,6 +76,8 @@ def migrate(con: Connection, migrations: Sequence[Migration]) -> int:
         con.execute("BEGIN TRANSACTION")
         try:
             con.execute(migration.sql)
+            if migration.code is not None:
+                migration.code(con)
             con.execute(
                 "INSERT INTO schema_version VALUES (?, ?)", [migration.version, migration.name]
             )

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flywheel import datasets, lineage
+from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError
 from flywheel.records import Outcome, Report, Sample
 from flywheel.store import Connection, adapters, health, reports, samples
@@ -208,9 +209,4 @@ def _correct(sample: Sample, answer: _Answer | None) -> bool | None:
         return None
     if answer.intent != sample.intent:
         return False
-    return sample.arguments is None or _plain(answer.arguments) == _plain(sample.arguments)
-
-
-def _plain(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Arguments as said: case and surrounding space do not make a value wrong."""
-    return {name: str(value).strip().casefold() for name, value in arguments.items()}
+    return sample.arguments is None or same_arguments(answer.arguments, sample.arguments)

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
@@ -170,8 +171,11 @@ def _measured(calls: Calls, dev: Split) -> dict[str, Any]:
         "dev_macro": round(sum(recalls) / len(recalls), 4),
         "dev_intents": {intent: [wrong[intent], total[intent]] for intent in sorted(total)},
     }
-    judged = [i for i, values in enumerate(dev.arguments) if values is not None]
-    if judged:
-        exact = [right[i] and calls.arguments[i] == dev.arguments[i] for i in judged]
+    exact = [
+        ok and same_arguments(said, wanted)
+        for ok, said, wanted in zip(right, calls.arguments, dev.arguments, strict=True)
+        if wanted is not None
+    ]
+    if exact:
         measured["dev_exact"] = round(sum(exact) / len(exact), 4)
     return measured
