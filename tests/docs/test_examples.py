@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from datetime import UTC, datetime
 
 import pytest
 from pages import PAGES, ROOT, blocks
@@ -20,7 +21,7 @@ def of_language(language, pages=PAGES):
 
 @pytest.mark.parametrize("block", of_language("json", [EVENTS]))
 def test_each_example_of_an_event_is_read(block):
-    said = read_body(None, block.text.encode())
+    said = read_body(None, block.text.encode(), received=datetime(2026, 11, 29, tzinfo=UTC))
     assert said.rejected == ()
     assert said.predictions or said.feedback or said.samples
 
