@@ -6,14 +6,14 @@ BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise forget
 
 .PHONY: demo test test-slow check fix docs bench clean
 
-demo: $(READY)  ## the closed loop on an embedded default: no key, no GPU, no network
+demo: $(READY)  ## the closed loop on an embedded default: no key, no network
 	$(BIN)/flywheel demo
 
 test: $(READY)  ## every quick test, a file at a time on each core
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test-slow: $(READY)  ## the tests that take minutes, or need root or a GPU
-	$(BIN)/python -m pytest -m "slow or gpu or systemd" --timeout 1800
+test-slow: $(READY)  ## the tests that take minutes, or need root
+	$(BIN)/python -m pytest -m "slow or systemd" --timeout 1800
 
 check: $(READY)  ## lint, format, types, floors, house rules
 	$(BIN)/ruff check .

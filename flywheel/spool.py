@@ -79,26 +79,6 @@ class Spool:
             self._waiting.append((lines, done))
             self._state.notify()
 
-    def append_and_wait(self, lines: bytes) -> None:
-        """Write whole lines; they are on disk when it returns.
-
-        Raises:
-            SpoolFull: as `append`.
-            DiskFull: the disk has no room; nothing was kept.
-            SpoolFailed: they may or may not be on disk.
-        """
-        told = threading.Event()
-        errors: list[Exception] = []
-
-        def done(error: Exception | None) -> None:
-            errors.extend([error] if error else [])
-            told.set()
-
-        self.append(lines, done)
-        told.wait()
-        if errors:
-            raise errors[0]
-
     def close_segment(self) -> list[Path]:
         """Return the closed segments, oldest first; all that was acknowledged is in them."""
         ready = threading.Event()

@@ -134,8 +134,3 @@ def _kind_of(line: bytes) -> str:
     if "prediction_id" in event or "verdict" in event:
         return "feedback"
     return "samples" if "split" in event else "predictions"
-
-
-def shown_files(files: list[Path]) -> str:
-    """Names for a message."""
-    return ", ".join(clean(path) for path in files)

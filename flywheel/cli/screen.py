@@ -19,7 +19,6 @@ from flywheel.errors import FlywheelError
 
 PLAIN_COLUMNS = 80
 _PROSE_COLUMNS = 100  # longer lines are hard to read, however wide the terminal
-_INDENT = "  "
 _PLAIN_S = 10.0  # between lines of progress where there is no terminal
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 

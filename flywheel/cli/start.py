@@ -70,16 +70,22 @@ def demo(
         typer.Argument(help="A new folder for it; default: a temporary one.", show_default=False),
     ] = None,
     *,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the folder behind.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the folder behind; a terminal always does.")
+    ] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Of the traffic, the feedback and the training.")
+    ] = 0,
 ) -> None:
     """Show the closed loop on an embedded example.
 
-    No key, no GPU, no network. It ends with what was decided and why, and the commands to look
-    further.
+    No key, no network. It takes up to three minutes on two cores, and ends with what was decided
+    and why, and the commands to look further. Exit code 1 when the decisions are not those that
+    it promises.
     """
     from flywheel.demo import main as show
 
-    raise typer.Exit(show(directory, keep))
+    raise typer.Exit(show(directory, keep, seed))
 
 
 def doctor(
@@ -90,8 +96,8 @@ def doctor(
 ) -> None:
     """Check whether the daemon could work here.
 
-    Config, database, base model, teacher, disk, GPU, plug-ins, golden set: each line is ok, or
-    says what to do. Works without a daemon. Exit code 1 when the daemon could not work (a line
+    Config, database, base model, teacher, disk, plug-ins, golden set: each line is ok, or says
+    what to do. Works without a daemon. Exit code 1 when the daemon could not work (a line
     says FAIL).
     """
     from flywheel.cli.doctor import examine

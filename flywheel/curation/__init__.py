@@ -9,7 +9,7 @@ from flywheel.curation.raters import Believed, bars, believe, capped, weighed
 from flywheel.curation.schema import argument_problems
 from flywheel.curation.screening import AGREED, TRUSTED, Curated, leaks, screen, without_leaks
 from flywheel.curation.script import of_known_script, script
-from flywheel.curation.text import normalise, similarity, word_set
+from flywheel.curation.text import normalise, word_set
 from flywheel.curation.written import copied, stands_in, verified
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "of_known_script",
     "screen",
     "script",
-    "similarity",
     "spoken",
     "spread",
     "stands_in",

@@ -58,13 +58,6 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(words)
 
 
-def similarity(one: str, other: str) -> float:
-    """Return 1 for texts of the same normal form, otherwise the Jaccard index of their words."""
-    if normalise(one) == normalise(other):
-        return 1.0
-    return jaccard(word_set(one), word_set(other))
-
-
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     """Return shared words over all words; 0 when there are none at all."""
     shared = len(one & other)

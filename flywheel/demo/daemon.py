@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from flywheel.errors import DaemonUnreachable, FlywheelError
+from flywheel.executors.local import LocalExecutor
 
 _READY_S = 60.0
 _STOP_S = 20.0
@@ -98,6 +99,14 @@ def running(config: Path, listening_on: Path) -> Iterator[Client]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _end_workers(listening_on.parent / "jobs")
+
+
+def _end_workers(jobs: Path) -> None:
+    """A worker outlives its daemon, for the next one to find; the demo has no next one."""
+    executor = LocalExecutor(jobs)
+    for folder in jobs.glob("*/"):
+        executor.cancel(folder.name)
 
 
 def _tail(log: Path) -> str:

@@ -18,7 +18,6 @@ from flywheel.executors.local import LocalExecutor
 from flywheel.records import NONE, Job
 
 _USERS = 50
-_MOB = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +32,12 @@ class Answered:
 class Production:
     """The assistant in service: it answers with whatever `adapters/champion` points at."""
 
-    def __init__(self, client: Client, folder: Path) -> None:
+    def __init__(self, client: Client, folder: Path, seed: int) -> None:
         self._client = client
         self._champion = folder / "var" / "adapters" / "champion"
         self._place = folder / "production"
         self._jobs = LocalExecutor(self._place)
-        self._chance = Random(7)  # noqa: S311  reproducible, no secret
+        self._chance = Random(seed)  # noqa: S311  reproducible, no secret
 
     def answer(self, said: Sequence[Utterance], key: str) -> list[Answered]:
         """Let the champion answer, and log its answers with the daemon."""
@@ -84,17 +83,6 @@ class Production:
         self._client.post("/v1/feedback", rows)
         return len(rows), mistaken
 
-    def poison(self, answered: Sequence[Answered], key: str, *, broken: str, towards: str) -> int:
-        """A mob claims of every text of one intent that another was meant; returns how often."""
-        rows = [
-            _verdict(f"{key}-{number}", row.intent, towards, f"mob-{number % _MOB}")
-            | {"id": f"f-mob-{key}-{number}"}
-            for number, row in enumerate(answered)
-            if row.said.intent == broken
-        ]
-        self._client.post("/v1/feedback", rows)
-        return len(rows)
-
     def _predict(
         self, said: Sequence[Utterance], key: str, champion: Path
     ) -> dict[str, dict[str, Any]]:
@@ -110,7 +98,10 @@ class Production:
         place.mkdir(parents=True)
         rows = [{"id": str(number), "text": one.text} for number, one in enumerate(said)]
         pq.write_table(pa.Table.from_pylist(rows), place / "rows.parquet")
-        self._jobs.run(Job(id=key, kind="predict", spec=spec, timeout_s=600.0))
+        try:
+            self._jobs.run(Job(id=key, kind="predict", spec=spec, timeout_s=600.0))
+        finally:
+            self._jobs.cancel(key)  # Ctrl-C: a worker has a session of its own and would go on
         table = pq.read_table(place / "predictions.parquet")
         return {row["id"]: row for row in table.to_pylist()}
 

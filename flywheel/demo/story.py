@@ -1,4 +1,4 @@
-"""The closed loop on the starter set: one turn that is promoted, one that must be refused.
+"""The closed loop on the starter set: a turn that is promoted, and one that must be refused.
 
 A real daemon in a folder of its own, a scripted teacher behind the OpenAI protocol, production
 traffic answered by the champion itself. Only the people are played.
@@ -8,27 +8,41 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from types import FrameType
 from typing import Any
 
 from flywheel.demo import scripted_teacher
 from flywheel.demo.daemon import Client, running
-from flywheel.demo.grammar import STARTER
-from flywheel.demo.production import Answered, Production
-from flywheel.demo.telling import Teller, tell_decision, tell_examples, tell_turn
+from flywheel.demo.grammar import STARTER, utterances
+from flywheel.demo.production import Production
+from flywheel.demo.telling import (
+    Teller,
+    in_short,
+    tell_commands,
+    tell_decision,
+    tell_examples,
+    tell_turn,
+)
 from flywheel.demo.traffic import stream
 from flywheel.errors import FlywheelError
 
 TRAFFIC = 900  # utterances of production traffic
 FEEDBACK = 0.5  # share of them that somebody gives a verdict on
 WRONG = 0.10  # share of the verdicts that are wrong
-POISON = 500  # utterances of one night, all of them corrected falsely
-_BROKEN, _TOWARDS = "set_timer", "set_alarm"
+SWAPPED = 150  # sentences of each of the two intents whose labels an import swaps
+_ONE, _OTHER = "set_timer", "set_alarm"
 _LABEL_ROUNDS = 4
 _POLL_S = 0.3
+_STREAMS = 4  # streams of traffic that one seed begins
 
 _CONFIG = """\
 # The demo's daemon. `flywheel init` writes a config.toml with every key explained.
@@ -46,6 +60,9 @@ max_error_rate = 0.25    # a tenth of this demo's feedback is wrong
 base_url = "{teacher}"   # scripted: sentences of a grammar, no language model
 model = "{model}"
 
+[training]
+seed = {seed}
+
 [schedule]
 cron = ""
 
@@ -61,52 +78,116 @@ bootstrap = "auto"
 """
 
 
-def main(directory: Path | None, keep: bool) -> int:
-    """Tell the story; returns the exit status.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the gates decided in the three turns."""
+
+    first_champion: bool  # the seeds alone made one
+    promoted: bool  # the turn on traffic and feedback replaced it
+    refused: bool  # the turn on swapped labels was rejected
+    decisions: tuple[str, ...] = ()  # verdict and gates of each, in words
+
+
+def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
+    """Tell the story; returns the exit status: 0 when all came as it promises.
 
     Args:
         directory: a new folder for it; None for a temporary one.
-        keep: leave the folder behind, to look further. A named folder is always kept.
+        keep: leave the folder behind, to look further. A named folder is always kept, and so is
+            any where the output is a terminal.
+        seed: of the traffic, the feedback and the training.
+    """
+    outcome = play(directory, keep=keep or sys.stdout.isatty(), seed=seed)
+    return 0 if outcome.promoted and outcome.refused else 1
+
+
+def play(directory: Path | None, *, keep: bool, seed: int) -> Outcome:
+    """The same as `main`, for a program that wants to know how it went.
+
+    Raises:
+        FlywheelError: the folder is not empty, or a turn failed.
     """
     folder = directory or Path(tempfile.mkdtemp(prefix="flywheel-demo-"))
     if directory is not None:
         if directory.exists() and any(directory.iterdir()):
             raise FlywheelError(f"{directory} is not empty", hint="name a new folder")
         directory.mkdir(parents=True, exist_ok=True)
-    kept = keep or directory is not None
+    kept = directory is not None  # what was interrupted is no use to look around in
     try:
-        with scripted_teacher.serving() as teacher:
-            config = folder.resolve() / "config.toml"
-            text = _CONFIG.format(teacher=teacher, model=scripted_teacher.MODEL)
-            config.write_text(text, encoding="utf-8")
-            shutil.copy(STARTER / "intents.toml", folder / "intents.toml")
-            with running(config, config.parent / "var" / "flywheel.sock") as client:
-                return _Story(client, config).tell(kept=kept)
+        with _ended_in_order():
+            outcome = _told(folder.resolve() / "config.toml", seed)
+        kept = kept or keep
+        _look_further(folder, kept=kept)
     finally:
         if not kept:
             shutil.rmtree(folder, ignore_errors=True)
+    return outcome
+
+
+def _told(config: Path, seed: int) -> Outcome:
+    """Play it; the folder's configuration is left without the teacher, which ends with it."""
+    teller = Teller()
+    teller.line("flywheel demo: a voice assistant's intent router that learns from its users.")
+    teller.line("The teacher is scripted (a grammar, no language model); all else is real.")
+    with scripted_teacher.serving() as teacher:
+        text = _CONFIG.format(teacher=teacher, model=scripted_teacher.MODEL, seed=seed)
+        config.write_text(text, encoding="utf-8")
+        shutil.copy(STARTER / "intents.toml", config.with_name("intents.toml"))
+        with ExitStack() as daemon:
+            with teller.busy("the daemon starts"):
+                socket = config.parent / "var" / "flywheel.sock"
+                client = daemon.enter_context(running(config, socket))
+            outcome = _Story(client, config.parent, teller, seed).tell()
+    config.write_text(text.replace(teacher, ""), encoding="utf-8")
+    return outcome
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does: nothing is left running."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    names = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(name, stop) for name in names]
+    try:
+        yield
+    finally:
+        for name, handler in zip(names, before, strict=True):
+            signal.signal(name, handler)
+
+
+def _look_further(folder: Path, *, kept: bool) -> None:
+    teller = Teller()
+    teller.chapter("4. Look further")
+    if kept:
+        tell_commands(teller, folder.resolve() / "config.toml")
+    else:
+        teller.line("This folder is deleted now. To keep one and look around in it:")
+        teller.line("  flywheel demo my-demo")
 
 
 class _Story:
     """The chapters, in order."""
 
-    def __init__(self, client: Client, config: Path) -> None:
+    def __init__(self, client: Client, folder: Path, teller: Teller, seed: int) -> None:
         self._client = client
-        self._config = config
-        self._teller = Teller()
-        self._production = Production(client, config.parent)
-        self._day: list[Answered] = []
+        self._teller = teller
+        self._production = Production(client, folder, seed)
+        self._seed = seed
 
-    def tell(self, *, kept: bool) -> int:
-        """Both turns; 0 when the first was promoted and the second refused."""
-        teller = self._teller
-        teller.line("flywheel demo: a voice assistant's intent router that learns from its users.")
-        teller.line("The teacher is scripted (a grammar, no language model); all else is real.")
+    def tell(self) -> Outcome:
+        """The three turns."""
         self._begin()
-        promoted = self._improve()
-        refused = self._poison()
-        self._look_further(kept=kept)
-        return 0 if promoted and refused else 1
+        promoted, refused = self._improve(), self._swap()
+        found = reversed(self._client.get("/v1/decisions"))
+        return Outcome(
+            first_champion=True,
+            promoted=promoted,
+            refused=refused,
+            decisions=tuple(in_short(decision) for decision in found),
+        )
 
     def _begin(self) -> None:
         teller = self._teller
@@ -124,8 +205,9 @@ class _Story:
     def _improve(self) -> bool:
         teller = self._teller
         teller.chapter("2. Production traffic, imperfect feedback, and a turn of the wheel")
-        teller.progress(f"the champion answers {TRAFFIC} requests")
-        answered = self._day = self._production.answer(stream(TRAFFIC, seed=1), "day")
+        with teller.busy(f"the champion answers {TRAFFIC} requests"):
+            said = stream(TRAFFIC, seed=_STREAMS * self._seed + 1)
+            answered = self._production.answer(said, "day")
         right = sum(1 for row in answered if row.intent == row.said.intent)
         teller.timed(
             f"the champion answered {len(answered)} requests, "
@@ -143,45 +225,24 @@ class _Story:
         tell_examples(teller, decision["broken"], "broken")
         return bool(decision["verdict"] == "promote" and decision["status"] == "applied")
 
-    def _poison(self) -> bool:
+    def _swap(self) -> bool:
         teller = self._teller
-        teller.chapter("3. Poisoned feedback: a challenger that must be refused")
-        only = {_BROKEN: 1.0}
-        answered = self._production.answer(stream(POISON, seed=2, weights=only), "night")
-        claims = sum(
-            self._production.poison(rows, key, broken=_BROKEN, towards=_TOWARDS)
-            for rows, key in ((self._day, "day"), (answered, "night"))
-        )
-        teller.timed(f"{claims} corrections claim that every {_BROKEN} is {_TOWARDS}")
+        teller.chapter("3. An import with two labels swapped: it must be refused")
+        chance = Random(self._seed)  # noqa: S311  reproducible, no secret
+        rows = [
+            {"text": said.text, "intent": claimed, "split": "train"}
+            for truth, claimed in ((_ONE, _OTHER), (_OTHER, _ONE))
+            for said in chance.sample(utterances(truth), SWAPPED)
+        ]
+        self._client.post("/v1/samples", rows)
+        teller.timed(f"imported {len(rows)} sentences: {_ONE} says {_OTHER}, and the reverse")
+        teller.line("  Curation believes labels that a person imports. The gates are left.")
         _, decision = self._turn()
         if decision is None:
             return False
         tell_decision(teller, decision)
         tell_examples(teller, decision["broken"], "would break")
-        return bool(decision["status"] != "applied")
-
-    def _look_further(self, *, kept: bool) -> None:
-        teller = self._teller
-        teller.chapter("4. What was decided, and how to look further")
-        for row in reversed(self._client.get("/v1/decisions")):
-            teller.line(
-                f"  {row['id']:<5}{row['verdict']:<10}{row['status']:<10}{row['challenger']}"
-            )
-        teller.line()
-        if not kept:
-            teller.line("Keep the folder to look around in it: flywheel demo my-demo")
-            return
-        teller.line("Start its daemon again, then ask it:")
-        at = f"flywheel -c {self._config}"
-        for command in (
-            "run &",
-            "status",
-            "intents",
-            "turn list",
-            "review show d-2",
-            "adapters list",
-        ):
-            teller.line(f"  {at} {command}")
+        return bool(decision["verdict"] == "reject" and decision["status"] == "rejected")
 
     def _turn(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Turn the wheel once and return the turn and its decision."""
@@ -189,15 +250,14 @@ class _Story:
         return self._wait(opened["id"])
 
     def _wait(self, turn_id: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        step = ""
-        while True:
-            turn = self._client.get(f"/v1/turns/{turn_id}")
-            if turn["state"] in ("done", "failed", "cancelled", "held"):
-                break
-            if turn["state"] != step:
-                step = turn["state"]
-                self._teller.progress(f"{turn_id}: {step}")
-            time.sleep(_POLL_S)
+        with self._teller.busy(turn_id) as now:
+            while True:
+                turn = self._client.get(f"/v1/turns/{turn_id}")
+                if turn["state"] in ("done", "failed", "cancelled", "held"):
+                    break
+                latest = (turn["progress"] or {}).get("detail")
+                now(f"{turn_id}: {turn['state']}" + (f", {latest}" if latest else ""))
+                time.sleep(_POLL_S)
         seconds = sum(row["seconds"] or 0 for row in turn["steps"])
         self._teller.timed(f"{turn_id}: {turn['state']} after {seconds:.0f} s")
         if turn["state"] == "failed":
@@ -209,7 +269,7 @@ class _Story:
 
     def _label(self, turn_id: str, decision: dict[str, Any]) -> dict[str, Any]:
         """Answer a gate's request for labels as a person would, from production texts."""
-        spare = list(stream(4000, seed=3))
+        spare = list(stream(4000, seed=_STREAMS * self._seed + 3))
         for _ in range(_LABEL_ROUNDS):
             wanted = dict(decision["labels_wanted"])
             if decision["status"] != "pending" or not wanted:

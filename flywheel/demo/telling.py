@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _WIDTH = 80
+_LIVE_S = 1.0  # between two writes of a terminal's line
+_PLAIN_S = 10.0  # between two lines where there is no terminal
+_BORDER = "border"  # kind of a brief for an intent that stands beside a failing one
 
 
 class Teller:
@@ -16,6 +24,7 @@ class Teller:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._live = sys.stdout.isatty()
+        self._lock = threading.Lock()  # the story and its sign of life write from two threads
 
     def chapter(self, title: str) -> None:
         """Begin a part of the story."""
@@ -24,20 +33,53 @@ class Teller:
 
     def line(self, text: str = "") -> None:
         """One line."""
-        self._clear()
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        with self._lock:
+            self._clear()
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
 
     def timed(self, text: str) -> None:
         """One line with the time."""
-        self.line(f"[{time.monotonic() - self._began:4.0f} s] {text}")
+        self.line(self._stamped(text))
 
-    def progress(self, text: str) -> None:
-        """A line that the next one replaces; nothing where output is not a terminal."""
+    @contextmanager
+    def busy(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show that something is under way until the block ends; yields what changes the text.
+
+        A terminal gets one line that is rewritten, anything else a line every `_PLAIN_S` seconds.
+        """
+        current = text
+        over = threading.Event()
+
+        def change(now: str) -> None:
+            nonlocal current
+            current = now
+
+        def tick() -> None:
+            while not over.wait(_LIVE_S if self._live else _PLAIN_S):
+                self._under_way(current)
+
         if self._live:
+            self._under_way(text)
+        thread = threading.Thread(target=tick, name="demo-progress", daemon=True)
+        thread.start()
+        try:
+            yield change
+        finally:
+            over.set()
+            thread.join()
+
+    def _under_way(self, text: str) -> None:
+        if not self._live:
+            self.timed(f"… {text}")
+            return
+        with self._lock:
             self._clear()
-            sys.stdout.write(f"  … {text}"[: _WIDTH - 1])
+            sys.stdout.write(self._stamped(f"… {text}")[: _WIDTH - 1])
             sys.stdout.flush()
+
+    def _stamped(self, text: str) -> str:
+        return f"[{time.monotonic() - self._began:4.0f} s] {text}"
 
     def _clear(self) -> None:
         if self._live:
@@ -46,18 +88,27 @@ class Teller:
 
 def tell_turn(teller: Teller, turn: Mapping[str, Any]) -> None:
     """What failed, and what was written for it."""
-    for brief in turn["briefs"]:
-        _wrapped(teller, "  failing: ", brief["why"])
-        written = turn["written"].get(brief["intent"], 0)
-        near = f", unlike {brief['neighbour']}" if brief["neighbour"] else ""
-        teller.line(f"           the teacher wrote {written} samples{near}")
-    curated = [step for step in turn["steps"] if step["name"] == "curate"]
-    for step in curated:
-        _wrapped(teller, "  curated: ", step["detail"])
+    for why, briefs in _by_reason(turn["briefs"]).items():
+        beside = all(brief["failure"] == _BORDER for brief in briefs)
+        _wrapped(teller, "  beside:  " if beside else "  failing: ", why)
+        for intent in dict.fromkeys(brief["intent"] for brief in briefs):
+            written = turn["written"].get(intent, 0)
+            _wrapped(teller, " " * 11, f"the teacher wrote {written} samples of {intent}")
+    for step in turn["steps"]:
+        if step["name"] == "curate":
+            _wrapped(teller, "  curated: ", step["detail"])
+
+
+def _by_reason(briefs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """An intent that fails in several ways has a brief for each, all with the same reason."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for brief in briefs:
+        found.setdefault(brief["why"], []).append(brief)
+    return found
 
 
 def tell_decision(teller: Teller, decision: Mapping[str, Any]) -> None:
-    """The per-intent table, the gates, and the verdict."""
+    """The per-intent table, the gates with their reasons, and the verdict in one line."""
     teller.line()
     teller.line(f"  {'intent':<16}{'n':>4}{'before':>9}{'after':>8}{'lost':>6}{'won':>5}  verdict")
     for line in decision["intents"]:
@@ -70,7 +121,22 @@ def tell_decision(teller: Teller, decision: Mapping[str, Any]) -> None:
     for gate in decision["gates"]:
         _wrapped(teller, f"  {gate['gate']:<12}{gate['verdict']:<13}", gate["detail"])
     teller.line()
-    _wrapped(teller, "  => ", decision["summary"])
+    _wrapped(teller, "  => ", _verdict(decision))
+
+
+def _verdict(decision: Mapping[str, Any]) -> str:
+    """What became of the challenger; the gates' own lines, which stand above, say why."""
+    challenger, champion = decision["challenger"], decision["champion"]
+    if decision["status"] == "applied":
+        return f"{decision['id']}: {challenger} is promoted and replaces {champion}"
+    return f"{decision['id']}: {in_short(decision)}; {champion} serves on, {challenger} does not"
+
+
+def in_short(decision: Mapping[str, Any]) -> str:
+    """`reject: overall FAIL, intents FAIL`, and of a promotion what the gates passed."""
+    said = [f"{gate['gate']} {gate['verdict']}" for gate in decision["gates"]]
+    against = [each for each in said if not each.endswith(" PASS")]
+    return f"{decision['verdict']}: {', '.join(against or said)}"
 
 
 def tell_examples(teller: Teller, examples: Sequence[Mapping[str, Any]], label: str) -> None:
@@ -78,6 +144,32 @@ def tell_examples(teller: Teller, examples: Sequence[Mapping[str, Any]], label: 
     for example in examples[:3]:
         said = f'"{example["text"]}": {example["before"]} -> {example["after"]}'
         _wrapped(teller, f"  {label}: ", said)
+
+
+def tell_commands(teller: Teller, config: Path) -> None:
+    """Commands that go on with a kept demo, as they can be pasted."""
+    at = shlex.join([*_program(), "--config", str(config)])
+    teller.line("Start the daemon again:")
+    teller.line(f"  {at} run")
+    teller.line("and ask it from another terminal:")
+    for command in (
+        "status",
+        "intents",
+        "turn show t-2",
+        "review show d-2",
+        "review show d-3",
+        "adapters list",
+    ):
+        teller.line(f"  {at} {command}")
+
+
+def _program() -> list[str]:
+    """How the shell finds this very program."""
+    own = Path(sys.executable).with_name("flywheel")
+    on_path = shutil.which("flywheel")
+    if on_path and own.exists() and Path(on_path).samefile(own):
+        return ["flywheel"]
+    return [str(own)] if own.exists() else [sys.executable, "-m", "flywheel"]
 
 
 def _percent(share: float | None) -> str:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.02
 _TAIL_BYTES = 2000
 _KEPT_ENV = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-_KEPT_PREFIXES = ("LC_", "HF_", "PYTHON", "XDG_", "CUDA_", "http", "HTTP", "https", "HTTPS", "no_")
+_KEPT_PREFIXES = ("LC_", "HF_", "PYTHON", "XDG_", "http", "HTTP", "https", "HTTPS", "no_")
 
 
 @dataclass(frozen=True, slots=True)

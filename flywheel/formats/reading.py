@@ -62,11 +62,6 @@ class Parsed:
         """Samples, each with what the production model answered to it where that was given."""
         return tuple((sample, self.answers.get(sample.id)) for sample in self.samples)
 
-    @property
-    def records(self) -> tuple[Any, ...]:
-        """Predictions, feedback, then `labelled`."""
-        return (*self.predictions, *self.feedback, *self.labelled)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:

@@ -129,16 +129,6 @@ class Client:
         """How many requests may be under way at once."""
         return max(1, self._table.max_concurrency)
 
-    @property
-    def spent_usd(self) -> float:
-        """What the answers given so far have cost, whether bought now or earlier."""
-        return self._spent.usd
-
-    @property
-    def spent_tokens(self) -> float:
-        """The same in tokens, in and out."""
-        return self._spent.tokens
-
     async def ask(
         self,
         messages: list[dict[str, Any]],

@@ -19,10 +19,6 @@ class IntentPair:
         if self.count < 0:
             raise ValueError(f"pair {self.predicted}/{self.truth}: `count` is {self.count}")
 
-    def concerns(self, intent: str) -> bool:
-        """Whether the intent was predicted or right."""
-        return intent in (self.predicted, self.truth)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tallies:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from flywheel.errors import NotFound
-from flywheel.store.columns import Connection, changed, moment, records, stamp
+from flywheel.store.columns import Connection, changed, records, stamp
 
 _ADD = """
     INSERT INTO disputes
@@ -47,8 +46,3 @@ def add(
 def standing(con: Connection) -> tuple[str, ...]:
     """Return the ids of the samples in dispute now."""
     return tuple(row["sample"] for row in records(con, _LAST) if row["disputed"])
-
-
-def listed(con: Connection) -> list[dict[str, Any]]:
-    """Return the last word on each sample: {sample, disputed, by, because, at}."""
-    return [{**row, "at": moment(row["at"])} for row in records(con, _LAST)]

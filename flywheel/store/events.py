@@ -31,7 +31,6 @@ from flywheel.store.columns import (
     pack,
     pack_or_none,
     records,
-    scalar,
     stamp,
     table,
     table_of,
@@ -244,11 +243,6 @@ def counts(con: Connection) -> EventCounts:
         waiting_feedback=waiting,
         rejected=rejected,
     )
-
-
-def feedback_since(con: Connection, since: datetime) -> int:
-    """Return how much feedback was given at or after `since`, by its own time."""
-    return int(scalar(con, "SELECT count(*) FROM feedback WHERE ts >= ?", [stamp(since)]))
 
 
 def _at(row: Row) -> datetime:

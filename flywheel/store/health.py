@@ -139,11 +139,6 @@ class Scope:
 EVERYTHING = Scope()
 
 
-def tallies(con: Connection, since: datetime, until: datetime) -> Tallies:
-    """Count predictions made, and labels given, from `since` up to but not at `until`."""
-    return halves(con, since, since, until)[0]
-
-
 def halves(
     con: Connection,
     since: datetime,

@@ -51,7 +51,6 @@ __all__ = [
     "golden",
     "open_generation",
     "queries",
-    "refusals",
     "reseal",
     "stats",
     "training",
@@ -275,12 +274,3 @@ def add_refusals(con: Connection, turn: str, refused: Sequence[Refusal], at: dat
     cells = ((*cells_of(r.sample), r.reason, r.detail) for r in refused)
     with arriving(con, table(_REFUSAL, cells)):
         return changed(con, _ADD_REFUSALS, {"turn": turn, "at": stamp(at)})
-
-
-def refusals(con: Connection, turn: str) -> list[Refusal]:
-    """Return the samples a turn refused, in the order it gave."""
-    sql = "SELECT * FROM refusals WHERE turn = ? ORDER BY rowid"
-    return [
-        Refusal(sample=sample_of(row), reason=row["reason"], detail=row["detail"])
-        for row in records(con, sql, [turn])
-    ]

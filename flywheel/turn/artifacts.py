@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flywheel.errors import JobFailed
-from flywheel.records import Job, JobResult, Sample
+from flywheel.records import Job, JobResult
 from flywheel.turn.wheel import Wheel
 
 
@@ -86,8 +86,3 @@ def learned_rows(path: Path) -> list[dict[str, Any]]:
 def arguments_of(text: str | None) -> Mapping[str, Any]:
     """Arguments as a worker wrote them."""
     return json.loads(text) if text else {}
-
-
-def texts_of(samples: Sequence[Sample]) -> list[str]:
-    """The samples' texts, in order."""
-    return [sample.text for sample in samples]

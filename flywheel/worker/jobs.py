@@ -50,11 +50,6 @@ def _work(folder: Path) -> None:
 
 
 def _run(kind: str, folder: Path, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    # Imports are here because a check of the base needs no torch, and torch takes a second.
-    if kind == "check":
-        from flywheel.worker import base
-
-        return base.check(folder, spec)
     threads = int(spec["threads"])
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -74,7 +74,8 @@ def test_a_session_is_erased_everywhere_and_its_adapters_are_named(client, wheel
         (brief,) = json.loads(scalar(con, "SELECT cursor FROM turns"))["briefs"]
         assert brief["failed_texts"] == ["[erased]", "guten Morgen"]
         assert scalar(con, "SELECT count(*) FROM samples") == 0
-        whole = health.tallies(con, datetime(2026, 11, 1, tzinfo=UTC), NOW)
+        since = datetime(2026, 11, 1, tzinfo=UTC)
+        whole = health.halves(con, since, since, NOW)[0]
         assert sum(whole.volume.values()) == 1
 
 

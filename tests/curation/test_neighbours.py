@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.curation import Near, near_duplicates, similarity
+from flywheel.curation import Near, near_duplicates
+from tests.fakes.brute_force import similarity
 
 WORDS = ["please", "set", "an", "alarm", "for", "seven", "at", "the", "music,", "play!", "off"]
 english = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)

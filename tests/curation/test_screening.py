@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from flywheel.config.tables import CurationTable
 from flywheel.content import sample_id
-from flywheel.curation import leaks, normalise, screen, similarity, without_leaks
+from flywheel.curation import leaks, normalise, screen, without_leaks
 from flywheel.records import NONE, Intent, Sample
+from tests.fakes.brute_force import similarity
 
 TABLE = CurationTable()
 INTENTS = (

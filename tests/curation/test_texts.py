@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.curation import normalise, similarity, word_set
+from flywheel.curation import normalise, word_set
+from tests.fakes.brute_force import similarity
 
 texts = st.text(max_size=30)
 

@@ -66,10 +66,6 @@ def test_a_gain_outside_its_range_is_refused(gain):
         examples_to_detect(gain, 0.1, 0.05)
 
 
-def test_a_pair_concerns_what_was_predicted_and_what_was_right():
-    pair = IntentPair(predicted="set_alarm", truth="set_timer", correct=False, count=3)
-    assert pair.concerns("set_alarm")
-    assert pair.concerns("set_timer")
-    assert not pair.concerns("play_music")
+def test_a_pair_that_is_counted_below_zero_is_refused():
     with pytest.raises(ValueError, match="count"):
         IntentPair(predicted="a", truth=None, correct=False, count=-1)

@@ -24,13 +24,28 @@ def open_spool(tmp_path):
         spool.close()
 
 
+def append_and_wait(spool, lines):
+    """Lines that are on disk when it returns."""
+    told = threading.Event()
+    errors = []
+
+    def done(error):
+        errors.append(error)
+        told.set()
+
+    spool.append(lines, done)
+    told.wait()
+    if errors[0] is not None:
+        raise errors[0]
+
+
 def contents(spool):
     return b"".join(path.read_bytes() for path in spool.close_segment())
 
 
 def test_what_was_appended_is_in_the_file_when_it_is_acknowledged(open_spool):
     spool = open_spool()
-    spool.append_and_wait(b"one\n")
+    append_and_wait(spool, b"one\n")
     (segment,) = spool.folder.iterdir()
     assert segment.read_bytes() == b"one\n"
 
@@ -40,7 +55,7 @@ def test_many_threads_lose_nothing_and_keep_their_lines_whole(open_spool):
 
     def send(who):
         for number in range(50):
-            spool.append_and_wait(f"{who}-{number}-{'x' * 50}\n".encode())
+            append_and_wait(spool, f"{who}-{number}-{'x' * 50}\n".encode())
 
     threads = [threading.Thread(target=send, args=(who,)) for who in range(8)]
     for thread in threads:
@@ -78,31 +93,31 @@ def test_those_who_wait_share_one_fdatasync(open_spool, monkeypatch):
 
 def test_above_its_limit_it_takes_nothing_until_segments_are_removed(open_spool):
     spool = open_spool(limit=100)
-    spool.append_and_wait(b"x" * 90 + b"\n")
+    append_and_wait(spool, b"x" * 90 + b"\n")
     with pytest.raises(SpoolFull, match="wait to be loaded"):
-        spool.append_and_wait(b"y" * 20 + b"\n")
+        append_and_wait(spool, b"y" * 20 + b"\n")
     assert spool.is_full
     spool.remove(spool.close_segment())
-    spool.append_and_wait(b"y" * 20 + b"\n")
+    append_and_wait(spool, b"y" * 20 + b"\n")
     assert contents(spool) == b"y" * 20 + b"\n"
 
 
 def test_every_start_opens_a_new_segment_and_finds_the_old_ones(open_spool):
     first = open_spool()
-    first.append_and_wait(b"old\n")
+    append_and_wait(first, b"old\n")
     first.close()
     (kept,) = first.folder.iterdir()
     with kept.open("ab") as file:
         file.write(b"torn")
     second = open_spool()
-    second.append_and_wait(b"new\n")
+    append_and_wait(second, b"new\n")
     assert [path.read_bytes() for path in second.close_segment()] == [b"old\ntorn", b"new\n"]
 
 
 def test_a_segment_that_is_long_enough_is_closed(open_spool):
     spool = open_spool(segment_bytes=8)
     for _ in range(3):
-        spool.append_and_wait(b"0123456789\n")
+        append_and_wait(spool, b"0123456789\n")
     assert len(list(spool.folder.iterdir())) == 3
 
 
@@ -110,7 +125,7 @@ def test_a_closed_spool_takes_nothing(open_spool):
     spool = open_spool()
     spool.close()
     with pytest.raises(SpoolFailed, match="closed"):
-        spool.append_and_wait(b"late\n")
+        append_and_wait(spool, b"late\n")
 
 
 @contextlib.contextmanager
@@ -126,16 +141,16 @@ def files_of_at_most(length):
 
 def test_a_full_disk_refuses_and_leaves_nothing_half_written(open_spool):
     spool = open_spool()
-    spool.append_and_wait(b"kept\n")
+    append_and_wait(spool, b"kept\n")
     with files_of_at_most(8192), pytest.raises(DiskFull, match="nothing was kept"):
-        spool.append_and_wait(b"z" * 20_000 + b"\n")
-    spool.append_and_wait(b"after\n")
+        append_and_wait(spool, b"z" * 20_000 + b"\n")
+    append_and_wait(spool, b"after\n")
     assert contents(spool) == b"kept\nafter\n"
 
 
 def test_a_failed_fdatasync_is_never_acknowledged(open_spool, monkeypatch):
     spool = open_spool()
-    spool.append_and_wait(b"kept\n")
+    append_and_wait(spool, b"kept\n")
     with monkeypatch.context() as patched:
 
         def fails(file):
@@ -143,7 +158,7 @@ def test_a_failed_fdatasync_is_never_acknowledged(open_spool, monkeypatch):
 
         patched.setattr(os, "fdatasync", fails)
         with pytest.raises(SpoolFailed, match="Input/output error"):
-            spool.append_and_wait(b"unsure\n")
-    spool.append_and_wait(b"after\n")
+            append_and_wait(spool, b"unsure\n")
+    append_and_wait(spool, b"after\n")
     assert contents(spool) == b"kept\nafter\n"
     assert spool.alive()

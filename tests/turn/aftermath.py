@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flywheel.store import generations, samples, turns
+from flywheel.store import generations, turns
 from flywheel.turn import views
+from tests.fakes.refusals import refusals
 
 
 def state_of(wheel) -> dict:
     """Every table a turn writes, less its stopwatch."""
     with wheel.store.read() as con:
         latest = turns.list_turns(con, 1)[0]
-        refused = [(r.sample.id, r.reason) for r in samples.refusals(con, latest.id)]
+        refused = [(r.sample.id, r.reason) for r in refusals(con, latest.id)]
         ledger = [(row["turn"], row["challenger"]) for row in generations.queries(con, 1)]
     view = views.turn_view(wheel, latest.id)
     steps = [(s["name"], s["state"], s["detail"]) for s in view["steps"]]

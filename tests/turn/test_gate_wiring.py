@@ -24,6 +24,7 @@ from flywheel.config.rules import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.records import Feedback, Prediction
 from flywheel.store import disputes, events, samples
 from flywheel.turn import add_samples, request, run_until_idle, verify, views
+from tests.fakes.refusals import refusals
 
 FAST, WIDE = OverallRule(profile="fast"), IntentsRule(margin=0.30)
 
@@ -146,7 +147,7 @@ def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
     turn = turn_once(wheel)
     assert lines(decided(wheel, turn))["fresh"]["n"] == 4
     with wheel.store.read() as con:
-        refused = Counter(item.reason for item in samples.refusals(con, turn))
+        refused = Counter(item.reason for item in refusals(con, turn))
     assert refused["leak"] >= 4  # the four, held out of training for the turn that asks them
 
 

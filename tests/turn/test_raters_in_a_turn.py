@@ -5,8 +5,9 @@ import pyarrow.parquet as pq
 from wheels import ALARM, NOW, PLAY, produce_failures, seed_the_wheel, turn_once
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import events, samples
+from flywheel.store import events
 from flywheel.turn import views
+from tests.fakes.refusals import refusals
 
 
 def tell(wheel, said):
@@ -53,7 +54,7 @@ def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(wheel):
     )
     turn_id = turn_once(wheel)
     with wheel.store.read() as con:
-        refused = samples.refusals(con, turn_id)
+        refused = refusals(con, turn_id)
     told = {(r.sample.text, r.sample.intent, r.reason) for r in refused}
     assert {("唱 egg", PLAY, "conflict"), ("唱 egg", ALARM, "conflict")} <= told
     assert ("oven 早", PLAY, "outvoted") in told

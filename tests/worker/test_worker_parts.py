@@ -62,12 +62,6 @@ def test_a_local_folder_is_a_base(tmp_path):
     assert base.load(str(tmp_path / "mine")).sha256 == base.BUNDLED_SHA256
 
 
-def test_coverage_tells_a_language_that_the_base_cannot_read():
-    assert base.coverage(TOKENIZER, LINES) > 0.95
-    assert base.coverage(TOKENIZER, ["请把这首歌暂停一下", "หยุดเพลง"]) < 0.9
-    assert base.coverage(TOKENIZER, []) == 1.0
-
-
 def test_states_do_not_depend_on_what_was_computed_with_them(tmp_path):
     one = Trunk(BUNDLED, 3, 64, None)
     together = one.states([*LINES, "我要听音乐", ""])

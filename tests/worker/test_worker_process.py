@@ -39,15 +39,6 @@ def test_a_refused_job_says_why_in_its_result(tmp_path):
     )
 
 
-def test_a_check_tells_how_much_of_a_language_the_base_reads(tmp_path):
-    job(tmp_path, "check", {"base": "bundled:all-minilm-l6-v2", "max_length": 64})
-    (tmp_path / "texts.json").write_text(json.dumps(["play some jazz", "请暂停播放"]))
-    assert start(tmp_path).wait() == 0
-    values = json.loads((tmp_path / "result.json").read_text("utf-8"))["values"]
-    assert values["layers"] == 6
-    assert 0.3 < values["coverage"] < 1
-
-
 def test_a_folder_without_a_job_is_a_usage_error(tmp_path):
     assert start(tmp_path).wait() == 2
 

@@ -33,7 +33,6 @@ def examine(path: Path, announce: Callable[[str], None] = lambda text: None) -> 
         config = load(path)
     except FlywheelError as error:
         yield fail("config", error.message, error.hint)
-        yield from machine.gpu()
         return
     yield Finding(level="ok", check="config", text=f"{path}; state in {config.state_dir}")
     with closing(state.ask(config)) as daemon:
@@ -52,5 +51,4 @@ def _with_config(
     yield from learning.teacher(config)
     yield from machine.plugins(config)
     yield from machine.disk(config)
-    yield from machine.gpu()
     yield from learning.golden(config, daemon)

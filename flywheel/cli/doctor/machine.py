@@ -1,9 +1,8 @@
-"""The machine: room on the disk, a GPU or none, and the plug-ins that are installed."""
+"""The machine: room on the disk, and the plug-ins that are installed."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 _GB = 1_000_000_000
 _LEAST = _GB // 2  # a turn writes a dataset, a worker's cache and an adapter
 _ENOUGH = 5 * _GB
-_QUERY_S = 10.0
 
 
 def disk(config: Config) -> Iterator[Finding]:
@@ -31,30 +29,6 @@ def disk(config: Config) -> Iterator[Finding]:
         yield warn("disk", text, "datasets, adapters and the database will want more")
     else:
         yield ok("disk", text)
-
-
-def gpu() -> Iterator[Finding]:
-    """Whether there is a GPU; there need not be one."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        yield ok("gpu", "none; training uses the processor")
-        return
-    try:
-        asked = subprocess.run(
-            [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=_QUERY_S,
-        )
-        lines = asked.stdout.split("\n") if asked.returncode == 0 else []
-    except (OSError, subprocess.TimeoutExpired):
-        lines = []
-    found = "; ".join(line.strip() for line in lines if line.strip())
-    if found:
-        yield ok("gpu", found)
-    else:
-        yield warn("gpu", "nvidia-smi is here but answers nothing", "look at the driver")
 
 
 def plugins(config: Config) -> Iterator[Finding]:
