@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import sys
 
+_ELSEWHERE = """\
+error: flywheel runs on Linux only, and this is {platform}: it needs Linux's file locks and /proc
+next: run it in a Linux container or virtual machine
+"""
+
 
 def main() -> int:
     """Run the command line of this process.
 
-    Exit codes: 0 done, 1 refused or failed, 2 usage, 130 interrupted by Ctrl-C.
+    Exit codes: 0 done, 1 refused or failed (also: not on Linux), 2 usage, 130 interrupted by
+    Ctrl-C.
     """
+    if sys.platform != "linux":
+        sys.stderr.write(_ELSEWHERE.format(platform=sys.platform))
+        return 1
     from flywheel.cli.app import app
 
     for stream in (sys.stdout, sys.stderr):

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from flywheel import __version__
 from flywheel.cli import (
     adapters,
+    calling,
     database,
     erase,
     ingest,
@@ -68,6 +69,7 @@ def _flywheel(
     ] = False,
 ) -> None:
     """Keep a small production model getting better by itself, and review what it decides."""
+    calling.remember(config)
 
 
 app.command(epilog=examples("flywheel demo", "flywheel demo my-demo --keep"))(start.demo)

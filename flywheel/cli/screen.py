@@ -14,6 +14,7 @@ import time
 
 import typer
 
+from flywheel.cli.calling import pasteable
 from flywheel.cli.text import clean, cut, wrap
 from flywheel.errors import FlywheelError
 
@@ -60,7 +61,7 @@ def heading(text: str) -> str:
 def say(*lines: str) -> None:
     """Write lines to standard output. Text from outside was cleaned by the caller."""
     for line in lines:
-        typer.echo(line)
+        typer.echo(pasteable(line))
 
 
 def prose(text: str, indent: str = "") -> list[str]:
@@ -93,7 +94,7 @@ def raw_json(body: bytes) -> None:
 def remark(*lines: str) -> None:
     """Write lines to standard error: what is not the answer itself."""
     for line in lines:
-        typer.echo(clean(line), err=True)
+        typer.echo(pasteable(clean(line)), err=True)
 
 
 def complain(error: FlywheelError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -17,18 +18,25 @@ from flywheel.errors import Refused
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILES = ("config.toml", "intents.toml")
 _FOLDERS = ("plugins", "logs")
+_SAMPLE = "plugins/csv_drop.py"
+_UNITS = "deploy"
 _LEFT = 18  # columns of the level and the check's name in doctor's lines
 
 
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)] = Path(),
+    *,
+    units: Annotated[
+        bool, typer.Option("--units", help="Write deploy/ too: the units for systemd.")
+    ] = False,
 ) -> None:
     """Write a commented configuration that runs as it is.
 
-    That is config.toml, intents.toml, plugins/ and logs/. DIR is the current folder when not
-    given. Nothing that exists is overwritten.
+    That is config.toml, intents.toml, logs/, and plugins/ with a sample to start from. DIR is the
+    current folder when not given. Nothing that exists is overwritten.
     """
-    there = [name for name in _FILES if (directory / name).exists()]
+    files = [*_FILES, _SAMPLE, *(_unit_files() if units else [])]
+    there = [name for name in files if (directory / name).exists()]
     if there:
         raise Refused(
             f"{directory / there[0]} exists already; nothing was written",
@@ -36,15 +44,23 @@ def init(
         )
     for folder in _FOLDERS:
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
+    for name in files:
         text = (_TEMPLATES / name).read_text(encoding="utf-8")
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
         with (directory / name).open("x", encoding="utf-8") as file:
             file.write(text)
-    say(*(f"wrote {clean(directory / name)}" for name in _FILES))
+    say(*(f"wrote {clean(directory / name)}" for name in files))
     say(*(f"made {clean(directory / name)}/" for name in _FOLDERS))
-    named = "" if directory == Path() else f" --config {clean(directory / 'config.toml')}"
-    say("", "next:", "  list your functions in intents.toml")
+    here = directory == Path()
+    named = "" if here else f" --config {shlex.quote(clean(directory / 'config.toml'))}"
+    say("", "next:", f"  list your functions in {clean(directory / 'intents.toml')}")
     say(f"  flywheel doctor{named}", f"  flywheel run{named}")
+
+
+def _unit_files() -> list[str]:
+    folder = _TEMPLATES / _UNITS
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(_TEMPLATES).as_posix() for path in paths]
 
 
 def run(

@@ -13,6 +13,7 @@ from flywheel.cli.screen import Progress, facts, heading, raw_json, remark, say
 from flywheel.cli.status import progress
 from flywheel.cli.table import Column, table
 from flywheel.cli.text import clean, moment, pad, span
+from flywheel.errors import NotFound
 
 if TYPE_CHECKING:
     from flywheel.cli.client import Daemon
@@ -91,10 +92,19 @@ def list_(ctx: typer.Context, *, as_json: Json = False) -> None:
     return None
 
 
-@app.command(epilog=examples("flywheel turn show t-3"))
-def show(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> None:
+@app.command(epilog=examples("flywheel turn show", "flywheel turn show t-3"))
+def show(
+    ctx: typer.Context,
+    turn_id: Annotated[
+        str | None,
+        typer.Argument(metavar="TURN", help="Default: the newest.", show_default=False),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
     """Show one turn: its steps, times, cost and decision."""
-    reply = daemon(ctx).get("turns", turn_id)
+    ask = daemon(ctx)
+    reply = ask.get("turns", turn_id or _newest(ask))
     if as_json:
         return raw_json(reply.body)
     turn: Mapping[str, Any] = reply.value
@@ -131,6 +141,14 @@ def cancel(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> Non
         return raw_json(reply.body)
     say(f"{clean(turn_id)} is {clean(reply.value.get('state', 'cancelled'))}")
     return None
+
+
+def _newest(ask: Daemon) -> str:
+    """Id of the turn that was opened last; raises NotFound without any."""
+    rows: list[Mapping[str, Any]] = ask.get("turns").value
+    if not rows:
+        raise NotFound("no turn yet", hint="start one with `flywheel turn start --wait`")
+    return str(rows[0]["id"])  # the route gives the latest first
 
 
 _BRIEFS = (

@@ -30,7 +30,8 @@ class FakeDaemon:
         return self
 
     def run(self, *arguments, env=None, **options) -> Result:
-        command = ["--config", str(self.folder / "config.toml"), *map(str, arguments)]
+        env = {"FLYWHEEL_CONFIG": str(self.folder / "config.toml"), **(env or {})}
+        command = list(map(str, arguments))
         return CliRunner().invoke(app, command, env=env, prog_name="flywheel", **options)
 
     def bodies(self, route):

@@ -51,6 +51,24 @@ def test_init_writes_a_folder_that_can_be_loaded(tmp_path):
     assert f"flywheel run --config {tmp_path / 'new' / 'config.toml'}" in result.stdout
 
 
+def test_init_writes_the_sample_plugin(tmp_path):
+    init(tmp_path)
+    sample = ROOT / "plugins" / "csv_drop.py"
+    assert (tmp_path / "plugins" / "csv_drop.py").read_bytes() == sample.read_bytes()
+
+
+def test_init_writes_the_units_when_asked(tmp_path):
+    init(tmp_path)
+    assert not (tmp_path / "deploy").exists()
+    asked = init(tmp_path / "with units", "--units")
+    assert asked.exit_code == 0
+    paths = [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
+    for path in paths:
+        name = path.relative_to(ROOT)
+        assert (tmp_path / "with units" / name).read_bytes() == path.read_bytes()
+        assert f"wrote {tmp_path}/with units/{name}\n" in asked.stdout
+
+
 @pytest.mark.parametrize("there", ["config.toml", "intents.toml"])
 def test_init_overwrites_nothing(tmp_path, there):
     (tmp_path / there).write_text("mine")

@@ -193,3 +193,19 @@ def test_a_dry_run_shows_what_would_be_asked_and_its_price_and_opens_no_turn(dae
     for shown in ("unseen wording", "3.2", "800", "我要听音乐"):
         assert shown in result.stdout
     assert all(method == "GET" for method, *_ in daemon.asked)
+
+
+def test_show_without_a_turn_shows_the_newest(daemon):
+    daemon.says("GET /v1/turns", [{"id": "t-9"}, {"id": "t-8"}])
+    daemon.says("GET /v1/turns/t-9", {"id": "t-9", "state": "done"})
+    result = daemon.run("turn", "show")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "turn t-9: done")
+
+
+def test_show_without_any_turn_says_how_to_start_one(daemon):
+    daemon.says("GET /v1/turns", [])
+    result = daemon.run("turn", "show")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: no turn yet\nnext: start one with `flywheel turn start --wait`\n"
+    )

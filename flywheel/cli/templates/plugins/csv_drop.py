@@ -1,0 +1,1 @@
+../../../../plugins/csv_drop.py
