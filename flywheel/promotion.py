@@ -1,4 +1,4 @@
-"""What to do now: promote, hold, reject; later, whether to roll back.
+"""What to do now: promote, hold or reject.
 
 Pure functions of the gates' judgement and the rules. A challenger is promoted only when every
 gate that must speak has passed; what is undecided is held, never promoted.
@@ -147,7 +147,7 @@ class WatchVerdict:
 
 def watch(arms: Sequence[Arm], table: WatchTable) -> WatchVerdict:
     """Bet on which arm each correction came from; harm is shown when the bet has grown to
-    1/alpha. May be asked at any time and as often as wanted.
+    1/alpha. May be asked at any time and as often as wanted. No step of the turn asks it yet.
 
     Args:
         arms: the new champion first, then the earlier one over the same period. A single arm

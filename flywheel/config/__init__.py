@@ -40,6 +40,7 @@ from flywheel.config.tables import (
     TriggersTable,
     WatchTable,
 )
+from flywheel.config.unbuilt import without_effect
 
 __all__ = [
     "ApiTable",
@@ -77,4 +78,5 @@ __all__ = [
     "load_intents",
     "needs_restart",
     "secret",
+    "without_effect",
 ]

@@ -198,10 +198,10 @@ class ServingTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchTable:
-    """[watch]: after a promotion."""
+    """[watch]: after a promotion. Nothing watches yet: anything but the defaults is warned of."""
 
-    alpha: float = 0.01  # chance of a false rollback
-    mode: Literal["off", "report", "rollback"] = "report"
+    alpha: float = 0.01  # chance of a false alarm
+    mode: Literal["off", "report", "rollback"] = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

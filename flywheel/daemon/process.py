@@ -23,7 +23,7 @@ import uvloop
 
 from flywheel import __version__, logs, turn
 from flywheel.api import Vitals
-from flywheel.config import load
+from flywheel.config import load, without_effect
 from flywheel.daemon.feeding import Feed
 from flywheel.daemon.hooks import Hooks
 from flywheel.daemon.keeping import Keeping
@@ -151,7 +151,7 @@ class Daemon:
             return ("it starts anew, with a backup in the place of the database",)
         full = (self._no_room,) if self._no_room else ()
         running = (*self._turns.problems(), *self._loader.problems(), *self._hooks.problems())
-        return (*self._problems, *full, *running)
+        return (*self._problems, *without_effect(self._wheel.config), *full, *running)
 
     @contextlib.contextmanager
     def taking_events(self) -> Iterator[None]:
@@ -192,6 +192,8 @@ class Daemon:
             log.error("the champion is not served: %s", error.message)  # noqa: TRY400
 
     def _start(self, *, once: bool) -> None:
+        for words in without_effect(self._wheel.config):
+            log.warning("%s", words, extra={"event": "config.without_effect"})
         self._turns.start()
         if not once:
             self._schedule.start()

@@ -32,7 +32,7 @@ def apply(wheel: Wheel, turn: Turn) -> StepResult:
 
 
 def watch(wheel: Wheel, turn: Turn) -> StepResult:
-    """Serve what the database says; from here on corrections are counted per arm."""
+    """Serve what the database says. Nothing looks at how the new champion does: people do."""
     serving = reconcile(wheel)
     return StepResult(next_state="done", detail=f"{serving} serves")
 

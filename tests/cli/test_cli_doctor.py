@@ -49,6 +49,7 @@ def test_a_good_folder_is_ok_in_every_line(ready):
     assert code == 0
     assert {check for check, (level, *_) in checks.items() if level == "FAIL"} == set()
     assert {"config", "intents", "state", "database", "model", "script", "disk"} <= set(checks)
+    assert "watch" not in checks
 
 
 def test_lines_fit_the_screen_and_say_what_to_do(ready):
@@ -58,6 +59,15 @@ def test_lines_fit_the_screen_and_say_what_to_do(ready):
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     assert "FAIL  intents     cannot" in result.stdout
     assert "→ list your functions" in " ".join(result.stdout.split())
+
+
+def test_a_watch_that_nothing_keeps_is_warned_of(ready):
+    with (ready.folder / "config.toml").open("a") as file:
+        file.write('[watch]\nmode = "rollback"\n')
+    checks, code = found(ready)
+    assert code == 0
+    assert checks["watch"][0] == "warn"
+    assert "nothing watches" in checks["watch"][1]
 
 
 def test_a_wrong_key_is_told_with_the_nearest_one(alone):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.cli.doctor import learning, machine, model, state
-from flywheel.cli.doctor.finding import Finding, fail
+from flywheel.cli.doctor.finding import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def examine(path: Path, announce: Callable[[str], None] = lambda text: None) -> 
 def _with_config(
     config: Config, daemon: state.Running, announce: Callable[[str], None]
 ) -> Iterator[Finding]:
+    yield from _without_effect(config, daemon)
     yield from learning.intents(config)
     yield from state.folder(config)
     yield from state.database(config, daemon)
@@ -52,3 +53,13 @@ def _with_config(
     yield from machine.plugins(config)
     yield from machine.disk(config)
     yield from learning.golden(config, daemon)
+
+
+def _without_effect(config: Config, daemon: state.Running) -> Iterator[Finding]:
+    """What the file asks for in vain, unless the running daemon says so itself."""
+    from flywheel.config import without_effect
+
+    said = daemon.status.get("problems") or []
+    for words in without_effect(config):
+        if words not in said:
+            yield warn("watch", words)
