@@ -50,7 +50,8 @@ def mutated(draw):
 
 @pytest.mark.parametrize("route", ["predictions", "feedback", "samples", "traces"])
 @settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(event=mutated())
 def test_an_event_with_anything_in_any_place_breaks_nothing(client, route, event):
@@ -59,7 +60,8 @@ def test_an_event_with_anything_in_any_place_breaks_nothing(client, route, event
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(
     route=st.sampled_from(["predictions", "feedback", "samples", "traces", "turns", "erase"]),

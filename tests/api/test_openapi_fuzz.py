@@ -24,12 +24,12 @@ def document(wheel, vitals):
 def test_no_call_is_a_defect_of_the_daemon(document, wheel, route):
     operation = document[route.path][route.method]
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE))
     def as_documented(case):
         assert case.call().status_code < 500
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
     def otherwise(case):
         assert case.call().status_code < 500

@@ -5,7 +5,6 @@ import gzip
 import json
 import socket
 import threading
-import time
 
 import pytest
 import uvicorn
@@ -16,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from flywheel.api import create_app
 from flywheel.store.columns import records
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -28,8 +28,7 @@ def address(wheel):
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    until(lambda: server.started)
     yield f"http://127.0.0.1:{port}/v1/traces"
     server.should_exit = True
     thread.join()

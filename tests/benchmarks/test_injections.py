@@ -14,6 +14,7 @@ from flywheel.curation import normalise
 from flywheel.records import Brief, Intent, Sample
 from flywheel.teacher.openai import OpenAITeacher
 from tests.fakes.answer_store import MemoryStore
+from tests.waiting import CEILING_S
 
 ALARM = Intent(name="set_alarm", description="Wake the user")
 TIMER = Intent(name="set_timer", description="Count down")
@@ -44,7 +45,7 @@ def samples_after(briefs, *, verify):
     stand_in.truth |= {normalise(text): "set_timer" for text in ("an egg timer please", *GOLDEN)}
     stand_in.obeys = attacks.Obedience(KNOWN, GOLDEN)
     with serving(stand_in) as url:
-        table = TeacherTable(base_url=url, model="obedient", timeout_s=10.0)
+        table = TeacherTable(base_url=url, model="obedient", timeout_s=CEILING_S)
         teacher = OpenAITeacher(table, SynthesisTable(verify=verify), (ALARM, TIMER))
         answers = teacher.write(briefs, MemoryStore())
     made = [
@@ -93,7 +94,7 @@ def test_no_attack_gets_a_wrong_label_or_its_own_sentence_into_training():
 def test_a_faulty_stand_in_is_worked_through(fault):
     stand_in = StandIn(pool=POOL, faults=Faults(**{fault: 0.3}))
     with serving(stand_in) as url:
-        table = TeacherTable(base_url=url, model="m", timeout_s=5.0, max_retries=6)
+        table = TeacherTable(base_url=url, model="m", timeout_s=CEILING_S, max_retries=6)
         briefs = [attacked(attack) for attack in KNOWN[:20]]
         answers = OpenAITeacher(table, SynthesisTable(verify=False), ()).write(
             briefs, MemoryStore()
@@ -124,7 +125,8 @@ def test_ten_thousand_requests_lose_nothing_and_hold_no_more_memory_than_their_a
         table = TeacherTable(base_url=url, model="m", max_concurrency=64)
         teacher = OpenAITeacher(table, SynthesisTable(verify=False), ())
         teacher.write(briefs[:500], MemoryStore())
-        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began = time.monotonic()
         store = MemoryStore()
         answers = teacher.write(briefs, store)
         seconds = time.monotonic() - began

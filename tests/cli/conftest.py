@@ -10,7 +10,14 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 import pytest
 from typer.testing import CliRunner, Result
 
+from flywheel.cli import screen
 from flywheel.cli.app import app
+
+
+@pytest.fixture(autouse=True)
+def _no_progress(monkeypatch):
+    """On a busy machine what is quick takes long, and tells of its progress."""
+    monkeypatch.setattr(screen, "_PLAIN_S", float("inf"))
 
 
 @dataclass

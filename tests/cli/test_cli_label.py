@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from flywheel.cli.choosing import COMMANDS, Choice, ranked, understood
 from flywheel.cli.text import width
+from tests.waiting import CEILING_S
 
 INTENTS = [
     {"name": "set_alarm", "description": "Wake the user at a time"},
@@ -253,13 +253,11 @@ class Terminal:
         os.close(inner)
         self.screen, self.seen = "", 0
 
-    def until(self, text, seconds=20):
+    def until(self, text):
         """Read until the text is there, behind what was waited for before."""
-        end = time.monotonic() + seconds
         while (place := self.screen.find(text, self.seen)) < 0:
-            assert time.monotonic() < end, f"no {text!r} in {self.screen[self.seen :]!r}"
-            if not select.select([self.master], [], [], 0.1)[0]:
-                continue
+            if not select.select([self.master], [], [], CEILING_S)[0]:
+                pytest.fail(f"no {text!r} in {self.screen[self.seen :]!r}")
             try:
                 self.screen += os.read(self.master, 65536).decode("utf-8", "replace")
             except OSError:  # the other end is closed
@@ -276,7 +274,7 @@ class Terminal:
         self.process.wait()
 
     def end(self):
-        code = self.process.wait(20)
+        code = self.process.wait(CEILING_S)
         while select.select([self.master], [], [], 0.1)[0]:
             try:
                 self.screen += os.read(self.master, 65536).decode("utf-8", "replace")

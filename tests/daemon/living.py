@@ -4,19 +4,20 @@ import contextlib
 import http.client
 import json
 import socket
-import time
+
+from tests.waiting import CEILING_S
 
 QUIET = '[schedule]\ncron = ""\n'
 
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=CEILING_S)
         self.path = str(path)
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(CEILING_S)
         self.sock.connect(self.path)
 
 
@@ -42,10 +43,10 @@ class Manager:
         self.receiver.bind(str(path))
         self.heard = []
 
-    def wait_for(self, word, timeout=30):
-        until = time.monotonic() + timeout
+    def wait_for(self, word):
+        """Listen until a message begins with the word."""
+        self.receiver.settimeout(CEILING_S)
         while not any(message.startswith(word) for message in self.heard):
-            self.receiver.settimeout(max(0.01, until - time.monotonic()))
             self.heard.append(self.receiver.recv(1000).decode())
 
     def rest(self):

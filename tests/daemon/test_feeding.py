@@ -1,7 +1,8 @@
-import time
+from functools import partial
 
 from flywheel.daemon.feeding import Feed
 from flywheel.store import events, sources
+from tests.waiting import CEILING_S, until
 
 SOURCED = """
 [sources.log]
@@ -41,6 +42,13 @@ def source():
 '''
 
 
+def has_read(wheel, feed):
+    """Whether all three events are behind it."""
+    with wheel.store.read() as con:
+        cursor = sources.cursor(con, "log")
+    return cursor == "3" and feed.states()[0]["state"] == "running"
+
+
 def test_a_source_feeds_the_store_and_goes_on_where_it_was(make_wheel, tmp_path):
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "three_events.py").write_text(PLUGIN, encoding="utf-8")
@@ -48,14 +56,8 @@ def test_a_source_feeds_the_store_and_goes_on_where_it_was(make_wheel, tmp_path)
         wheel = make_wheel(SOURCED)
         feed = Feed(wheel)
         feed.start()
-        until = time.monotonic() + 10
-        cursor = None
-        while cursor != "3" or feed.states()[0]["state"] != "running":
-            assert time.monotonic() < until, feed.states()
-            time.sleep(0.02)
-            with wheel.store.read() as con:
-                cursor = sources.cursor(con, "log")
-        assert feed.stop(5) == ()
+        until(partial(has_read, wheel, feed), what=feed.states)
+        assert feed.stop(CEILING_S) == ()
         with wheel.store.read() as con:
             counts = events.counts(con)
         assert (counts.predictions, counts.feedback, counts.rejected) == (1, 1, 1)

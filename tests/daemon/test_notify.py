@@ -3,6 +3,7 @@ import socket
 import pytest
 
 from flywheel.daemon.notify import Notifier, watchdog_seconds
+from tests.waiting import CEILING_S
 
 
 @pytest.fixture
@@ -10,7 +11,7 @@ def manager(tmp_path, monkeypatch):
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(path))
-        receiver.settimeout(2)
+        receiver.settimeout(CEILING_S)
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         yield receiver
 
@@ -27,7 +28,7 @@ def test_the_service_manager_hears_ready_alive_stopping(manager):
 def test_an_abstract_socket_is_reached(monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind("\0flywheel-test-notify")
-        receiver.settimeout(2)
+        receiver.settimeout(CEILING_S)
         monkeypatch.setenv("NOTIFY_SOCKET", "@flywheel-test-notify")
         Notifier().alive()
         assert receiver.recv(100) == b"WATCHDOG=1"

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 
 from living import QUIET, ask
 from state_folder import write_config
@@ -19,6 +18,7 @@ from state_folder import write_config
 import flywheel
 from flywheel.daemon.process import Daemon
 from flywheel.store import open_store
+from tests.waiting import CEILING_S
 
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
 
@@ -33,11 +33,9 @@ def test_the_life_of_a_daemon(start, manager, tmp_path):
     manager.heard.clear()
     manager.wait_for("WATCHDOG=1")
     manager.heard.insert(0, "READY=1")
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=CEILING_S)
     assert process.returncode == 0, errors
-    assert time.monotonic() - began < 5
     words = manager.rest()
     assert words[0] == "READY=1"
     assert words[-1] == "STOPPING=1"
@@ -71,7 +69,7 @@ def test_the_caller_is_known_by_the_kernel_and_ctrl_c_ends_cleanly(start, tmp_pa
     process = start()
     assert ask(tmp_path, "POST", "/v1/turns")[1]["trigger"] == f"asked by {ME}"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=CEILING_S)
     assert process.returncode == 0
     assert "Traceback" not in errors
 
@@ -79,7 +77,7 @@ def test_the_caller_is_known_by_the_kernel_and_ctrl_c_ends_cleanly(start, tmp_pa
 def test_a_second_daemon_on_the_folder_refuses_and_names_the_first(start, tmp_path):
     first = start()
     second = start(ready=False)
-    _, errors = second.communicate(timeout=20)
+    _, errors = second.communicate(timeout=CEILING_S)
     assert second.returncode == 1
     assert f"process {first.pid} holds it" in errors
     assert "Traceback" not in errors
@@ -140,7 +138,7 @@ def test_who_stops_a_daemon_that_starts_anew_wants_it_to_stay_so(make_wheel):
 
 def test_tcp_without_a_token_is_refused_at_the_start(start):
     process = start('[api]\ntcp = "127.0.0.1:0"\n', ready=False)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=CEILING_S)
     assert process.returncode == 1
     assert "needs a token" in errors
 
@@ -151,7 +149,7 @@ def test_over_tcp_the_uid_of_nobody_counts(start, tmp_path):
         port = free.getsockname()[1]
     table = f'[api]\ntcp = "127.0.0.1:{port}"\ntoken_env = "WHEEL_TOKEN"\n'
     start(QUIET + table, WHEEL_TOKEN="s3cret")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CEILING_S)
     with contextlib.closing(connection):
         connection.request("GET", "/v1/status")
         refused = connection.getresponse()
@@ -164,7 +162,7 @@ def test_over_tcp_the_uid_of_nobody_counts(start, tmp_path):
 
 def test_once_runs_one_turn_and_exits_by_its_end(start, tmp_path):
     process = start(QUIET, "--once", ready=False)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=CEILING_S)
     log = (tmp_path / "logs" / "flywheel.jsonl").read_text(encoding="utf-8")
     (end,) = (
         json.loads(line)["message"]

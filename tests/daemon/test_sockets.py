@@ -6,6 +6,7 @@ import pytest
 
 from flywheel.daemon.sockets import bind_tcp, bind_unix, listening
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
+from tests.waiting import CEILING_S
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
@@ -72,7 +73,7 @@ def test_a_successors_socket_file_is_left_in_place(tmp_path):
 
 def test_tcp_listens_where_it_is_told(tmp_path):
     with listening(tmp_path / "s.sock", "127.0.0.1:0") as (_, tcp):
-        with socket.create_connection(tcp.getsockname(), timeout=2):
+        with socket.create_connection(tcp.getsockname(), timeout=CEILING_S):
             pass
         assert tcp.getsockname()[0] == "127.0.0.1"
 

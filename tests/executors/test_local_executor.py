@@ -6,15 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from flywheel.errors import JobFailed
-from flywheel.executors import LocalExecutor
+from flywheel.executors import LocalExecutor, local
 from flywheel.protocols import Progress
 from flywheel.records import Job
+from tests.waiting import CEILING_S, until
 
 WRITE = """
 def finish(ok=True, error=""):
@@ -23,7 +23,8 @@ def finish(ok=True, error=""):
     (folder / "tmp").rename(folder / "result.json")
 """
 HEAD = (
-    "import json, os, pathlib, subprocess, sys, time\nfolder = pathlib.Path(sys.argv[1])\n" + WRITE
+    "import json, os, pathlib, signal, subprocess, sys, time\n"
+    "folder = pathlib.Path(sys.argv[1])\n" + WRITE
 )
 
 
@@ -58,14 +59,16 @@ def test_a_job_that_died_is_started_again(tmp_path):
 
 
 CHILDREN = """
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 (folder / "pids").write_text(f"{os.getpid()} {child.pid}")
 (folder / "pids").rename(folder / "ready")
-time.sleep(60)
+signal.pause()
 """
 
 
-def test_a_timeout_ends_the_worker_and_its_children(tmp_path):
+def test_a_timeout_ends_the_worker_and_its_children(tmp_path, monkeypatch):
+    ready = tmp_path / "j-1" / "ready"
+    monkeypatch.setattr(local.time, "time", lambda: 1e9 * ready.exists())
     with pytest.raises(JobFailed, match="was still running after 1 s"):
         executor(tmp_path, CHILDREN).run(job(timeout_s=1.0))
     until(lambda: not any(running(pid) for pid in pids(tmp_path)))
@@ -76,7 +79,7 @@ def test_cancelling_ends_the_worker_and_its_children(tmp_path):
     failed = in_background(local, job())
     until((tmp_path / "j-1" / "ready").exists)
     local.cancel("j-1")
-    failed.join(10)
+    failed.join(CEILING_S)
     assert failed.message == "train job j-1 was cancelled"
     until(lambda: not any(running(pid) for pid in pids(tmp_path)))
 
@@ -93,7 +96,7 @@ import pathlib, sys
 from flywheel.executors import LocalExecutor
 from flywheel.records import Job
 jobs, command = pathlib.Path(sys.argv[1]), sys.argv[2:]
-LocalExecutor(jobs, command).run(Job(id="j-1", kind="train", spec={"threads": 1}, timeout_s=60))
+LocalExecutor(jobs, command).run(Job(id="j-1", kind="train", spec={"threads": 1}, timeout_s=900))
 """
 WAITING = """
 (folder / "ready").touch()
@@ -103,7 +106,7 @@ finish()
 """
 
 
-def test_a_worker_outlives_its_daemon_and_is_adopted(tmp_path):
+def test_a_worker_outlives_its_daemon_and_is_adopted(tmp_path, monkeypatch):
     command = [sys.executable, "-c", HEAD + WAITING]
     daemon = subprocess.Popen([sys.executable, "-c", DAEMON, str(tmp_path), *command])
     until((tmp_path / "j-1" / "worker.json").exists)
@@ -112,13 +115,21 @@ def test_a_worker_outlives_its_daemon_and_is_adopted(tmp_path):
     os.kill(daemon.pid, signal.SIGKILL)
     daemon.wait()
     assert running(pid)
-    threading.Timer(0.3, (tmp_path / "j-1" / "go").touch).start()
-    assert executor(tmp_path, "sys.exit(1)").run(job()).values == {"pid": pid}
+    second = executor(tmp_path, "sys.exit(1)")
+    adopt = second._adopt
+
+    def let_go(folder):
+        worker = adopt(folder)
+        (folder / "go").touch()
+        return worker
+
+    monkeypatch.setattr(second, "_adopt", let_go)
+    assert second.run(job()).values == {"pid": pid}
 
 
 def test_a_process_that_only_has_the_pid_is_neither_adopted_nor_killed(tmp_path):
     (tmp_path / "j-1").mkdir()
-    told = {"pid": os.getpid(), "started": "1", "at": time.time()}
+    told = {"pid": os.getpid(), "started": "1", "at": 0.0}
     (tmp_path / "j-1" / "worker.json").write_text(json.dumps(told))
     local = executor(tmp_path, "finish()")
     local.cancel("j-1")
@@ -149,7 +160,7 @@ def executor(jobs, code):
     return LocalExecutor(jobs, [sys.executable, "-c", HEAD + code])
 
 
-def job(timeout_s=30.0):
+def job(timeout_s=900.0):
     return Job(
         id="j-1", kind="train", spec={"threads": 1, "text": "我要听音乐"}, timeout_s=timeout_s
     )
@@ -180,10 +191,3 @@ def running(pid):
         return stat.rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def until(happened, limit_s=15.0):
-    end = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.01)

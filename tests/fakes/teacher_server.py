@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import CEILING_S
+
 
 @dataclass(frozen=True)
 class Says:
@@ -151,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             case Raw(body, content_type):
                 self._send(200, body, content_type)
             case Stall():
-                self.server.teacher.ended.wait(30)
+                self.server.teacher.ended.wait(CEILING_S)
                 self.close_connection = True
             case Drip(pause):
                 self._head(200, 100_000, "application/json", {})

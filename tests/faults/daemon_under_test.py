@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flywheel.demo.daemon import Client
 from flywheel.demo.grammar import STARTER
+from tests.waiting import CEILING_S, until
 
 CONFIG = """
 [model]
@@ -66,7 +65,7 @@ class Daemon:
     def stop(self) -> None:
         assert self.process is not None
         self.process.terminate()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(CEILING_S) == 0
 
     def kill_worker(self, job: str) -> None:
         worker = json.loads((self.job(job) / "worker.json").read_text())
@@ -87,14 +86,6 @@ class Daemon:
 
         until(over, f"{turn_id} has ended")
         return self.client.get(f"/v1/turns/{turn_id}")
-
-
-def until(holds: Callable[[], bool], what: str, seconds: float = 150.0) -> None:
-    """Wait for a condition, or fail saying which."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s until {what}"
-        time.sleep(0.02)
 
 
 def starter_rows(split: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The real daemon, that ends itself by SIGKILL at a moment of a step.
 
-`mortal_daemon.py CONFIG [STEP MOMENT]`. Its clock stands still, its teacher and its workers are
+`mortal_daemon.py CONFIG [STEP MOMENT]`, or `CONFIG operation N`: before the N-th of its operations
+on files in CONFIG's folder. Its clock stands still, its teacher and its workers are
 plain ones; everything else is what `flywheel run` starts.
 """
 
@@ -19,6 +20,7 @@ from flywheel.protocols import AnswerStore, StoredAnswer
 from flywheel.turn import table
 
 WORKER = (sys.executable, str(Path(__file__).with_name("plain_worker.py")))
+OPERATIONS = ("open", "os.remove", "os.rename", "os.mkdir")  # told by Python before it does it
 JOBS = {"curate", "train", "evaluate"}
 
 
@@ -86,8 +88,23 @@ def plant(step: str, moment: str) -> None:
     table._finish = finish_and_die
 
 
+def count_down(folder: Path, left: int) -> None:
+    """End this process before that many more operations on files of the folder."""
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in OPERATIONS and str(folder) in str(arguments[0]):
+            left -= 1
+            if not left:
+                die()
+
+    sys.addaudithook(watch)
+
+
 def main(config: Path, *fate: str) -> int:
-    if fate:
+    if fate[:1] == ("operation",):
+        count_down(config.parent, int(fate[1]))
+    elif fate:
         plant(*fate)
     wiring._now = lambda: NOW
     wiring.LocalExecutor = lambda jobs: LocalExecutor(jobs, command=WORKER)

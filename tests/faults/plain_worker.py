@@ -7,19 +7,15 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 from wheels import Memoriser
-
-BUSY_S = 0.3  # so that a daemon can die while it works
 
 
 def main(folder: Path) -> None:
     told = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     kind = told["kind"]
     die_if_told(folder, kind, "before")
-    time.sleep(BUSY_S)
     values = getattr(Memoriser(folder.parent), f"_{kind}")(folder, told["spec"])
     die_if_told(folder, kind, "in")
     staged = folder / "result.tmp"

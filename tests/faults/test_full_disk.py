@@ -14,6 +14,7 @@ from wheels import Parrot, produce_failures, seed_the_wheel, wheel_in
 from flywheel.daemon.turning import TurnThread
 from flywheel.store import DiskFull, open_store, turns
 from flywheel.turn import advance, request, run_until_idle, table
+from tests.waiting import CEILING_S, until
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root"
@@ -78,17 +79,15 @@ def test_the_thread_of_turns_waits_and_says_so(tmp_path, monkeypatch):
         request(wheel, "manual")
         thread = TurnThread(wheel)
         thread.start()
-        while not thread.problems():
-            wheel.stopping.wait(0.01)
+        until(thread.problems)
         (problem,) = thread.problems()
         assert problem.startswith("no room for step diagnose of t-1")
         assert thread.failure is None
         monkeypatch.undo()
         with wheel.store.read() as con:
             assert turns.get(con, "t-1").state == "diagnose"
-        while turn_state(wheel) not in turns.ENDED:
-            wheel.stopping.wait(0.02)
-        assert thread.stop(5)
+        until(lambda: turn_state(wheel) in turns.ENDED)
+        assert thread.stop(CEILING_S)
         assert not thread._no_room
 
 
@@ -128,4 +127,4 @@ def configure(folder):
 
 def run_daemon(folder):
     command = [sys.executable, "-m", "flywheel", "run", "--config", str(folder / "config.toml")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=CEILING_S, check=False)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from flywheel.cli.client import Daemon
 from flywheel.errors import DaemonUnreachable
 from flywheel.store import turns
 from flywheel.turn import request, table
+from tests.waiting import CEILING_S, until
 
 HERE = Path(__file__).parent
 MOMENTS = ("before", "in", "committing", "after")
@@ -33,6 +34,7 @@ WORKER = [
 ]
 FATES = [*DAEMON, *WORKER]
 SAMPLE = random.Random(20).sample(DAEMON, 2) + random.Random(20).sample(WORKER, 1)
+OPERATIONS = 300  # on files, of a daemon from its start to the end of the turn, about
 CONFIG = """
 [schedule]
 cron = ""
@@ -88,8 +90,9 @@ def test_kills_at_any_time_change_nothing_in_the_end(seed, prepared, undisturbed
     folder, chance = tmp_path / "folder", random.Random(seed)
     shutil.copytree(prepared, folder, symlinks=True)
     for _ in range(6):
-        daemon = start(folder)
-        time.sleep(chance.uniform(0.8, 3.5))
+        daemon = start(folder, "operation", str(chance.randrange(1, OPERATIONS)))
+        with contextlib.closing(Daemon(folder / "var" / "flywheel.sock")) as client:
+            until(partial(is_over, daemon, client))
         daemon.kill()
         daemon.communicate()
     end_the_turn(folder)
@@ -101,7 +104,7 @@ def suffer(fate, prepared, undisturbed, folder):
     who, what, moment = fate
     if who == "daemon":
         doomed = start(folder, what, moment)
-        doomed.communicate(timeout=60)
+        doomed.communicate(timeout=CEILING_S)
         assert doomed.returncode == -signal.SIGKILL
     else:
         (folder / "var" / f"die-{what}-{moment}").touch()
@@ -126,21 +129,24 @@ def end_the_turn(folder):
     daemon = start(folder)
     client = Daemon(folder / "var" / "flywheel.sock")
     try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            assert daemon.poll() is None, daemon.communicate()[1]
-            with contextlib.suppress(DaemonUnreachable):
-                if client.get("turns", "t-2").value["state"] in turns.ENDED:
-                    break
-            time.sleep(0.1)
+        until(partial(is_over, daemon, client))
+        assert daemon.poll() is None, daemon.communicate()[1]
         daemon.terminate()
-        _, errors = daemon.communicate(timeout=15)
+        _, errors = daemon.communicate(timeout=CEILING_S)
         assert daemon.returncode == 0, errors
     finally:
         client.close()
         if daemon.poll() is None:
             daemon.kill()
             daemon.communicate()
+
+
+def is_over(daemon, client):
+    """Whether the process has ended, or its turn has."""
+    try:
+        return daemon.poll() is not None or client.get("turns", "t-2").value["state"] in turns.ENDED
+    except DaemonUnreachable:
+        return False
 
 
 def aftermath(folder):

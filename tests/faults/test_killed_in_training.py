@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_under_test import CONFIG, Daemon, starter_rows, until
+from daemon_under_test import CONFIG, Daemon, starter_rows
 
 from flywheel.demo.grammar import STARTER
 from flywheel.demo.traffic import stream
+from tests.waiting import until
 
 TRAINING = "t-2-train"
 SETTLED = ("done", "held")  # whether the challenger is promoted is for the gates to say
@@ -59,7 +60,6 @@ def undisturbed(begun, tmp_path_factory) -> dict[str, Any]:
         return what_is_left(daemon)
 
 
-@pytest.mark.timeout(400)  # ten workers start for it: 95 s of one core, which others may share
 @pytest.mark.parametrize(
     "with_the_worker",
     [

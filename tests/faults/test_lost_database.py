@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.killing import UnixConnection
+from tests.waiting import CEILING_S, until
 
 CONFIG = '[schedule]\ncron = ""\n'
 INTENTS = '[[intent]]\nname = "set_alarm"\n'
@@ -46,11 +46,8 @@ def start(tmp_path):
             text=True,
         )
         started.append(process)
-        until = time.monotonic() + 60
-        while ask(tmp_path, "GET", "/readyz")[0] != 200:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or ask(tmp_path, "GET", "/readyz")[0] == 200)
+        assert process.poll() is None, process.communicate()[1]
         return process
 
     yield begin
@@ -86,7 +83,7 @@ def test_a_fatal_error_of_the_database_is_told_and_ends_the_daemon_with_1(start,
     assert status == 503
     assert "the database does not work" in said
     assert ask(tmp_path, "GET", "/healthz")[0] == 200  # the process still answers
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=CEILING_S)
     assert process.returncode == 1, errors
     log = (tmp_path / "logs" / "flywheel.jsonl").read_text(encoding="utf-8")
     assert "daemon.gives_up" in log
@@ -94,5 +91,5 @@ def test_a_fatal_error_of_the_database_is_told_and_ends_the_daemon_with_1(start,
     told = json.loads(ask(tmp_path, "GET", "/v1/status")[1])
     assert told["backlog"]["predictions"] == 1
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=CEILING_S)
     assert process.returncode == 0

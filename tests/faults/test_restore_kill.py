@@ -23,6 +23,7 @@ from flywheel.loader import Loader
 from flywheel.records import Prediction
 from flywheel.spool import Spool
 from flywheel.store import events, open_store, retention
+from tests.waiting import CEILING_S
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FORK = multiprocessing.get_context("fork")
@@ -194,6 +195,6 @@ def test_a_worker_of_the_old_turns_ends_and_its_result_is_not_taken_for_the_new_
     told = {"pid": worker.pid, "started": started, "at": NOW.timestamp()}
     (state / "jobs" / "t-1-train" / "worker.json").write_text(json.dumps(told))
     assert in_a_child(restore, template, 0) == 0
-    assert worker.wait(20) == -signal.SIGKILL
+    assert worker.wait(CEILING_S) == -signal.SIGKILL
     assert not list(state.glob("jobs/*"))
     assert list(state.glob("jobs.before-*/t-1-train/result.json"))

@@ -102,7 +102,7 @@ def kept(spooled):
     return [{name: cell(getattr(row, name)) for name in row.__struct_fields__} for row in events]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(["predictions", "feedback"]), PREDICTIONS | VERDICTS)
 def test_what_the_quick_way_takes_the_long_way_takes_alike(kind, event):
     raw = json.dumps(event, ensure_ascii=False).encode()
@@ -116,7 +116,7 @@ def test_what_the_quick_way_takes_the_long_way_takes_alike(kind, event):
 GLUE = st.sampled_from(["\n"] * 12 + ["\r\n", "\n\n", " ", "", ",\n", "\n{\n"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.sampled_from(["predictions", "feedback"]),
     st.lists(st.tuples(PREDICTIONS | VERDICTS, GLUE), max_size=6),
@@ -153,7 +153,7 @@ def test_anything_else_is_not_taken_at_once(body):
     assert not wire.write_usual("samples", good.encode())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
 def test_noise_is_rejected_line_by_line_and_breaks_nothing(noise):
     written = formats.write_body("predictions", noise, received=NOON)

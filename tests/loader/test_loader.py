@@ -7,6 +7,7 @@ from flywheel import formats
 from flywheel.loader import REFUSALS, Loader
 from flywheel.spool import Spool
 from flywheel.store import StoreFailed, events, open_store, schema
+from tests.waiting import CEILING_S
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -134,7 +135,7 @@ def test_a_lost_database_ends_loading_and_keeps_the_events(store, spool, monkeyp
     monkeypatch.setattr(store, "write", lost)
     loader = Loader(store, spool)
     loader.start()
-    loader._thread.join(10)
+    loader._thread.join(CEILING_S)
     assert isinstance(loader.failure, StoreFailed)
     assert "are not loaded" in loader.problems()[0]
     assert len(list(spool.folder.iterdir())) == 1

@@ -55,7 +55,8 @@ def places(tmp_path_factory):
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @example(
     [{"id": "a", "text": "x", "intent": "i", "arguments": {"f": 1e16, "g": 1e-7, "s": "7.30\x01"}}],

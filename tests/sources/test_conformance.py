@@ -1,11 +1,10 @@
 """The contract check finds each way in which a source can break its promises."""
 
-import time
-
 import pytest
 
 from flywheel.errors import FlywheelError
 from flywheel.protocols import Batch
+from flywheel.sources import conformance
 from flywheel.sources.conformance import check
 
 
@@ -76,7 +75,7 @@ class NeverReturns(Good):
     def poll(self, limit, timeout):
         batch = super().poll(limit, timeout)
         if batch is None:
-            time.sleep(timeout + 0.2)
+            self.late()
         return batch
 
 
@@ -115,7 +114,13 @@ def test_a_broken_promise_is_found(make, failed):
 
 
 def test_a_poll_that_hangs_is_found(monkeypatch):
-    monkeypatch.setattr("flywheel.sources.conformance._GRACE_S", 0.1)
+    now = [0.0]
+    monkeypatch.setattr(conformance.time, "monotonic", lambda: now[0])
+
+    def late(source):
+        now[0] += 5.3
+
+    monkeypatch.setattr(NeverReturns, "late", late, raising=False)
     assert failing(NeverReturns) == ["an empty poll ends in time"]
 
 

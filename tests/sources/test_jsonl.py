@@ -192,7 +192,10 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(steps=steps, limit=st.integers(1, 4))
 def test_no_line_is_lost_whatever_happens_to_the_file(tmp_path_factory, steps, limit):
     folder = tmp_path_factory.mktemp("tail")

@@ -10,6 +10,7 @@ import pytest
 from flywheel.errors import SourceUnavailable
 from flywheel.sources import find
 from flywheel.sources.conformance import check
+from tests.waiting import CEILING_S
 
 
 def event(number):
@@ -32,7 +33,7 @@ def bucket(monkeypatch):
     def put(key, body=b""):
         kind = {"Content-Type": "application/octet-stream"}
         request = urllib.request.Request(f"{url}/traffic{key}", body, kind, method="PUT")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=CEILING_S) as answer:
             assert answer.status == 200
 
     put("")

@@ -17,6 +17,7 @@ import pytest
 from flywheel.errors import FlywheelError, SourceUnavailable
 from flywheel.sources import find
 from flywheel.sources.conformance import check
+from tests.waiting import CEILING_S
 
 
 def event(number):
@@ -108,7 +109,7 @@ def topic():
     """A topic on librdkafka's own brokers, which live in the producer."""
     kafka = pytest.importorskip("confluent_kafka")
     producer = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    brokers = producer.list_topics(timeout=10).brokers.values()
+    brokers = producer.list_topics(timeout=CEILING_S).brokers.values()
 
     def send(*values):
         for value in values:

@@ -7,6 +7,7 @@ import pytest
 
 from flywheel.errors import DiskFull
 from flywheel.spool import Spool, SpoolFailed, SpoolFull
+from tests.waiting import CEILING_S
 
 MIB = 1 << 20
 
@@ -76,18 +77,18 @@ def test_those_who_wait_share_one_fdatasync(open_spool, monkeypatch):
     def slow(file):
         syncs.append(file)
         enter.set()
-        go.wait(5)
+        assert go.wait(CEILING_S)
         real(file)
 
     monkeypatch.setattr(os, "fdatasync", slow)
     told = threading.Semaphore(0)
     spool.append(b"first\n", lambda error: told.release())
-    enter.wait(5)
+    assert enter.wait(CEILING_S)
     for number in range(20):
         spool.append(f"{number}\n".encode(), lambda error: told.release())
     go.set()
     for _ in range(21):
-        assert told.acquire(timeout=5)
+        assert told.acquire(timeout=CEILING_S)
     assert len(syncs) == 2
 
 

@@ -79,7 +79,7 @@ def test_events_from_before_the_chain_are_covered_by_the_first_that_is_chained(l
         assert chain.check(con).problems == ("event 5 of d-2: does not follow the event before it",)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=6))
 def test_any_words_can_be_chained(tmp_path_factory, words):
     store = open_store(tmp_path_factory.mktemp("chain") / "flywheel.duckdb")

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BOOT_S = 60
+from tests.waiting import CEILING_S
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BOOT = """
 set -eu
@@ -35,7 +36,7 @@ class Machine:
     leader: int  # its systemd, seen from outside
     transcript: list[str] = field(default_factory=list)
 
-    def run(self, command, *, user="root", cwd="/", check=True, timeout=180):
+    def run(self, command, *, user="root", cwd="/", check=True, timeout=CEILING_S):
         """Run a shell command in it; returns what it wrote to standard output."""
         spaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
         into = ["nsenter", "--target", str(self.leader), *spaces]
@@ -56,7 +57,7 @@ class Machine:
         assert not check or done.returncode == 0, "\n".join(self.transcript[-3:])
         return done.stdout if check else done
 
-    def wait(self, command, wanted, *, timeout=60, user="root"):
+    def wait(self, command, wanted, *, timeout=CEILING_S, user="root"):
         """Repeat a command until its output is, or satisfies, `wanted`."""
         until = time.monotonic() + timeout
         while True:
@@ -88,12 +89,11 @@ def booted(base: Path, binds: Mapping[Path, str]) -> Iterator[Machine]:
         machine.wait(
             "systemctl is-system-running",
             lambda said: said in ("running", "degraded"),
-            timeout=BOOT_S,
         )
         machine.transcript.clear()
         yield machine
         machine.run("systemctl poweroff --no-block")
-        nspawn.wait(timeout=30)
+        nspawn.wait(CEILING_S)
     finally:
         if nspawn.poll() is None:
             nspawn.kill()
@@ -103,7 +103,7 @@ def booted(base: Path, binds: Mapping[Path, str]) -> Iterator[Machine]:
 
 def _leader(nspawn):
     """The first process of the machine, once it is systemd."""
-    until = time.monotonic() + BOOT_S
+    until = time.monotonic() + CEILING_S
     children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children")
     while time.monotonic() < until:
         assert nspawn.poll() is None, "systemd-nspawn ended: see console.log"

@@ -134,7 +134,7 @@ texts_and_intents = st.lists(
 
 
 @given(texts_and_intents, st.integers(0, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_equal_texts_share_a_fold(rows, seed):
     texts = [text for text, _ in rows]
     found = crossfit.folds(texts, [intent for _, intent in rows], 5, seed).tolist()
@@ -179,7 +179,7 @@ def test_without_dev_rows_the_class_none_decides():
     st.sampled_from([["a", "b"], ["a", "b", "none"]]),
     st.data(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_chosen_threshold_never_loses_points_on_dev(rows, labels, data):
     logits = torch.tensor(rows)[:, : len(labels)]
     truth = [data.draw(st.sampled_from(["a", "b", "none"])) for _ in rows]
@@ -214,7 +214,7 @@ def test_values_are_found_as_said(text, values, spans):
     st.lists(st.sampled_from(["play", "jazz", "音乐", "at", "7pm", "R&B", "naïve"]), min_size=3),
     st.data(),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_perfect_tags_spell_the_values_they_were_made_from(words, data):
     text = " ".join(words)
     start = data.draw(st.integers(0, len(words) - 1))

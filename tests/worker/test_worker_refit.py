@@ -98,7 +98,7 @@ weights = st.floats(0.125, 9, width=32)
 rows = st.tuples(st.sampled_from("abc"), weights)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(rows, min_size=3), st.lists(st.tuples(st.sampled_from("abcd"), weights | st.just(0.0)))
 )

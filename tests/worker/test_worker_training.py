@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pages import ROOT, blocks
 from PIL import Image
@@ -204,7 +204,6 @@ def test_auto_takes_the_recipe_that_does_best_on_dev_and_says_what_it_tried(tmp_
         assert (picture.format, len(picture.convert("L").getcolors() or ())) > ("PNG", 2)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10_000), st.floats(0, 3600), st.data())
 def test_halving_spends_no_more_than_its_budget_and_keeps_the_best(rows, budget_s, data):
     spent = []
