@@ -1,6 +1,7 @@
 """The documentation as Markdown: its pages, their links, their fenced blocks."""
 
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,26 +31,23 @@ def _tokens(page):
     return parser.parse(page.read_text(encoding="utf-8"))
 
 
-def links(page):
-    """Every link's target as it is written, and the text that carries it."""
-    found = []
-    for token in _tokens(page):
-        target = None
-        for child in token.children or ():
-            if child.type == "link_open":
-                target, text = child.attrs["href"], ""
-            elif child.type == "link_close":
-                found.append((target, text))
-                target = None
-            elif target is not None:
-                text += child.content
-    return found
+def linked(page):
+    """(file of the repository, anchor or "") of every link that leads into the repository."""
+    targets = [
+        child.attrs["href"]
+        for token in _tokens(page)
+        for child in token.children or ()
+        if child.type == "link_open"
+    ]
+    parts = [target.partition("#") for target in targets if "://" not in target]
+    return [((page.parent / path).resolve() if path else page, at) for path, _, at in parts]
 
 
-def linked_pages(page):
-    """The files of the repository that a page links to, without their anchors."""
-    local = [target.split("#")[0] for target, _ in links(page) if "://" not in target]
-    return [(page.parent / target).resolve() for target in local if target]
+def anchors(page):
+    """What a link can name within a page: its headings, spelled as GitHub spells them."""
+    tokens = _tokens(page)
+    heads = [tokens[i + 1].content for i, t in enumerate(tokens) if t.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 def blocks(page):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from pages import PAGES, ROOT, linked_pages, title
+from pages import PAGES, ROOT, anchors, linked, title
 
 
 def test_the_reference_is_what_the_code_says():
@@ -20,7 +20,12 @@ def test_the_reference_is_what_the_code_says():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page):
-    assert [target for target in linked_pages(page) if not target.exists()] == []
+    nowhere = [
+        (target.name, anchor)
+        for target, anchor in linked(page)
+        if not target.exists() or (anchor and anchor not in anchors(target))
+    ]
+    assert nowhere == []
 
 
 def test_every_page_is_reached_from_the_readme():
@@ -29,7 +34,7 @@ def test_every_page_is_reached_from_the_readme():
         page = ahead.pop()
         if page.suffix == ".md" and page not in reached:
             reached.add(page)
-            ahead += linked_pages(page)
+            ahead += [target for target, _ in linked(page)]
     lost = [str(page.relative_to(ROOT)) for page in PAGES if page not in reached]
     assert lost == []
 
