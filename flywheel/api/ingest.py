@@ -186,7 +186,7 @@ def reading(wheel: Wheel) -> dict[str, Any]:
     return {
         "context_turns": wheel.config.intents.context_turns,
         "received": wheel.clock(),
-        "known": wheel.known_intents,
+        "known": {intent.name: intent for intent in wheel.intents},
         "max_line_bytes": wheel.config.api.max_line_kb * 1024,
     }
 

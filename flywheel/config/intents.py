@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from flywheel.errors import ConfigError
+from flywheel.parameters import schema_problem
 from flywheel.records import NONE, Intent
 
 _KNOWN = frozenset(
@@ -25,12 +26,17 @@ _KNOWN = frozenset(
     }
 )
 
+_SCHEMA_HINT = (
+    "parameters are a JSON Schema (draft 2020-12); a reference stays inside of it: #/$defs/NAME"
+)
+
 
 def load_intents(path: Path) -> tuple[Intent, ...]:
     """Read the intents, in the file's order; `none` is always known and never listed.
 
     Raises:
-        ConfigError: the file is missing or malformed, a name is empty, doubled or reserved.
+        ConfigError: the file is missing or malformed, a name is empty, doubled or reserved, or
+            parameters are no JSON Schema.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -78,11 +84,14 @@ def _intent(row: Mapping[str, Any], number: int, path: Path) -> Intent:
             hint=f"known here: {', '.join(sorted(_KNOWN))}",
         )
     try:
-        return TypeAdapter(Intent).validate_python(known)
+        intent = TypeAdapter(Intent).validate_python(known)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{path}: intent {name}: {at}: {first['msg'].lower()}") from error
+    if problem := schema_problem(intent):
+        raise ConfigError(f"{path}: intent {name}: {problem}", hint=_SCHEMA_HINT)
+    return intent
 
 
 def _refuse_doubled(intents: Sequence[Intent], path: Path) -> None:

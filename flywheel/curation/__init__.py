@@ -6,7 +6,6 @@ from flywheel.curation.neighbours import Near, near_duplicates
 from flywheel.curation.noise import NoiseScore, label_noise
 from flywheel.curation.paraphrase import Alike, in_their_neighbourhood, spread, without_paraphrases
 from flywheel.curation.raters import Believed, bars, believe, capped, weighed
-from flywheel.curation.schema import argument_problems
 from flywheel.curation.screening import AGREED, TRUSTED, Curated, leaks, screen, without_leaks
 from flywheel.curation.script import of_known_script, script
 from flywheel.curation.text import normalise, word_set
@@ -21,7 +20,6 @@ __all__ = [
     "Near",
     "NoiseScore",
     "aged",
-    "argument_problems",
     "bars",
     "believe",
     "capped",

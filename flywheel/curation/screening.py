@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from flywheel.config.tables import CurationTable
 from flywheel.curation.neighbours import Neighbourhood, form, word_counts
-from flywheel.curation.schema import argument_problems
 from flywheel.curation.text import normalise
 from flywheel.lineage import parted
+from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Intent, Refusal, Sample
 
 TRUSTED = ("seed", "person")
@@ -133,7 +133,7 @@ def _refuse_misfits(judged: _Judged, intents: Mapping[str, Intent]) -> None:
             complete = sample.origin == "teacher"
             problems = argument_problems(intent, sample.arguments, complete=complete)
             if problems:
-                judged.refuse(index, "schema", "; ".join(problems))
+                judged.refuse(index, "schema", "; ".join(map(str, problems)))
 
 
 def _refuse_leaks(judged: _Judged, held_out: Sequence[str], jaccard: float) -> None:

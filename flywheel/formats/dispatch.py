@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -20,7 +20,7 @@ from flywheel.formats import (
     tensorzero,
 )
 from flywheel.formats.reading import BadEvent, Context, Fields, Parsed
-from flywheel.records import Prediction, Sample
+from flywheel.records import Intent, Prediction, Sample
 
 AUTO = "auto"
 KINDS = ("predictions", "feedback", "samples")
@@ -69,7 +69,7 @@ def parse(
     context_turns: int = 0,
     *,
     received: datetime | None = None,
-    known: Collection[str] | None = None,
+    known: Mapping[str, Intent] | None = None,
 ) -> Parsed:
     """Return what one event says, in flywheel's records.
 
@@ -82,7 +82,7 @@ def parse(
         format: a key of `FORMATS`, or "auto".
         context_turns: earlier user messages put before the last one, a line each.
         received: time of an event that has none (some feedback), UTC.
-        known: names of intents a sample may have; None: any.
+        known: intents by name that a sample may have, `none` aside; None: any.
 
     Raises:
         BadEvent: with the format, the field, and why.
@@ -105,12 +105,14 @@ def parse(
     return parsed
 
 
-def _as_samples(parsed: Parsed, fields: Fields, known: Collection[str] | None) -> Parsed:
+def _as_samples(parsed: Parsed, fields: Fields, known: Mapping[str, Intent] | None) -> Parsed:
     samples = tuple(_as_sample(prediction, fields, known) for prediction in parsed.predictions)
     return replace(parsed, predictions=(), samples=samples)
 
 
-def _as_sample(prediction: Prediction, fields: Fields, known: Collection[str] | None) -> Sample:
+def _as_sample(
+    prediction: Prediction, fields: Fields, known: Mapping[str, Intent] | None
+) -> Sample:
     sample = native.labelled(
         fields, prediction.text, prediction.intent, prediction.arguments, known
     )

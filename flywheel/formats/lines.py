@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ import msgspec
 
 from flywheel.formats.dispatch import AUTO, parse
 from flywheel.formats.reading import BadEvent, Parsed, RejectedLine, merged
+from flywheel.records import Intent
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 1_000  # bytes kept of a line that is refused for its length
@@ -20,7 +21,7 @@ _BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
 def read_lines(
     kind: str | None,
     lines: Iterable[bytes],
-    known: Collection[str] | None = None,
+    known: Mapping[str, Intent] | None = None,
     *,
     format: str = AUTO,
     context_turns: int = 0,
@@ -52,7 +53,7 @@ def read_lines(
 def read_numbered(
     lines: Iterable[tuple[int, bytes]],
     kind: str | None,
-    known: Collection[str] | None = None,
+    known: Mapping[str, Intent] | None = None,
     *,
     format: str = AUTO,
     context_turns: int = 0,

@@ -7,15 +7,17 @@ message. Keys that are not known are ignored.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from flywheel.content import sample_id
 from flywheel.formats.calls import About, Call, Exchange, arguments, exchange, predictions
 from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, plain
+from flywheel.parameters import argument_problems
 from flywheel.records import (
     NONE,
     Feedback,
+    Intent,
     Origin,
     Prediction,
     RaterKind,
@@ -89,7 +91,7 @@ def feedback(event: Mapping[str, Any]) -> Feedback:
 
 
 def sample(
-    event: Mapping[str, Any], known: Collection[str] | None = None, context_turns: int = 0
+    event: Mapping[str, Any], known: Mapping[str, Intent] | None = None, context_turns: int = 0
 ) -> tuple[Sample, Choice | None]:
     """Return a labelled text, and what the production model answered to it where that is given.
 
@@ -98,12 +100,12 @@ def sample(
 
     Args:
         event: native event.
-        known: names of intents, `none` aside; None: any.
+        known: intents by name, `none` aside; None: any, and their arguments are not judged.
         context_turns: earlier user messages put before the last one.
 
     Raises:
-        BadEvent: `text`, `intent` or `split` is missing, the intent is not known, or a field is
-            wrong.
+        BadEvent: `text`, `intent` or `split` is missing, the intent is not known, the arguments do
+            not fit its schema, or a field is wrong.
     """
     fields = Fields(NAME, event)
     said = _said(fields, context_turns)
@@ -122,7 +124,7 @@ def labelled(
     text: str,
     intent: str,
     given: Mapping[str, Any] | None,
-    known: Collection[str] | None,
+    known: Mapping[str, Intent] | None,
     split: str | None = None,
 ) -> Sample:
     """Return a sample with the fields every format may add: `split`, `origin`, `must_pass`,
@@ -131,12 +133,14 @@ def labelled(
     Args:
         fields: of the event.
         text, intent, given: what is labelled, and how; arguments None: not judged.
-        known: names of intents, `none` aside; None: any.
+        known: intents by name, `none` aside; None: any, and their arguments are not judged.
         split: for an event without one; None: it must have one.
     """
     if known is not None and intent != NONE and intent not in known:
         near = difflib.get_close_matches(intent, known, 1)
         raise fields.bad("intent", f"`{intent}` is not known" + (f"; `{near[0]}`?" if near else ""))
+    if known is not None:
+        _refuse_misfit(fields, known.get(intent, Intent(name=NONE)), given)
     place = fields.choice("split", SPLITS, split)
     origin = "seed" if place == "seed" else fields.choice("origin", _ORIGINS, "person")
     place = "train" if place == "seed" else place
@@ -156,6 +160,14 @@ def labelled(
         provenance=plain(fields.maybe_inner("provenance").value, NAME, "provenance"),
         weight=1.0 if weight is None else weight,
     )
+
+
+def _refuse_misfit(fields: Fields, intent: Intent, given: Mapping[str, Any] | None) -> None:
+    problems = argument_problems(intent, given, complete=False)
+    if problems:
+        first, more = problems[0], len(problems) - 1
+        also = f", and {more} more that does not fit" if more else ""
+        raise fields.bad(first.path, f"{first.why} (parameters of {intent.name}{also})")
 
 
 def _predictions(event: Mapping[str, Any], context_turns: int) -> tuple[Prediction, ...]:

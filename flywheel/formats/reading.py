@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from flywheel.records import Feedback, Prediction, Sample
+from flywheel.records import Feedback, Intent, Prediction, Sample
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLICES = ("channel", "locale")  # names taken from free metadata; other keys may hold anything
@@ -69,7 +69,7 @@ class Context:
 
     context_turns: int = 0  # earlier user messages put before the last one
     received: datetime | None = None  # stands in for the time of an event that has none, UTC
-    known: Collection[str] | None = None  # names of intents a sample may have; None: any
+    known: Mapping[str, Intent] | None = None  # by name, those a sample may have; None: any
     kind: str | None = None  # of a native event: predictions, feedback, samples; None: by shape
 
 

@@ -72,6 +72,7 @@ _FAILURES: Mapping[FailureClass, str] = {
     "unseen_slice": "the router has learned nothing from this language or kind of speaker",
 }
 
+_SHARED = ("$defs", "definitions")  # what the schemas of arguments may refer to
 _SCALARS = frozenset({"string", "number", "integer", "boolean"})
 
 
@@ -124,8 +125,9 @@ def answer_schema(intent: Intent) -> dict[str, Any]:
     if strict:
         arguments = closed({name: _nullable(schema) for name, schema in properties.items()})
     sample = closed({"text": {"type": "string"}, "arguments": arguments})
-    samples = {"type": "array", "items": sample}
-    return {"name": "samples", "strict": strict, "schema": closed({"samples": samples})}
+    schema = closed({"samples": {"type": "array", "items": sample}})
+    schema |= {name: intent.parameters[name] for name in _SHARED if name in intent.parameters}
+    return {"name": "samples", "strict": strict, "schema": schema}
 
 
 def _messages(brief: Brief, share: int, part: int, parts: int) -> list[dict[str, Any]]:

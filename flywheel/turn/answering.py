@@ -15,6 +15,7 @@ from flywheel import curation, labelling
 from flywheel.errors import FlywheelError, NotFound, Refused
 from flywheel.labelling import Item
 from flywheel.metrics import agreement
+from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Arguments, Intent
 from flywheel.store import Connection, labels, traffic
 from flywheel.store.labels import Said
@@ -220,9 +221,10 @@ def _wrong(wheel: Wheel, answer: Answer, on: _About | None) -> FlywheelError | N
         near = difflib.get_close_matches(answer.intent, known, 1)
         hint = f"did you mean `{near[0]}`?" if near else "`flywheel intents` lists them"
         return Refused(f"there is no intent `{answer.intent}`", hint=hint)
-    problems = curation.argument_problems(known[answer.intent], answer.arguments, complete=False)
+    problems = argument_problems(known[answer.intent], answer.arguments, complete=False)
     if problems:
-        return Refused("; ".join(problems), hint="see the intent's parameters in intents.toml")
+        said = "; ".join(map(str, problems))
+        return Refused(said, hint="see the intent's parameters in intents.toml")
     return None
 
 

@@ -195,7 +195,7 @@ def test_each_refusal_says_which_rule_and_against_what():
         ("schema", "the text is empty"),
         ("schema", "unknown intent fly"),
         ("schema", "arguments.time is missing"),
-        ("schema", "arguments.time is not of type string"),
+        ("schema", 'arguments.time is not of type "string"'),
         ("leak", "0.80 near held-out “turn up the music”"),
         ("duplicate", f"of {held.id}"),
     ]

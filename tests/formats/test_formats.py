@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flywheel import formats
 from flywheel.formats import FORMATS, BadEvent, Parsed, detect, parse
 from flywheel.formats.native import sample
-from flywheel.records import Feedback, Prediction, Sample
+from flywheel.records import Feedback, Intent, Prediction, Sample
 
 RECEIVED = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
 FIXTURES = {
@@ -244,10 +244,31 @@ def test_earlier_user_messages_are_put_before_the_last_one_when_asked_for():
 def test_an_unknown_intent_of_a_sample_is_refused_with_the_nearest_known():
     event = {"text": "叫我", "intent": "set_alarms", "split": "golden"}
     with pytest.raises(BadEvent, match="native: `intent` `set_alarms` is not known; `set_alarm`"):
-        parse(event, known=["set_alarm", "play"])
+        parse(event, known={name: Intent(name=name) for name in ("set_alarm", "play")})
     with pytest.raises(BadEvent, match="sft: `intent` `set_alarm` is not known"):
-        parse(FIXTURES["sft"][0]["event"], known=["zzz"])
-    assert sample({**event, "intent": None}, known=["play"])[0].intent == "none"
+        parse(FIXTURES["sft"][0]["event"], known={"zzz": Intent(name="zzz")})
+    play = {"play": Intent(name="play")}
+    assert sample({**event, "intent": None}, known=play)[0].intent == "none"
+
+
+@pytest.mark.parametrize("split", ["seed", "dev", "golden"])
+def test_arguments_of_a_sample_that_do_not_fit_the_schema_are_refused(split):
+    properties = {"volume": {"maximum": 5}, "at": {"type": "string"}}
+    schema = {"properties": properties, "required": ["at"]}
+    known = {"play": Intent(name="play", parameters=schema)}
+    event = {"text": "louder", "intent": "play", "split": split}
+    with pytest.raises(BadEvent) as caught:
+        parse({**event, "arguments": {"volume": 99, "at": 7}}, "samples", known=known)
+    assert (caught.value.field, caught.value.why) == (
+        "arguments.at",
+        'is not of type "string" (parameters of play, and 1 more that does not fit)',
+    )
+    with pytest.raises(BadEvent, match=r"is greater than the maximum of 5 \(parameters of play\)"):
+        parse({**event, "arguments": {"volume": 99}}, "samples", known=known)
+    with pytest.raises(BadEvent, match=r"`arguments` must be empty: `none` takes none"):
+        parse({**event, "intent": "none", "arguments": {"at": "7"}}, "samples", known=known)
+    (kept,) = parse({**event, "arguments": {"volume": 5}}, "samples", known=known).samples
+    assert kept.arguments == {"volume": 5}
 
 
 def test_a_sample_is_named_by_its_content_and_carries_what_it_came_with():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -115,6 +116,16 @@ def test_nested_arguments_are_asked_for_as_they_are() -> None:
         assert asked["strict"] is False
         items = asked["schema"]["properties"]["samples"]["items"]
         assert items["properties"]["arguments"]["properties"] == {"who": schema}
+
+
+def test_what_arguments_refer_to_stays_where_the_reference_finds_it() -> None:
+    who = {"type": "array", "items": {"$ref": "#/$defs/person"}}
+    named = {"person": {"type": "string", "minLength": 1}}
+    intent = Intent(name="invite", parameters={"properties": {"who": who}, "$defs": named})
+    schema = answer_schema(intent)["schema"]
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid({"samples": [{"text": "t", "arguments": {"who": ["ann"]}}]})
+    assert not validator.is_valid({"samples": [{"text": "t", "arguments": {"who": [""]}}]})
 
 
 def test_none_is_described_as_no_function() -> None:
