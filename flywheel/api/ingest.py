@@ -22,7 +22,7 @@ from flywheel.api.answers import BadRequest, answer
 from flywheel.api.body import read_body, refuse_unreadable
 from flywheel.api.control import caught_up
 from flywheel.loader import Loader
-from flywheel.store import Connection, events
+from flywheel.store import Connection, conflicts, events
 from flywheel.store.events import RejectedEvent
 from flywheel.turn import Wheel
 
@@ -64,6 +64,9 @@ def retry(wheel: Wheel) -> dict[str, Any]:
     with wheel.store.write() as con:
         for bad in events.rejected(con):
             kind = bad.kind if bad.kind in formats.KINDS else None
+            if bad.field == conflicts.FIELD and bad.why == conflicts.WHY:
+                still.append({"kind": bad.kind, "line": 0, "field": bad.field, "why": bad.why})
+                continue
             parsed = formats.read_lines(kind, [bad.raw.encode()], **reading(wheel))
             if parsed.rejected:
                 still += [{"kind": bad.kind, **one} for one in _told(parsed.rejected)]

@@ -72,7 +72,9 @@ def _backlog(backlog: Mapping[str, Any]) -> list[tuple[str, str]]:
     if backlog.get("waiting_feedback"):
         pairs.append(("", f"{number(backlog['waiting_feedback'])} feedback wait for a prediction"))
     if backlog.get("rejected"):
-        pairs.append(("", f"{number(backlog['rejected'])} were rejected"))
+        clashing = backlog.get("id_conflicts")
+        why = f", {number(clashing)} for an id that another event has" if clashing else ""
+        pairs.append(("", f"{number(backlog['rejected'])} were rejected{why}"))
     if backlog.get("labels_wanted"):
         pairs.append(("labels wanted", counted(backlog["labels_wanted"])))
     if backlog.get("held"):

@@ -1,6 +1,7 @@
 """Predictions and feedback as they arrive: stored once each, in any order.
 
-An id that is already there is skipped, so a repeat or a replay changes nothing. Feedback that
+An id that is already there is skipped, so a repeat or a replay changes nothing; what it says that
+the first did not is kept as rejected (`conflicts`). Feedback that
 comes before its prediction waits for it.
 """
 
@@ -15,7 +16,7 @@ import pyarrow
 import pyarrow.compute as pc
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import archive
+from flywheel.store import archive, conflicts
 from flywheel.store.columns import (
     REAL,
     TEXT,
@@ -173,7 +174,7 @@ def insert_predictions(con: Connection, rows: pyarrow.Table) -> int:
     """
     if not rows.num_rows:
         return 0
-    rows = once(rows)
+    sent, rows = rows, once(rows)
     with arriving(con, rows):
         stored = con.sql(_KNOWN).to_arrow_table()["id"]
         left = archive.known(con, "predictions")
@@ -181,20 +182,32 @@ def insert_predictions(con: Connection, rows: pyarrow.Table) -> int:
     with arriving(con, rows):
         judge_waiting(con)
         con.execute(_ADD_DAILY)
-        return changed(con, _ADD_PREDICTIONS)
+        added = changed(con, _ADD_PREDICTIONS)
+    _compare(con, "predictions", sent, added, left)
+    return added
 
 
 def insert_feedback(con: Connection, rows: pyarrow.Table) -> int:
     """Store feedback given as the table has it and return how much was new."""
     if not rows.num_rows:
         return 0
-    rows = once(rows)
+    sent, rows = rows, once(rows)
     with arriving(con, rows):
         left = archive.known(con, "feedback")
     with arriving(con, _without(rows, left)):
         added = changed(con, _ADD_FEEDBACK)
         judge_arriving(con)
+    _compare(con, "feedback", sent, added, left)
     return added
+
+
+def _compare(
+    con: Connection, kind: archive.Kind, sent: pyarrow.Table, added: int, left: pyarrow.ChunkedArray
+) -> None:
+    """Look at what repeats say; where every event was new there is nothing to look at."""
+    if added < sent.num_rows:
+        with arriving(con, sent):
+            conflicts.keep(con, kind, archived=len(left) > 0)
 
 
 def _without(rows: pyarrow.Table, known: pyarrow.ChunkedArray) -> pyarrow.Table:

@@ -12,6 +12,7 @@ from flywheel.store import (
     Connection,
     adapters,
     archive,
+    conflicts,
     decisions,
     events,
     generations,
@@ -45,6 +46,7 @@ def status(
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
         wanted = _labels_wanted(con, waiting)
+        clashing = conflicts.count(con)
         audited = audit.accuracy(wheel, con)
         found = [*problems, *_problems(con, champion, generation is None)]
     capacity = wheel.config.gates.overall.queries
@@ -60,6 +62,7 @@ def status(
             "labelled": counts.labelled,
             "waiting_feedback": counts.waiting_feedback,
             "rejected": counts.rejected,
+            "id_conflicts": clashing,
             "labels_wanted": wanted,
             "held": [decision.id for decision in waiting],
         },
