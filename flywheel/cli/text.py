@@ -192,12 +192,21 @@ def on_golden(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def wrong_raters(raters: Mapping[str, Any]) -> str:
-    """Return the raters that are often wrong: `u-7 62 % of 40 labels; usual 4 %`; "" for none."""
+    """Return who is shown to err more often than most, "" for nobody:
+    `u-7 62 % (46–75 %) of 40 labels; usual 4 %`.
+    """
     doubted = raters.get("doubted") or []
     if not doubted:
         return ""
     named = ", ".join(
-        f"{clean(each['rater'])} {share(each['wrong'])} of {plural(int(each['votes']), 'label')}"
+        f"{clean(each['rater'])} {share(each['wrong'])}{_interval(each)}"
+        f" of {plural(int(each['votes']), 'label')}"
         for each in doubted
     )
     return f"{named}; usual {share(raters.get('usual'))}"
+
+
+def _interval(rate: Mapping[str, Any]) -> str:
+    if rate.get("low") is None:
+        return ""
+    return f" ({100 * rate['low']:.0f}–{100 * rate['high']:.0f} %)"

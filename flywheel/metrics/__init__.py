@@ -9,7 +9,7 @@ from flywheel.metrics.evidence import (
     resolvable_margin,
 )
 from flywheel.metrics.intervals import difference, paired_difference, wilson
-from flywheel.metrics.raters import Raters, RaterTally, Vote, judge_raters
+from flywheel.metrics.raters import Raters, RaterTally, Vote, judge_raters, often_wrong
 from flywheel.metrics.signs import (
     examples_to_detect,
     inferiority_p,
@@ -35,6 +35,7 @@ __all__ = [
     "labels_to_decide",
     "loss_e_value",
     "minimum_detectable_gain",
+    "often_wrong",
     "paired_difference",
     "resolvable_margin",
     "superiority_p",

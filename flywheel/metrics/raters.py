@@ -14,11 +14,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.special import betainc
+
 _ROUNDS = 25
 _USUAL, _USUAL_VOTES = 0.10, 20  # what anybody is taken for, as so many votes
 _OWN_VOTES = 10  # a rater is taken for the average, as so many votes, until their own say more
 _CHOICES = 4  # plausible wrong labels of a text; two who err agree by chance in one of so many
 _NEVER, _ALWAYS = 0.005, 0.98
+_NAMED = 0.05  # chance that any rater is named who is no worse than the average
+_FAR = 1.5  # times the average share of wrong labels, below which nobody is named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class RaterTally:
 
     rater: str
     votes: int
-    wrong: float  # estimated share of wrong labels, 0..1
+    wrong: float  # estimated share of wrong labels, 0..1; near the average while votes are few
+    errors: float  # expected number of wrong labels among the votes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +91,40 @@ def judge_raters(votes: Sequence[Vote]) -> Raters:
             own = math.fsum(wrong[number] for number in numbers) + usual * _OWN_VOTES
             rates[rater] = _within(own / (len(numbers) + _OWN_VOTES)) if rater else _within(usual)
     known = [
-        RaterTally(rater=rater, votes=len(of_rater[rater]), wrong=rates[rater])
+        RaterTally(
+            rater=rater,
+            votes=len(of_rater[rater]),
+            wrong=rates[rater],
+            errors=min(
+                math.fsum(wrong[number] for number in of_rater[rater]), len(of_rater[rater])
+            ),
+        )
         for rater in sorted(of_rater)
         if rater
     ]
     return Raters(known=tuple(known), usual=usual)
+
+
+def often_wrong(raters: Raters) -> tuple[RaterTally, ...]:
+    """Return the raters of whom it is shown that they err more often than most, the worst first.
+
+    Shown: as many wrong labels as theirs would be chance in at most 5 % of cases for anybody among
+    them all (a binomial tail, corrected for the number of raters), and the share is half as large
+    again as the average. So a dozen labels name nobody who has bad luck.
+
+    >>> honest = [RaterTally(rater=f"u-{n}", votes=12, wrong=0.1, errors=3) for n in range(9)]
+    >>> bad = RaterTally(rater="u-9", votes=60, wrong=0.4, errors=28)
+    >>> [each.rater for each in often_wrong(Raters(known=(*honest, bad), usual=0.1))]
+    ['u-9']
+    """
+    level = _NAMED / max(1, len(raters.known))
+    found = [
+        tally
+        for tally in raters.known
+        if tally.errors > _FAR * raters.usual * tally.votes
+        and betainc(tally.errors, tally.votes - tally.errors + 1, raters.usual) <= level
+    ]
+    return tuple(sorted(found, key=lambda tally: (-tally.errors / tally.votes, tally.rater)))
 
 
 class _Heard:

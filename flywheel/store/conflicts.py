@@ -77,4 +77,3 @@ def keep(con: Connection, kind: archive.Kind, *, archived: bool) -> int:
 def count(con: Connection) -> int:
     """Return how many events were kept because their id was another event's."""
     return int(scalar(con, _COUNT, _BOUND))
-

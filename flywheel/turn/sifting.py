@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flywheel import curation, datasets
+from flywheel.metrics import RaterTally, often_wrong, wilson
 from flywheel.records import Refusal, Sample
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import run_job
 from flywheel.turn.wheel import Wheel
 
-_OFTEN = 2.0  # times the average share of wrong labels: such a rater is named
 _SHOWN = 10  # raters named
 
 Rule = Callable[[Sequence[Sample]], curation.Curated]
@@ -115,16 +115,25 @@ def _doubts(wheel: Wheel, turn: Turn, seen: _Seen, believed: curation.Believed) 
 
 
 def _told(believed: curation.Believed) -> dict[str, Any]:
-    """For `turn show`: the average, and the raters that are wrong far more often."""
-    usual = believed.raters.usual
-    doubted = [tally for tally in believed.raters.known if tally.wrong > _OFTEN * usual]
-    doubted.sort(key=lambda tally: (-tally.wrong, tally.rater))
+    """For `turn show`: the average, and the raters who are shown to be wrong more often.
+
+    `wrong` is the share of wrong labels, `low` and `high` its 95 % interval.
+    """
+    doubted = often_wrong(believed.raters)
     return {
         "judged": len(believed.raters.known),
-        "usual": round(usual, 4),
+        "usual": round(believed.raters.usual, 4),
         "often_wrong": len(doubted),
-        "doubted": [
-            {"rater": each.rater, "votes": each.votes, "wrong": round(each.wrong, 4)}
-            for each in doubted[:_SHOWN]
-        ],
+        "doubted": [_doubted(each) for each in doubted[:_SHOWN]],
+    }
+
+
+def _doubted(tally: RaterTally) -> dict[str, Any]:
+    low, high = wilson(tally.errors, tally.votes)
+    return {
+        "rater": tally.rater,
+        "votes": tally.votes,
+        "wrong": round(tally.errors / tally.votes, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
     }

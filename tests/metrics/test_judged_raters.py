@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from statistics import fmean
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.metrics import Vote, judge_raters
+from flywheel.metrics import Vote, judge_raters, often_wrong
 
 votes = st.lists(
     st.builds(
@@ -88,3 +89,36 @@ def test_more_doubt_never_makes_a_rater_look_better():
 def test_a_doubt_that_is_no_ratio_is_refused():
     with pytest.raises(ValueError, match="above 0"):
         judge_raters([Vote(rater="u-1", text="x", label="y", doubt=0.0)])
+
+
+def said_by(chance: random.Random, rater: str, labels: int, wrong: float) -> list[Vote]:
+    """One rater's labels, each of a text of their own; a model that is right on 85 in 100.
+
+    Its doubt is a likelihood ratio: it doubts nine wrong labels in ten, and where it is wrong
+    itself it doubts right ones, less strongly.
+    """
+    said = []
+    for number in range(labels):
+        errs = chance.random() < wrong
+        doubts = chance.random() < (0.9 if errs else 0.15)
+        strength = chance.gauss(1.5, 0.8) if errs else chance.gauss(0.5, 0.5)
+        doubt = math.exp(1.6 * max(0.0, strength)) if doubts else 0.04
+        said.append(Vote(rater=rater, text=f"{rater}-{number}", label="x", doubt=doubt))
+    return said
+
+
+def named(seed: int, labels: int, bad: int) -> list[str]:
+    chance = random.Random(seed)
+    votes = [v for n in range(200) for v in said_by(chance, f"honest-{n:03}", labels, 0.05)]
+    votes += [v for n in range(bad) for v in said_by(chance, f"bad-{n}", 60, 0.5)]
+    return [tally.rater for tally in often_wrong(judge_raters(votes))]
+
+
+def test_of_two_hundred_honest_raters_with_a_dozen_labels_hardly_one_is_called_often_wrong():
+    assert sum(len(named(seed, 12, bad=0)) for seed in range(5)) <= 1  # of a thousand
+
+
+def test_who_errs_in_half_of_sixty_labels_is_named_among_two_hundred_honest():
+    found = [rater for seed in range(5) for rater in named(seed, 12, bad=5)]
+    assert not [rater for rater in found if rater.startswith("honest")]
+    assert len(found) >= 23  # of 25
