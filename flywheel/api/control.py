@@ -20,7 +20,7 @@ from flywheel.api.vitals import Vitals
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
 from flywheel.store.health import Scope
-from flywheel.turn import Wheel, views
+from flywheel.turn import Wheel, overview, views
 from flywheel.turn.preview import preview
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
@@ -173,7 +173,7 @@ def status_of(request: Request, *, up_to_date: bool = True) -> dict[str, Any]:
         caught_up(request)
     vitals = _vitals(request)
     following = vitals.next_turn()
-    return views.status(
+    return overview.status(
         _wheel(request),
         uptime_s=vitals.uptime_s,
         next_turn=following.isoformat() if following else None,

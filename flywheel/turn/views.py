@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from flywheel import __version__
 from flywheel.records import Adapter, Decision
 from flywheel.store import (
     Connection,
     adapters,
-    archive,
-    conflicts,
     decisions,
-    events,
-    generations,
     health,
     turns,
 )
@@ -27,59 +22,6 @@ from flywheel.turn.examples import moved, report_of, training
 from flywheel.turn.wheel import Wheel
 
 _LISTED = 50  # newest turns and decisions in a listing
-
-
-def status(
-    wheel: Wheel,
-    *,
-    uptime_s: float,
-    next_turn: str | None,
-    sources: Sequence[Mapping[str, Any]] = (),
-    problems: Sequence[str] = (),
-) -> dict[str, Any]:
-    """What the daemon is doing, and what waits for a person."""
-    with wheel.store.read() as con:
-        counts = events.counts(con)
-        gone = archive.archived(con)
-        generation = generations.current_generation(con)
-        running = turns.open_turns(con)
-        waiting = decisions.list_decisions(con, status="pending")
-        champion = adapters.champion(con)
-        wanted = _labels_wanted(con, waiting)
-        clashing = conflicts.count(con)
-        audited = audit.accuracy(wheel, con)
-        found = [*problems, *_problems(con, champion, generation is None)]
-    capacity = wheel.config.gates.overall.queries
-    return {
-        "version": __version__,
-        "uptime_s": round(uptime_s, 1),
-        "champion": champion,
-        "turn": _turn_line(running[0], wheel) if running else None,
-        "next_turn": next_turn,
-        "backlog": {
-            "predictions": counts.predictions,
-            "feedback": counts.feedback,
-            "labelled": counts.labelled,
-            "waiting_feedback": counts.waiting_feedback,
-            "rejected": counts.rejected,
-            "id_conflicts": clashing,
-            "labels_wanted": wanted,
-            "held": [decision.id for decision in waiting],
-        },
-        "audit": audited,
-        "sources": list(sources),
-        "archive": {
-            **asdict(gone),
-            "keep_days": wheel.config.flywheel.keep_days,
-            "before": gone.before.isoformat() if gone.before else None,
-        },
-        "golden": {
-            "generation": generation.number if generation else None,
-            "rows": generation.rows if generation else 0,
-            "queries_left": max(0, capacity - generation.queries_used) if generation else 0,
-        },
-        "problems": found,
-    }
 
 
 def intents(
@@ -172,9 +114,7 @@ def decision_view(wheel: Wheel, decision_id: str) -> dict[str, Any]:
             "fixed": fixed,
             "broken": broken,
             "training": training(wheel, con, decision, turn),
-            "labels_wanted": _labels_wanted(con, [decision])
-            if decision.status == "pending"
-            else {},
+            "labels_wanted": labels_wanted(con, [decision]) if decision.status == "pending" else {},
             "rests_on": dict(decision.rests_on),
             "events": decisions.events(con, decision_id),
         }
@@ -188,7 +128,7 @@ def adapters_view(wheel: Wheel) -> list[dict[str, Any]]:
 
 def _turn(wheel: Wheel, con: Connection, turn: Turn) -> dict[str, Any]:
     return {
-        **_turn_line(turn, wheel),
+        **turn_line(turn, wheel),
         "closed_at": turn.closed_at.isoformat() if turn.closed_at else None,
         "error": turn.error,
         "steps": [
@@ -198,7 +138,8 @@ def _turn(wheel: Wheel, con: Connection, turn: Turn) -> dict[str, Any]:
     }
 
 
-def _turn_line(turn: Turn, wheel: Wheel) -> dict[str, Any]:
+def turn_line(turn: Turn, wheel: Wheel) -> dict[str, Any]:
+    """A turn in a line: what it is, what opened it, how far it is."""
     return {
         "id": turn.id,
         "state": turn.state,
@@ -282,21 +223,10 @@ def _would(decision: Decision) -> str:
     return f"The link adapters/champion moves to {decision.challenger}; {replaced}.{without}"
 
 
-def _labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:
+def labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:
+    """Labels, by intent, that would decide what waits."""
     wanted: dict[str, int] = {}
     for decision in waiting:
         if decision.turn and turns.get(con, decision.turn).decision == decision.id:
             wanted.update(turns.get(con, decision.turn).cursor.get("labels_wanted", {}))
     return wanted
-
-
-def _problems(con: Connection, champion: str | None, no_golden: bool) -> list[str]:
-    found = []
-    if no_golden:
-        found.append("no golden set: import one with `flywheel samples import --split golden`")
-    if champion is None:
-        found.append("no champion yet: import seeds, then `flywheel turn start`")
-    latest = turns.list_turns(con, 1)
-    if latest and latest[0].state == "failed":
-        found.append(f"{latest[0].id} failed: {latest[0].error}")
-    return found

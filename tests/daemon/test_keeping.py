@@ -7,7 +7,7 @@ from flywheel.daemon import keeping
 from flywheel.daemon.keeping import Keeping
 from flywheel.records import Prediction
 from flywheel.store import events
-from flywheel.turn import views
+from flywheel.turn import overview, views
 
 
 def arrive(wheel):
@@ -23,7 +23,7 @@ def arrive(wheel):
 
 
 def archived(wheel):
-    told = views.status(wheel, uptime_s=1, next_turn=None)
+    told = overview.status(wheel, uptime_s=1, next_turn=None)
     return told["backlog"]["predictions"], told["archive"]
 
 

@@ -23,7 +23,7 @@ from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, Ove
 from flywheel.config.rules import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.records import Feedback, Prediction
 from flywheel.store import disputes, events, samples
-from flywheel.turn import add_samples, request, run_until_idle, verify, views
+from flywheel.turn import add_samples, overview, request, run_until_idle, verify, views
 from tests.fakes.refusals import refusals
 
 FAST, WIDE = OverallRule(profile="fast"), IntentsRule(margin=0.30)
@@ -207,6 +207,6 @@ def test_the_turn_tells_what_it_asked_and_what_it_has_left(made):
     wheel = made(rules())
     decision = decided(wheel, second_turn(wheel))
     assert decision["rests_on"]["golden_queries"] == "1 of 30 asked"
-    assert views.status(wheel, uptime_s=0, next_turn=None)["golden"]["queries_left"] == 29
+    assert overview.status(wheel, uptime_s=0, next_turn=None)["golden"]["queries_left"] == 29
     assert json.loads(json.dumps(decision, default=str))
     request(wheel, "manual")

@@ -33,6 +33,7 @@ from flywheel.turn import (
     expire,
     give,
     give_many,
+    overview,
     run_until_idle,
     settle,
     undo,
@@ -320,7 +321,7 @@ def test_audit_labels_are_an_experts_feedback_and_an_unbiased_figure(make):
     for item in items(wheel, kind="audit"):
         say(wheel, item.id, TIMER if item.prediction in ("p-1", "p-2") else ALARM)
     assert settle(wheel)["feedback"] == 20
-    told = views.status(wheel, uptime_s=0, next_turn=None)["audit"]
+    told = overview.status(wheel, uptime_s=0, next_turn=None)["audit"]
     assert (told["n"], told["errors"], told["accuracy"]) == (20, 2, 0.9)
     assert 0.69 < told["low"] < 0.71
     assert 0.97 < told["high"] < 0.98
@@ -340,7 +341,7 @@ def test_what_is_skipped_or_disputed_is_told_beside_the_figure(make):
     say(wheel, "audit:p-1", ALARM)
     say(wheel, "audit:p-2", ALARM)
     say(wheel, "audit:p-2", TIMER, BO)
-    told = views.status(wheel, uptime_s=0, next_turn=None)["audit"]
+    told = overview.status(wheel, uptime_s=0, next_turn=None)["audit"]
     assert (told["n"], told["skipped"], told["disputed"]) == (1, 1, 1)
 
 
@@ -349,10 +350,10 @@ def test_an_old_audit_is_not_in_the_figure(make):
     predict(wheel, ("old", "old text", ALARM, 0.9), ago=timedelta(days=20))
     say(wheel, "audit:old", TIMER)
     predict(wheel, ("new", "new text", ALARM, 0.9))
-    assert views.status(wheel, uptime_s=0, next_turn=None)["audit"]["n"] == 1
+    assert overview.status(wheel, uptime_s=0, next_turn=None)["audit"]["n"] == 1
     predict(wheel, ("newer", "newer", ALARM, 0.9), ago=timedelta(days=-15))
     late = dataclasses.replace(wheel, clock=lambda: NOW + timedelta(days=15))
-    assert views.status(late, uptime_s=0, next_turn=None)["audit"]["n"] == 0
+    assert overview.status(late, uptime_s=0, next_turn=None)["audit"]["n"] == 0
 
 
 def test_a_person_outvotes_the_raters_of_a_conflict(make):
@@ -558,7 +559,7 @@ def test_the_figure_is_right_where_feedback_is_not_however_little_of_the_sample_
             ],
         )
     by_feedback = 1 - len(wrong & set(said)) / len(said)
-    told = views.status(wheel, uptime_s=0, next_turn=None)["audit"]
+    told = overview.status(wheel, uptime_s=0, next_turn=None)["audit"]
     assert by_feedback < 0.65
     assert told["n"] == 400
     assert told["low"] < 0.875 < told["high"]

@@ -14,6 +14,7 @@ from flywheel.turn import (
     approve,
     cancel,
     expire,
+    overview,
     reject,
     request,
     rollback,
@@ -112,7 +113,7 @@ def test_labels_that_a_gate_asked_for_wake_the_held_turn(tmp_path):
     held = decided(wheel, turn_id)
     assert (held["verdict"], held["status"]) == ("hold", "pending")
     assert held["labels_wanted"]
-    assert views.status(wheel, uptime_s=0, next_turn=None)["backlog"]["labels_wanted"]
+    assert overview.status(wheel, uptime_s=0, next_turn=None)["backlog"]["labels_wanted"]
     rows = [
         sample(f"{WORDS[intent][i % 6]} bought{intent}{i}", intent, "golden")
         for intent, wanted in held["labels_wanted"].items()

@@ -4,7 +4,7 @@ import pytest
 from wheels import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_the_wheel, turn_once
 
 from flywheel.store import adapters, decisions, generations, turns
-from flywheel.turn import add_samples, run_until_idle, views
+from flywheel.turn import add_samples, overview, run_until_idle, views
 from flywheel.turn.preview import preview
 
 
@@ -197,7 +197,7 @@ def test_an_open_turn_is_named_when_another_is_asked_for(wheel):
 
 
 def status(wheel):
-    return views.status(wheel, uptime_s=1.0, next_turn=None)
+    return overview.status(wheel, uptime_s=1.0, next_turn=None)
 
 
 def test_a_preview_shows_the_prompts_of_the_next_turn_and_buys_nothing(wheel):
