@@ -112,8 +112,8 @@ def doctor(
 ) -> None:
     """Check whether the daemon could work here.
 
-    Config, database, base model, teacher, disk, plug-ins, golden set: each line is ok, or says
-    what to do. Works without a daemon. Exit code 1 when the daemon could not work (a line
+    Libraries, config, database, base model, teacher, disk, plug-ins, golden set: each line is ok,
+    or says what to do. Works without a daemon. Exit code 1 when the daemon could not work (a line
     says FAIL).
     """
     from flywheel.cli.doctor import examine

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor import learning, machine, model, state
+from flywheel.cli.doctor import learning, libraries, machine, model, state
 from flywheel.cli.doctor.finding import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
@@ -27,6 +27,7 @@ def examine(path: Path, announce: Callable[[str], None] = lambda text: None) -> 
         path: the config file.
         announce: told what is being checked, before a check that takes seconds.
     """
+    yield from libraries.libraries()  # first: with a wrong one the other checks may not even run
     from flywheel.config import load
 
     try:
