@@ -4,13 +4,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise forgetting synthesis many_requests cli_start ingest diagnosis
 
-.PHONY: demo test test-slow check fix docs bench clean
+.PHONY: demo test test-busy test-slow check fix docs bench clean
 
 demo: $(READY)  ## the closed loop on an embedded default: no key, no network
 	$(BIN)/flywheel demo
 
 test: $(READY)  ## every quick test, a file at a time on each core
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-busy: $(READY)  ## the quick tests beside four busy processes
+	$(BIN)/python tests/busy.py $(MAKE) test
 
 test-slow: $(READY)  ## the tests that take minutes, or need root
 	$(BIN)/python -m pytest -m "slow or systemd" --timeout 1800

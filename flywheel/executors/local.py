@@ -130,7 +130,11 @@ class LocalExecutor:
         with self._lock:
             self._children[job.id] = child
         worker = _Worker(child.pid, _started(child.pid) or "", time.time())
-        _write_json(folder / "worker.json", asdict(worker))
+        try:
+            _write_json(folder / "worker.json", asdict(worker))
+        except OSError:  # nobody would find it again
+            _end(worker, child)
+            raise
         return worker
 
     def _wait(self, job: Job, folder: Path, worker: _Worker) -> JobResult:
@@ -145,6 +149,8 @@ class LocalExecutor:
                     hint="raise [training] timeout_minutes, or train on less; " + _tail(folder),
                 )
             time.sleep(_POLL_S)
+        if job.id in self._cancelled:
+            _end(worker, child)  # it may have a result and not have ended
         result = _result(folder)
         if result is not None:
             return result

@@ -1,5 +1,6 @@
 """Jobs as child processes: adopted, ended, and answered for."""
 
+import errno
 import json
 import os
 import signal
@@ -82,6 +83,33 @@ def test_cancelling_ends_the_worker_and_its_children(tmp_path):
     failed.join(CEILING_S)
     assert failed.message == "train job j-1 was cancelled"
     until(lambda: not any(running(pid) for pid in pids(tmp_path)))
+
+
+def test_cancelling_a_worker_that_has_a_result_and_lingers_leaves_no_process(tmp_path):
+    local = executor(tmp_path, "finish()\n" + CHILDREN)
+    failed = in_background(local, job())
+    until((tmp_path / "j-1" / "ready").exists)
+    local.cancel("j-1")
+    failed.join(CEILING_S)
+    assert failed.message == ""
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids(tmp_path)[:1])  # nor its remains
+
+
+def test_a_worker_that_cannot_be_noted_down_is_ended(tmp_path, monkeypatch):
+    started = []
+    write = local._write_json
+
+    def no_room(path, value):
+        if path.name == "worker.json":
+            started.append(value["pid"])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, value)
+
+    monkeypatch.setattr(local, "_write_json", no_room)
+    with pytest.raises(OSError, match="No space"):
+        executor(tmp_path, CHILDREN).run(job())
+    (pid,) = started
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_cancelling_what_does_not_run_is_harmless(tmp_path):
