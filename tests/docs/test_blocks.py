@@ -54,7 +54,7 @@ LEFT_BEHIND = (".*", "__pycache__", "*.egg-info", "build", "dist", "var", "node_
 
 PORT = "8765"  # as the pages have it; where others test at the same time it is taken
 ACTIVATE = f". {sys.prefix}/bin/activate\n"
-_BLOCK_S = 600.0
+_BLOCK_S = 1500.0
 
 
 def needs(block):
