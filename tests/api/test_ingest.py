@@ -147,6 +147,22 @@ def test_a_sample_with_an_unknown_intent_is_rejected(client):
     assert reply.json()["rejected"][0]["field"] == "intent"
 
 
+def test_a_sample_whose_arguments_do_not_fit_is_rejected_by_line_argument_and_rule(client, wheel):
+    schema = {"properties": {"hour": {"type": "integer", "maximum": 23}}}
+    wheel.intents = (Intent(name="set_alarm", parameters=schema),)
+    row = {"text": "wake me", "intent": "set_alarm", "split": "golden"}
+    rows = [row | {"arguments": {"hour": 99}}, row | {"arguments": {"hour": 7}}]
+    said = client.post("/v1/samples", content=ndjson(*rows), headers=NDJSON).json()
+    assert said["accepted"] == 1
+    assert said["rejected"] == [
+        {
+            "line": 1,
+            "field": "arguments.hour",
+            "why": "is greater than the maximum of 23 (parameters of set_alarm)",
+        }
+    ]
+
+
 def test_samples_come_out_in_the_form_they_went_in(client):
     row = {"text": "wake me at seven", "intent": "set_alarm", "arguments": None, "split": "golden"}
     client.post("/v1/samples", json=row | {"must_pass": True, "family": "seven"})

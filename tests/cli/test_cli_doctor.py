@@ -70,6 +70,16 @@ def test_a_watch_that_nothing_keeps_is_warned_of(ready):
     assert "nothing watches" in checks["watch"][1]
 
 
+def test_parameters_that_are_no_schema_are_told_with_their_place(ready):
+    with (ready.folder / "intents.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[[intent]]\nname = "play"\nparameters.properties.song.type = "sting"\n')
+    checks, code = found(ready)
+    level, text, todo = checks["intents"]
+    assert (code, level) == (1, "FAIL")
+    assert "intents.toml: intent play: parameters.properties.song.type is not valid" in text
+    assert "JSON Schema" in todo
+
+
 def test_a_wrong_key_is_told_with_the_nearest_one(alone):
     (alone.folder / "config.toml").write_text("[flywheel]\nstate_dri = 'x'\n")
     checks, code = found(alone)
