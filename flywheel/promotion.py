@@ -14,10 +14,13 @@ from typing import Literal, Protocol
 
 from flywheel.config.tables import PromotionTable, WatchTable
 from flywheel.errors import Refused
-from flywheel.records import Decision, DecisionStatus, DecisionVerdict, GateResult
+from flywheel.records import Decision, DecisionEvent, DecisionStatus, DecisionVerdict, GateResult
 
 MUST_SPEAK = ("hygiene", "overall", "intents")
 """Gates without whose PASS nothing replaces a champion."""
+
+MACHINES = frozenset({"gates", "bootstrap", "schedule", "restore"})
+"""Actors of decision events that are no person."""
 
 _RATIOS = (1.5, 2.0, 3.0)  # of corrected-rates that `watch` bets on
 _LARGEST_LOG = 700.0
@@ -28,7 +31,7 @@ class Judged(Protocol):
 
     @property
     def gates(self) -> Sequence[GateResult]:
-        """Results of the gates that had a word."""
+        """Results of the gates that had a event."""
 
     @property
     def labels_wanted(self) -> Mapping[str, int]:
@@ -48,6 +51,7 @@ class Situation:
     labels_asked_this_turn: int = 0
     disputed: tuple[str, ...] = ()  # must-pass examples whose label a person doubts
     feedback_change: float | None = None  # challenger's accuracy by feedback minus champion's
+    refused: str = ""  # a person rejected this adapter or rolled it back: who, in which decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,49 +75,96 @@ def decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ru
     if failed:
         return _failed(judgement, failed, table, situation)
     if situation.champion is None:
-        return _first(judgement, table)
+        return _first(judgement, table, situation)
     if _silent(judgement, MUST_SPEAK) or _undecided(judgement):
         return _hold(_what_is_missing(judgement, situation), person=not judgement.labels_wanted)
     because = _told(judgement.gates, ("overall", "fresh", "intents"))
+    waits = asks_a_person(situation.champion, situation.refused, table)
     if situation.new_intents:
-        because += f"; a person decides because of new intents: {_some(situation.new_intents)}"
-    elif table.mode == "review":
-        because += "; a person approves"
-    waiting = table.mode == "review" or bool(situation.new_intents)
-    return Ruling(verdict="promote", status="pending", by="gates", because=because, person=waiting)
+        waits = f"a person decides because of new intents: {_some(situation.new_intents)}"
+    if waits:
+        because += f"; {waits}"
+    return Ruling(
+        verdict="promote", status="pending", by="gates", because=because, person=bool(waits)
+    )
+
+
+def asks_a_person(champion: str | None, refused: str, table: PromotionTable) -> str:
+    """Say why the gates alone may not promote; "" where they may.
+
+    Args:
+        champion: what would be replaced; None: nothing.
+        refused: `Situation.refused`.
+        table: [promotion] as it is now.
+    """
+    if refused:
+        return f"a person decides: {refused} before"
+    mode = table.bootstrap if champion is None else table.mode
+    return "" if mode == "auto" else "a person approves"
+
+
+def refused_by(events: Sequence[DecisionEvent], adapter: str) -> str:
+    """Say which person refused an adapter last, and where; "" when nobody did, or it was lifted.
+
+    Args:
+        events: those that applied or rejected something, oldest first. Machines' do not count.
+        adapter: a rejection refuses it, and so does a rollback away from it. An approval, or a
+            rollback to it, lifts what was said before.
+    """
+    said = ""
+    for event in events:
+        if event.by in MACHINES:
+            continue
+        if event.verdict == "rollback" and event.champion == adapter and event.status == "applied":
+            said = f"{event.by} rolled {adapter} back in {event.decision}"
+        elif event.challenger == adapter and event.status == "rejected":
+            said = f"{event.by} rejected {adapter} in {event.decision}"
+        elif event.challenger == adapter and event.status == "applied":
+            said = ""
+    return said
 
 
 def ratify(
     decision: Decision, action: Literal["approve", "reject"], champion_now: str | None
-) -> bool:
-    """Say whether a person's word is still to be carried out; False when it already was.
+) -> None:
+    """Refuse a person's word that can no longer be carried out, or was given before.
 
     Raises:
-        Refused: the decision is settled the other way, has expired, or was made against a
-            champion that no longer serves.
+        Refused: the decision is settled, has expired, or was made against a champion that no
+            longer serves; the message says by whom and why.
     """
-    done: DecisionStatus = "applied" if action == "approve" else "rejected"
-    if decision.status == done:
-        return False
-    if decision.status == "expired":
-        raise Refused(
-            f"{decision.id} has expired: {decision.because}",
-            hint="start a new turn to judge the adapter again",
-        )
     if decision.status != "pending":
-        hint = (
-            "`flywheel adapters rollback` undoes a promotion"
+        raise Refused(
+            f"{decision.id} is {_settled(decision)}; nothing was changed, and your reason "
+            "was not recorded",
+            hint="`flywheel adapters rollback` undoes a promotion"
             if decision.status == "applied"
-            else "start a new turn to judge the adapter again"
+            else "start a new turn to judge the adapter again: `flywheel turn start`",
         )
-        raise Refused(f"{decision.id} is {decision.status} already", hint=hint)
-    if action == "approve" and decision.champion != champion_now:
+    if action == "approve":
+        compares(decision, champion_now)
+
+
+def compares(decision: Decision, champion_now: str | None) -> None:
+    """Refuse to install what was compared with another champion than the one that serves.
+
+    Raises:
+        Refused: the message names both.
+    """
+    if decision.champion != champion_now:
         raise Refused(
             f"{decision.id} is superseded: it compares {decision.challenger} with "
             f"{decision.champion or 'no champion'}, and {champion_now or 'none'} serves now",
             hint="start a new turn, or reject it",
         )
-    return True
+
+
+def _settled(decision: Decision) -> str:
+    """What became of it, who did that and why."""
+    if decision.status == "expired":
+        superseded = decision.because.startswith("superseded")
+        return decision.because if superseded else f"expired: {decision.because}"
+    return f"{decision.status} already, by {decision.by}: {decision.because}"
 
 
 def expired(decision: Decision, table: PromotionTable, now: datetime) -> bool:
@@ -205,7 +256,7 @@ def _failed(
     return Ruling(verdict="reject", status="rejected", by="gates", because=because, person=False)
 
 
-def _first(judgement: Judged, table: PromotionTable) -> Ruling:
+def _first(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
     """The first champion: nothing to compare with, so a person approves unless waived."""
     silent = _silent(judgement, ("hygiene",))
     undecided = [result for result in judgement.gates if result.verdict != "PASS"]
@@ -214,6 +265,11 @@ def _first(judgement: Judged, table: PromotionTable) -> Ruling:
         reasons = [f"{name} had no word" for name in silent]
         reasons += [f"{result.gate} is undecided: {result.detail}" for result in undecided]
         because = "the first champion; " + "; ".join(reasons)
+        return Ruling(
+            verdict="hold", status="pending", by="bootstrap", because=because, person=True
+        )
+    if situation.refused:
+        because = f"the first champion, for a person to decide: {situation.refused} before; {told}"
         return Ruling(
             verdict="hold", status="pending", by="bootstrap", because=because, person=True
         )

@@ -132,7 +132,7 @@ class Executor(Protocol):
         """
 
     def cancel(self, job_id: str) -> None:
-        """End the job's process and its children; harmless when there is none."""
+        """End the job's process and its children, or keep it from starting when it has none yet."""
 
     def progress(self, job_id: str) -> Progress | None:
         """How far the job is; None before its first line."""

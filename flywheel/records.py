@@ -288,6 +288,18 @@ class Decision:
     rests_on: Mapping[str, str] = field(default_factory=dict)  # hashes: golden, dataset, adapters
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionEvent:
+    """One event of a decision: which status it gave it, and by whom."""
+
+    decision: str
+    verdict: DecisionVerdict
+    challenger: str  # of a rollback: what serves from then on
+    champion: str | None  # of a rollback: what was taken out of service
+    status: DecisionStatus
+    by: str
+
+
 def _refuse_naive(ts: datetime, owner: str) -> None:
     if ts.tzinfo is None:
         raise ValueError(f"{owner}: `ts` has no timezone")

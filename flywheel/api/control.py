@@ -96,7 +96,7 @@ async def verify(request: Request) -> Response:
 
 
 async def approve(request: Request) -> Response:
-    """Promote what waits; asking twice changes nothing."""
+    """Promote what waits."""
     asked = await asked_for(request, Approval)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     why = _reason(asked.because)
@@ -107,7 +107,7 @@ async def approve(request: Request) -> Response:
 
 
 async def reject(request: Request) -> Response:
-    """Refuse what waits; asking twice changes nothing."""
+    """Refuse what waits, and end its turn."""
     return await _ratify(request, turn.reject)
 
 
@@ -123,7 +123,7 @@ async def dispute(request: Request) -> Response:
 
 
 async def rollback(request: Request) -> Response:
-    """Put an earlier champion back into service."""
+    """Put an earlier champion back into service; an open turn ends."""
     asked = await asked_for(request, Rollback)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     decided = await run_in_threadpool(turn.rollback, wheel, asked.to, by, _reason(asked.because))

@@ -57,7 +57,7 @@ async def restore(request: Request) -> Response:
     wheel: Wheel = request.app.state.wheel
     if vitals.restart is None:
         raise Refused("this daemon cannot start anew by itself", hint="stop it, then restore")
-    database = wheel.store.path
+    database, now = wheel.store.path, wheel.clock()
     copy = restoring.arriving(database)
     if restoring.staged(database) or copy.exists():
         raise Refused("a backup is being restored already", hint="wait for its end")
@@ -65,10 +65,10 @@ async def restore(request: Request) -> Response:
         try:
             await save_body(request, file)
             await _refuse_gone(request)  # and from here on it is noticed when the caller goes
-            found = await run_in_threadpool(upkeep.examine, copy, wheel.config.state_dir)
+            found = await run_in_threadpool(upkeep.examine, copy, wheel.config.state_dir, now)
             await run_in_threadpool(caught_up, request)
             await _refuse_gone(request)
-            kept = restoring.stage(database, wheel.clock(), upkeep.OF_ITS_TURNS)
+            kept = restoring.stage(database, now, upkeep.OF_ITS_TURNS)
         finally:
             restoring.discard(database)
     said = {"event": "database.restoring", "by": str(request.scope[CALLER])}

@@ -173,9 +173,10 @@ def _alone(folders: Place, source: Path) -> dict[str, Any]:
             copy_file(source, copy)
             if _log_of(source).is_file():
                 copy_file(_log_of(source), _log_of(copy))
-            found = upkeep.examine(copy, folders.state_dir)
+            now = datetime.now(UTC)
+            found = upkeep.examine(copy, folders.state_dir, now)
             _own_as(copy, folders.state_dir)
-            restoring.stage(database, datetime.now(UTC), upkeep.OF_ITS_TURNS)
+            restoring.stage(database, now, upkeep.OF_ITS_TURNS)
             kept = finish(database, lock)
         finally:
             restoring.discard(database)

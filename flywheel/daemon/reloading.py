@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flywheel import gates, logs
@@ -24,6 +24,9 @@ from flywheel.store import turns
 from flywheel.turn import Wheel
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = "promotion."
+"""Keys that also an open turn goes by from now on: a person who wants to be asked is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,8 @@ class Reload:
 
         Returns:
             `changed`: keys that differ and are applied or wait; `waits_for`: the turn they wait
-            for, None when they are applied; `restart`: keys that only a restart changes.
+            for, None when they are applied; `at_once`: those of `changed` that wait for no turn;
+            `restart`: keys that only a restart changes.
 
         Raises:
             ConfigError: the files cannot be used as written; nothing was changed.
@@ -82,6 +86,7 @@ class Reload:
         answer = {
             "changed": differing,
             "waits_for": waits_for,
+            "at_once": [name for name in differing if name.startswith(_AT_ONCE)],
             "restart": [name for name in names if needs_restart(name)],
         }
         log.info(
@@ -109,7 +114,9 @@ class Reload:
                 return None
             with self._wheel.store.write() as con:  # no turn opens meanwhile
                 running = turns.open_turns(con)
-                if running:
+                if running:  # who decides is asked anew at every promotion
+                    now = replace(self._wheel.config, promotion=parts.config.promotion)
+                    self._wheel.config = now
                     return running[0].id
                 self._replace(parts)
             self._waiting = None

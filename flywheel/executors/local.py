@@ -55,7 +55,6 @@ class LocalExecutor:
         self._command = tuple(command) or (sys.executable, "-m", "flywheel.worker")
         self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._running: set[str] = set()
         self._cancelled: set[str] = set()
 
     def run(self, job: Job) -> JobResult:
@@ -67,15 +66,14 @@ class LocalExecutor:
         """
         folder = self._jobs / job.id
         folder.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            self._running.add(job.id)
         try:
             result = _result(folder)
             if result is None:
+                if job.id in self._cancelled:
+                    raise JobFailed(f"{job.kind} job {job.id} was cancelled")
                 result = self._work(job, folder)
         finally:
             with self._lock:
-                self._running.discard(job.id)
                 self._cancelled.discard(job.id)
                 self._children.pop(job.id, None)
         if not result.ok:
@@ -91,10 +89,9 @@ class LocalExecutor:
             return self._wait(job, folder, self._start(job, folder))
 
     def cancel(self, job_id: str) -> None:
-        """End the job's process and its children; harmless when there is none."""
+        """End the job's process and its children; a job that is submitted later does not start."""
         with self._lock:
-            if job_id in self._running:
-                self._cancelled.add(job_id)
+            self._cancelled.add(job_id)
         worker = _read_worker(self._jobs / job_id)
         if worker is not None:
             _kill(worker)

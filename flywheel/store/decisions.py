@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from flywheel.errors import NotFound
-from flywheel.records import Decision, DecisionStatus, GateResult, IntentVerdict
+from flywheel.records import Decision, DecisionEvent, DecisionStatus, GateResult, IntentVerdict
 from flywheel.store import chain
 from flywheel.store.columns import (
     Connection,
@@ -54,6 +54,13 @@ _LIST = """
 _EVENTS = """
     SELECT happened_at AS "at", actor AS "by", what, because
     FROM decision_events WHERE decision = ? ORDER BY number
+"""
+
+
+_SETTLING = """
+    SELECT e.decision, d.verdict, d.challenger, d.champion, e.status, e.actor AS "by"
+    FROM decision_events AS e JOIN decisions AS d ON d.id = e.decision
+    WHERE e.status IN ('applied', 'rejected') ORDER BY e.number
 """
 
 
@@ -168,6 +175,11 @@ def events(con: Connection, decision_id: str) -> list[dict[str, Any]]:
     `what` is the verdict in the first event and the new status in every later one.
     """
     return [{**row, "at": moment(row["at"])} for row in records(con, _EVENTS, [decision_id])]
+
+
+def settling_events(con: Connection) -> list[DecisionEvent]:
+    """Return every event that applied or rejected something, oldest first."""
+    return [DecisionEvent(**row) for row in records(con, _SETTLING)]
 
 
 def _decision(row: Row) -> Decision:

@@ -48,6 +48,11 @@ _FIRST_START_STEP = """
     SELECT $1, count(*), $2, 'running', $3::TIMESTAMP, NULL, '' FROM steps WHERE turn = $1
 """
 
+_STOP_STEP = """
+    UPDATE steps SET state = 'cancelled', seconds = epoch($1::TIMESTAMP - started_at)
+    WHERE turn = $2 AND state = 'running'
+"""
+
 _FINISH_STEP = """
     UPDATE steps SET state = $1, seconds = epoch($2::TIMESTAMP - started_at), detail = $3
     WHERE turn = $4 AND name = $5
@@ -74,7 +79,7 @@ class Step:
     """One step of a turn; a step that ran again shows its last run."""
 
     name: str
-    state: Literal["running", "done", "failed", "skipped"]
+    state: Literal["running", "done", "failed", "skipped", "cancelled"]
     started_at: datetime
     seconds: float | None  # None while running
     detail: str
@@ -186,11 +191,12 @@ def close(
     state: Literal["done", "failed", "cancelled", "held"],
     error: str | None = None,
 ) -> None:
-    """End a turn.
+    """End a turn; a step that was running counts as cancelled.
 
     Raises:
         NotFound: there is no such turn.
     """
+    con.execute(_STOP_STEP, [stamp(at), turn_id])
     sql = "UPDATE turns SET state = ?, closed_at = ?, error = ? WHERE id = ?"
     _one(changed(con, sql, [state, stamp(at), error, turn_id]), turn_id)
 

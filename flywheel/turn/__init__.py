@@ -5,8 +5,8 @@
 """
 
 from flywheel.turn.answering import Answer, agreement_of, asked, give, give_many, shown, undo
-from flywheel.turn.apply import reconcile, rollback
-from flywheel.turn.control import approve, cancel, expire, reject, request
+from flywheel.turn.apply import reconcile
+from flywheel.turn.control import approve, cancel, expire, reject, request, rollback
 from flywheel.turn.labels import Incoming, add_samples, dispute
 from flywheel.turn.settling import settle
 from flywheel.turn.table import advance, run_until_idle

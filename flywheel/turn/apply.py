@@ -1,29 +1,54 @@
 """Steps 8 and 9: put the champion into service, and make sure that it serves.
 
-`install` and `rollback` are the only ways a champion changes: for the gates, the command line
-and the page alike.
+`install` is the only way a decision changes the champion: for the gates, for a person's approval
+and for a rollback alike. It refuses what was compared with another champion than the one that
+serves, and it ends what its change makes void, in the same transaction.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
+from flywheel import promotion
 from flywheel.errors import Refused
-from flywheel.records import Decision
-from flywheel.store import Connection, adapters, decisions
-from flywheel.store.turns import Turn
+from flywheel.records import Adapter, Decision
+from flywheel.store import Connection, adapters, decisions, turns
+from flywheel.store.turns import ENDED, Turn
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
 
+EXTERNAL = "production"
+"""The name of a champion that is known only by its stored answers."""
+
 
 def apply(wheel: Wheel, turn: Turn) -> StepResult:
-    """Make the challenger the champion, in the database first and then in service."""
+    """Make the challenger the champion in the database; where a person has the word now, wait.
+
+    Since `decide`, a person may have changed [promotion] or refused this adapter elsewhere.
+    """
     with wheel.store.read() as con:
         decision = decisions.get(con, turn.cursor["decision"])
+        decided = decisions.events(con, decision.id)[0]
+        waits = _asks_a_person(wheel, con, decision)
+
+    def hold(con: Connection) -> None:
+        decisions.set_status(
+            con, decision.id, "pending", decided["by"], waits, wheel.clock(), "waits for a person"
+        )
 
     def writes(con: Connection) -> None:
-        install(con, decision, decision.by, decision.because, wheel.clock())
+        if said := _asks_a_person(wheel, con, decision):
+            raise Refused(
+                f"{decision.id} is not applied: {said}", hint="see it with `flywheel review show`"
+            )
+        install(con, decision, turn.cursor["champion"], decided["by"], decided["because"], now)
 
+    if waits:
+        return StepResult(
+            next_state="held", detail=f"{decision.id} waits: {waits}", writes=hold, state="skipped"
+        )
+    now = wheel.clock()
     return StepResult(
         next_state="watch",
         detail=f"{decision.challenger} replaces {decision.champion or 'nothing'}",
@@ -38,62 +63,178 @@ def watch(wheel: Wheel, turn: Turn) -> StepResult:
 
 
 def install(
-    con: Connection, decision: Decision, by: str, because: str, now: datetime, what: str = ""
-) -> None:
-    """Record the promotion; the caller's transaction makes it whole. Harmless when repeated."""
-    if adapters.champion(con) == decision.challenger:
-        return
+    con: Connection,
+    decision: Decision,
+    expected: str | None,
+    by: str,
+    because: str,
+    now: datetime,
+    what: str = "",
+) -> list[str]:
+    """Make a decision's challenger the champion, and end what this makes void.
+
+    Every other pending decision compares with a champion that no longer serves: it expires as
+    superseded. A turn that is open for another decision ends, and so does this decision's own
+    turn where a person's word goes before its steps.
+
+    Args:
+        con: the write transaction, which makes it whole.
+        decision: pending, or a rejection of the gates that a person overrides.
+        expected: the champion that the decision was made against.
+        by: whose word it is.
+        because: kept in the audit trail.
+        now: when.
+        what: of the event, where it says more than the status.
+
+    Returns:
+        Turns that were ended; their jobs are to be cancelled after the commit.
+
+    Raises:
+        Refused: another champion serves than the one expected or compared with, or the decision
+            does not stand any more.
+    """
+    standing = decisions.get(con, decision.id)
+    if standing.status != decision.status:
+        raise Refused(f"{decision.id} is {standing.status} meanwhile: {standing.because}")
+    serves = adapters.champion(con)
+    promotion.compares(decision, expected)
+    promotion.compares(decision, serves)
     adapters.set_champion(con, decision.challenger, decision.id, now)
     decisions.set_status(con, decision.id, "applied", by, because, now, what)
+    ended = supersede(con, decision.id, by, now, of=decision.turn)
+    if decision.turn and by not in promotion.MACHINES:
+        ended += end_turn(con, decision.turn, now, "done", None)
+    return ended
+
+
+def supersede(
+    con: Connection, cause: str, by: str, now: datetime, of: str | None = None
+) -> list[str]:
+    """End what was judged against a champion that serves no longer; returns the turns ended.
+
+    Args:
+        con: the write transaction that changes the champion.
+        cause: what changed it, for the trail.
+        by: who changed it.
+        now: when.
+        of: the turn that goes on, since the change is its own.
+    """
+    ended, why = [], f"superseded by {cause} ({by})"
+    for waiting in decisions.list_decisions(con, status="pending"):
+        if waiting.id != cause:
+            decisions.set_status(con, waiting.id, "expired", by, f"superseded by {cause}", now)
+            if waiting.turn and waiting.turn != of:
+                ended += end_turn(con, waiting.turn, now, "cancelled", why)
+    for turn in turns.open_turns(con):
+        if turn.id != of:
+            ended += end_turn(con, turn.id, now, "cancelled", why)
+    return ended
+
+
+def end_turn(
+    con: Connection,
+    turn_id: str,
+    now: datetime,
+    state: Literal["done", "cancelled"],
+    error: str | None,
+) -> list[str]:
+    """Close a turn that is open or held; [] when it has ended for good already.
+
+    Args:
+        con: the write transaction.
+        turn_id: the turn; a held one is done, whatever `state` says.
+        now: when.
+        state: of a turn that was open.
+        error: why it did not come to its end.
+    """
+    turn = turns.get(con, turn_id)
+    if turn.state == "held":
+        turns.close(con, turn_id, now, state="done")
+    elif turn.state not in ENDED:
+        turns.close(con, turn_id, now, state=state, error=error)
+    else:
+        return []
+    return [turn_id]
+
+
+def adopt_external(con: Connection, now: datetime) -> list[str]:
+    """Let production's own model be the champion, where there is none; returns turns ended.
+
+    It is known by its stored answers only. A turn that was opened without a champion compares
+    with nothing, so it ends.
+    """
+    if adapters.champion(con) is not None:
+        return []
+    adapters.add(
+        con,
+        Adapter(
+            id=EXTERNAL,
+            base="",
+            recipe="",
+            dataset="",
+            parent=None,
+            created_at=now,
+            state="external",
+        ),
+    )
+    adapters.set_champion(con, EXTERNAL, None, now)
+    return supersede(con, "the import of production's answers", "bootstrap", now)
 
 
 def reconcile(wheel: Wheel) -> str | None:
-    """Let serving follow the champion in the database; called at boot and after every change."""
-    with wheel.store.read() as con:
-        champion = adapters.champion(con)
-        external = champion is not None and adapters.get(con, champion).state == "external"
-    if champion is None or external:  # after a restore, or a rollback to a production model
-        wheel.serving.retire()
-    else:
-        wheel.serving.promote(champion)
+    """Let serving follow the champion in the database; called at boot and after every change.
+
+    Threads take turns, so that the last one to come serves the last champion that was committed.
+    """
+    with wheel.reconciling:
+        with wheel.store.read() as con:
+            champion = adapters.champion(con)
+            external = champion is not None and adapters.get(con, champion).state == "external"
+        if champion is None or external:  # after a restore, or a rollback to a production model
+            wheel.serving.retire()
+        else:
+            wheel.serving.promote(champion)
     return champion
 
 
-def rollback(wheel: Wheel, to: str | None, by: str, because: str) -> Decision:
-    """Go back to an earlier champion.
+def roll_back(
+    con: Connection, to: str | None, by: str, because: str, now: datetime
+) -> tuple[str, list[str]]:
+    """Decide for an earlier champion and install it; the decision's id, and turns that it ended.
 
     Args:
-        wheel: the loop.
+        con: the write transaction.
         to: an adapter that has been champion; None for the one before.
         by: who asked, as the socket or the token tells.
         because: kept in the audit trail.
+        now: when.
 
     Raises:
         Refused: there is no earlier champion, or `to` is the champion already.
         NotFound: `to` is not an adapter.
     """
-    now = wheel.clock()
-    with wheel.store.write() as con:
-        current = adapters.champion(con)
-        target = to or adapters.previous_champion(con)
-        if target is None:
-            raise Refused("there is no earlier champion to go back to")
-        if target == current:
-            raise Refused(f"{target} is the champion already")
-        decision = Decision(
-            id=decisions.next_id(con),
-            turn=None,
-            challenger=target,
-            champion=current,
-            verdict="rollback",
-            status="pending",
-            by=by,
-            because=because,
-            at=now,
-        )
-        decisions.add(con, decision)
-        adapters.set_champion(con, target, decision.id, now)
-        decisions.set_status(con, decision.id, "applied", by, because, now)
-        applied = decisions.get(con, decision.id)
-    reconcile(wheel)
-    return applied
+    current = adapters.champion(con)
+    target = to or adapters.previous_champion(con)
+    if target is None:
+        raise Refused("there is no earlier champion to go back to")
+    if target == current:
+        raise Refused(f"{target} is the champion already")
+    decision = Decision(
+        id=decisions.next_id(con),
+        turn=None,
+        challenger=target,
+        champion=current,
+        verdict="rollback",
+        status="pending",
+        by=by,
+        because=because,
+        at=now,
+    )
+    decisions.add(con, decision)
+    return decision.id, install(con, decision, current, by, because, now)
+
+
+def _asks_a_person(wheel: Wheel, con: Connection, decision: Decision) -> str:
+    """Why the gates may not apply this by themselves; "" where they may."""
+    refused = promotion.refused_by(decisions.settling_events(con), decision.challenger)
+    return promotion.asks_a_person(decision.champion, refused, wheel.config.promotion)

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from flywheel.errors import JobFailed
 from flywheel.records import Job, JobResult
+from flywheel.store import turns
+from flywheel.store.turns import Turn
 from flywheel.turn.wheel import Wheel
 
 
@@ -37,14 +39,34 @@ def sync_folder(folder: Path) -> None:
 
 
 def run_job(
-    wheel: Wheel, job_id: str, kind: Any, spec: Mapping[str, Any], rows: pa.Table | None = None
+    wheel: Wheel,
+    turn: Turn,
+    part: str,
+    kind: Any,
+    spec: Mapping[str, Any],
+    rows: pa.Table | None = None,
 ) -> JobResult:
-    """Run a job to its result; one that a killed daemon left behind is adopted.
+    """Run a job of a turn to its result; one that a killed daemon left behind is adopted.
+
+    Args:
+        wheel: the loop.
+        turn: whose job it is; the job is named `TURN-PART`.
+        part: what it does in the turn, unique there.
+        kind: of the worker's jobs.
+        spec: what the worker has to know beside the base model.
+        rows: its input table.
 
     Raises:
-        JobFailed: it has no result, or the result is a failure.
+        JobFailed: the turn has ended, the job has no result, or the result is a failure.
     """
+    job_id = f"{turn.id}-{part}"
     folder = wheel.job_dir(job_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    # In this order: who ends the turn now finds the folder and cancels its job; who ended it
+    # before is seen here.
+    with wheel.store.read() as con:
+        if turns.get(con, turn.id).state in turns.ENDED:
+            raise JobFailed(f"{turn.id} has ended, {kind} job {job_id} is not started")
     if rows is not None and not (folder / "result.json").exists():
         write_table(folder / "rows.parquet", rows)
     job = Job(

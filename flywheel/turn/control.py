@@ -11,7 +11,7 @@ from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import Turn
 from flywheel.turn import fresh, override
-from flywheel.turn.apply import install, reconcile
+from flywheel.turn.apply import end_turn, install, reconcile, roll_back
 from flywheel.turn.labels import reopen_held
 from flywheel.turn.settling import settle
 from flywheel.turn.table import FIRST_STATE
@@ -38,19 +38,33 @@ def request(wheel: Wheel, trigger: str) -> Turn:
 
 
 def cancel(wheel: Wheel, turn_id: str, by: str) -> Turn:
-    """End an open turn; its worker is killed, what it bought is kept.
+    """End an open turn: its worker is killed, its decision expires, what it bought is kept.
+
+    A promotion that the turn has made already stands; only a rollback undoes it.
 
     Raises:
         NotFound: no such turn.
         Refused: it has ended already.
     """
+    now = wheel.clock()
     with wheel.store.write() as con:
         turn = turns.get(con, turn_id)
         if turn.state in turns.ENDED:
-            raise Refused(f"{turn_id} has ended: {turn.state}")
-        turns.close(con, turn_id, wheel.clock(), state="cancelled", error=f"cancelled by {by}")
-    for job in _jobs_of(wheel, turn_id):
-        wheel.executor.cancel(job)
+            raise Refused(
+                f"{turn_id} has ended: {turn.state}",
+                hint="`flywheel review list` shows what waits" if turn.state == "held" else "",
+            )
+        error = f"cancelled by {by}"
+        for waiting in decisions.list_decisions(con, status="pending"):
+            if waiting.turn == turn_id:
+                decisions.set_status(
+                    con, waiting.id, "expired", by, f"{turn_id} was cancelled", now
+                )
+        if turn.decision and decisions.get(con, turn.decision).status == "applied":
+            error += f"; {turn.decision} was applied before: `flywheel adapters rollback` undoes it"
+        turns.close(con, turn_id, now, state="cancelled", error=error)
+    _cancel_jobs(wheel, [turn_id])
+    reconcile(wheel)
     with wheel.store.read() as con:
         return turns.get(con, turn_id)
 
@@ -58,7 +72,7 @@ def cancel(wheel: Wheel, turn_id: str, by: str) -> Turn:
 def approve(
     wheel: Wheel, decision_id: str, by: str, because: str, overridden: Sequence[str] = ()
 ) -> Decision:
-    """Promote what waits; asking twice changes nothing.
+    """Promote what waits.
 
     Args:
         wheel: the loop.
@@ -69,18 +83,19 @@ def approve(
 
     Raises:
         NotFound: no such decision.
-        Refused: it was rejected, expired or superseded, or a gate stands against it; the message
-            says which.
+        Refused: it was approved before, rejected, expired or superseded, or a gate stands
+            against it; the message says which.
     """
     with wheel.store.write() as con:
         decision = decisions.get(con, decision_id)
         judged = decision
         if override.revives(decision, overridden):
             judged = dataclasses.replace(decision, status="pending")
-        if promotion.ratify(judged, "approve", adapters.champion(con)):
-            override.check(decision, overridden, wheel.config.promotion)
-            _approve(con, wheel, decision, by, because, overridden)
+        promotion.ratify(judged, "approve", adapters.champion(con))
+        override.check(decision, overridden, wheel.config.promotion)
+        ended = _approve(con, wheel, decision, by, because, overridden)
         approved = decisions.get(con, decision_id)
+    _cancel_jobs(wheel, ended)
     reconcile(wheel)
     return approved
 
@@ -92,40 +107,67 @@ def _approve(
     by: str,
     because: str,
     overridden: Sequence[str],
-) -> None:
-    """Count a person's approval; enough of them promote."""
+) -> list[str]:
+    """Count a person's approval; enough of them promote. Returns the turns that this ended."""
     said = f" by override of {', '.join(sorted(overridden))}" if overridden else ""
     earlier = {
         event["by"]
         for event in decisions.events(con, decision.id)
         if event["what"].startswith("approved")
     }
-    wanted, given = wheel.config.promotion.approvals, len(earlier | {by})
-    if given < wanted:
-        if by not in earlier:
-            what = f"approved {given} of {wanted}{said}"
-            decisions.set_status(
-                con, decision.id, decision.status, by, because, wheel.clock(), what
-            )
-        return
-    install(con, decision, by, because, wheel.clock(), f"applied{said}" if said else "")
-    _close_held(con, wheel, decision)
+    wanted = wheel.config.promotion.approvals
+    if by in earlier and len(earlier) < wanted:
+        raise Refused(
+            f"{by} has approved {decision.id} already ({len(earlier)} of {wanted}); nothing was "
+            "changed, and your reason was not recorded",
+            hint="another person has to approve it",
+        )
+    if len(earlier | {by}) < wanted:
+        what = f"approved {len(earlier) + 1} of {wanted}{said}"
+        decisions.set_status(con, decision.id, decision.status, by, because, wheel.clock(), what)
+        return []
+    what = f"applied{said}" if said else ""
+    return install(con, decision, decision.champion, by, because, wheel.clock(), what)
 
 
 def reject(wheel: Wheel, decision_id: str, by: str, because: str) -> Decision:
-    """Refuse what waits; asking twice changes nothing.
+    """Refuse what waits, and end its turn wherever that stands.
 
     Raises:
         NotFound: no such decision.
-        Refused: it was applied or has expired.
+        Refused: it was rejected before, was applied or has expired.
     """
+    now = wheel.clock()
     with wheel.store.write() as con:
         decision = decisions.get(con, decision_id)
-        if promotion.ratify(decision, "reject", adapters.champion(con)):
-            decisions.set_status(con, decision_id, "rejected", by, because, wheel.clock())
-            adapters.set_state(con, decision.challenger, "rejected")
-            _close_held(con, wheel, decision)
-        return decisions.get(con, decision_id)
+        promotion.ratify(decision, "reject", adapters.champion(con))
+        decisions.set_status(con, decision_id, "rejected", by, because, now)
+        adapters.set_state(con, decision.challenger, "rejected")
+        ended = end_turn(con, decision.turn, now, "done", None) if decision.turn else []
+        rejected = decisions.get(con, decision_id)
+    _cancel_jobs(wheel, ended)
+    return rejected
+
+
+def rollback(wheel: Wheel, to: str | None, by: str, because: str) -> Decision:
+    """Go back to an earlier champion; an open turn ends, and what waits is superseded.
+
+    Args:
+        wheel: the loop.
+        to: an adapter that has been champion; None for the one before.
+        by: who asked, as the socket or the token tells.
+        because: kept in the audit trail.
+
+    Raises:
+        Refused: there is no earlier champion, or `to` is the champion already.
+        NotFound: `to` is not an adapter.
+    """
+    with wheel.store.write() as con:
+        decision_id, ended = roll_back(con, to, by, because, wheel.clock())
+        applied = decisions.get(con, decision_id)
+    _cancel_jobs(wheel, ended)
+    reconcile(wheel)
+    return applied
 
 
 def expire(wheel: Wheel) -> list[str]:
@@ -137,7 +179,8 @@ def expire(wheel: Wheel) -> list[str]:
             if promotion.expired(decision, wheel.config.promotion, now):
                 because = f"nobody decided within {wheel.config.promotion.hold_days:g} days"
                 decisions.set_status(con, decision.id, "expired", "schedule", because, now)
-                _close_held(con, wheel, decision)
+                if decision.turn:
+                    end_turn(con, decision.turn, now, "done", because)
                 gone.append(decision.id)
         settle(wheel, quiet=True)
         fresh.set_aside(wheel, con)
@@ -146,11 +189,9 @@ def expire(wheel: Wheel) -> list[str]:
     return gone
 
 
-def _close_held(con: Connection, wheel: Wheel, decision: Decision) -> None:
-    if decision.turn and turns.get(con, decision.turn).state == "held":
-        turns.close(con, decision.turn, wheel.clock(), state="done", error=None)
-
-
-def _jobs_of(wheel: Wheel, turn_id: str) -> list[str]:
-    folder = wheel.config.state_dir / "jobs"
-    return [path.name for path in folder.glob(f"{turn_id}-*") if path.is_dir()]
+def _cancel_jobs(wheel: Wheel, ended: Sequence[str]) -> None:
+    """End the workers of turns that have ended; a step that is about to start one finds out."""
+    for turn_id in ended:
+        for path in wheel.job_dir("").glob(f"{turn_id}-*"):
+            if path.is_dir():
+                wheel.executor.cancel(path.name)

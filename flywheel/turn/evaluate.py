@@ -151,11 +151,12 @@ def _predict(
     rows = [row for row in asked if any(row.sample.id not in stored[name] for name in run)]
     if not rows:
         return answers, {}
-    job_id = f"{turn.id}-evaluate-{turn.cursor.get('round', 0)}"
+    part = f"evaluate-{turn.cursor.get('round', 0)}"
     timed = wheel.config.gates.latency.required and not turn.cursor.get("latency_ms")
     result = run_job(
         wheel,
-        job_id,
+        turn,
+        part,
         "predict",
         {
             "adapters": {name: str(wheel.adapters_dir / name) for name in run},
@@ -163,7 +164,7 @@ def _predict(
         },
         datasets.rows_table([(row.sample.id, row.sample.text) for row in rows]),
     )
-    for row in pq.read_table(wheel.job_dir(job_id) / "predictions.parquet").to_pylist():
+    for row in pq.read_table(wheel.job_dir(result.id) / "predictions.parquet").to_pylist():
         answer = _Answer(
             intent=row["intent"],
             arguments=arguments_of(row["arguments"]),

@@ -7,10 +7,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from flywheel import gates, promotion
+from flywheel.config import PromotionTable
 from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, generations, reports, turns
 from flywheel.store.turns import Turn
 from flywheel.turn import evidence
+from flywheel.turn.apply import supersede
 from flywheel.turn.artifacts import dataset_rows
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
@@ -64,12 +66,13 @@ def _write_query(wheel: Wheel, turn: Turn) -> int:
 def decide(wheel: Wheel, turn: Turn) -> StepResult:
     """Turn the judgement into a decision: applied next, waiting for a person, or refused."""
     judgement = _JUDGEMENT.validate_python(turn.cursor["judgement"])
+    table = wheel.config.promotion  # a reload may replace it while this runs
     with wheel.store.read() as con:
         identity = decisions.next_id(con)
         report = evidence.last_report(con, turn)
-        situation = _situation(wheel, con, turn, judgement)
-    ruling = promotion.decide(judgement, wheel.config.promotion, situation)
-    grounds = _grounds(wheel, turn, situation)
+        situation = _situation(wheel, con, turn)
+    ruling = promotion.decide(judgement, table, situation)
+    grounds = _grounds(wheel, turn, situation, table)
     decision = Decision(
         id=identity,
         turn=turn.id,
@@ -99,10 +102,8 @@ def decide(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _situation(
-    wheel: Wheel, con: Connection, turn: Turn, judgement: gates.Judgement
-) -> promotion.Situation:
-    champion = adapters.champion(con)
+def _situation(wheel: Wheel, con: Connection, turn: Turn) -> promotion.Situation:
+    champion = turn.cursor["champion"]  # the one it was compared with, whoever serves by now
     known = _intents_seen(wheel, con, champion)
     report = evidence.last_report(con, turn)
     doubted = set(turn.cursor["evidence"]["disputed"])
@@ -118,15 +119,18 @@ def _situation(
             )
         ),
         feedback_change=evidence.feedback_change(report),
+        refused=promotion.refused_by(decisions.settling_events(con), turn.cursor["challenger"]),
     )
 
 
-def _grounds(wheel: Wheel, turn: Turn, situation: promotion.Situation) -> dict[str, Any]:
+def _grounds(
+    wheel: Wheel, turn: Turn, situation: promotion.Situation, table: PromotionTable
+) -> dict[str, Any]:
     """What it takes to judge again, beside the outcomes."""
     return {
         "evidence": turn.cursor["evidence"],
         "gates": evidence.RULES.dump_python(wheel.config.gates, mode="json"),
-        "promotion": evidence.PROMOTION.dump_python(wheel.config.promotion, mode="json"),
+        "promotion": evidence.PROMOTION.dump_python(table, mode="json"),
         "situation": evidence.SITUATION.dump_python(situation, mode="json"),
         "plugins": {each.name: each.source for each in wheel.custom_gates},
     }
@@ -135,10 +139,7 @@ def _grounds(wheel: Wheel, turn: Turn, situation: promotion.Situation) -> dict[s
 def _record(con: Connection, turn: Turn, decision: Decision) -> None:
     """Write the decision; what it takes the place of no longer waits for anyone."""
     if decision.verdict != "reject":
-        for waiting in decisions.list_decisions(con, status="pending"):
-            decisions.set_status(
-                con, waiting.id, "expired", "gates", f"superseded by {decision.id}", decision.at
-            )
+        supersede(con, decision.id, "gates", decision.at, of=turn.id)
     decisions.add(con, decision)
     turns.set_decision(con, turn.id, decision.id)
     if decision.verdict == "reject":

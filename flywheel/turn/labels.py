@@ -8,13 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from flywheel import datasets
-from flywheel.records import Adapter, Decision, Sample
-from flywheel.store import Connection, adapters, decisions, disputes, generations, samples, turns
+from flywheel.records import Decision, Sample
+from flywheel.store import Connection, decisions, disputes, generations, samples, turns
+from flywheel.turn.apply import EXTERNAL, adopt_external
 from flywheel.turn.book import unjudged
 from flywheel.turn.wheel import Wheel
-
-EXTERNAL = "production"
-"""The name of a champion that is known only by its stored answers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +81,7 @@ def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> N
     if not answered:
         return
     samples.add_answers(con, EXTERNAL, answered)
-    if adapters.champion(con) is None:
-        adapters.add(
-            con,
-            Adapter(
-                id=EXTERNAL,
-                base="",
-                recipe="",
-                dataset="",
-                parent=None,
-                created_at=now,
-                state="external",
-            ),
-        )
-        adapters.set_champion(con, EXTERNAL, None, now)
+    adopt_external(con, now)
 
 
 def dispute(wheel: Wheel, sample: str, by: str, because: str, *, disputed: bool) -> dict[str, Any]:

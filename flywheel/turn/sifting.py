@@ -80,15 +80,15 @@ def _seen(wheel: Wheel, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
     """By out-of-fold logistic regression and the frozen base's embedding, in the worker."""
     if not any(sample.origin in ("feedback", "teacher") for sample in candidates):
         return _Seen({}, ())
-    job_id = f"{turn.id}-crossfit"
     rows = datasets.rows_table(
         [(s.id, s.text) for s in candidates],
         intent=[s.intent for s in candidates],
         origin=[s.origin for s in candidates],
     )
-    run_job(wheel, job_id, "crossfit", {"folds": wheel.config.curation.noise_folds}, rows)
+    spec = {"folds": wheel.config.curation.noise_folds}
+    job = run_job(wheel, turn, "crossfit", "crossfit", spec, rows)
     scores, pairs = (
-        pq.read_table(wheel.job_dir(job_id) / f"{name}.parquet").to_pylist()
+        pq.read_table(wheel.job_dir(job.id) / f"{name}.parquet").to_pylist()
         for name in ("scores", "pairs")
     )
     return _Seen(

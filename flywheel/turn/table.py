@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from flywheel.errors import NO_ROOM, FlywheelError
+from flywheel.errors import NO_ROOM, FlywheelError, Refused
 from flywheel.store import DiskFull, turns
 from flywheel.store.turns import Turn
 from flywheel.turn.apply import apply, watch
@@ -62,14 +62,29 @@ def advance(wheel: Wheel, turn_id: str) -> Turn:
         if turn.state in turns.ENDED:
             return turn
         turns.start_step(con, turn_id, turn.state, wheel.clock())
-    try:
-        result = STEPS[turn.state](wheel, turn)
-    except Exception as error:  # noqa: BLE001  every kind has its end below
-        _stumble(wheel, turn, error)
-    else:
-        _finish(wheel, turn, result)
+    if not _step(wheel, turn):
+        _step(wheel, turn, last=True)
     with wheel.store.read() as con:
         return turns.get(con, turn_id)
+
+
+def _step(wheel: Wheel, turn: Turn, *, last: bool = False) -> bool:
+    """Run the step and commit it; False when the commit was refused, so that it looks once more.
+
+    What it read may have changed before the commit: the champion, or who has the word.
+    """
+    try:
+        result = STEPS[turn.state](wheel, turn)
+    except Exception as error:  # noqa: BLE001  every kind has its end there
+        _stumble(wheel, turn, error)
+        return True
+    try:
+        _finish(wheel, turn, result)
+    except Refused as refused:
+        if last:
+            _fail(wheel, turn, refused.message, refused.hint)
+        return last
+    return True
 
 
 def _finish(wheel: Wheel, turn: Turn, result: StepResult) -> None:

@@ -25,7 +25,7 @@ def train(wheel: Wheel, turn: Turn) -> StepResult:
         champion = adapters.champion(con)
         known = {item.id for item in adapters.list_adapters(con)}
     asked = wheel.config.training.recipe if champion else FIRST_RECIPE
-    result = run_job(wheel, f"{turn.id}-train", "train", _spec(wheel, turn, asked, champion))
+    result = run_job(wheel, turn, "train", "train", _spec(wheel, turn, asked, champion))
     challenger = str(result.values["adapter"])
     if challenger == champion:
         return StepResult(next_state="done", detail=f"training gave the champion {champion} again")

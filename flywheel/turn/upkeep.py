@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,12 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
     return {"rows": rows, "decision_log": told, "spool": spool, "problems": problems}
 
 
-def examine(copy: Path, state_dir: Path) -> dict[str, Any]:
+def examine(copy: Path, state_dir: Path, now: datetime) -> dict[str, Any]:
     """Prove that a copy can be the database of this state folder, reading it to its last row.
 
-    It is brought to this version's tables, and is one file afterwards.
+    It is brought to this version's tables, and is one file afterwards. A turn that was open when
+    the copy was made is ended there: who restores wants what served then, and not what that turn
+    would have promoted. Its job folders went with the database that is replaced.
 
     Returns:
         `rows`, `decision_log` and `problems`, as `check` has them.
@@ -70,8 +73,20 @@ def examine(copy: Path, state_dir: Path) -> dict[str, Any]:
         Refused: it cannot; nothing but the copy was touched.
     """
     with restoring.opened(copy) as store:
+        with store.write() as con:
+            _end_open_turns(con, now)
         found = check(store, state_dir)
     return {name: found[name] for name in ("rows", "decision_log", "problems")}
+
+
+def _end_open_turns(con: Connection, now: datetime) -> None:
+    why = "it was open when this backup was made"
+    for turn in turns.open_turns(con):
+        for decision in decisions.list_decisions(con, status="pending"):
+            if decision.turn == turn.id:
+                said = f"{turn.id} was cancelled: {why}"
+                decisions.set_status(con, decision.id, "expired", "restore", said, now)
+        turns.close(con, turn.id, now, state="cancelled", error=f"cancelled by a restore: {why}")
 
 
 def _spooled(folder: Path) -> dict[str, list[str]]:

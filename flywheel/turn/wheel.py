@@ -31,6 +31,7 @@ class Wheel:
     teacher: Teacher | None  # None: no samples are written for failing intents
     clock: Callable[[], datetime]  # UTC, timezone-aware
     custom_gates: tuple[CustomGate, ...] = ()  # of [gates.NAME] plugin
+    reconciling: threading.Lock = field(default_factory=threading.Lock)  # held to move serving
     wake: threading.Event = field(default_factory=threading.Event)  # there may be a step to run
     stopping: threading.Event = field(default_factory=threading.Event)  # leave turns as they are
 

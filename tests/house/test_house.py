@@ -32,8 +32,8 @@ def nodes(path: Path) -> Iterator[ast.AST]:
 
 
 @named(CODE)
-def test_a_module_is_at_most_300_lines(path):
-    assert path.read_text(encoding="utf-8").count("\n") <= 300
+def test_a_module_is_at_most_500_lines(path):
+    assert path.read_text(encoding="utf-8").count("\n") <= 500
 
 
 @named(CODE)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from flywheel.config.tables import PromotionTable
 from flywheel.errors import Refused
-from flywheel.promotion import MUST_SPEAK, Situation, decide, expired, ratify
-from flywheel.records import Decision, GateResult
+from flywheel.promotion import MUST_SPEAK, Situation, decide, expired, ratify, refused_by
+from flywheel.records import Decision, DecisionEvent, GateResult
 
 VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE")
 AUTO, REVIEW = PromotionTable(mode="auto"), PromotionTable(mode="review")
@@ -176,34 +176,88 @@ def decision(status="pending", champion="a-1"):
     )
 
 
+@pytest.mark.parametrize("action", ["approve", "reject"])
 @pytest.mark.parametrize(
-    ("status", "action", "outcome"),
+    ("status", "told"),
     [
-        ("pending", "approve", True),
-        ("pending", "reject", True),
-        ("applied", "approve", False),
-        ("rejected", "reject", False),
-        ("applied", "reject", "d-7 is applied already"),
-        ("rejected", "approve", "d-7 is rejected already"),
-        ("expired", "approve", "d-7 has expired: nobody answered"),
-        ("expired", "reject", "d-7 has expired: nobody answered"),
+        ("applied", "d-7 is applied already, by gates: nobody answered; nothing was changed"),
+        ("rejected", "d-7 is rejected already, by gates: nobody answered; nothing was changed"),
+        ("expired", "d-7 is expired: nobody answered; nothing was changed"),
     ],
 )
-def test_asking_twice_is_harmless_and_the_opposite_is_refused(status, action, outcome):
-    if isinstance(outcome, bool):
-        assert ratify(decision(status), action, "a-1") is outcome
-        return
+def test_what_is_settled_is_refused_with_who_settled_it_and_why(status, told, action):
     with pytest.raises(Refused) as caught:
         ratify(decision(status), action, "a-1")
-    assert caught.value.message == outcome
+    assert caught.value.message == f"{told}, and your reason was not recorded"
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+def test_what_waits_takes_a_persons_word(action):
+    ratify(decision("pending"), action, "a-1")
+
+
+def event(verdict, challenger, champion, status, by):
+    return DecisionEvent(
+        decision="d-9",
+        verdict=verdict,
+        challenger=challenger,
+        champion=champion,
+        status=status,
+        by=by,
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([], ""),
+        ([event("hold", "a-2", "a-1", "rejected", "alice")], "alice rejected a-2 in d-9"),
+        ([event("rollback", "a-1", "a-2", "applied", "alice")], "alice rolled a-2 back in d-9"),
+        ([event("reject", "a-2", "a-1", "rejected", "gates")], ""),
+        ([event("hold", "a-3", "a-1", "rejected", "alice")], ""),
+        (
+            [
+                event("hold", "a-2", "a-1", "rejected", "alice"),
+                event("promote", "a-2", "a-1", "applied", "gates"),
+            ],
+            "alice rejected a-2 in d-9",
+        ),
+        (
+            [
+                event("hold", "a-2", "a-1", "rejected", "alice"),
+                event("promote", "a-2", "a-1", "applied", "bob"),
+            ],
+            "",
+        ),
+        (
+            [
+                event("rollback", "a-1", "a-2", "applied", "alice"),
+                event("rollback", "a-2", "a-1", "applied", "alice"),
+            ],
+            "",
+        ),
+    ],
+)
+def test_a_persons_last_word_on_an_adapter_counts_and_no_machines(events, told):
+    assert refused_by(events, "a-2") == told
+
+
+@pytest.mark.parametrize(("mode", "bootstrap"), [("auto", "auto"), ("review", "review")])
+@pytest.mark.parametrize("champion", ["a-1", None])
+def test_what_a_person_refused_is_never_promoted_by_the_gates_alone(mode, bootstrap, champion):
+    case = judged(overall="PASS", intents="PASS", hygiene="PASS")
+    situation = Situation(champion=champion, refused="alice rejected a-2 in d-9")
+    ruling = decide(case, PromotionTable(mode=mode, bootstrap=bootstrap), situation)
+    assert (ruling.status, ruling.person) == ("pending", True)
+    assert "alice rejected a-2 in d-9 before" in ruling.because
 
 
 @pytest.mark.parametrize(("champion", "now"), [("a-1", "a-9"), (None, "a-9"), ("a-1", None)])
 def test_a_superseded_decision_cannot_be_approved_but_can_be_rejected(champion, now):
     with pytest.raises(Refused, match="superseded"):
         ratify(decision(champion=champion), "approve", now)
-    assert ratify(decision(champion=champion), "reject", now)
+    ratify(decision(champion=champion), "reject", now)
 
 
 def test_a_held_decision_expires():

@@ -1,0 +1,458 @@
+"""What a person decided stands, at whatever moment of a turn it comes, and the trail is true.
+
+Every word (rollback, reject, approve, cancel, reload, restore) at every boundary between steps and
+inside of every step, also when the process is killed right after it was acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from wheels import NOW, WORDS, seed_the_wheel, turn_once, wheel_in
+
+from flywheel import turn as turning
+from flywheel.config import PromotionTable
+from flywheel.errors import Refused
+from flywheel.records import Feedback, Prediction
+from flywheel.store import adapters, decisions, events, restoring, turns
+from flywheel.turn import Wheel, table, upkeep, views
+
+STEPS = list(table.STEPS)
+TURN = "t-4"  # the one that a person speaks into
+BEFORE, INSIDE = "before", "inside"
+AUTO = PromotionTable(mode="auto", bootstrap="auto")
+REVIEW = PromotionTable(mode="review", bootstrap="auto")
+
+
+class Crash(BaseException):
+    """The process ends here, as `kill -9` would end it."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """Adapters of the folder: `first` was replaced by `champion`, `better` waits in d-3."""
+
+    folder: Path
+    first: str
+    champion: str
+    better: str
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory) -> Story:
+    """Two promotions, then a turn whose promotion waits for a person."""
+    folder = tmp_path_factory.mktemp("story")
+    wheel = open_wheel(folder)
+    with contextlib.closing(wheel.store):
+        seed_the_wheel(wheel, golden=48)
+        turn_once(wheel)
+        learn(wheel, slice(2, 4))
+        turn_once(wheel)
+        learn(wheel, slice(4, 6))
+    wheel = open_wheel(folder, REVIEW)
+    with contextlib.closing(wheel.store):
+        turn_once(wheel)
+        with wheel.store.read() as con:
+            waiting = decisions.get(con, "d-3")
+            first = decisions.get(con, "d-1").challenger
+    assert (waiting.verdict, waiting.status) == ("promote", "pending")
+    assert waiting.champion is not None
+    return Story(folder, first, waiting.champion, waiting.challenger)
+
+
+@pytest.fixture(scope="module")
+def boundaries(story, tmp_path_factory) -> Callable[[str], Path]:
+    """Copies of the story with a fourth turn opened, about to run the step named."""
+    made: dict[str, Path] = {}
+    walked = tmp_path_factory.mktemp("walked")
+    shutil.copytree(story.folder, walked, symlinks=True, dirs_exist_ok=True)
+    wheel = open_wheel(walked)
+    opened = turning.request(wheel, "manual")
+    assert opened.id == TURN
+    for step in STEPS:
+        assert state_of(wheel) == step
+        wheel.store.close()
+        made[step] = tmp_path_factory.mktemp(f"before-{step}")
+        shutil.copytree(walked, made[step], symlinks=True, dirs_exist_ok=True)
+        wheel = open_wheel(walked)
+        turning.advance(wheel, TURN)
+    wheel.store.close()
+    return made.__getitem__
+
+
+def open_wheel(folder: Path, promotion: PromotionTable = AUTO) -> Wheel:
+    """A daemon's start: the wheel, serving what the database says."""
+    wheel = wheel_in(folder, promotion=promotion)
+    turning.reconcile(wheel)
+    return wheel
+
+
+def learn(wheel: Wheel, words: slice) -> None:
+    predictions, feedback = [], []
+    for intent, known in WORDS.items():
+        for word in known[words]:
+            for i in range(6):
+                key = f"{intent}-{word}-{i}"
+                predictions.append(
+                    Prediction(id=key, ts=NOW, text=f"{word} prod{key}", intent="none")
+                )
+                feedback.append(
+                    Feedback(
+                        id=f"f-{key}",
+                        prediction_id=key,
+                        ts=NOW,
+                        verdict="corrected",
+                        intent=intent,
+                    )
+                )
+    with wheel.store.write() as con:
+        events.add_predictions(con, predictions)
+        events.add_feedback(con, feedback)
+
+
+def state_of(wheel: Wheel) -> str:
+    with wheel.store.read() as con:
+        return turns.get(con, TURN).state
+
+
+def pending(wheel: Wheel) -> str:
+    """The decision that waits."""
+    with wheel.store.read() as con:
+        (waiting,) = decisions.list_decisions(con, status="pending")
+    return waiting.id
+
+
+def roll_back(wheel: Wheel) -> None:
+    turning.rollback(wheel, None, "alice", "complaints")
+
+
+def reject(wheel: Wheel) -> None:
+    turning.reject(wheel, pending(wheel), "alice", "not this one")
+
+
+def approve(wheel: Wheel) -> None:
+    turning.approve(wheel, pending(wheel), "alice", "looks right")
+
+
+def cancel(wheel: Wheel) -> None:
+    turning.cancel(wheel, TURN, "alice")
+
+
+def reload(wheel: Wheel) -> None:
+    with wheel.store.write():
+        wheel.config = dataclasses.replace(wheel.config, promotion=REVIEW)
+
+
+@dataclass
+class Spoken:
+    """What followed: who was champion when the word was given, and how all ended."""
+
+    at_word: str | None
+    wheel: Wheel
+    acknowledged: bool
+
+
+@pytest.fixture
+def speak(boundaries, tmp_path, monkeypatch) -> Iterator[Callable[..., Spoken]]:
+    """Give a word at a moment of a step, crash there if asked to, and let all come to its end."""
+    opened: list[Wheel] = []
+
+    def given(word: Callable[[Wheel], None], step: str, moment: str, *, crash: bool) -> Spoken:
+        shutil.copytree(boundaries(step), tmp_path, symlinks=True, dirs_exist_ok=True)
+        wheel = open_wheel(tmp_path)
+        opened.append(wheel)
+        told: list[str | None] = []
+        acknowledged = [True]
+
+        def say() -> None:
+            with wheel.store.read() as con:
+                told.append(adapters.champion(con))
+            try:
+                word(wheel)
+            except Refused:
+                acknowledged[0] = False
+            if crash:
+                raise Crash
+
+        honest = table.STEPS[step]
+
+        def interrupted(wheel, turn):
+            result = honest(wheel, turn)
+            if not told:
+                say()
+            return result
+
+        with contextlib.suppress(Crash):
+            if moment == BEFORE:
+                say()
+            else:
+                monkeypatch.setitem(table.STEPS, step, interrupted)
+            turning.run_until_idle(wheel)
+        if crash:
+            wheel.store.close()
+            wheel = open_wheel(tmp_path, wheel.config.promotion)
+            opened.append(wheel)
+            turning.run_until_idle(wheel)
+        return Spoken(told[0], wheel, acknowledged[0])
+
+    yield given
+    for wheel in opened:
+        with contextlib.suppress(Exception):
+            wheel.store.close()
+
+
+def ends(wheel: Wheel) -> tuple[str | None, str | None]:
+    """Champion in the database, and in service."""
+    with wheel.store.read() as con:
+        return adapters.champion(con), wheel.serving.serving()
+
+
+def trail_is_true(wheel: Wheel) -> None:
+    """No decision names a champion that it was not made against, or an actor who said nothing."""
+    with wheel.store.read() as con:
+        assert turns.open_turns(con) == []
+        history = con.execute("SELECT adapter, decision FROM champions ORDER BY number").fetchall()
+        served: list[str | None] = [None]
+        for adapter, name in history:
+            made = decisions.get(con, name)
+            assert made.champion == served[-1]
+            assert made.challenger == adapter
+            assert made.status == "applied"
+            served.append(adapter)
+        for decision in decisions.list_decisions(con):
+            first, *later = decisions.events(con, decision.id)
+            if decision.verdict != "rollback":
+                assert first["by"] in ("gates", "bootstrap")
+            for event in later:
+                assert event["by"] != "alice" or event["because"]
+
+
+def moments(steps: list[str] = STEPS) -> pytest.MarkDecorator:
+    """Every step, before and inside of it, without and with a crash; a few of them by default."""
+    quick = {("train", INSIDE, False), ("apply", BEFORE, True), ("watch", INSIDE, True)}
+    cases = []
+    for step in steps:
+        for moment in (BEFORE, INSIDE):
+            for crash in (False, True):
+                marks = () if (step, moment, crash) in quick else pytest.mark.slow
+                name = f"{moment}-{step}{'-crash' if crash else ''}"
+                cases.append(pytest.param(step, moment, crash, marks=marks, id=name))
+    return pytest.mark.parametrize(("step", "moment", "crash"), cases)
+
+
+@moments()
+def test_a_rollback_stands(story, speak, step, moment, crash):
+    after = speak(roll_back, step, moment, crash=crash)
+    wanted = {story.champion: story.first, story.better: story.champion}[after.at_word]
+    assert ends(after.wheel) == (wanted, wanted)
+    trail_is_true(after.wheel)
+    view = views.turn_view(after.wheel, TURN)
+    assert view["state"] == "cancelled"
+    assert view["error"].startswith("superseded by d-")
+    assert view["error"].endswith(" (alice)")
+    with after.wheel.store.read() as con:
+        assert decisions.list_decisions(con, status="pending") == []
+
+
+@moments(STEPS[:-1])  # once it is applied, nothing waits
+def test_a_rejected_adapter_is_not_promoted_by_the_gates(story, speak, step, moment, crash):
+    after = speak(reject, step, moment, crash=crash)
+    assert after.acknowledged
+    assert ends(after.wheel) == (story.champion, story.champion)
+    trail_is_true(after.wheel)
+    with after.wheel.store.read() as con:
+        said = [d for d in decisions.list_decisions(con) if d.by == "alice"]
+        waiting = decisions.list_decisions(con, status="pending")
+    assert [(d.status, d.because) for d in said] == [("rejected", "not this one")]
+    # a later turn that comes to the same adapter asks the person who rejected it
+    assert all("alice rejected" in d.because for d in waiting)
+
+
+@moments(STEPS[:-1])
+def test_an_approval_stands_and_names_who_gave_it(story, speak, step, moment, crash):
+    after = speak(approve, step, moment, crash=crash)
+    assert ends(after.wheel) == (story.better, story.better)
+    trail_is_true(after.wheel)
+    with after.wheel.store.read() as con:
+        latest = adapters.get(con, story.better)
+        applied = decisions.list_decisions(con, status="applied", limit=1)[0]
+    assert (latest.state, applied.by, applied.because) == ("champion", "alice", "looks right")
+
+
+@moments()
+def test_a_cancelled_turn_promotes_nothing(story, speak, step, moment, crash):
+    after = speak(cancel, step, moment, crash=crash)
+    assert ends(after.wheel) == (after.at_word, after.at_word)
+    trail_is_true(after.wheel)
+    view = views.turn_view(after.wheel, TURN)
+    assert (view["state"], view["error"].split(";")[0]) == ("cancelled", "cancelled by alice")
+    assert all(each["state"] != "running" for each in view["steps"])
+    if after.at_word == story.better:
+        assert "adapters rollback" in view["error"]
+    with after.wheel.store.read() as con:
+        assert all(d.turn != TURN for d in decisions.list_decisions(con, status="pending"))
+
+
+@moments()
+def test_who_asks_to_be_asked_is_asked(story, speak, step, moment, crash):
+    after = speak(reload, step, moment, crash=crash)
+    assert ends(after.wheel) == (after.at_word, after.at_word)
+    trail_is_true(after.wheel)
+    if after.at_word == story.champion:
+        assert pending(after.wheel) == "d-4"
+        assert views.turn_view(after.wheel, TURN)["state"] == "held"
+        turning.approve(after.wheel, "d-4", "alice", "asked at last")
+        assert ends(after.wheel) == (story.better, story.better)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [each if each == "apply" else pytest.param(each, marks=pytest.mark.slow) for each in STEPS],
+)
+def test_a_restored_database_serves_what_it_named_and_resumes_nothing(
+    story, boundaries, tmp_path, step
+):
+    """A backup made at any boundary; the promotion came after it."""
+    shutil.copytree(boundaries(step), tmp_path, symlinks=True, dirs_exist_ok=True)
+    wheel = open_wheel(tmp_path)
+    database = wheel.store.path
+    backup = tmp_path / "backup"
+    wheel.store.copy_to(backup)
+    turning.run_until_idle(wheel)
+    assert ends(wheel) == (story.better, story.better)
+    wheel.store.close()
+    shutil.copy(backup, restoring.arriving(database))
+    upkeep.examine(restoring.arriving(database), tmp_path / "var", NOW)
+    with restoring.held(database) as lock:
+        restoring.stage(database, NOW, upkeep.OF_ITS_TURNS)
+        restoring.put_in_place(database, lock, lambda _: None, upkeep.OF_ITS_TURNS)
+    wheel = open_wheel(tmp_path)
+    turning.run_until_idle(wheel)
+    with contextlib.closing(wheel.store):
+        wanted = story.better if step == "watch" else story.champion
+        assert ends(wheel) == (wanted, wanted)
+        trail_is_true(wheel)
+        assert state_of(wheel) == "cancelled"
+        with wheel.store.read() as con:
+            assert all(d.turn != TURN for d in decisions.list_decisions(con, status="pending"))
+
+
+def test_an_adapter_that_a_person_rolled_back_is_not_promoted_again_by_the_gates(story, tmp_path):
+    shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    wheel = open_wheel(tmp_path)
+    with contextlib.closing(wheel.store):
+        turning.approve(wheel, "d-3", "bob", "fine")
+        turning.rollback(wheel, None, "alice", "it is not")
+        turn_once(wheel)  # trains the very same adapter from the same samples
+        assert ends(wheel) == (story.champion, story.champion)
+        with wheel.store.read() as con:
+            waiting = decisions.get(con, pending(wheel))
+        assert waiting.challenger == story.better
+        assert f"a person decides: alice rolled {story.better} back" in waiting.because
+        turning.approve(wheel, waiting.id, "alice", "after all")
+        assert ends(wheel) == (story.better, story.better)
+
+
+def test_said_twice_is_told_and_no_reason_is_dropped_silently(story, tmp_path):
+    shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    wheel = open_wheel(tmp_path)
+    with contextlib.closing(wheel.store):
+        turning.approve(wheel, "d-3", "bob", "fine")
+        again = "d-3 is applied already, by bob: fine; nothing was changed, and your reason was not"
+        for word in (turning.approve, turning.reject):
+            with pytest.raises(Refused, match=again):
+                word(wheel, "d-3", "alice", "my own reason")
+
+
+def test_what_a_rollback_superseded_says_so(story, tmp_path):
+    shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    wheel = open_wheel(tmp_path)
+    with contextlib.closing(wheel.store):
+        turning.rollback(wheel, None, "alice", "complaints")
+        with pytest.raises(Refused, match="d-3 is superseded by d-4; nothing was changed"):
+            turning.approve(wheel, "d-3", "bob", "fine")
+        assert views.turn_view(wheel, "t-3")["state"] == "done"
+
+
+def test_the_same_person_does_not_approve_twice(story, tmp_path):
+    shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    two = dataclasses.replace(REVIEW, approvals=2)
+    wheel = open_wheel(tmp_path, two)
+    with contextlib.closing(wheel.store):
+        turning.approve(wheel, "d-3", "bob", "fine")
+        with pytest.raises(Refused, match=r"bob has approved d-3 already \(1 of 2\)"):
+            turning.approve(wheel, "d-3", "bob", "still fine")
+        assert ends(wheel) == (story.champion, story.champion)
+
+
+def test_a_decision_that_expired_while_the_daemon_was_down_is_not_applied(
+    story, boundaries, tmp_path
+):
+    shutil.copytree(boundaries("apply"), tmp_path, symlinks=True, dirs_exist_ok=True)
+    wheel = open_wheel(tmp_path, dataclasses.replace(AUTO, hold_days=-1))
+    with contextlib.closing(wheel.store):
+        assert turning.expire(wheel) == ["d-4"]
+        turning.run_until_idle(wheel)
+        assert ends(wheel) == (story.champion, story.champion)
+        trail_is_true(wheel)
+
+
+def test_two_threads_never_leave_an_earlier_champion_in_service(story, tmp_path):
+    """The one that read the database before a rollback must not move the link after it."""
+    shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    wheel = open_wheel(tmp_path)
+    with contextlib.closing(wheel.store):
+        turning.approve(wheel, "d-3", "bob", "fine")
+        honest, spoke = wheel.serving.promote, []
+
+        class Slow:
+            """Serving that is asked for the earlier champion while it puts the new one in place."""
+
+            def serving(self):
+                return None
+
+            def retire(self):
+                raise AssertionError
+
+            def promote(self, adapter_id):
+                if not spoke:
+                    import threading
+
+                    spoke.append(
+                        threading.Thread(
+                            target=turning.rollback, args=(wheel, None, "alice", "complaints")
+                        )
+                    )
+                    spoke[0].start()
+                    committed = threading.Event()
+                    while not committed.is_set():  # the rollback is committed, the link not moved
+                        with wheel.store.read() as con:
+                            if adapters.champion(con) == story.champion:
+                                committed.set()
+                honest(adapter_id)
+
+        link, wheel.serving = wheel.serving, Slow()
+        turning.reconcile(wheel)
+        spoke[0].join()
+        assert link.serving() == story.champion
+
+
+def test_only_one_place_sets_the_champion():
+    root = Path(__file__).parents[2] / "flywheel"
+    calls = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if "adapters.set_champion(" in path.read_text(encoding="utf-8")
+    }
+    writes = {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.suffix in (".py", ".sql") and "INTO champions" in path.read_text(encoding="utf-8")
+    }
+    assert (calls, writes) == ({"turn/apply.py"}, {"store/adapters.py"})
