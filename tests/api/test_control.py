@@ -92,7 +92,9 @@ def test_approving_promotes_and_keeps_who_and_why(client, wheel, waiting):
     assert (said["events"][-1]["by"], said["events"][-1]["because"]) == (ME, "读过例子")
     assert client.get("/v1/status").json()["champion"] == "a-2"
     assert wheel.serving.serving() == "a-2"
-    assert client.post("/v1/decisions/d-1/approve", json=BECAUSE).status_code == 200
+    again = client.post("/v1/decisions/d-1/approve", json=BECAUSE)
+    assert again.status_code == 409
+    assert f"applied already, by {ME}: 读过例子" in again.text
 
 
 def test_rejecting_leaves_the_champion_and_forbids_approval(client, waiting):

@@ -33,6 +33,7 @@ def test_what_can_change_changes_at_once_and_is_named(running, tmp_path):
     assert reload.ask() == {
         "changed": ["schedule.cron", "promotion.mode"],
         "waits_for": None,
+        "at_once": ["promotion.mode"],
         "restart": [],
     }
     assert wheel.config.promotion.mode == "auto"
@@ -41,7 +42,12 @@ def test_what_can_change_changes_at_once_and_is_named(running, tmp_path):
 
 def test_the_same_file_changes_nothing(running):
     _, _, reload = running
-    assert reload.ask() == {"changed": [], "waits_for": None, "restart": []}
+    assert reload.ask() == {
+        "changed": [],
+        "waits_for": None,
+        "at_once": [],
+        "restart": [],
+    }
 
 
 def test_what_is_read_at_the_start_only_is_named_and_stays(running, tmp_path):
@@ -79,13 +85,18 @@ def test_a_mistake_changes_nothing(running, tmp_path):
 def test_an_open_turn_ends_by_the_configuration_it_began_with(running, tmp_path, clock):
     wheel, _, reload = running
     turn.request(wheel, "manual")
-    write_config(tmp_path, NIGHTLY + '[promotion]\nmode = "auto"\n')
-    assert reload.ask()["waits_for"] == "t-1"
-    assert wheel.config.promotion.mode == "review"
+    write_config(
+        tmp_path, NIGHTLY + '[training]\nrecipe = "thorough"\n[promotion]\napprovals = 2\n'
+    )
+    answer = reload.ask()
+    assert answer["changed"] == ["training.recipe", "promotion.approvals"]
+    assert (answer["waits_for"], answer["at_once"]) == ("t-1", ["promotion.approvals"])
+    assert wheel.config.training.recipe != "thorough"
+    assert wheel.config.promotion.approvals == 2  # who is asked is never a matter of waiting
     with wheel.store.write() as con:
         turns.close(con, "t-1", clock.now, state="done")
     reload.settle()
-    assert wheel.config.promotion.mode == "auto"
+    assert wheel.config.training.recipe == "thorough"
 
 
 def test_a_new_intent_is_known_after_a_reload(running, tmp_path):

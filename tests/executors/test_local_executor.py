@@ -112,11 +112,19 @@ def test_a_worker_that_cannot_be_noted_down_is_ended(tmp_path, monkeypatch):
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_cancelling_what_does_not_run_is_harmless(tmp_path):
+def test_cancelling_what_has_ended_is_harmless(tmp_path):
     local = executor(tmp_path, "finish()")
-    local.cancel("j-1")
     assert local.run(job()).ok
     local.cancel("j-1")
+    assert local.run(job()).ok
+
+
+def test_a_job_that_was_cancelled_before_it_was_submitted_does_not_start(tmp_path):
+    local = executor(tmp_path, "finish()")
+    local.cancel("j-1")
+    with pytest.raises(JobFailed, match="j-1 was cancelled"):
+        local.run(job())
+    assert not (tmp_path / "j-1" / "worker.json").exists()
 
 
 DAEMON = """
@@ -159,9 +167,8 @@ def test_a_process_that_only_has_the_pid_is_neither_adopted_nor_killed(tmp_path)
     (tmp_path / "j-1").mkdir()
     told = {"pid": os.getpid(), "started": "1", "at": 0.0}
     (tmp_path / "j-1" / "worker.json").write_text(json.dumps(told))
-    local = executor(tmp_path, "finish()")
-    local.cancel("j-1")
-    assert local.run(job()).values["pid"] != os.getpid()
+    executor(tmp_path, "finish()").cancel("j-1")
+    assert executor(tmp_path, "finish()").run(job()).values["pid"] != os.getpid()
 
 
 def test_a_worker_does_not_learn_the_daemons_keys(tmp_path, monkeypatch):

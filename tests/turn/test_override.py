@@ -55,9 +55,10 @@ def test_the_gates_rejection_may_be_lifted_and_a_persons_may_not(make):
 def test_two_different_people_approve_where_two_are_asked_for(make):
     wheel = make(golden=40, mode="review", approvals=2)
     before = wheel.serving.serving()
-    for _ in range(2):
-        first = approve(wheel, "d-2", "uid:7", "good")
-        assert (first.status, wheel.serving.serving()) == ("pending", before)
+    first = approve(wheel, "d-2", "uid:7", "good")
+    assert (first.status, wheel.serving.serving()) == ("pending", before)
+    with pytest.raises(Refused, match=r"uid:7 has approved d-2 already \(1 of 2\)"):
+        approve(wheel, "d-2", "uid:7", "very good")
     second = approve(wheel, "d-2", "uid:8", "good too")
     assert (second.status, wheel.serving.serving()) == ("applied", second.challenger)
     said = [event["what"] for event in views.decision_view(wheel, "d-2")["events"]]

@@ -50,13 +50,13 @@ def test_the_first_champion_waits_for_a_person(reviewed):
     assert reviewed.serving.serving() == decision["challenger"]
 
 
-def test_in_review_mode_a_passed_challenger_waits_and_approving_twice_is_harmless(reviewed):
+def test_in_review_mode_a_passed_challenger_waits_and_approving_twice_is_told(reviewed):
     first, second = first_and_second(reviewed)
     assert (second["verdict"], second["status"]) == ("promote", "pending")
     assert reviewed.serving.serving() == first["challenger"]
     approve(reviewed, second["id"], "uid:0", "good")
-    again = approve(reviewed, second["id"], "uid:1", "me too")
-    assert (again.status, again.by) == ("applied", "uid:0")
+    with pytest.raises(Refused, match="applied already, by uid:0: good"):
+        approve(reviewed, second["id"], "uid:1", "me too")
     assert reviewed.serving.serving() == second["challenger"]
     events = views.decision_view(reviewed, second["id"])["events"]
     assert [event["what"] for event in events][-1] == "applied"
@@ -65,9 +65,9 @@ def test_in_review_mode_a_passed_challenger_waits_and_approving_twice_is_harmles
 def test_a_rejected_challenger_cannot_be_approved_later(reviewed):
     _, second = first_and_second(reviewed)
     reject(reviewed, second["id"], "uid:0", "looks odd")
-    reject(reviewed, second["id"], "uid:0", "still odd")
-    with pytest.raises(Refused, match="rejected"):
-        approve(reviewed, second["id"], "uid:0", "changed my mind")
+    for word in (reject, approve):
+        with pytest.raises(Refused, match="rejected already, by uid:0: looks odd"):
+            word(reviewed, second["id"], "uid:0", "changed my mind")
 
 
 def test_a_newer_decision_supersedes_what_waits(reviewed):
