@@ -95,9 +95,9 @@ def demo(
 ) -> None:
     """Show the closed loop on an embedded example.
 
-    No key, no network. It takes up to three minutes on two cores, and ends with what was decided
-    and why, and the commands to look further. Exit code 1 when the decisions are not those that
-    it promises.
+    No key, no network. It takes two to three minutes on two idle cores, and ends with what was
+    decided and why, and the commands to look further. Exit code 1 when the decisions are not
+    those that it promises.
     """
     from flywheel.demo import main as show
 

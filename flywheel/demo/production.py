@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,10 +99,13 @@ class Production:
         place.mkdir(parents=True)
         rows = [{"id": str(number), "text": one.text} for number, one in enumerate(said)]
         pq.write_table(pa.Table.from_pylist(rows), place / "rows.parquet")
-        try:
-            self._jobs.run(Job(id=key, kind="predict", spec=spec, timeout_s=600.0))
-        finally:
-            self._jobs.cancel(key)  # Ctrl-C: a worker has a session of its own and would go on
+        job = Job(id=key, kind="predict", spec=spec, timeout_s=600.0)
+        with ThreadPoolExecutor(1) as pool:  # Ctrl-C reaches this thread only, and so not the start
+            done = pool.submit(self._jobs.run, job)
+            try:
+                done.result()
+            finally:
+                self._jobs.cancel(key)  # a worker has a session of its own and would go on
         table = pq.read_table(place / "predictions.parquet")
         return {row["id"]: row for row in table.to_pylist()}
 

@@ -129,6 +129,7 @@ def _told(config: Path, seed: int) -> Outcome:
     teller = Teller()
     teller.line("flywheel demo: a voice assistant's intent router that learns from its users.")
     teller.line("The teacher is scripted (a grammar, no language model); all else is real.")
+    teller.line("It takes two to three minutes on two idle cores, and longer beside other work.")
     with scripted_teacher.serving() as teacher:
         text = _CONFIG.format(teacher=teacher, model=scripted_teacher.MODEL, seed=seed)
         config.write_text(text, encoding="utf-8")

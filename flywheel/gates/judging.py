@@ -40,7 +40,7 @@ def check(table: GatesTable) -> None:
         except ValueError as error:
             raise ConfigError(
                 f"[gates] {key} = {margin} cannot be shown",
-                hint="margins are above 0.04 and below 1; 0.20 takes about 20 examples an intent",
+                hint="margins are above 0.04 and below 1; 0.20 takes 23 examples an intent",
             ) from error
     for name in table.slices.margins:
         if not all(name.partition("=")):
