@@ -30,6 +30,7 @@ from flywheel.demo.telling import (
     tell_commands,
     tell_decision,
     tell_examples,
+    tell_keeping,
     tell_turn,
 )
 from flywheel.demo.traffic import stream
@@ -118,6 +119,9 @@ def play(directory: Path | None, *, keep: bool, seed: int) -> Outcome:
             outcome = _told(folder.resolve() / "config.toml", seed)
         kept = kept or keep
         _look_further(folder, kept=kept)
+    except KeyboardInterrupt:
+        Teller().line("stopped: the demo's daemon and its workers have ended")
+        raise
     finally:
         if not kept:
             shutil.rmtree(folder, ignore_errors=True)
@@ -165,8 +169,7 @@ def _look_further(folder: Path, *, kept: bool) -> None:
     if kept:
         tell_commands(teller, folder.resolve() / "config.toml")
     else:
-        teller.line("This folder is deleted now. To keep one and look around in it:")
-        teller.line("  flywheel demo my-demo")
+        tell_keeping(teller)
 
 
 class _Story:

@@ -68,6 +68,9 @@ class Teller:
         finally:
             over.set()
             thread.join()
+            with self._lock:
+                self._clear()
+                sys.stdout.flush()
 
     def _under_way(self, text: str) -> None:
         if not self._live:
@@ -161,6 +164,12 @@ def tell_commands(teller: Teller, config: Path) -> None:
         "adapters list",
     ):
         teller.line(f"  {at} {command}")
+
+
+def tell_keeping(teller: Teller) -> None:
+    """How to keep the folder of a demo, where nobody could look at it now."""
+    teller.line("This folder is deleted now. To keep one and look around in it:")
+    teller.line(f"  {shlex.join([*_program(), 'demo', 'my-demo'])}")
 
 
 def _program() -> list[str]:
