@@ -19,7 +19,7 @@ SINCE, UNTIL = NOW - timedelta(days=30), NOW + timedelta(days=30)
 def right(store):
     """Labels of `set_alarm` that found the answer right, and all of them."""
     with store.read() as con:
-        pairs = health.tallies(con, SINCE, UNTIL).pairs
+        pairs = health.halves(con, SINCE, SINCE, UNTIL)[0].pairs
     return sum(pair.count for pair in pairs if pair.correct), sum(pair.count for pair in pairs)
 
 
@@ -96,9 +96,9 @@ def test_a_state_folder_of_schema_10_says_what_its_events_say_today(earlier, tmp
         assert archive.archived(old).files == 4
         for name in ("judged", "rejudged"):
             assert schema.fingerprints(old)[name] == schema.fingerprints(new)[name]
-        assert health.tallies(old, SINCE, UNTIL) == health.tallies(new, SINCE, UNTIL)
-        found = health.tallies(old, SINCE, UNTIL).pairs
+        found = health.halves(old, SINCE, SINCE, UNTIL)
+        assert found == health.halves(new, SINCE, SINCE, UNTIL)
     right = [n for n in range(66) if CORRECTED[n % len(CORRECTED)][2] and n % 10 != 5]
-    assert sum(pair.count for pair in found if pair.correct) == len(right)
+    assert sum(pair.count for pair in found[0].pairs if pair.correct) == len(right)
     migrated.close()
     fresh.close()

@@ -55,7 +55,7 @@ def state(store):
     with store.read() as con:
         counts = events.counts(con)
         gone = archive.archived(con)
-        whole = health.tallies(con, NOW - 30 * DAY, NOW)
+        whole = health.halves(con, NOW - 30 * DAY, NOW - 30 * DAY, NOW)[0]
         labels = health.labelled_texts(con)
     total = counts.predictions + gone.predictions, counts.feedback + gone.feedback
     return total, counts.labelled, whole, labels
@@ -98,8 +98,10 @@ def test_a_window_that_cuts_a_day_that_left_counts_it_whole(store):
     fill(store)
     retention.archive_before(store, NOW - 4 * DAY, NOW)
     with store.read() as con:
-        assert health.tallies(con, NOW - 6.5 * DAY, NOW).volume == {"alarm": 14}
-        assert health.tallies(con, NOW - 6.5 * DAY, NOW - 5.5 * DAY).volume == {"alarm": 4}
+        assert health.halves(con, NOW - 6.5 * DAY, NOW - 6.5 * DAY, NOW)[0].volume == {"alarm": 14}
+        assert health.halves(con, NOW - 6.5 * DAY, NOW - 6.5 * DAY, NOW - 5.5 * DAY)[0].volume == {
+            "alarm": 4
+        }
 
 
 @pytest.mark.parametrize("moment", ["before the commit", "after the commit"])

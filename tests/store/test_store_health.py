@@ -10,6 +10,10 @@ DAY = timedelta(days=1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+def tallies(con, since, until):
+    return health.halves(con, since, since, until)[0]
+
+
 def produce(store, *rows) -> None:
     """Each row: (key, text, predicted, right or None, day of prediction, day of feedback)."""
     with store.write() as con:
@@ -46,7 +50,7 @@ def test_tallies_count_predictions_made_and_labels_given_in_the_period(store):
         ("p-6", "unjudged", "timer", None, 2, None),
     )
     with store.read() as con:
-        found = health.tallies(con, START, START + 5 * DAY)
+        found = tallies(con, START, START + 5 * DAY)
     assert found == Tallies(
         volume={"alarm": 3, "timer": 2},
         pairs=(
@@ -64,8 +68,8 @@ def test_a_prediction_judged_twice_counts_once_when_it_was_last_judged(store):
         ("p-1", "wake me", "alarm", "alarm", 1, 6),
     )
     with store.read() as con:
-        assert health.tallies(con, START, START + 5 * DAY).pairs == ()
-        (later,) = health.tallies(con, START + 5 * DAY, START + 9 * DAY).pairs
+        assert tallies(con, START, START + 5 * DAY).pairs == ()
+        (later,) = tallies(con, START + 5 * DAY, START + 9 * DAY).pairs
     assert later == IntentPair(predicted="alarm", truth="alarm", correct=True, count=1)
 
 
@@ -154,7 +158,7 @@ def test_merging_the_days_changes_no_sum(store, monkeypatch):
         assert sums.merge_days(con)
         assert not sums.merge_days(con)
         assert con.execute("SELECT count(*), sum(predictions) FROM daily").fetchone() == (1, 6)
-        assert health.tallies(con, START, START + DAY).volume == {"stop": 6}
+        assert tallies(con, START, START + DAY).volume == {"stop": 6}
 
 
 def test_sums_of_labels_say_what_the_labels_say_whatever_the_window_cuts(store):

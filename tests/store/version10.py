@@ -4,6 +4,7 @@
 """
 
 import json
+import queue
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,7 +57,9 @@ def send(spool, first, last):
     """Have these cases on disk in the spool."""
     for kind, rows in zip(("predictions", "feedback"), events(first, last), strict=True):
         body = "\n".join(json.dumps(row) for row in rows).encode()
-        spool.append_and_wait(formats.write_body(kind, body, received=NOW).lines)
+        settled = queue.SimpleQueue()
+        spool.append(formats.write_body(kind, body, received=NOW).lines, settled.put)
+        assert settled.get() is None
 
 
 def write(folder):
