@@ -25,6 +25,7 @@ FILES_KEPT = 5
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _PRIORITY = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}  # of syslog
+_HINT = 'give the daemon the folder, or set [flywheel] log_dir = ""'
 _QUIET = ("apscheduler", "asyncio", "httpcore", "httpx", "openai", "uvicorn")
 
 
@@ -118,8 +119,20 @@ def _file(log_dir: Path) -> logging.Handler:
     except OSError as error:
         raise FlywheelError(
             f"cannot write the log {path}: {error.strerror}",
-            hint='give the daemon the folder, or set [flywheel] log_dir = ""',
+            hint=_HINT,
         ) from error
+
+
+def writable(log_dir: Path) -> None:
+    """Refuse a folder that the log could not be written to; makes nothing.
+
+    Raises:
+        FlywheelError: the folder, or the closest one above it, may not be written.
+    """
+    there = next(each for each in (log_dir, *log_dir.parents) if each.exists())
+    path = log_dir / "flywheel.jsonl"
+    if not there.is_dir() or not os.access(path if path.exists() else there, os.W_OK):
+        raise FlywheelError(f"cannot write the log {path}: not allowed in {there}", hint=_HINT)
 
 
 def _moment(record: logging.LogRecord) -> datetime:

@@ -22,5 +22,8 @@ def import_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a stranger's code may raise anything at import
-        raise ConfigError(f"{path} fails on import: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            f"{path} fails on import: {type(error).__name__}: {error}",
+            hint="mend it; `flywheel plugins check` tries it again",
+        ) from error
     return module

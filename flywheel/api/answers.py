@@ -71,7 +71,7 @@ def problem(
 def of_flywheel_error(request: Request, error: Exception) -> Response:
     """What a handler refused; its status by its kind, 500 for a kind without one."""
     assert isinstance(error, FlywheelError)
-    status = _STATUS.get(type(error), 500)
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
     return problem(status, error.message, error.hint, _HEADERS.get(status))
 
 

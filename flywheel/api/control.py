@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from flywheel import turn
-from flywheel.api import metrics
+from flywheel.api import acts, metrics
 from flywheel.api.answers import BadRequest, answer, problem
 from flywheel.api.body import read_body
 from flywheel.api.forms import Approval, Dispute, Nothing, Reason, Rollback
@@ -69,6 +69,7 @@ async def start_turn(request: Request) -> Response:
     await run_in_threadpool(caught_up, request)
     wheel, trigger = _wheel(request), f"asked by {request.scope[CALLER]}"
     opened = await run_in_threadpool(turn.request, wheel, trigger)
+    acts.record(request, f"{opened.id} opened")
     return answer(await run_in_threadpool(views.turn_view, wheel, opened.id), 202)
 
 
@@ -77,6 +78,7 @@ async def cancel_turn(request: Request) -> Response:
     await asked_for(request, Nothing)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     ended = await run_in_threadpool(turn.cancel, wheel, _id(request), by)
+    acts.record(request, f"{ended.id} cancelled")
     return answer(await run_in_threadpool(views.turn_view, wheel, ended.id))
 
 
@@ -103,12 +105,18 @@ async def approve(request: Request) -> Response:
     decided = await run_in_threadpool(
         turn.approve, wheel, _id(request), by, why, tuple(asked.override)
     )
+    acts.record(request, f"{decided.id} approved", why)
     return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
 async def reject(request: Request) -> Response:
     """Refuse what waits, and end its turn."""
-    return await _ratify(request, turn.reject)
+    asked = await asked_for(request, Reason)
+    wheel, by = _wheel(request), str(request.scope[CALLER])
+    why = _reason(asked.because)
+    decided = await run_in_threadpool(turn.reject, wheel, _id(request), by, why)
+    acts.record(request, f"{decided.id} rejected", why)
+    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
 async def dispute(request: Request) -> Response:
@@ -119,6 +127,7 @@ async def dispute(request: Request) -> Response:
     told = await run_in_threadpool(
         turn.dispute, wheel, asked.sample, by, why, disputed=asked.disputed
     )
+    acts.record(request, f"{asked.sample} {'disputed' if asked.disputed else 'put back'}", why)
     return answer(told)
 
 
@@ -126,7 +135,9 @@ async def rollback(request: Request) -> Response:
     """Put an earlier champion back into service; an open turn ends."""
     asked = await asked_for(request, Rollback)
     wheel, by = _wheel(request), str(request.scope[CALLER])
-    decided = await run_in_threadpool(turn.rollback, wheel, asked.to, by, _reason(asked.because))
+    why = _reason(asked.because)
+    decided = await run_in_threadpool(turn.rollback, wheel, asked.to, by, why)
+    acts.record(request, f"{decided.id}: rolled back to {decided.challenger}", why)
     return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
@@ -180,13 +191,6 @@ def status_of(request: Request, *, up_to_date: bool = True) -> dict[str, Any]:
         sources=vitals.sources(),
         problems=vitals.problems(),
     )
-
-
-async def _ratify(request: Request, act: Any) -> Response:
-    asked = await asked_for(request, Reason)
-    wheel, by = _wheel(request), str(request.scope[CALLER])
-    decided = await run_in_threadpool(act, wheel, _id(request), by, _reason(asked.because))
-    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
 async def asked_for(request: Request, form: type[Asked]) -> Asked:

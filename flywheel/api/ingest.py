@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import formats, turn
+from flywheel.api import acts
 from flywheel.api.answers import BadRequest, answer
 from flywheel.api.body import read_body, refuse_unreadable
 from flywheel.api.control import caught_up
@@ -95,6 +96,8 @@ async def keep(request: Request, kind: Kind, body: bytes, form: str) -> dict[str
     if loader is None or kind == "samples":
         generation = request.query_params.get("new_generation") == "1"
         taken = await run_in_threadpool(take, wheel, kind, body, form, new_generation=generation)
+        if kind == "samples" and taken["accepted"]:
+            acts.record(request, f"{taken['accepted']} samples imported")
     else:
         taken = await _spool(wheel, loader, kind, body, form)
     request.app.state.vitals.requests.arrived(

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import labelling, turn
-from flywheel.api import forms
+from flywheel.api import acts, forms
 from flywheel.api.answers import BadRequest, answer
 from flywheel.api.body import read_body
 from flywheel.api.control import asked_for, caught_up
@@ -85,7 +85,9 @@ async def import_(request: Request) -> Response:
             f"there is no form {form!r}", hint=f"format=… is one of {', '.join(labelling.FORMS)}"
         )
     body = await read_body(request, wheel.config.api.max_body_mb * 2**20)
-    return answer(await run_in_threadpool(_import, wheel, _person(request), form, body))
+    told = await run_in_threadpool(_import, wheel, _person(request), form, body)
+    acts.record(request, f"{told['accepted']} labels imported")
+    return answer(told)
 
 
 def _import(wheel: Wheel, person: str, form: str, body: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from flywheel.api import acts
 from flywheel.api.answers import BadRequest, answer
 from flywheel.api.body import save_body
 from flywheel.api.control import asked_for, caught_up
@@ -34,7 +35,9 @@ OUTGOING = "outgoing"
 async def reload(request: Request) -> Response:
     """Read config.toml and intents.toml anew; what cannot change live is named."""
     vitals: Vitals = request.app.state.vitals
-    return answer(await run_in_threadpool(vitals.reload))
+    told = await run_in_threadpool(vitals.reload)
+    acts.record(request, "the configuration was read anew")
+    return answer(told)
 
 
 async def check(request: Request) -> Response:
@@ -83,7 +86,9 @@ async def erase(request: Request) -> Response:
     person = Person(session=asked.session, rater=asked.rater, prediction=asked.prediction)
     if sum(map(bool, (asked.session, asked.rater, asked.prediction))) != 1:
         raise BadRequest("whose data?", hint="name one of session, rater, prediction")
-    return answer(await run_in_threadpool(_erase, request, person))
+    told = await run_in_threadpool(_erase, request, person)
+    acts.record(request, "one person's data was erased")
+    return answer(told)
 
 
 async def _refuse_gone(request: Request) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flywheel.cli import sniffing
 from flywheel.cli.command import daemon
 from flywheel.cli.screen import remark, say
 from flywheel.cli.sending import Prepare, Sender, prepared_file, report
@@ -80,7 +82,9 @@ def ingest(
         _retry(daemon(ctx), as_json=as_json)
         return
     sender = Sender(daemon(ctx), by_kind(kind), {} if form == Format.auto else {"format": form})
-    send(sender, files or [], as_json=as_json)
+    guessed = kind is Kind.auto and form is Format.auto
+    look_again = sniffing.refuse_samples if guessed else None
+    send(sender, files or [], as_json=as_json, look_again=look_again)
 
 
 def _retry(ask: Daemon, *, as_json: bool) -> None:
@@ -97,8 +101,27 @@ def _retry(ask: Daemon, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def send(sender: Sender, files: list[Path], *, as_json: bool) -> None:
-    """Send `files`, print what became of them, and exit 1 when a line was rejected."""
+def send(
+    sender: Sender,
+    files: list[Path],
+    *,
+    as_json: bool,
+    look_again: Callable[[Path, bytes], None] | None = None,
+) -> None:
+    """Send `files`, print what became of them, and exit 1 when a line was rejected.
+
+    Args:
+        sender: of the lines.
+        files: looked at before the first of them is sent.
+        as_json: print the counts as JSON.
+        look_again: refuses a file by its first bytes where another command is meant.
+
+    Raises:
+        FlywheelError: a file is not there, or holds no JSON lines; nothing was sent.
+    """
+    for path in files:
+        if str(path) != "-":
+            sniffing.refuse_unsendable(path, look_again)
     try:
         for path in files:
             file, size = prepared_file(path)

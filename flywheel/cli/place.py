@@ -69,7 +69,7 @@ def find(named: Path | None) -> Place:
 
     path = find_config(named)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: {error}", hint=f"correct it; check with `flywheel doctor --config {path}`"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +12,9 @@ import typer
 
 from flywheel.cli.command import examples, group, named_config
 from flywheel.cli.place import find_config
-from flywheel.cli.screen import paint, say
+from flywheel.cli.screen import columns, paint, say
 from flywheel.cli.table import Column, table
-from flywheel.cli.text import clean
+from flywheel.cli.text import clean, cut, plural
 from flywheel.errors import FlywheelError
 
 if TYPE_CHECKING:
@@ -71,8 +73,9 @@ def check(
     """Import plug-ins and hold them to the contract of a source. Works without the daemon.
 
     A configured source is opened with its options and read from the start, several times; nothing
-    is stored, but acknowledgements are real: on a queue, configure a copy. Exit code 1 when one
-    does not keep the contract.
+    is stored, but acknowledgements are real: on a queue, configure a copy. What was read is counted
+    and its first event shown. Exit code 1 when one does not keep the contract, or when none of its
+    events can be taken in.
     """
     config = _config(ctx)
     wanted = names or list(config.sources)
@@ -81,20 +84,32 @@ def check(
         return
     bad = False
     for name in wanted:
-        problems = examine(config, name)
+        problems, seen = examine(config, name)
         bad = bad or bool(problems)
         if not problems:
             say(f"{paint('ok')}    {clean(name)}")
         for problem in problems:
             say(f"{paint('FAIL')}  {clean(name)}: {clean(problem)}")
+        say(*(cut(f"      {clean(line)}", columns()) for line in seen))
     if bad:
         raise typer.Exit(1)
 
 
-def examine(config: Config, name: str) -> list[str]:
-    """Return how the source `name` (of a [sources.NAME], or a plug-in's) breaks its contract."""
+def examine(config: Config, name: str) -> tuple[list[str], list[str]]:
+    """Hold the source `name` (of a [sources.NAME], or a plug-in's) to its contract.
+
+    Returns:
+        How it breaks it; and what was read: the counts and the first event.
+    """
     from flywheel.sources import find
     from flywheel.sources.conformance import check as conform
+
+    seen: list[str] = []
+
+    def understood(events: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
+        taken, counts = _taken_in(config, events)
+        seen[:] = [counts, f"first: {json.dumps(events[0], ensure_ascii=False, default=str)}"]
+        return taken, counts
 
     source = config.sources.get(name)
     plugin = source.plugin if source else name
@@ -102,11 +117,41 @@ def examine(config: Config, name: str) -> list[str]:
         make = find(plugin, plugins_folder(config))
         if source is None:
             make()  # without options there is nothing to read
-            return []
-        checks = conform(make, source.options)
-        return [f"{what}: {seen}" for what, holds, seen in checks if not holds]
+            return [], []
+        checks = conform(make, source.options, understood=understood)
+        return [f"{what}: {detail}" for what, holds, detail in checks if not holds], seen
     except FlywheelError as error:
-        return [" → ".join(part for part in (error.message, error.hint) if part)]
+        return [" → ".join(part for part in (error.message, error.hint) if part)], []
+
+
+def _taken_in(config: Config, events: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
+    """Whether any of the events would be stored, and how many would, by kind."""
+    from datetime import UTC, datetime
+
+    from flywheel import formats
+    from flywheel.config import load_intents
+    from flywheel.records import NONE, Intent
+
+    known = None  # `doctor` tells of intents that cannot be read
+    with contextlib.suppress(FlywheelError):
+        listed = load_intents(config.root / config.intents.file)
+        known = {each.name: each for each in (*listed, Intent(name=NONE))}
+    parsed = formats.read_lines(
+        None,
+        [json.dumps(event, default=str).encode() for event in events],
+        context_turns=config.intents.context_turns,
+        received=datetime.now(UTC),
+        known=known,
+        max_line_bytes=config.api.max_line_kb * 1024,
+    )
+    counts = f"{plural(len(events), 'event')} read: " + ", ".join(
+        f"{len(getattr(parsed, kind)):,} {kind}" for kind in ("predictions", "feedback", "samples")
+    )
+    if parsed.rejected:
+        first = parsed.rejected[0]
+        why = ": ".join(part for part in (first.field, first.why) if part)
+        counts += f"; {len(parsed.rejected):,} rejected, the first because {why}"
+    return len(parsed.rejected) < len(events), counts
 
 
 def plugins_folder(config: Config) -> Path:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flywheel.cli import sniffing
 from flywheel.cli.command import Because, Json, daemon, examples, group, reason
 from flywheel.cli.ingest import send
 from flywheel.cli.label import label
@@ -73,7 +74,8 @@ def import_(
     if new_generation and split is not ImportSplit.golden:
         raise typer.BadParameter("only golden samples have generations", param_hint="--split")
     query = {"new_generation": "1"} if new_generation else None
-    send(Sender(daemon(ctx), _labelled_for(split), query), files, as_json=as_json)
+    sender = Sender(daemon(ctx), _labelled_for(split), query)
+    send(sender, files, as_json=as_json, look_again=sniffing.refuse_events)
 
 
 @app.command(

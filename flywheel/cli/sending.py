@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from flywheel.cli import sniffing
 from flywheel.cli.screen import Progress, remark, say
 from flywheel.cli.text import plural, span
 
@@ -154,13 +155,24 @@ class Sender:
 
 
 def prepared_file(path: Path) -> tuple[IO[bytes], int | None]:
-    """Open a file to be sent, `-` being standard input; returns it and its size if known."""
+    """Open a file to be sent; returns it and its size if known.
+
+    `-` is standard input; what gzip compressed is read as if it were not.
+
+    Raises:
+        FlywheelError: there is no such file, or it is a folder.
+    """
     if str(path) == "-":
         import sys
 
         return sys.stdin.buffer, None
-    file = path.open("rb")
-    return file, path.stat().st_size or None
+    sniffing.openable(path)
+    file, size = path.open("rb"), path.stat().st_size or None
+    if file.peek(2)[:2] != sniffing.GZIP:
+        return file, size
+    import gzip
+
+    return cast("IO[bytes]", gzip.open(file)), None
 
 
 def report(tally: Tally) -> None:

@@ -256,18 +256,16 @@ def _history(decision: Decision) -> list[str]:
 
 
 def _next(decision: Decision) -> list[str]:
-    """The commands that make sense now."""
+    """The commands that would work now, as the daemon offers them."""
     name = clean(decision["id"])
-    steps = []
-    if decision.get("labels_wanted"):
-        steps.append("flywheel samples import FILE --split golden")
-    if decision["status"] == "pending":
-        steps += [
-            f'flywheel review approve {name} --because "…"',
-            f'flywheel review reject {name} --because "…"',
-        ]
-    elif decision["status"] == "applied" and decision.get("champion"):
-        steps.append('flywheel adapters rollback --because "…"')
-    elif decision.get("turn"):
-        steps.append(f"flywheel turn show {clean(decision['turn'])}")
+    steps: list[str] = []
+    for offer in decision.get("offers") or []:
+        named = "".join(f" --override {clean(gate)}" for gate in offer.get("override") or ())
+        steps += {
+            "label": ["flywheel samples label", "flywheel samples import FILE --split golden"],
+            "approve": [f'flywheel review approve {name}{named} --because "…"'],
+            "reject": [f'flywheel review reject {name} --because "…"'],
+            "rollback": ['flywheel adapters rollback --because "…"'],
+            "turn": ["flywheel turn start --wait"],
+        }.get(offer["do"], [])
     return [heading("Next"), *(_INDENT + step for step in steps)] if steps else []

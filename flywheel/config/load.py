@@ -27,7 +27,11 @@ def load(path: Path) -> Config:
             wrong type or out of range; the message names the file, the line and the key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 (byte {error.start})", hint="save it as UTF-8"
+        ) from error
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}",
@@ -47,6 +51,8 @@ def load(path: Path) -> Config:
         for name, hint in get_type_hints(Config).items()
         if name in values
     }
+    for name, value in values.items():
+        _refuse_negative(value, (name,), path, text)
     return Config(**checked, sources=sources, path=path.resolve())
 
 
@@ -119,6 +125,19 @@ def _refuse_unknown(
                 line = _line(text, (*where, key))
                 raise ConfigError(f"{path}:{line}: {'.'.join((*where, key))} must be a table")
             _refuse_unknown(value, hints[key], (*where, key), path, text)
+
+
+def _refuse_negative(value: Any, where: tuple[str, ...], path: Path, text: str) -> None:
+    """No key of flywheel's own takes a number below 0; a plug-in's options are its own."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key != "options":
+                _refuse_negative(item, (*where, key), path, text)
+    elif isinstance(value, int | float) and value < 0:
+        name = ".".join(where)
+        raise ConfigError(
+            f"{path}:{_line(text, where)}: {name} is negative ({value})", hint="write 0 or more"
+        )
 
 
 def _line(text: str, where: tuple[str, ...]) -> int:

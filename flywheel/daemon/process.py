@@ -24,10 +24,12 @@ import uvloop
 from flywheel import __version__, logs, turn
 from flywheel.api import Vitals
 from flywheel.config import load, without_effect
+from flywheel.daemon import refusals
 from flywheel.daemon.feeding import Feed
 from flywheel.daemon.hooks import Hooks
 from flywheel.daemon.keeping import Keeping
 from flywheel.daemon.notify import Notifier, watchdog_seconds
+from flywheel.daemon.once import one_turn
 from flywheel.daemon.reloading import Reload
 from flywheel.daemon.schedule import Schedule
 from flywheel.daemon.server import server_of
@@ -35,10 +37,10 @@ from flywheel.daemon.sockets import listening
 from flywheel.daemon.triggers import LOOK_S, Triggers
 from flywheel.daemon.turning import TurnThread
 from flywheel.daemon.wiring import built
-from flywheel.errors import FlywheelError, Refused
+from flywheel.errors import FlywheelError
 from flywheel.loader import Loader
 from flywheel.spool import Spool, SpoolFailed
-from flywheel.store import DiskFull, StoreFailed, turns
+from flywheel.store import DiskFull, StoreFailed
 from flywheel.turn import Wheel
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def run(config_path: Path, once: bool) -> int:
         FlywheelError: the daemon cannot start as configured.
     """
     config = load(config_path)
+    refusals.refuse_start(config)
     table = config.flywheel
     logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level)
     try:
@@ -267,13 +270,7 @@ class Daemon:
     async def _one_turn(self) -> None:
         """Run one turn, or the one that was left open, and stop at its end."""
         self._code = 1  # until it ended well
-        turn_id = await asyncio.to_thread(_open_turn, self._wheel)
-        state = ""
-        while state not in turns.ENDED:
-            await asyncio.sleep(0.2)
-            state = await asyncio.to_thread(_state, self._wheel, turn_id)
-        self._code = 0 if state in ("done", "held") else 1
-        log.info("%s ended: %s", turn_id, state, extra={"event": "daemon.once", "turn": turn_id})
+        self._code = await one_turn(self._wheel)
         self._stop.set()
 
 
@@ -281,16 +278,3 @@ def _start_anew() -> None:
     """Be the same command from its beginning: threads end, the process id and its guard stay."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-
-
-def _open_turn(wheel: Wheel) -> str:
-    try:
-        return turn.request(wheel, "run --once").id
-    except Refused:
-        with wheel.store.read() as con:
-            return turns.open_turns(con)[0].id
-
-
-def _state(wheel: Wheel, turn_id: str) -> str:
-    with wheel.store.read() as con:
-        return str(turns.get(con, turn_id).state)

@@ -15,7 +15,7 @@ from typing import Any
 
 from flywheel import gates, logs
 from flywheel.config import Config, changed, live, load, load_intents, needs_restart
-from flywheel.daemon.schedule import trigger_of
+from flywheel.daemon import refusals
 from flywheel.daemon.wiring import teacher_of
 from flywheel.errors import FlywheelError
 from flywheel.protocols import Teacher
@@ -66,8 +66,7 @@ class Reload:
         """
         old = self._wheel.config
         new = load(old.path)
-        gates.check(new.gates)
-        trigger_of(new.schedule.cron)
+        refusals.refuse(new)
         kept = live(old, new)
         intents = load_intents(kept.root / kept.intents.file)
         own_gates = gates.custom_gates(kept.gates, kept.root / "plugins")

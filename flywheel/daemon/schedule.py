@@ -23,7 +23,7 @@ from apscheduler.triggers.cron import CronTrigger
 from flywheel import turn
 from flywheel.errors import ConfigError, Refused
 from flywheel.store import turns
-from flywheel.turn import Wheel
+from flywheel.turn import NotReady, Wheel
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,8 @@ class Schedule:
         except Refused as refused:
             with self._wheel.store.write() as con:
                 turns.record_slot(con, self._name, slot)
-            log.info("%s opens no turn: %s", trigger, refused.message, extra=facts)
+            level = logging.WARNING if isinstance(refused, NotReady) else logging.INFO
+            log.log(level, "%s opens no turn: %s", trigger, refused.message, extra=facts)
 
 
 def _read(wheel: Wheel) -> tuple[str, CronTrigger | None]:

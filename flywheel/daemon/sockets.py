@@ -33,6 +33,17 @@ def listening(path: Path, tcp: str) -> Iterator[list[socket.socket]]:
         yield sockets
 
 
+def can_listen(path: Path, tcp: str) -> None:
+    """Try whether the daemon could listen, and let go again; for a daemon that does not run yet.
+
+    Raises:
+        FlywheelError: something else has the socket's name, or the TCP address cannot be had.
+    """
+    _refuse_in_the_way(path)
+    if tcp:
+        bind_tcp(tcp).close()
+
+
 def bind_unix(path: Path) -> socket.socket:
     """Listen at `path` with mode 0660 from its first moment; a stale socket there is replaced.
 
@@ -105,10 +116,14 @@ def _address(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def _refuse_in_the_way(path: Path) -> None:
+    if path.exists() and not path.is_socket():
+        raise FlywheelError(f"{path} is in the way: not a socket", hint="move it elsewhere")
+
+
 def _remove_stale(path: Path) -> None:
+    _refuse_in_the_way(path)
     if not path.is_socket():
-        if path.exists():
-            raise FlywheelError(f"{path} is in the way: not a socket", hint="move it elsewhere")
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)

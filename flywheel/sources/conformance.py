@@ -20,6 +20,8 @@ from flywheel.protocols import Batch, Source
 Check = tuple[str, bool, str]
 """(what was checked, whether it holds, what was seen)"""
 
+UNDERSTOOD = "its events can be taken in"
+
 _GRACE_S = 5.0  # that a poll may take beyond its timeout
 _TIMEOUT_S = 0.2
 
@@ -53,6 +55,7 @@ def check(
     limit: int = 5,
     most: int = 500,
     spoil: Callable[[], Mapping[str, Any]] | None = None,
+    understood: Callable[[Sequence[Mapping[str, Any]]], tuple[bool, str]] | None = None,
 ) -> list[Check]:
     """Hold a source to its contract; never raises for what the source does.
 
@@ -63,6 +66,7 @@ def check(
         most: events read at most.
         spoil: puts a row that is no event, and then a good one, where the source reads; returns
             the good event. Without it, bad rows are not tried.
+        understood: whether what was read can be taken in, and what it came to.
     """
     trial = _Trial(make=make, options=options, limit=limit, most=most)
     whole: list[Batch] = []
@@ -72,6 +76,8 @@ def check(
     ]
     if not whole:
         return checks
+    if understood is not None:
+        checks.append(_tried(UNDERSTOOD, lambda: understood(_events(whole))))
     checks += [
         _tried("batches are bounded and cursors are text", lambda: _bounded(trial, whole)),
         _tried("a killed poll loses nothing", lambda: _killed(trial, whole, "poll")),

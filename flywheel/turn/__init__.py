@@ -8,6 +8,7 @@ from flywheel.turn.answering import Answer, agreement_of, asked, give, give_many
 from flywheel.turn.apply import reconcile
 from flywheel.turn.control import approve, cancel, expire, reject, request, rollback
 from flywheel.turn.labels import Incoming, add_samples, dispute
+from flywheel.turn.ready import NotReady
 from flywheel.turn.settling import settle
 from flywheel.turn.table import advance, run_until_idle
 from flywheel.turn.verify import verify
@@ -16,6 +17,7 @@ from flywheel.turn.wheel import Wheel
 __all__ = [
     "Answer",
     "Incoming",
+    "NotReady",
     "Wheel",
     "add_samples",
     "advance",

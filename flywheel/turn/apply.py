@@ -216,7 +216,10 @@ def roll_back(
     current = adapters.champion(con)
     target = to or adapters.previous_champion(con)
     if target is None:
-        raise Refused("there is no earlier champion to go back to")
+        raise Refused(
+            "there is no earlier champion to go back to",
+            hint="`flywheel adapters list` shows what there is",
+        )
     if target == current:
         raise Refused(f"{target} is the champion already")
     decision = Decision(

@@ -10,7 +10,7 @@ from flywheel.errors import Refused
 from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import Turn
-from flywheel.turn import fresh, override
+from flywheel.turn import fresh, override, ready
 from flywheel.turn.apply import end_turn, install, reconcile, roll_back
 from flywheel.turn.labels import reopen_held
 from flywheel.turn.settling import settle
@@ -23,6 +23,7 @@ def request(wheel: Wheel, trigger: str) -> Turn:
 
     Raises:
         Refused: another turn is open; the message names it.
+        NotReady: there is nothing to learn from, or no golden set to judge by.
     """
     with wheel.store.write() as con:
         running = turns.open_turns(con)
@@ -31,6 +32,7 @@ def request(wheel: Wheel, trigger: str) -> Turn:
                 f"{running[0].id} is open, in step {running[0].state}",
                 hint=f"wait for it, or `flywheel turn cancel {running[0].id}`",
             )
+        ready.refuse_unready(con)
         fresh.set_aside(wheel, con)  # before anything of it is trained on
         turn = turns.open_turn(con, trigger, wheel.clock(), FIRST_STATE)
     wheel.wake.set()

@@ -18,7 +18,7 @@ from flywheel.store import (
     generations,
     turns,
 )
-from flywheel.turn import audit, views
+from flywheel.turn import audit, ready, views
 from flywheel.turn.wheel import Wheel
 
 
@@ -39,7 +39,7 @@ def status(
         champion = adapters.champion(con)
         counted = _backlog(con, waiting)
         audited = audit.accuracy(wheel, con)
-        found = [*problems, *_problems(con, champion, generation is None)]
+        found = [*problems, *_problems(con, champion)]
     capacity = wheel.config.gates.overall.queries
     return {
         "version": __version__,
@@ -77,12 +77,12 @@ def _backlog(con: Connection, waiting: Sequence[Decision]) -> dict[str, Any]:
     }
 
 
-def _problems(con: Connection, champion: str | None, no_golden: bool) -> list[str]:
+def _problems(con: Connection, champion: str | None) -> list[str]:
     found = []
-    if no_golden:
-        found.append("no golden set: import one with `flywheel samples import --split golden`")
-    if champion is None:
-        found.append("no champion yet: import seeds, then `flywheel turn start`")
+    lacks = ready.missing(con)
+    found += [f"no turn can be opened: {each}" for each in lacks]
+    if champion is None and not lacks:
+        found.append("no champion yet: `flywheel turn start --wait`")
     latest = turns.list_turns(con, 1)
     if latest and latest[0].state == "failed":
         found.append(f"{latest[0].id} failed: {latest[0].error}")

@@ -19,6 +19,7 @@ from flywheel.turn import audit, comparison
 from flywheel.turn.diagnose import intent_health
 from flywheel.turn.evidence import of
 from flywheel.turn.examples import moved, report_of, training
+from flywheel.turn.offers import offers
 from flywheel.turn.wheel import Wheel
 
 _LISTED = 50  # newest turns and decisions in a listing
@@ -116,6 +117,7 @@ def decision_view(wheel: Wheel, decision_id: str) -> dict[str, Any]:
             "training": training(wheel, con, decision, turn),
             "labels_wanted": labels_wanted(con, [decision]) if decision.status == "pending" else {},
             "rests_on": dict(decision.rests_on),
+            "offers": offers(con, decision, wheel.config.promotion),
             "events": decisions.events(con, decision_id),
         }
 

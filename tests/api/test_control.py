@@ -67,7 +67,14 @@ def test_status_has_the_fields_of_the_contract(client):
     assert said["golden"]["generation"] is None
 
 
+def make_ready(client):
+    for split in ("seed", "golden"):
+        row = {"text": f"wake me at seven {split}", "intent": "set_alarm", "split": split}
+        assert client.post("/v1/samples", json=row).json()["accepted"] == 1
+
+
 def test_a_turn_is_opened_by_its_caller_and_there_is_one_at_a_time(client, wheel):
+    make_ready(client)
     reply = client.post("/v1/turns")
     assert reply.status_code == 202
     assert (reply.json()["id"], reply.json()["trigger"]) == ("t-1", f"asked by {ME}")
@@ -79,7 +86,48 @@ def test_a_turn_is_opened_by_its_caller_and_there_is_one_at_a_time(client, wheel
     assert [one["id"] for one in client.get("/v1/turns").json()] == ["t-1"]
 
 
+def test_a_turn_is_refused_at_once_while_there_is_nothing_to_learn_or_judge_by(client):
+    refused = client.post("/v1/turns")
+    assert (refused.status_code, refused.json()) == (
+        409,
+        {
+            "error": "no turn can be opened: there is nothing to learn from and there is no golden "
+            "set to judge by",
+            "hint": "`flywheel samples import FILE --split seed`; "
+            "`flywheel samples import FILE --split golden`",
+        },
+    )
+    assert client.get("/v1/turns").json() == []
+    assert [each for each in client.get("/v1/status").json()["problems"] if "no turn" in each] == [
+        "no turn can be opened: there is nothing to learn from: "
+        "`flywheel samples import FILE --split seed`",
+        "no turn can be opened: there is no golden set to judge by: "
+        "`flywheel samples import FILE --split golden`",
+    ]
+    make_ready(client)
+    assert client.post("/v1/turns").status_code == 202
+
+
+def test_what_people_do_is_in_the_log_with_who_and_why(client, waiting, caplog):
+    caplog.set_level("INFO", logger="flywheel.api.acts")
+    make_ready(client)
+    client.post("/v1/turns")
+    client.post("/v1/turns/t-1/cancel")
+    client.post("/v1/decisions/d-1/approve", json={"because": "read\n the examples\x1b[2J"})
+    client.post("/v1/rollback", json={"because": "complaints"})
+    told = [line.getMessage() for line in caplog.records if line.name == "flywheel.api.acts"]
+    assert told == [
+        f"1 samples imported by {ME}",
+        f"1 samples imported by {ME}",
+        f"t-1 opened by {ME}",
+        f"t-1 cancelled by {ME}",
+        f"d-1 approved by {ME}: read the examples [2J",
+        f"d-2: rolled back to a-1 by {ME}: complaints",
+    ]
+
+
 def test_a_turn_is_cancelled_once(client):
+    make_ready(client)
     client.post("/v1/turns")
     assert client.post("/v1/turns/t-1/cancel").json()["state"] == "cancelled"
     assert client.get("/v1/turns/t-1").json()["error"] == f"cancelled by {ME}"

@@ -85,7 +85,7 @@ def test_a_batch_with_nothing_good_in_it_is_an_answer_not_an_error(daemon, folde
     answer = {"accepted": 0, "duplicates": 0, "rejected": [{"line": 1, "why": "not JSON"}]}
     daemon.says("POST /v1/predictions", answer, status=422)
     path = folder / "bad.jsonl"
-    path.write_text("{\n")
+    path.write_text("{,\n")
     result = daemon.run("ingest", path)
     assert (result.exit_code, result.stderr) == (1, f"{path}:1: not JSON\n")
 
@@ -155,7 +155,9 @@ def test_ctrl_c_says_what_was_sent(taking, folder, monkeypatch):
 def test_a_missing_file_is_two_words_not_a_trace(taking):
     result = taking.run("ingest", "nowhere.jsonl")
     assert result.exit_code == 1
-    assert result.stderr == "error: nowhere.jsonl: No such file or directory\n"
+    assert result.stderr == (
+        "error: nowhere.jsonl: no such file\nnext: `ls .` shows what is there\n"
+    )
 
 
 def test_import_marks_lines_with_their_split_and_opens_a_generation_once(daemon, folder):

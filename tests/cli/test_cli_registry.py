@@ -152,14 +152,34 @@ def test_plugins_lists_what_could_be_configured_and_what_is(alone):
     assert "RuntimeError" in checked.stdout
 
 
+EVENT = {"ts": "2026-11-22T05:17:00Z", "text": "你好", "intent": "greet"}
+
+
 def test_a_source_that_keeps_its_contract_passes(alone):
     (alone.folder / "events.jsonl").write_text(
-        "".join(json.dumps({"id": f"p-{i}", "text": "你好"}) + "\n" for i in range(20))
+        "".join(json.dumps(EVENT | {"id": f"p-{i}"}) + "\n" for i in range(20))
     )
     with (alone.folder / "config.toml").open("a") as file:
         file.write(f'[sources.web]\nplugin = "jsonl"\npath = "{alone.folder}/events.jsonl"\n')
     result = alone.run("plugins", "check", "web")
-    assert (result.exit_code, result.stdout) == (0, "ok    web\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "ok    web\n"
+        "      20 events read: 20 predictions, 0 feedback, 0 samples\n"
+        '      first: {"ts": "2026-11-22T05:17:00Z", "text": "你好", "intent": "greet", …\n',
+    )
+
+
+def test_a_source_none_of_whose_events_can_be_taken_in_is_red(alone):
+    bare = [{"id": f"p-{i}", "text": "你好", "intent": "greet"} for i in range(20)]
+    (alone.folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in bare))
+    with (alone.folder / "config.toml").open("a") as file:
+        file.write(f'[sources.web]\nplugin = "jsonl"\npath = "{alone.folder}/events.jsonl"\n')
+    result = alone.run("plugins", "check", "web")
+    counts = "20 events read: 0 predictions, 0 feedback, 0 samples; 20 rejected, the first because"
+    assert result.exit_code == 1
+    assert f"FAIL  web: its events can be taken in: {counts} ts: is missing\n" in result.stdout
+    assert '      first: {"id": "p-0", "text": "你好"' in result.stdout
 
 
 def test_without_sources_check_says_where_to_look(alone):

@@ -65,6 +65,7 @@ What happened
   2026-11-22 05:17 UTC  hold by gates: 播放音乐 is undecided after 30 examples
 
 Next
+  flywheel samples label
   flywheel samples import FILE --split golden
   flywheel review approve d-7 --because "…"
   flywheel review reject d-7 --because "…"
@@ -167,6 +168,7 @@ DECISION = {
         "refused": {"near_duplicate": 12, "leak": 1},
     },
     "labels_wanted": {"播放音乐": 21},
+    "offers": [{"do": "label"}, {"do": "approve", "override": []}, {"do": "reject"}],
     "rests_on": {"golden": "7d1f", "dataset": "ds-90ab"},
     "events": [
         {
@@ -310,15 +312,18 @@ def test_a_word_without_a_reason_is_a_usage_error_and_is_not_sent(reviewed, word
 
 
 @pytest.mark.parametrize(
-    ("status", "command"),
+    ("offer", "command"),
     [
-        ("applied", 'flywheel adapters rollback --because "…"'),
-        ("rejected", "flywheel turn show t-3"),
-        ("expired", "flywheel turn show t-3"),
+        ({"do": "rollback"}, 'flywheel adapters rollback --because "…"'),
+        ({"do": "turn"}, "flywheel turn start --wait"),
+        (
+            {"do": "approve", "override": ["intents", "slices"]},
+            'flywheel review approve d-7 --override intents --override slices --because "…"',
+        ),
     ],
 )
-def test_what_to_do_next_depends_on_what_was_decided(reviewed, status, command):
-    decided = {**DECISION, "status": status, "labels_wanted": {}}
+def test_what_to_do_next_is_what_the_daemon_offers(reviewed, offer, command):
+    decided = {**DECISION, "offers": [offer], "labels_wanted": {}}
     reviewed.says("GET /v1/decisions/d-7", decided)
     shown = reviewed.run("review", "show", "d-7").stdout
     assert shown.endswith(f"Next\n  {command}\n")

@@ -8,8 +8,11 @@ import pytest
 from living import QUIET, Manager
 from state_folder import write_config
 
+from flywheel import turn
 from flywheel.config import load, load_intents
+from flywheel.datasets import sample_id
 from flywheel.executors.local import LocalExecutor
+from flywheel.records import Sample
 from flywheel.serving.link import ChampionLink
 from flywheel.store import open_store
 from flywheel.turn import Wheel
@@ -41,7 +44,7 @@ def make_wheel(tmp_path, clock):
         config = load(write_config(tmp_path, text))
         store = open_store(config.state_dir / "flywheel.duckdb")
         opened.append(store)
-        return Wheel(
+        wheel = Wheel(
             config=config,
             intents=load_intents(tmp_path / "intents.toml"),
             store=store,
@@ -50,6 +53,25 @@ def make_wheel(tmp_path, clock):
             teacher=None,
             clock=clock,
         )
+        if len(opened) == 1:  # something to learn from and to judge by, or no turn is opened
+            for split in ("train", "golden"):
+                text = f"wake me, {split}"
+                given = sample_id(text, "set_alarm", None, "person", split)
+                turn.add_samples(
+                    wheel,
+                    [
+                        turn.Incoming(
+                            sample=Sample(
+                                id=given,
+                                text=text,
+                                intent="set_alarm",
+                                origin="person",
+                                split=split,
+                            )
+                        )
+                    ],
+                )
+        return wheel
 
     yield make
     for store in opened:

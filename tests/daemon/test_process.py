@@ -11,13 +11,14 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 
 from living import QUIET, ask
 from state_folder import write_config
 
 import flywheel
 from flywheel.daemon.process import Daemon
-from flywheel.store import open_store
+from flywheel.store import open_store, turns
 from tests.waiting import CEILING_S
 
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
@@ -65,8 +66,16 @@ def test_what_was_accepted_is_there_after_a_kill(start, manager, tmp_path):
     assert ask(tmp_path, "GET", "/v1/status")[1]["backlog"]["predictions"] == 1
 
 
+def make_ready(folder):
+    """Something to learn from and to judge by, without which no turn is opened."""
+    for split in ("seed", "golden"):
+        row = {"text": f"wake me {split}", "intent": "set_alarm", "split": split}
+        assert ask(folder, "POST", "/v1/samples", row)[1]["accepted"] == 1
+
+
 def test_the_caller_is_known_by_the_kernel_and_ctrl_c_ends_cleanly(start, tmp_path):
     process = start()
+    make_ready(tmp_path)
     assert ask(tmp_path, "POST", "/v1/turns")[1]["trigger"] == f"asked by {ME}"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=CEILING_S)
@@ -160,7 +169,22 @@ def test_over_tcp_the_uid_of_nobody_counts(start, tmp_path):
         assert json.loads(answer.read())["trigger"] == "asked by token"
 
 
-def test_once_runs_one_turn_and_exits_by_its_end(start, tmp_path):
+def test_once_is_refused_while_there_is_nothing_to_learn_or_judge_by(start):
+    process = start(QUIET, "--once", ready=False)
+    _, errors = process.communicate(timeout=CEILING_S)
+    assert process.returncode == 1
+    assert "no turn can be opened: there is nothing to learn from" in errors
+    assert "flywheel samples import FILE --split golden" in errors
+    assert "Traceback" not in errors
+
+
+def test_once_runs_the_turn_that_was_left_open_and_exits_by_its_end(start, tmp_path):
+    write_config(tmp_path, QUIET)
+    (tmp_path / "var").mkdir()
+    store = open_store(tmp_path / "var" / "flywheel.duckdb")
+    with store.write() as con:
+        turns.open_turn(con, "asked by ana", datetime(2026, 11, 22, tzinfo=UTC), "diagnose")
+    store.close()
     process = start(QUIET, "--once", ready=False)
     _, errors = process.communicate(timeout=CEILING_S)
     log = (tmp_path / "logs" / "flywheel.jsonl").read_text(encoding="utf-8")

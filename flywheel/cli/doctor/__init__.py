@@ -44,6 +44,7 @@ def _with_config(
     config: Config, daemon: state.Running, announce: Callable[[str], None]
 ) -> Iterator[Finding]:
     yield from _without_effect(config, daemon)
+    yield from state.startable(config, daemon)
     yield from learning.intents(config)
     yield from state.folder(config)
     yield from state.database(config, daemon)

@@ -27,9 +27,8 @@ def intents(config: Config) -> Iterator[Finding]:
 
     try:
         listed = load_intents(config.root / config.intents.file)
-    except FlywheelError as error:
-        yield fail("intents", error.message, error.hint)
-        return
+    except FlywheelError:
+        return  # told by `startable`
     if not listed:
         yield fail("intents", f"{config.intents.file} lists none", "write one [[intent]] each")
         return

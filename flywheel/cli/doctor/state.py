@@ -52,6 +52,21 @@ def ask(config: Config) -> Running:
         return Running(None, {}, error.message)
 
 
+def startable(config: Config, running: Running) -> Iterator[Finding]:
+    """Whether `flywheel run` takes the configuration, and can listen and log here."""
+    from flywheel.daemon import refusals
+
+    refused, taken = [], []
+    for name, error in refusals.found(config, running=running.daemon is not None):
+        if error is None:
+            taken.append(name)
+        else:
+            refused.append(fail(name, error.message, error.hint))
+    yield from refused
+    if taken:
+        yield ok("start", f"{', '.join(taken)}: as `flywheel run` wants them")
+
+
 def folder(config: Config) -> Iterator[Finding]:
     """Whether the state folder can be written, and is closed to strangers."""
     path = config.state_dir

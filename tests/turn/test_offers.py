@@ -1,0 +1,125 @@
+"""What is offered for a decision works, and what is not offered is refused."""
+
+import itertools
+from datetime import UTC, datetime
+
+import pytest
+
+from flywheel import promotion
+from flywheel.config import PromotionTable
+from flywheel.errors import Refused
+from flywheel.records import Adapter, Decision, GateResult
+from flywheel.store import adapters, decisions
+from flywheel.turn import approve, reject, rollback, views
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+UNDECIDED = GateResult(gate="intents", verdict="INCONCLUSIVE")
+LEAK = GateResult(gate="hygiene", verdict="FAIL")
+PASSED = GateResult(gate="overall", verdict="PASS")
+
+
+def adapter(con, wheel, name):
+    adapters.add(
+        con,
+        Adapter(
+            id=name,
+            base="b",
+            recipe="frozen",
+            dataset="ds",
+            parent=None,
+            created_at=NOW,
+            state="challenger",
+            metrics={},
+        ),
+    )
+    (wheel.adapters_dir / name).mkdir(parents=True)
+    (wheel.adapters_dir / name / "flywheel.json").write_text("{}")
+
+
+def stands(wheel, *, status, by="gates", waits_for="a person", gates=(PASSED,), superseded=False):
+    """The decision d-2 over the champion a-1, as it came to stand."""
+    with wheel.store.write() as con:
+        for name in ("a-1", "a-2"):
+            adapter(con, wheel, name)
+        adapters.set_champion(con, "a-1", "d-1", NOW)
+        decisions.add(
+            con,
+            Decision(
+                id="d-1",
+                turn=None,
+                challenger="a-2",
+                champion="a-0" if superseded else "a-1",
+                verdict="reject" if status == "rejected" and by == "gates" else "hold",
+                status=status if by == "gates" else "pending",
+                by="gates",
+                because="as judged",
+                at=NOW,
+                gates=gates,
+                rests_on={"waits_for": waits_for},
+            ),
+        )
+        if by != "gates":
+            decisions.set_status(con, "d-1", status, by, "said so", NOW)
+        if status == "applied":
+            adapters.set_champion(con, "a-2", "d-1", NOW)
+
+
+STATES = {
+    "waits for a person": {"status": "pending"},
+    "waits for labels": {"status": "pending", "waits_for": "labels", "gates": (UNDECIDED,)},
+    "superseded": {"status": "pending", "superseded": True},
+    "rejected by the gates": {"status": "rejected", "gates": (UNDECIDED,)},
+    "rejected for a leak": {"status": "rejected", "gates": (LEAK,)},
+    "rejected by a person": {"status": "rejected", "by": "mira", "gates": (UNDECIDED,)},
+    "applied": {"status": "applied"},
+    "expired": {"status": "expired"},
+}
+EXPECTED = {
+    "waits for a person": ("approve", "reject"),
+    "waits for labels": ("label", "approve with intents", "reject"),
+    "superseded": ("reject",),
+    "rejected by the gates": ("approve with intents",),
+    "rejected for a leak": ("turn",),
+    "rejected by a person": ("turn",),
+    "applied": ("rollback",),
+    "expired": ("turn",),
+}
+
+
+def offered(wheel):
+    return [
+        " with ".join(filter(None, (one["do"], " ".join(one.get("override", ())))))
+        for one in views.decision_view(wheel, "d-1")["offers"]
+    ]
+
+
+def tried(wheel, word):
+    """What the daemon does when it is told so."""
+    act, _, gates = word.partition(" with ")
+    acts = {
+        "approve": lambda: approve(wheel, "d-1", "ana", "checked", tuple(gates.split())),
+        "reject": lambda: reject(wheel, "d-1", "ana", "checked"),
+        "rollback": lambda: rollback(wheel, None, "ana", "checked"),
+    }
+    acts[act]()
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_is_offered_works_and_nothing_else_does(wheel, state, allowed):
+    table = PromotionTable(allow_override=("intents",) if allowed else ())
+    object.__setattr__(wheel.config, "promotion", table)
+    stands(wheel, **STATES[state])
+    expected = [each for each in EXPECTED[state] if allowed or " with " not in each]
+    assert offered(wheel) == (expected or ["turn"])
+    words = ["approve", "approve with intents", "reject"]
+    for word in words:
+        if word not in expected:
+            with pytest.raises(Refused):
+                tried(wheel, word)
+    for word in itertools.islice((each for each in expected if each in (*words, "rollback")), 1):
+        tried(wheel, word)
+
+
+def test_the_rules_that_offer_are_those_that_refuse():
+    assert promotion.ratify.__module__ == "flywheel.promotion"
