@@ -282,3 +282,25 @@ def test_findings_are_born_with_their_level():
         "warn",
         "FAIL",
     ]
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "message"),
+    [
+        ("schedule", '[schedule]\ncron = "0 3 * *"\n', "has 4 fields, not 5"),
+        ("token", '[api]\ntcp = "127.0.0.1:0"\n', "needs a token"),
+        ("listen", '[api]\ntcp = "here"\ntoken_env = "PATH"\n', "is not host:port"),
+        ("hooks", '[promotion.hooks]\ncommand = ["./tell.sh"]\n', "./tell.sh is not there"),
+        ("hooks", '[promotion.hooks]\nevents = ["promote"]\n', "there is no event 'promote'"),
+        ("gates", "[gates.intents]\nmargin = 0.01\n", "cannot be shown"),
+        ("own gates", '[gates.mine]\nplugin = "mine"\n', "mine"),
+    ],
+)
+def test_doctor_is_red_for_what_run_refuses_with_the_same_words(ready, check, text, message):
+    with (ready.folder / "config.toml").open("a") as file:
+        file.write(text)
+    checks, code = found(ready)
+    assert (code, checks[check][0]) == (1, "FAIL")
+    assert message in checks[check][1]
+    refused = ready.run("run")
+    assert (refused.exit_code, refused.stderr.splitlines()[0]) == (1, f"error: {checks[check][1]}")
