@@ -1,12 +1,15 @@
-# Every target makes .venv first when it is missing. Needs Python 3.11 with venv, and nothing else.
+# Every target makes .venv first when it is missing: `demo` with what flywheel needs, the others with what
+# its tests need too. Needs Linux and Python 3.11 with venv, and nothing else.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+DEMO_READY := .venv/.demo-ready
+PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise forgetting synthesis many_requests cli_start ingest diagnosis
 
-.PHONY: demo test test-busy test-slow check fix docs bench clean
+.PHONY: demo test test-busy test-slow test-wheel check fix docs bench clean
 
-demo: $(READY)  ## the closed loop on an embedded default: no key, no network
+demo: $(or $(wildcard $(READY)),$(DEMO_READY))  ## the closed loop on an embedded default: no key, no network
 	$(BIN)/flywheel demo
 
 test: $(READY)  ## every quick test, a file at a time on each core
@@ -17,6 +20,9 @@ test-busy: $(READY)  ## the quick tests beside four busy processes
 
 test-slow: $(READY)  ## the tests that take minutes, or need root
 	$(BIN)/python -m pytest -m "slow or systemd" --timeout 1800
+
+test-wheel:  ## the wheel with the newest libraries that its ranges allow, in a folder of its own
+	PYTHON="$(PYTHON)" .ci/wheel
 
 check: $(READY)  ## lint, format, types, floors, house rules
 	$(BIN)/ruff check .
@@ -38,12 +44,24 @@ bench: $(READY)  ## every benchmark, the quick form; each ends with one line of 
 clean:
 	rm -rf .venv build dist *.egg-info
 
+# $(call install,WHAT,SAID): the base installation, and what else WHAT names; a line a step, in pipes too.
+define install
+@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "flywheel needs Python 3.11 or newer with venv; say which: make PYTHON=/path/to/python3.11"; exit 1; }
+@test "$$(uname)" = Linux || { echo "flywheel runs on Linux only; use a Linux container or virtual machine"; exit 1; }
+@echo "[1/4] making .venv with $$($(PYTHON) --version)"
+@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+@echo "[2/4] installing torch. PyPI's build for Linux downloads 2.7 GB for CUDA, which is not used;"
+@echo "      for the CPU build (0.2 GB) see docs/how-to/install.md"
+$(PIP) torch
+@echo "[3/4] installing $(2); only once"
+$(PIP) -e '.$(1)'
+@echo "[4/4] ready"
+@touch $@
+endef
+
+$(DEMO_READY): pyproject.toml constraints.txt
+	$(call install,,the other packages that flywheel needs (about 0.9 GB on disk))
+
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "flywheel needs Python 3.11 or newer with venv; say which: make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "[1/3] making .venv with $$($(PYTHON) --version)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "[2/3] installing the pinned packages (about 1.8 GB on disk, a few minutes; only once)"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@echo "[3/3] ready"
-	@touch $(READY)
+	$(call install,[dev],the other packages and those of the tests (about 1.4 GB on disk))
