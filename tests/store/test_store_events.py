@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import duckdb
@@ -221,23 +220,25 @@ def test_nothing_is_no_batch(store):
         assert events.add_rejected(con, []) == 0
 
 
+class Watched:
+    """A connection that notes what is called of it."""
+
+    def __init__(self, con):
+        self.con, self.called = con, []
+
+    def __getattr__(self, name):
+        self.called.append(name)
+        return getattr(self.con, name)
+
+
 def test_a_thousand_events_go_in_as_columns_not_one_by_one(store):
     def statements(count):
         """Calls of the database that so many events take."""
         batch = [prediction(f"p-{count}-{i}", arguments={"i": i}) for i in range(count)]
-        called = []
-
-        def watch(frame, event, argument):
-            if event == "c_call" and argument.__name__ in ("execute", "register"):
-                called.append(argument.__name__)
-
         with store.write() as con:
-            sys.setprofile(watch)
-            try:
-                arrive(con, batch)
-            finally:
-                sys.setprofile(None)
-        return called
+            watched = Watched(con)
+            arrive(watched, batch)
+        return watched.called
 
     assert statements(1000) == statements(10)
     assert "execute" in statements(20)
