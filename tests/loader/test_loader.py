@@ -7,6 +7,7 @@ from flywheel import formats
 from flywheel.loader import REFUSALS, Loader
 from flywheel.spool import Spool
 from flywheel.store import StoreFailed, events, open_store, schema
+from tests.fakes.spool_writer import append_and_wait
 from tests.waiting import CEILING_S
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -39,7 +40,7 @@ def verdict(number, **changes):
 def send(spool, kind, *sent):
     body = b"\n".join(s if isinstance(s, bytes) else json.dumps(s).encode() for s in sent)
     written = formats.write_body(kind, body, received=NOON)
-    spool.append_and_wait(written.lines)
+    append_and_wait(spool, written.lines)
 
 
 def counts(store):

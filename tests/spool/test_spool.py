@@ -7,6 +7,7 @@ import pytest
 
 from flywheel.errors import DiskFull
 from flywheel.spool import Spool, SpoolFailed, SpoolFull
+from tests.fakes.spool_writer import append_and_wait
 from tests.waiting import CEILING_S
 
 MIB = 1 << 20
@@ -23,21 +24,6 @@ def open_spool(tmp_path):
     yield make
     for spool in opened:
         spool.close()
-
-
-def append_and_wait(spool, lines):
-    """Lines that are on disk when it returns."""
-    told = threading.Event()
-    errors = []
-
-    def done(error):
-        errors.append(error)
-        told.set()
-
-    spool.append(lines, done)
-    told.wait()
-    if errors[0] is not None:
-        raise errors[0]
 
 
 def contents(spool):

@@ -10,6 +10,7 @@ from flywheel.records import Feedback, Prediction
 from flywheel.spool import Spool
 from flywheel.store import agreement, events, retention
 from flywheel.turn.upkeep import check
+from tests.fakes.spool_writer import append_and_wait
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -84,7 +85,7 @@ def test_an_acknowledged_event_that_is_in_no_table_is_named(filled):
     state = filled.path.parent
     spool = Spool(state / "spool", 1 << 20)
     line = b'{"id":"p-77","ts":"2026-11-22T05:17:00Z","text":"x","intent":"alarm"}'
-    spool.append_and_wait(formats.write_body("predictions", line, received=NOW).lines)
+    append_and_wait(spool, formats.write_body("predictions", line, received=NOW).lines)
     told = check(filled, state)
     assert (told["spool"], told["problems"]) == ({"events": 1, "waiting": 1}, [])
     loader = Loader(filled, spool)
