@@ -167,9 +167,9 @@ def _settled(decision: Decision) -> str:
     return f"{decision.status} already, by {decision.by}: {decision.because}"
 
 
-def expired(decision: Decision, table: PromotionTable, now: datetime) -> bool:
-    """Whether a held decision has waited longer than `hold_days`."""
-    return decision.status == "pending" and now - decision.at > timedelta(days=table.hold_days)
+def expired(since: datetime, table: PromotionTable, now: datetime) -> bool:
+    """Whether what waits since the last word on it has waited longer than `hold_days`."""
+    return now - since > timedelta(days=table.hold_days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ class Reload:
     def __init__(self, wheel: Wheel, applied: Callable[[], None]) -> None:
         self._wheel = wheel
         self._applied = applied
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # who asks last is heard last
         self._waiting: _Parts | None = None
 
     def ask(self) -> Mapping[str, Any]:
@@ -64,6 +64,10 @@ class Reload:
         Raises:
             ConfigError: the files cannot be used as written; nothing was changed.
         """
+        with self._lock:
+            return self._take_on()
+
+    def _take_on(self) -> Mapping[str, Any]:
         old = self._wheel.config
         new = load(old.path)
         refusals.refuse(new)
@@ -74,13 +78,12 @@ class Reload:
         differing = [name for name in names if not needs_restart(name)]
         if intents != self._wheel.intents:
             differing.append(kept.intents.file)
-        with self._lock:
-            self._waiting = _Parts(
-                config=kept,
-                intents=intents,
-                teacher=teacher_of(kept, intents),
-                custom_gates=own_gates,
-            )
+        self._waiting = _Parts(
+            config=kept,
+            intents=intents,
+            teacher=teacher_of(kept, intents),
+            custom_gates=own_gates,
+        )
         waits_for = self.settle()
         answer = {
             "changed": differing,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from flywheel import turn
+from flywheel.errors import NotFound
 from flywheel.store import DiskFull, StoreFailed, turns
 from flywheel.turn import Wheel
 
@@ -95,6 +96,7 @@ class TurnThread:
 
     def _turn(self) -> None:
         try:
+            self._serve()
             turn.expire(self._wheel)
             self._expired = time.monotonic()
             self._catch_up()
@@ -116,6 +118,15 @@ class TurnThread:
             self._defects += 1
             self._wheel.stopping.wait(pause)
             self._wheel.wake.set()
+
+    def _serve(self) -> None:
+        """Serve the champion, where that failed when a person said who it is."""
+        try:
+            turn.reconcile(self._wheel)
+        except (NotFound, OSError) as error:
+            log.error(  # noqa: TRY400
+                "the champion is not served: %s", error, extra={"event": "champion.not_served"}
+            )
 
     def _end_jobs(self) -> None:
         try:

@@ -119,6 +119,11 @@ def previous_champion(con: Connection) -> str | None:
     return None if adapter is None else str(adapter)
 
 
+def has_served(con: Connection, adapter_id: str) -> bool:
+    """Whether an adapter was ever champion."""
+    return bool(scalar(con, "SELECT count(*) FROM champions WHERE adapter = ?", [adapter_id]))
+
+
 def _unknown(adapter_id: str) -> NotFound:
     return NotFound(f"there is no adapter {adapter_id}", hint="`flywheel adapters list` shows them")
 

@@ -57,10 +57,14 @@ _EVENTS = """
 """
 
 
+WAITS = "waits for a person"
+"""`what` of the event by which a promotion, decided already, comes to wait."""
+
+# Earlier versions gave the first of two approvals the status of the rejection that it lifts.
 _SETTLING = """
     SELECT e.decision, d.verdict, d.challenger, d.champion, e.status, e.actor AS "by"
     FROM decision_events AS e JOIN decisions AS d ON d.id = e.decision
-    WHERE e.status IN ('applied', 'rejected') ORDER BY e.number
+    WHERE e.status IN ('applied', 'rejected') AND e.what NOT LIKE 'approved%' ORDER BY e.number
 """
 
 

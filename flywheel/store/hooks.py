@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.store.columns import Connection, changed, moment, records, unpack
+from flywheel.store.decisions import WAITS
 
 _START = """
     INSERT INTO hook_cursors
@@ -45,4 +46,5 @@ def _named(row: dict[str, Any], waits_for: str) -> str:
     if row["status"] == "rejected":
         return "rejected"
     first = row["what"] == row["verdict"] and row["verdict"] != "rollback"
-    return "held" if row["status"] == "pending" and first and waits_for != "nobody" else ""
+    waits = row["what"] == WAITS or (first and waits_for != "nobody")
+    return "held" if row["status"] == "pending" and waits else ""

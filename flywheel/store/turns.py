@@ -109,6 +109,12 @@ def open_turns(con: Connection) -> list[Turn]:
     return [_turn(row) for row in records(con, sql)]
 
 
+def held_turns(con: Connection) -> list[Turn]:
+    """Return the turns that wait for a person or for labels, oldest first."""
+    sql = "SELECT * FROM turns WHERE state = 'held' ORDER BY number"
+    return [_turn(row) for row in records(con, sql)]
+
+
 def opened_between(con: Connection, since: datetime, until: datetime) -> int:
     """Return how many turns were opened after `since` and not after `until`."""
     sql = "SELECT count(*) FROM turns WHERE opened_at > ? AND opened_at <= ?"

@@ -7,6 +7,7 @@ serves, and it ends what its change makes void, in the same transaction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -31,10 +32,14 @@ def apply(wheel: Wheel, turn: Turn) -> StepResult:
         decision = decisions.get(con, turn.cursor["decision"])
         decided = decisions.events(con, decision.id)[0]
         waits = _asks_a_person(wheel, con, decision)
+        refuse_without_files(wheel, con, decision.challenger)
+    if decision.status != "pending":  # earlier versions left the turn open then
+        said = f"{decision.id} is {decision.status} already, by {decision.by}"
+        return StepResult(next_state="done", detail=said, state="skipped")
 
     def hold(con: Connection) -> None:
         decisions.set_status(
-            con, decision.id, "pending", decided["by"], waits, wheel.clock(), "waits for a person"
+            con, decision.id, "pending", decided["by"], waits, wheel.clock(), decisions.WAITS
         )
 
     def writes(con: Connection) -> None:
@@ -119,15 +124,24 @@ def supersede(
         now: when.
         of: the turn that goes on, since the change is its own.
     """
-    ended, why = [], f"superseded by {cause} ({by})"
-    for waiting in decisions.list_decisions(con, status="pending"):
-        if waiting.id != cause:
-            decisions.set_status(con, waiting.id, "expired", by, f"superseded by {cause}", now)
-            if waiting.turn and waiting.turn != of:
-                ended += end_turn(con, waiting.turn, now, "cancelled", why)
+    waiting = decisions.list_decisions(con, status="pending")
+    ended = replace_waiting(con, waiting, cause, by, now, of)
     for turn in turns.open_turns(con):
         if turn.id != of:
-            ended += end_turn(con, turn.id, now, "cancelled", why)
+            ended += end_turn(con, turn.id, now, "cancelled", f"superseded by {cause} ({by})")
+    return ended
+
+
+def replace_waiting(
+    con: Connection, waiting: Sequence[Decision], cause: str, by: str, now: datetime, of: str | None
+) -> list[str]:
+    """Let pending decisions expire, and end their turns; arguments and result of `supersede`."""
+    ended = []
+    for each in waiting:
+        if each.id != cause:
+            decisions.set_status(con, each.id, "expired", by, f"superseded by {cause}", now)
+            if each.turn and each.turn != of:
+                ended += end_turn(con, each.turn, now, "cancelled", f"superseded by {cause} ({by})")
     return ended
 
 
@@ -197,12 +211,29 @@ def reconcile(wheel: Wheel) -> str | None:
     return champion
 
 
+def refuse_without_files(wheel: Wheel, con: Connection, adapter_id: str) -> None:
+    """Refuse to make a champion of what cannot be served.
+
+    Raises:
+        NotFound: there is no such adapter.
+        Refused: its folder is gone.
+    """
+    if adapters.get(con, adapter_id).state == "external":
+        return
+    if not (wheel.adapters_dir / adapter_id).is_dir():
+        raise Refused(
+            f"{adapter_id} has no folder in {wheel.adapters_dir}; nothing was changed",
+            hint="put the folder back from a copy, or take another: `flywheel adapters list`",
+        )
+
+
 def roll_back(
-    con: Connection, to: str | None, by: str, because: str, now: datetime
+    wheel: Wheel, con: Connection, to: str | None, by: str, because: str, now: datetime
 ) -> tuple[str, list[str]]:
     """Decide for an earlier champion and install it; the decision's id, and turns that it ended.
 
     Args:
+        wheel: the loop.
         con: the write transaction.
         to: an adapter that has been champion; None for the one before.
         by: who asked, as the socket or the token tells.
@@ -210,7 +241,8 @@ def roll_back(
         now: when.
 
     Raises:
-        Refused: there is no earlier champion, or `to` is the champion already.
+        Refused: there is no earlier champion, `to` is the champion already or never was, or its
+            files are gone.
         NotFound: `to` is not an adapter.
     """
     current = adapters.champion(con)
@@ -222,6 +254,12 @@ def roll_back(
         )
     if target == current:
         raise Refused(f"{target} is the champion already")
+    refuse_without_files(wheel, con, target)
+    if not adapters.has_served(con, target):
+        raise Refused(
+            f"{target} has never been champion, so there is no going back to it",
+            hint="approve the decision about it: `flywheel review list`",
+        )
     decision = Decision(
         id=decisions.next_id(con),
         turn=None,

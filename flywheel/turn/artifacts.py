@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,14 @@ def run_job(
     if not result.ok:
         raise JobFailed(f"{kind} job {job_id} failed: {result.error}", hint=f"see {folder}")
     return result
+
+
+def cancel_jobs(wheel: Wheel, ended: Sequence[str]) -> None:
+    """End the workers of turns that have ended; a step that is about to start one finds out."""
+    for turn_id in ended:
+        for path in wheel.job_dir("").glob(f"{turn_id}-*"):
+            if path.is_dir():
+                wheel.executor.cancel(path.name)
 
 
 def install_adapter(wheel: Wheel, built: Path, adapter_id: str) -> Path:

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from flywheel import promotion
-from flywheel.errors import Refused
+from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import Turn
 from flywheel.turn import fresh, override, ready
-from flywheel.turn.apply import end_turn, install, reconcile, roll_back
+from flywheel.turn.apply import end_turn, install, reconcile, refuse_without_files, roll_back
+from flywheel.turn.artifacts import cancel_jobs
 from flywheel.turn.labels import reopen_held
 from flywheel.turn.settling import settle
 from flywheel.turn.table import FIRST_STATE
@@ -65,8 +66,8 @@ def cancel(wheel: Wheel, turn_id: str, by: str) -> Turn:
         if turn.decision and decisions.get(con, turn.decision).status == "applied":
             error += f"; {turn.decision} was applied before: `flywheel adapters rollback` undoes it"
         turns.close(con, turn_id, now, state="cancelled", error=error)
-    _cancel_jobs(wheel, [turn_id])
-    reconcile(wheel)
+    cancel_jobs(wheel, [turn_id])
+    _serve(wheel)
     with wheel.store.read() as con:
         return turns.get(con, turn_id)
 
@@ -85,8 +86,8 @@ def approve(
 
     Raises:
         NotFound: no such decision.
-        Refused: it was approved before, rejected, expired or superseded, or a gate stands
-            against it; the message says which.
+        Refused: it was approved before, rejected, expired or superseded, a gate stands against
+            it, or the adapter's files are gone; the message says which.
     """
     with wheel.store.write() as con:
         decision = decisions.get(con, decision_id)
@@ -95,10 +96,11 @@ def approve(
             judged = dataclasses.replace(decision, status="pending")
         promotion.ratify(judged, "approve", adapters.champion(con))
         override.check(decision, overridden, wheel.config.promotion)
+        refuse_without_files(wheel, con, decision.challenger)
         ended = _approve(con, wheel, decision, by, because, overridden)
         approved = decisions.get(con, decision_id)
-    _cancel_jobs(wheel, ended)
-    reconcile(wheel)
+    cancel_jobs(wheel, ended)
+    _serve(wheel)
     return approved
 
 
@@ -126,7 +128,7 @@ def _approve(
         )
     if len(earlier | {by}) < wanted:
         what = f"approved {len(earlier) + 1} of {wanted}{said}"
-        decisions.set_status(con, decision.id, decision.status, by, because, wheel.clock(), what)
+        decisions.set_status(con, decision.id, "pending", by, because, wheel.clock(), what)
         return []
     what = f"applied{said}" if said else ""
     return install(con, decision, decision.champion, by, because, wheel.clock(), what)
@@ -147,7 +149,7 @@ def reject(wheel: Wheel, decision_id: str, by: str, because: str) -> Decision:
         adapters.set_state(con, decision.challenger, "rejected")
         ended = end_turn(con, decision.turn, now, "done", None) if decision.turn else []
         rejected = decisions.get(con, decision_id)
-    _cancel_jobs(wheel, ended)
+    cancel_jobs(wheel, ended)
     return rejected
 
 
@@ -161,14 +163,15 @@ def rollback(wheel: Wheel, to: str | None, by: str, because: str) -> Decision:
         because: kept in the audit trail.
 
     Raises:
-        Refused: there is no earlier champion, or `to` is the champion already.
+        Refused: there is no earlier champion, `to` is the champion already or never was, or its
+            files are gone.
         NotFound: `to` is not an adapter.
     """
     with wheel.store.write() as con:
-        decision_id, ended = roll_back(con, to, by, because, wheel.clock())
+        decision_id, ended = roll_back(wheel, con, to, by, because, wheel.clock())
         applied = decisions.get(con, decision_id)
-    _cancel_jobs(wheel, ended)
-    reconcile(wheel)
+    cancel_jobs(wheel, ended)
+    _serve(wheel)
     return applied
 
 
@@ -178,12 +181,18 @@ def expire(wheel: Wheel) -> list[str]:
     gone = []
     with wheel.store.write() as con:
         for decision in decisions.list_decisions(con, status="pending"):
-            if promotion.expired(decision, wheel.config.promotion, now):
+            since = decisions.events(con, decision.id)[-1]["at"]
+            if _judged_again(con, decision):
+                continue
+            if promotion.expired(since, wheel.config.promotion, now):
                 because = f"nobody decided within {wheel.config.promotion.hold_days:g} days"
                 decisions.set_status(con, decision.id, "expired", "schedule", because, now)
                 if decision.turn:
                     end_turn(con, decision.turn, now, "done", because)
                 gone.append(decision.id)
+        for turn in turns.held_turns(con):  # earlier versions left such turns held
+            if turn.decision and decisions.get(con, turn.decision).status != "pending":
+                end_turn(con, turn.id, now, "done", None)
         settle(wheel, quiet=True)
         fresh.set_aside(wheel, con)
         if reopen_held(wheel, con):
@@ -191,9 +200,22 @@ def expire(wheel: Wheel) -> list[str]:
     return gone
 
 
-def _cancel_jobs(wheel: Wheel, ended: Sequence[str]) -> None:
-    """End the workers of turns that have ended; a step that is about to start one finds out."""
-    for turn_id in ended:
-        for path in wheel.job_dir("").glob(f"{turn_id}-*"):
-            if path.is_dir():
-                wheel.executor.cancel(path.name)
+def _judged_again(con: Connection, decision: Decision) -> bool:
+    """Whether labels came for it, and its turn is on the way to another decision."""
+    again = ("evaluate", "gate", "decide")
+    return decision.turn is not None and turns.get(con, decision.turn).state in again
+
+
+def _serve(wheel: Wheel) -> None:
+    """Serve the champion that was just committed.
+
+    Raises:
+        FlywheelError: it cannot be served for now; what was said stands.
+    """
+    try:
+        reconcile(wheel)
+    except OSError as error:
+        raise FlywheelError(
+            f"your word is recorded, but the link of the champion cannot be set: {error}",
+            hint="mend that; it is tried again by itself, within ten minutes",
+        ) from error

@@ -12,7 +12,7 @@ from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, generations, reports, turns
 from flywheel.store.turns import Turn
 from flywheel.turn import evidence
-from flywheel.turn.apply import supersede
+from flywheel.turn.apply import replace_waiting
 from flywheel.turn.artifacts import dataset_rows
 from flywheel.turn.step import StepResult
 from flywheel.turn.wheel import Wheel
@@ -137,9 +137,15 @@ def _grounds(
 
 
 def _record(con: Connection, turn: Turn, decision: Decision) -> None:
-    """Write the decision; what it takes the place of no longer waits for anyone."""
-    if decision.verdict != "reject":
-        supersede(con, decision.id, "gates", decision.at, of=turn.id)
+    """Write the decision; what it takes the place of no longer waits for anyone.
+
+    A rejection takes the place of what its own turn decided before labels came, and of nothing
+    else. The champion stays for now, so a turn that is open beside this one goes on.
+    """
+    waiting = decisions.list_decisions(con, status="pending")
+    if decision.verdict == "reject":
+        waiting = [each for each in waiting if each.turn == turn.id]
+    replace_waiting(con, waiting, decision.id, "gates", decision.at, turn.id)
     decisions.add(con, decision)
     turns.set_decision(con, turn.id, decision.id)
     if decision.verdict == "reject":

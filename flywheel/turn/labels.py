@@ -11,6 +11,7 @@ from flywheel import datasets
 from flywheel.records import Decision, Sample
 from flywheel.store import Connection, decisions, disputes, generations, samples, turns
 from flywheel.turn.apply import EXTERNAL, adopt_external
+from flywheel.turn.artifacts import cancel_jobs
 from flywheel.turn.book import unjudged
 from flywheel.turn.wheel import Wheel
 
@@ -43,8 +44,9 @@ def add_samples(
         if golden:
             number, new, bought = _add_golden(con, golden, new_generation, now)
             added += new
-        _keep_answers(con, rows, now)
+        ended = _keep_answers(con, rows, now)
         woken = reopen_held(wheel, con)
+    cancel_jobs(wheel, ended)
     if woken:
         wheel.wake.set()
     return {
@@ -75,13 +77,16 @@ def _add_golden(
     return number, added, added if queried else 0
 
 
-def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> None:
-    """Stored answers make the production model the first champion: it serves already."""
+def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> list[str]:
+    """Stored answers make the production model the first champion: it serves already.
+
+    Returns the turns that this ends.
+    """
     answered = [(row.sample.id, *row.answer) for row in rows if row.answer is not None]
     if not answered:
-        return
+        return []
     samples.add_answers(con, EXTERNAL, answered)
-    adopt_external(con, now)
+    return adopt_external(con, now)
 
 
 def dispute(wheel: Wheel, sample: str, by: str, because: str, *, disputed: bool) -> dict[str, Any]:

@@ -16,10 +16,10 @@ def needed(decision: Decision) -> tuple[str, ...]:
     """Gates that must be overridden by name before a person's approval counts.
 
     None where the gates left the word to a person; what waits for labels, or what the gates
-    rejected, needs every gate that did not pass.
+    rejected, needs every gate that did not pass, of each person who approves it.
     """
-    waits_for_person = decision.rests_on.get("waits_for", "a person") != "labels"
-    if decision.status == "pending" and waits_for_person:
+    labels = decision.rests_on.get("waits_for") == "labels"
+    if decision.status == "pending" and not labels and decision.verdict != "reject":
         return ()
     return tuple(line.gate for line in decision.gates if line.verdict != "PASS")
 

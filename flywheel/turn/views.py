@@ -173,13 +173,21 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "champion": decision.champion,
         "verdict": decision.verdict,
         "status": decision.status,
-        "waits_for": decision.rests_on.get("waits_for") if decision.status == "pending" else None,
+        "waits_for": _waits_for(decision),
         "by": decision.by,
         "because": decision.because,
         "at": decision.at.isoformat(),
         "gates": [asdict(line) for line in decision.gates],
         "intents": [asdict(line) for line in decision.intents],
     }
+
+
+def _waits_for(decision: Decision) -> str | None:
+    """Labels or a person. The gates may have left it to nobody: who has the word can change."""
+    if decision.status != "pending":
+        return None
+    waits = decision.rests_on.get("waits_for")
+    return "a person" if waits == "nobody" else waits
 
 
 def _adapter(adapter: Adapter) -> dict[str, Any]:
@@ -208,6 +216,8 @@ def _summary(decision: Decision) -> str:
         else "is held: the evidence does not decide yet",
         ("hold", "applied"): "was promoted by a person",
         ("reject", "rejected"): "was refused",
+        ("reject", "pending"): "was refused by the gates and waits for another person's approval",
+        ("reject", "applied"): "was refused by the gates and promoted by a person",
     }.get((decision.verdict, decision.status), f"is {decision.status}")
     because = decision.because.rstrip(".")
     return f"{decision.challenger} {said}. {because[:1].upper()}{because[1:]}."

@@ -65,6 +65,9 @@ def everything_happens(wheel):
     happen(wheel, "d-4", "applied")
     decide(wheel, 5, "hold", "pending")
     happen(wheel, "d-5", "expired")
+    decide(wheel, 6, "promote", "pending", waits_for="nobody")
+    with wheel.store.write() as con:  # [promotion] changed before it was applied
+        decisions.set_status(con, "d-6", "pending", "gates", "so", NOON, decisions.WAITS)
 
 
 TOLD = [
@@ -74,6 +77,7 @@ TOLD = [
     ("d-3", "rejected"),
     ("d-4", "rolled_back"),
     ("d-5", "held"),
+    ("d-6", "held"),
 ]
 
 

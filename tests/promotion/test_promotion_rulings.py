@@ -262,6 +262,5 @@ def test_a_superseded_decision_cannot_be_approved_but_can_be_rejected(champion, 
 
 def test_a_held_decision_expires():
     table = PromotionTable(hold_days=14)
-    assert not expired(decision(), table, NOON + timedelta(days=14))
-    assert expired(decision(), table, NOON + timedelta(days=14, seconds=1))
-    assert not expired(decision("applied"), table, NOON + timedelta(days=99))
+    assert not expired(NOON, table, NOON + timedelta(days=14))
+    assert expired(NOON, table, NOON + timedelta(days=14, seconds=1))
