@@ -173,6 +173,8 @@ def standing(decision: Mapping[str, Any]) -> str:
         ("promote", "rejected"): f"passed the gates, then rejected{by}",
         ("promote", "expired"): "passed the gates, expired undecided",
         ("reject", "rejected"): f"rejected{by}",
+        ("reject", "pending"): "rejected by the gates, approved by one person, waits for another",
+        ("reject", "expired"): "rejected by the gates, approved by one person, expired",
         ("reject", "applied"): f"rejected by the gates, then approved{by}",
         ("rollback", "applied"): f"rolled back{by}",
     }

@@ -40,6 +40,7 @@ def gate(wheel: Wheel, turn: Turn) -> StepResult:
             "seal": shown.hygiene.sealed_hash,
             "generation": shown.ledger.generation,
             "queries": [shown.ledger.used, shown.ledger.capacity],
+            "rules": _rules(wheel),
         },
     )
 
@@ -129,9 +130,16 @@ def _grounds(
     """What it takes to judge again, beside the outcomes."""
     return {
         "evidence": turn.cursor["evidence"],
-        "gates": evidence.RULES.dump_python(wheel.config.gates, mode="json"),
+        **turn.cursor.get("rules", _rules(wheel)),  # a restart since may have brought others
         "promotion": evidence.PROMOTION.dump_python(table, mode="json"),
         "situation": evidence.SITUATION.dump_python(situation, mode="json"),
+    }
+
+
+def _rules(wheel: Wheel) -> dict[str, Any]:
+    """What the gates judge by."""
+    return {
+        "gates": evidence.RULES.dump_python(wheel.config.gates, mode="json"),
         "plugins": {each.name: each.source for each in wheel.custom_gates},
     }
 

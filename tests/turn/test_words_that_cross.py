@@ -275,3 +275,17 @@ def test_a_promotion_that_waits_since_a_reload_is_said_to_wait_for_a_person(make
     turning.run_until_idle(wheel)
     assert state(wheel, opened) == "held"
     assert views.decision_view(wheel, "d-2")["waits_for"] == "a person"
+
+
+@pytest.mark.parametrize("step", ["decide", "apply"])
+def test_rules_that_changed_at_a_restart_are_not_those_that_a_decision_names(make, step):
+    wheel = learned(make(), golden=40)
+    opened = turning.request(wheel, "manual").id
+    while state(wheel, opened) != step:
+        turning.advance(wheel, opened)
+    with_a_gate_that_refuses(wheel)
+    review = dataclasses.replace(wheel.config.promotion, mode="review")
+    wheel.config = dataclasses.replace(wheel.config, promotion=review)
+    turning.run_until_idle(wheel)
+    assert status(wheel, "d-2") == "pending"
+    assert turning.verify(wheel, "d-2")["same"]
