@@ -76,6 +76,7 @@ def test_the_thread_of_turns_waits_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(table.STEPS, "diagnose", no_room)
     monkeypatch.setattr("flywheel.daemon.turning._NO_ROOM_S", 0.05)
     with contextlib.closing(wheel.store):
+        seed_the_wheel(wheel)
         request(wheel, "manual")
         thread = TurnThread(wheel)
         thread.start()

@@ -188,6 +188,7 @@ def test_an_open_turn_is_named_when_another_is_asked_for(wheel):
     from flywheel.errors import Refused
     from flywheel.turn import request
 
+    seed_the_wheel(wheel)
     opened = request(wheel, "manual")
     with pytest.raises(Refused, match=rf"{opened.id} is open, in step diagnose"):
         request(wheel, "manual")
