@@ -158,6 +158,7 @@ def test_over_tcp_the_uid_of_nobody_counts(start, tmp_path):
         port = free.getsockname()[1]
     table = f'[api]\ntcp = "127.0.0.1:{port}"\ntoken_env = "WHEEL_TOKEN"\n'
     start(QUIET + table, WHEEL_TOKEN="s3cret")
+    make_ready(tmp_path)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CEILING_S)
     with contextlib.closing(connection):
         connection.request("GET", "/v1/status")
