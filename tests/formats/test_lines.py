@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.formats import parse, read_body, read_lines
+from flywheel.records import Intent
 
 RECEIVED = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
 EVENTS = [
@@ -106,7 +107,8 @@ def test_samples_come_with_what_the_production_model_answered():
         {"text": "叫我", "intent": "set_alarm", "split": "golden", "answer": "set_timer"},
         {"text": "放歌", "intent": "play_music", "split": "golden"},
     ]
-    read = read_lines("samples", map(line, rows), ["set_alarm", "play_music"])
+    known = {name: Intent(name=name) for name in ("set_alarm", "play_music")}
+    read = read_lines("samples", map(line, rows), known)
     assert [(s.text, answer) for s, answer in read.labelled] == [
         ("叫我", ("set_timer", None)),
         ("放歌", None),
