@@ -192,6 +192,8 @@ def report(tally: Tally) -> None:
     more = len(tally.rejected) - _REFUSALS_TOLD
     if more > 0:
         remark(f"{plural(more, 'more line')} rejected; --json lists every one")
+    if tally.rejected:
+        remark("next: mend these lines and send the file again; what was taken counts once")
 
 
 def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes | None, int]]:

@@ -18,6 +18,7 @@ FEEDBACK = {"id": "f-1", "prediction_id": "p-1", "ts": "2026-11-22T05:18:00Z", "
 SAMPLE = {"text": "wake me at seven", "intent": "set_alarm", "split": "golden"}
 
 
+MEND = "next: mend these lines and send the file again; what was taken counts once\n"
 LATER = "an id that is stored already counts once: that is seen when they are loaded\n"
 
 
@@ -77,7 +78,7 @@ def test_a_rejected_line_is_told_by_its_place_in_the_file(daemon, folder):
     assert (result.exit_code, result.stdout, result.stderr) == (
         1,
         "2 lines sent: 1 accepted, 1 repeated, 1 rejected\n" + LATER,
-        f"{path}:4: intent: is missing\n",
+        f"{path}:4: intent: is missing\n{MEND}",
     )
 
 
@@ -87,7 +88,7 @@ def test_a_batch_with_nothing_good_in_it_is_an_answer_not_an_error(daemon, folde
     path = folder / "bad.jsonl"
     path.write_text("{,\n")
     result = daemon.run("ingest", path)
-    assert (result.exit_code, result.stderr) == (1, f"{path}:1: not JSON\n")
+    assert (result.exit_code, result.stderr) == (1, f"{path}:1: not JSON\n{MEND}")
 
 
 def test_many_rejected_lines_are_counted_and_listed_as_json(daemon, folder):
@@ -95,8 +96,8 @@ def test_many_rejected_lines_are_counted_and_listed_as_json(daemon, folder):
     daemon.says("POST /v1/predictions", {"accepted": 0, "duplicates": 0, "rejected": rejected})
     path = write(folder, "many.jsonl", *[PREDICTION] * 20)
     result = daemon.run("ingest", path)
-    assert result.stderr.count("\n") == 11
-    assert result.stderr.endswith("10 more lines rejected; --json lists every one\n")
+    assert result.stderr.count("\n") == 12
+    assert result.stderr.endswith(f"10 more lines rejected; --json lists every one\n{MEND}")
     assert len(json.loads(daemon.run("ingest", path, "--json").stdout)["rejected"]) == 20
 
 
@@ -113,7 +114,7 @@ def test_a_line_that_is_too_long_is_refused_and_the_next_is_sent(taking, folder,
     path.write_text("x" * 1000 + "\n" + json.dumps(PREDICTION) + "\n")
     result = taking.run("ingest", path)
     assert result.exit_code == 1
-    assert result.stderr == f"{path}:1: longer than 200 bytes\n"
+    assert result.stderr == f"{path}:1: longer than 200 bytes\n{MEND}"
     assert taking.bodies("/v1/predictions") == [[PREDICTION]]
 
 
@@ -180,7 +181,8 @@ def test_a_golden_line_in_a_file_of_seeds_is_never_trained_on(taking, folder):
     path = write(folder, "seeds.jsonl", SAMPLE, {**SAMPLE, "split": "seed"})
     result = taking.run("samples", "import", path, "--split", "seed")
     assert result.exit_code == 1
-    assert result.stderr == f"{path}:1: split: the line says golden, --split says seed\n"
+    told = f"{path}:1: split: the line says golden, --split says seed\n"
+    assert result.stderr == told + MEND
     assert taking.bodies("/v1/samples") == [[{**SAMPLE, "split": "seed"}]]
 
 

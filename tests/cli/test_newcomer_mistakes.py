@@ -277,7 +277,7 @@ ASKING = [
         "a line that is not JSON",
         "ingest a.jsonl",
         "a.jsonl:2:",
-        "1 rejected",
+        "next: mend these lines and send the file again",
         files={"a.jsonl": lines(PREDICTION) + '{"id": "p-2",}\n'},
     ),
     Mistake(
@@ -292,7 +292,7 @@ ASKING = [
         "golden lines imported as seeds",
         "samples import a.jsonl --split seed",
         "the line says golden, --split says seed",
-        "1 rejected",
+        "next: mend these lines and send the file again",
         files={"a.jsonl": lines({**SEED, "split": "golden"})},
     ),
     Mistake("a turn while one is open", "turn start", "t-1 is open", "flywheel turn cancel t-1"),
