@@ -45,5 +45,6 @@ def test_an_intent_without_samples_is_not_learned_by_its_name_alone(tmp_path):
     wheel = wheel_in(tmp_path)
     few = [(PLAY, word) for word in WORDS[PLAY]] + [(ALARM, word) for word in WORDS[ALARM]]
     add_samples(wheel, [sample(f"{word} seed", intent, "train") for intent, word in few])
+    add_samples(wheel, [sample("what judges", ALARM, "golden")])
     assert set(names_learned(wheel)[0].values()) == {PLAY, ALARM}
     wheel.store.close()

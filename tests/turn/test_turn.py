@@ -3,6 +3,7 @@
 import pytest
 from wheels import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_the_wheel, turn_once
 
+from flywheel.errors import Refused
 from flywheel.store import adapters, decisions, generations, turns
 from flywheel.turn import add_samples, overview, run_until_idle, views
 from flywheel.turn.preview import preview
@@ -100,19 +101,19 @@ def poison(wheel):
     add_samples(wheel, rows)
 
 
-def test_a_turn_without_seeds_fails_and_says_what_to_import(wheel):
-    turn_id = turn_once(wheel)
-    view = views.turn_view(wheel, turn_id)
-    assert view["state"] == "failed"
-    assert "samples import FILE --split seed" in view["error"]
-    assert any(turn_id in problem for problem in status(wheel)["problems"])
+def test_a_turn_without_anything_to_learn_from_is_refused_at_once(wheel):
+    with pytest.raises(Refused, match="there is nothing to learn from") as caught:
+        turn_once(wheel)
+    assert "`flywheel samples import FILE --split seed`" in caught.value.hint
+    assert views.turns_view(wheel) == []
 
 
-def test_a_turn_without_a_golden_set_fails_and_says_what_to_import(wheel):
+def test_a_turn_without_a_golden_set_is_refused_at_once(wheel):
     add_samples(wheel, [sample(f"{w[0]} seed", intent, "train") for intent, w in WORDS.items()])
-    view = views.turn_view(wheel, turn_once(wheel))
-    assert view["state"] == "failed"
-    assert "--split golden" in view["error"]
+    with pytest.raises(Refused, match="there is no golden set to judge by") as caught:
+        turn_once(wheel)
+    assert caught.value.hint == "`flywheel samples import FILE --split golden`"
+    assert views.turns_view(wheel) == []
 
 
 def test_golden_texts_never_reach_training(wheel):
@@ -183,9 +184,6 @@ def test_the_golden_set_that_changed_after_its_seal_promotes_nothing(wheel):
 
 
 def test_an_open_turn_is_named_when_another_is_asked_for(wheel):
-    import pytest
-
-    from flywheel.errors import Refused
     from flywheel.turn import request
 
     seed_the_wheel(wheel)
