@@ -115,3 +115,12 @@ def test_no_two_test_files_share_a_name():
     """Tests are no packages, so that a second file of a name stops the whole run."""
     names = [path.name for path in ROOT.glob("tests/**/*.py") if path.name != "conftest.py"]
     assert sorted(names) == sorted(set(names))
+
+
+def test_one_module_alone_sets_the_champion():
+    """Every other way would go past its guard: a person's word, and what was compared with what."""
+    calls = [path for path in CODE if "adapters.set_champion(" in path.read_text(encoding="utf-8")]
+    assert calls == [ROOT / "flywheel/turn/apply.py"]
+    texts = [*CODE, *ROOT.glob("flywheel/**/*.sql")]
+    writes = [path for path in texts if "INTO champions" in path.read_text(encoding="utf-8")]
+    assert writes == [ROOT / "flywheel/store/adapters.py"]

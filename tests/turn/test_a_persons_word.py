@@ -441,18 +441,3 @@ def test_two_threads_never_leave_an_earlier_champion_in_service(story, tmp_path)
         turning.reconcile(wheel)
         spoke[0].join()
         assert link.serving() == story.champion
-
-
-def test_only_one_place_sets_the_champion():
-    root = Path(__file__).parents[2] / "flywheel"
-    calls = {
-        str(path.relative_to(root))
-        for path in root.rglob("*.py")
-        if "adapters.set_champion(" in path.read_text(encoding="utf-8")
-    }
-    writes = {
-        str(path.relative_to(root))
-        for path in root.rglob("*")
-        if path.suffix in (".py", ".sql") and "INTO champions" in path.read_text(encoding="utf-8")
-    }
-    assert (calls, writes) == ({"turn/apply.py"}, {"store/adapters.py"})
