@@ -58,7 +58,7 @@ def restore(
 
 def _tell(said: dict[str, Any], source: Path) -> None:
     rows = said["rows"]
-    counted = [f"{rows[name]:,} {name}" for name in _COUNTED if rows.get(name)]
+    counted = [plural(rows[n], n.removesuffix("s"), n) for n in _COUNTED if rows.get(n)]
     say(f"restored {clean(source)}: {', '.join(counted) or 'nothing in it'}")
     if (log := said["decision_log"])["tip"]:
         say(f"    decision log: {plural(log['events'], 'event')}, the last {clean(log['tip'])}")

@@ -58,7 +58,7 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
 
     return StepResult(
         next_state="train" if enough else "done",
-        detail=f"{len(sifted.kept)} samples kept, {new} of them new; {_reasons(sifted.refused)}"
+        detail=f"samples kept: {len(sifted.kept)}, {new} of them new; {_reasons(sifted.refused)}"
         + _of_raters(sifted.raters)
         + _of_spread(sifted.spread)
         + ("" if enough else "; too little is new to train on"),

@@ -30,7 +30,9 @@ def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
     judged = sum(1 for item in found if item.feedback)
     return StepResult(
         next_state="synthesize",
-        detail=f"{len(failing)} of {judged} intents with feedback fail" + (names and f": {names}"),
+        detail=f"{len(failing)} of {len(found)} intents fail"
+        + (names and f": {names}")
+        + f"; {judged} have feedback",
         outputs={"briefs": [dataclasses.asdict(brief) for brief in briefs]},
     )
 
