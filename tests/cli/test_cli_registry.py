@@ -265,7 +265,7 @@ def test_a_backup_is_handed_to_a_running_daemon_and_waited_for(daemon, tmp_path)
     result = daemon.run("db", "restore", tmp_path / "copy")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
-        f"restored {tmp_path / 'copy'}: 1,204 predictions, 1 adapters\n"
+        f"restored {tmp_path / 'copy'}: 1,204 predictions, 1 adapter\n"
         "    decision log: 2 events, the last ab12\n"
         "    kept what was there: /srv/var/flywheel.duckdb.before-20261122T051700\n"
         "    note: a-1 (challenger) has no whole folder in adapters/\n"

@@ -1,5 +1,6 @@
 """What `make` would install for whom; `make -n` prints it and does nothing."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# As in a user's shell: `make test` tells a make below it of itself.
+OUTSIDE = {
+    name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+}
 
 
 @pytest.fixture
@@ -20,7 +25,9 @@ def plan(tmp_path):
         for name in installed:
             (tmp_path / ".venv" / name).touch()
         run = ["make", "-n", target, "PYTHON=python3"]
-        made = subprocess.run(run, cwd=tmp_path, check=True, capture_output=True, text=True)
+        made = subprocess.run(
+            run, cwd=tmp_path, check=True, capture_output=True, text=True, env=OUTSIDE
+        )
         return made.stdout.splitlines()
 
     return commands
