@@ -13,7 +13,7 @@ demo: $(or $(wildcard $(READY)),$(DEMO_READY))  ## the closed loop on an embedde
 	$(BIN)/flywheel demo
 
 test: $(READY)  ## every quick test, a file at a time on each core
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-busy: $(READY)  ## the quick tests beside four busy processes
 	$(BIN)/python tests/busy.py $(MAKE) test
