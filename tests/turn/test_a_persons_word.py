@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from wheels import NOW, WORDS, seed_the_wheel, turn_once, wheel_in
+from wheels import NOW, produce_failures, seed_the_wheel, turn_once, wheel_in
 
 from flywheel import turn as turning
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
-from flywheel.records import Feedback, Prediction
-from flywheel.store import adapters, decisions, events, restoring, turns
+from flywheel.store import adapters, decisions, restoring, turns
 from flywheel.turn import Wheel, table, upkeep, views
 
 STEPS = list(table.STEPS)
@@ -52,9 +51,9 @@ def story(tmp_path_factory) -> Story:
     with contextlib.closing(wheel.store):
         seed_the_wheel(wheel, golden=48)
         turn_once(wheel)
-        learn(wheel, slice(2, 4))
+        produce_failures(wheel, lacking=slice(2, 4))
         turn_once(wheel)
-        learn(wheel, slice(4, 6))
+        produce_failures(wheel, lacking=slice(4, 6))
     wheel = open_wheel(folder, REVIEW)
     with contextlib.closing(wheel.store):
         turn_once(wheel)
@@ -91,29 +90,6 @@ def open_wheel(folder: Path, promotion: PromotionTable = AUTO) -> Wheel:
     wheel = wheel_in(folder, promotion=promotion)
     turning.reconcile(wheel)
     return wheel
-
-
-def learn(wheel: Wheel, words: slice) -> None:
-    predictions, feedback = [], []
-    for intent, known in WORDS.items():
-        for word in known[words]:
-            for i in range(6):
-                key = f"{intent}-{word}-{i}"
-                predictions.append(
-                    Prediction(id=key, ts=NOW, text=f"{word} prod{key}", intent="none")
-                )
-                feedback.append(
-                    Feedback(
-                        id=f"f-{key}",
-                        prediction_id=key,
-                        ts=NOW,
-                        verdict="corrected",
-                        intent=intent,
-                    )
-                )
-    with wheel.store.write() as con:
-        events.add_predictions(con, predictions)
-        events.add_feedback(con, feedback)
 
 
 def state_of(wheel: Wheel) -> str:

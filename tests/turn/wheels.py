@@ -187,11 +187,17 @@ def seed_the_wheel(wheel: Wheel, golden: int = 40) -> None:
     add_samples(wheel, rows)
 
 
-def produce_failures(wheel: Wheel, per_word: int = 6, *, right: Mapping[str, str] = {}) -> None:
-    """Production texts with the words that the seeds lack, and what was really meant."""
+def produce_failures(
+    wheel: Wheel,
+    per_word: int = 6,
+    *,
+    right: Mapping[str, str] = {},
+    lacking: slice = slice(2, None),
+) -> None:
+    """Production texts with words that the seeds lack, and what was really meant."""
     predictions, feedback = [], []
     for intent, words in WORDS.items():
-        for word in words[2:]:
+        for word in words[lacking]:
             for i in range(per_word):
                 key = f"{intent}-{word}-{i}"
                 predictions.append(
