@@ -16,8 +16,7 @@ import uvloop
 from flywheel import formats, loader
 from flywheel.api import Vitals
 from flywheel.config import load
-from flywheel.daemon.server import server_of
-from flywheel.daemon.sockets import listening
+from flywheel.daemon.sockets import listening, server_of
 from flywheel.daemon.wiring import built
 from flywheel.spool import Done
 from flywheel.store import Store

@@ -41,8 +41,8 @@ from partition import Row, read
 from flywheel import curation
 from flywheel.config import CurationTable
 from flywheel.records import NONE
-from flywheel.worker import adapter, base, predict, scope
-from flywheel.worker.trunk import Trunk
+from flywheel.worker import adapter, base, out_of_scope, predict
+from flywheel.worker.frozen_states import Trunk
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 QUICK_INTENTS = 30
@@ -93,7 +93,7 @@ def _run(
         folder = place / f"{key}-{size}-{seed}"
         done = jobs.run(folder, "train", spec | {"recipe": how}, asked.threads)
         logits, labels, rule = _logits(folder / "adapter", sets["test"], place / "cache")
-        inside = scope.answer(logits, labels, scope.Scope()).intents
+        inside = out_of_scope.answer(logits, labels, out_of_scope.Scope()).intents
         truth = [row.intent for row in sets["test"]]
         known = [t != NONE for t in truth]
         pairs = list(zip(inside, truth, known, strict=True))
@@ -138,7 +138,9 @@ def _others(rows: list[Row], train: list[tuple[str, str]], seed: int) -> list[st
     return others
 
 
-def _logits(folder: Path, rows: list[Row], cache: Path) -> tuple[torch.Tensor, Any, scope.Scope]:
+def _logits(
+    folder: Path, rows: list[Row], cache: Path
+) -> tuple[torch.Tensor, Any, out_of_scope.Scope]:
     trained = adapter.load(folder)
     trunk = Trunk(base.load(trained.base), trained.depth, trained.max_length, cache)
     done = predict.finished(trained, trunk, [row.text for row in rows])
@@ -146,22 +148,22 @@ def _logits(folder: Path, rows: list[Row], cache: Path) -> tuple[torch.Tensor, A
 
 
 def _out_of_scope(
-    logits: torch.Tensor, labels: list[str], rule: scope.Scope, truth: list[str]
+    logits: torch.Tensor, labels: list[str], rule: out_of_scope.Scope, truth: list[str]
 ) -> dict[str, float]:
-    said = scope.answer(logits, labels, rule).intents
+    said = out_of_scope.answer(logits, labels, rule).intents
     found = {
         "in_scope_at_threshold": _percent(
             [a == b for a, b in zip(said, truth, strict=True) if b != NONE]
         ),
         "oos_recall": _percent([a == NONE for a, b in zip(said, truth, strict=True) if b == NONE]),
     }
-    scores = scope.score(logits, labels, rule.score)
+    scores = out_of_scope.score(logits, labels, rule.score)
     outside = torch.tensor([t == NONE for t in truth])
     ranks = scores.argsort().argsort().double() + 1
     n = int(outside.sum())
     above = float(ranks[~outside].sum()) - (len(truth) - n) * (len(truth) - n + 1) / 2
     found["auroc"] = above / (n * (len(truth) - n))
-    inside = scope.answer(logits, labels, scope.Scope()).intents
+    inside = out_of_scope.answer(logits, labels, out_of_scope.Scope()).intents
     right = torch.tensor([a == b for a, b in zip(inside, truth, strict=True)])[~outside]
     print(f"trade-off by {rule.score}: accuracy in scope, recall out of it")
     for loss in LOSSES:

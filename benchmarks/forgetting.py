@@ -26,7 +26,7 @@ from partition import Row, read
 
 from flywheel.records import NONE
 from flywheel.worker import adapter, base, predict
-from flywheel.worker.trunk import Trunk
+from flywheel.worker.frozen_states import Trunk
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 TURNS = 10

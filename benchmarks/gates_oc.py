@@ -26,8 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel.config.rules import FreshRule, GatesTable, OverallRule
-from flywheel.config.tables import PromotionTable
+from flywheel.config.tables import FreshRule, GatesTable, OverallRule, PromotionTable
 from flywheel.gates import Evidence, HygieneFacts, Ledger, judge, overall
 from flywheel.metrics import inferiority_p, superiority_p
 from flywheel.promotion import Situation, decide

@@ -32,7 +32,7 @@ from flywheel.config.tables import CurationTable, TrainingTable
 from flywheel.datasets import TrainingSet, assemble, rows_table, sample_id
 from flywheel.records import NONE, Sample
 from flywheel.worker import base
-from flywheel.worker.trunk import Trunk
+from flywheel.worker.frozen_states import Trunk
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 RATES = (10, 20, 40)

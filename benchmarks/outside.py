@@ -104,8 +104,8 @@ def main() -> None:
     from flywheel.worker import adapter as adapters
     from flywheel.worker import base as bases
     from flywheel.worker import lora
-    from flywheel.worker.finish import finish
-    from flywheel.worker.trunk import Trunk
+    from flywheel.worker.frozen_states import Trunk
+    from flywheel.worker.upper_layers import finish
 
     asked = json.load(sys.stdin)
     trained = adapters.load(Path(asked["adapter"]))

@@ -26,9 +26,9 @@ from flywheel.protocols import AnswerStore, StoredAnswer
 from flywheel.records import NONE, Brief, Intent, IntentHealth, Sample
 from flywheel.teacher.openai import OpenAITeacher
 from flywheel.worker import base as bases
-from flywheel.worker import crossfit, logistic, nearby
+from flywheel.worker import crossfit, logistic
+from flywheel.worker.frozen_states import Trunk
 from flywheel.worker.recipes import LAYERS
-from flywheel.worker.trunk import Trunk
 
 _LABEL_BASED = ("verification", "unverified", "copied", "neighbourhood", "label_noise", "conflict")
 _CURATION = CurationTable()
@@ -175,7 +175,7 @@ class Model:
         p = crossfit.out_of_fold(x, y, fold, len(labels), trusted)
         odds, top = crossfit.fit_odds(p, y)
         unit = torch.nn.functional.normalize(x.float(), dim=1)
-        agree = nearby.agreement(unit, y, written)
+        agree = crossfit.agreement(unit, y, written)
         scores = {
             sample.id: curation.NoiseScore(
                 p_label=float(p[i, y[i]]),
@@ -188,7 +188,7 @@ class Model:
         }
         pairs = [
             curation.Alike(id=samples[i].id, other=samples[j].id, cosine=cosine)
-            for i, j, cosine in zip(*nearby.alike(unit, y, written, 0.85), strict=True)
+            for i, j, cosine in zip(*crossfit.alike(unit, y, written, 0.85), strict=True)
         ]
         new = curation.without_paraphrases(samples, pairs, _CURATION.paraphrase, "")
         placed = curation.in_their_neighbourhood(new.kept, scores)

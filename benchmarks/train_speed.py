@@ -35,11 +35,11 @@ import transformers
 from partition import Row, read
 
 from flywheel.records import NONE
-from flywheel.worker import base, logistic, lora, machine, tuning
+from flywheel.worker import base, logistic, lora, precision, tuning
 from flywheel.worker.encoder import Encoder, pool
-from flywheel.worker.finish import finish
+from flywheel.worker.frozen_states import Trunk
 from flywheel.worker.recipes import DEFAULT, LAYERS, RECIPES, Recipe
-from flywheel.worker.trunk import Trunk
+from flywheel.worker.upper_layers import finish
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 EPOCHS = 4  # over which the cost of keeping states is spread
@@ -132,7 +132,7 @@ class _Setup:
             rows,
             (self.head, None),
             seed=number,
-            dtype=machine.number_type(),
+            dtype=precision.number_type(),
             checkpoint=place / f"{layers}-{recipe.name}.safetensors",
             fingerprint=str(time.time()),
             watch=lambda _: tuning.Seen({}),

@@ -51,8 +51,7 @@ def _helps(command, parent, name) -> Iterator[tuple[str, str]]:
 
 def configuration() -> str:
     """Every table and key of config.toml, from the source that defines them."""
-    tables, rules = (CONFIG / name for name in ("tables.py", "rules.py"))
-    source = "\n".join(path.read_text(encoding="utf-8") for path in (tables, rules))
+    source = (CONFIG / "tables.py").read_text(encoding="utf-8")
     lines = source.splitlines()
     parts = [
         "# config.toml",
@@ -61,8 +60,9 @@ def configuration() -> str:
         "refused at start with the nearest known name.",
         "",
     ]
-    for node in ast.parse(source).body:
-        title = _TITLE.fullmatch(ast.get_docstring(node) or "") if _is_class(node) else None
+    tables = filter(_is_class, ast.parse(source).body)
+    for node in sorted(tables, key=lambda node: "[gates." in (ast.get_docstring(node) or "")):
+        title = _TITLE.fullmatch(ast.get_docstring(node) or "")
         if title is None:
             continue
         table, said = title.groups()
@@ -119,7 +119,7 @@ is wrong, and `hint`, what to do. A body in *italics* may also be NDJSON, one ob
 
 def http() -> str:
     """Every route and the bodies it takes, from the OpenAPI document that the daemon serves."""
-    from flywheel.api.openapi import document
+    from flywheel.api.app import document
     from flywheel.api.routes import ROUTES
 
     described = document(ROUTES)

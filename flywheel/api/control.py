@@ -11,12 +11,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from flywheel import turn
-from flywheel.api import acts, metrics
-from flywheel.api.answers import BadRequest, answer, problem
-from flywheel.api.body import read_body
-from flywheel.api.forms import Approval, Dispute, Nothing, Reason, Rollback
+from flywheel.api import metrics, peer
+from flywheel.api.http import BadRequest, answer, problem, read_body
 from flywheel.api.peer import CALLER
-from flywheel.api.vitals import Vitals
+from flywheel.api.process_status import Vitals
+from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
 from flywheel.store.health import Scope
@@ -69,7 +68,7 @@ async def start_turn(request: Request) -> Response:
     await run_in_threadpool(caught_up, request)
     wheel, trigger = _wheel(request), f"asked by {request.scope[CALLER]}"
     opened = await run_in_threadpool(turn.request, wheel, trigger)
-    acts.record(request, f"{opened.id} opened")
+    peer.record(request, f"{opened.id} opened")
     return answer(await run_in_threadpool(views.turn_view, wheel, opened.id), 202)
 
 
@@ -78,7 +77,7 @@ async def cancel_turn(request: Request) -> Response:
     await asked_for(request, Nothing)
     wheel, by = _wheel(request), str(request.scope[CALLER])
     ended = await run_in_threadpool(turn.cancel, wheel, _id(request), by)
-    acts.record(request, f"{ended.id} cancelled")
+    peer.record(request, f"{ended.id} cancelled")
     return answer(await run_in_threadpool(views.turn_view, wheel, ended.id))
 
 
@@ -105,7 +104,7 @@ async def approve(request: Request) -> Response:
     decided = await run_in_threadpool(
         turn.approve, wheel, _id(request), by, why, tuple(asked.override)
     )
-    acts.record(request, f"{decided.id} approved", why)
+    peer.record(request, f"{decided.id} approved", why)
     return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
@@ -115,7 +114,7 @@ async def reject(request: Request) -> Response:
     wheel, by = _wheel(request), str(request.scope[CALLER])
     why = _reason(asked.because)
     decided = await run_in_threadpool(turn.reject, wheel, _id(request), by, why)
-    acts.record(request, f"{decided.id} rejected", why)
+    peer.record(request, f"{decided.id} rejected", why)
     return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 
@@ -127,7 +126,7 @@ async def dispute(request: Request) -> Response:
     told = await run_in_threadpool(
         turn.dispute, wheel, asked.sample, by, why, disputed=asked.disputed
     )
-    acts.record(request, f"{asked.sample} {'disputed' if asked.disputed else 'put back'}", why)
+    peer.record(request, f"{asked.sample} {'disputed' if asked.disputed else 'put back'}", why)
     return answer(told)
 
 
@@ -137,7 +136,7 @@ async def rollback(request: Request) -> Response:
     wheel, by = _wheel(request), str(request.scope[CALLER])
     why = _reason(asked.because)
     decided = await run_in_threadpool(turn.rollback, wheel, asked.to, by, why)
-    acts.record(request, f"{decided.id}: rolled back to {decided.challenger}", why)
+    peer.record(request, f"{decided.id}: rolled back to {decided.challenger}", why)
     return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
 
 

@@ -18,12 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import formats, turn
-from flywheel.api import acts
-from flywheel.api.answers import BadRequest, answer
-from flywheel.api.body import read_body, refuse_unreadable
+from flywheel.api import peer
 from flywheel.api.control import caught_up
+from flywheel.api.http import BadRequest, answer, read_body, refuse_unreadable
 from flywheel.loader import Loader
-from flywheel.store import Connection, conflicts, events
+from flywheel.store import Connection, events
 from flywheel.store.events import RejectedEvent
 from flywheel.turn import Wheel
 
@@ -65,7 +64,7 @@ def retry(wheel: Wheel) -> dict[str, Any]:
     with wheel.store.write() as con:
         for bad in events.rejected(con):
             kind = bad.kind if bad.kind in formats.KINDS else None
-            if bad.field == conflicts.FIELD and bad.why == conflicts.WHY:
+            if bad.field == events.FIELD and bad.why == events.WHY:
                 still.append({"kind": bad.kind, "line": 0, "field": bad.field, "why": bad.why})
                 continue
             parsed = formats.read_lines(kind, [bad.raw.encode()], **reading(wheel))
@@ -97,7 +96,7 @@ async def keep(request: Request, kind: Kind, body: bytes, form: str) -> dict[str
         generation = request.query_params.get("new_generation") == "1"
         taken = await run_in_threadpool(take, wheel, kind, body, form, new_generation=generation)
         if kind == "samples" and taken["accepted"]:
-            acts.record(request, f"{taken['accepted']} samples imported")
+            peer.record(request, f"{taken['accepted']} samples imported")
     else:
         taken = await _spool(wheel, loader, kind, body, form)
     request.app.state.vitals.requests.arrived(

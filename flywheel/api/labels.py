@@ -14,10 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import labelling, turn
-from flywheel.api import acts, forms
-from flywheel.api.answers import BadRequest, answer
-from flywheel.api.body import read_body
+from flywheel.api import peer, requests
 from flywheel.api.control import asked_for, caught_up
+from flywheel.api.http import BadRequest, answer, read_body
 from flywheel.api.peer import CALLER
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
@@ -59,20 +58,20 @@ async def agreement(request: Request) -> Response:
 
 async def give(request: Request) -> Response:
     """Answer one item of the queue; without an intent it is skipped."""
-    said = await asked_for(request, forms.Label)
+    said = await asked_for(request, requests.Label)
     given = turn.Answer(item=said.item, intent=said.intent, arguments=said.arguments)
     return answer(await run_in_threadpool(turn.give, _wheel(request), _person(request), given))
 
 
 async def undo(request: Request) -> Response:
     """Take your last answer back."""
-    await asked_for(request, forms.Nothing)
+    await asked_for(request, requests.Nothing)
     return answer(await run_in_threadpool(turn.undo, _wheel(request), _person(request)))
 
 
 async def settle(request: Request) -> Response:
     """Let the answers take effect now."""
-    await asked_for(request, forms.Nothing)
+    await asked_for(request, requests.Nothing)
     return answer(await run_in_threadpool(turn.settle, _wheel(request)))
 
 
@@ -86,7 +85,7 @@ async def import_(request: Request) -> Response:
         )
     body = await read_body(request, wheel.config.api.max_body_mb * 2**20)
     told = await run_in_threadpool(_import, wheel, _person(request), form, body)
-    acts.record(request, f"{told['accepted']} labels imported")
+    peer.record(request, f"{told['accepted']} labels imported")
     return answer(told)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flywheel.api.vitals import Requests
+from flywheel.api.process_status import Requests
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Line = tuple[Mapping[str, str], float]

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.api import control, export, forms, ingest, labels, page, traces, upkeep
+from flywheel.api import control, ingest, labels, operations, page, requests, samples, traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,38 +39,38 @@ def _events(path: str, handler: Any, body: type[Any]) -> ApiRoute:
 
 
 ROUTES: tuple[ApiRoute, ...] = (
-    _events("/v1/predictions", ingest.predictions, forms.PredictionEvent),
-    _events("/v1/feedback", ingest.feedback, forms.FeedbackEvent),
-    _events("/v1/samples", ingest.samples, forms.SampleEvent),
-    _post("/v1/erase", upkeep.erase, forms.Erasure),
-    _post("/v1/traces", traces.traces, forms.TraceExport),
-    _post("/v1/rejected/retry", ingest.retry_rejected, forms.Nothing),
-    _post("/v1/disputes", control.dispute, forms.Dispute),
-    _get("/v1/samples", export.export_samples),
+    _events("/v1/predictions", ingest.predictions, requests.PredictionEvent),
+    _events("/v1/feedback", ingest.feedback, requests.FeedbackEvent),
+    _events("/v1/samples", ingest.samples, requests.SampleEvent),
+    _post("/v1/erase", operations.erase, requests.Erasure),
+    _post("/v1/traces", traces.traces, requests.TraceExport),
+    _post("/v1/rejected/retry", ingest.retry_rejected, requests.Nothing),
+    _post("/v1/disputes", control.dispute, requests.Dispute),
+    _get("/v1/samples", samples.export_samples),
     _get("/v1/labels", labels.queue),
     _get("/v1/labels/agreement", labels.agreement),
-    _post("/v1/labels", labels.give, forms.Label),
-    _post("/v1/labels/undo", labels.undo, forms.Nothing),
-    _post("/v1/labels/settle", labels.settle, forms.Nothing),
-    _events("/v1/labels/import", labels.import_, forms.ToolItem),
+    _post("/v1/labels", labels.give, requests.Label),
+    _post("/v1/labels/undo", labels.undo, requests.Nothing),
+    _post("/v1/labels/settle", labels.settle, requests.Nothing),
+    _events("/v1/labels/import", labels.import_, requests.ToolItem),
     _get("/v1/status", control.status),
     _get("/v1/intents", control.intents),
     _get("/v1/synthesis", control.synthesis),
     _get("/v1/turns", control.turns),
-    _post("/v1/turns", control.start_turn, forms.Nothing, 202),
+    _post("/v1/turns", control.start_turn, requests.Nothing, 202),
     _get("/v1/turns/{id}", control.one_turn),
-    _post("/v1/turns/{id}/cancel", control.cancel_turn, forms.Nothing),
+    _post("/v1/turns/{id}/cancel", control.cancel_turn, requests.Nothing),
     _get("/v1/decisions", control.decisions),
     _get("/v1/decisions/{id}", control.one_decision),
     _get("/v1/decisions/{id}/verify", control.verify),
-    _post("/v1/decisions/{id}/approve", control.approve, forms.Approval),
-    _post("/v1/decisions/{id}/reject", control.reject, forms.Reason),
+    _post("/v1/decisions/{id}/approve", control.approve, requests.Approval),
+    _post("/v1/decisions/{id}/reject", control.reject, requests.Reason),
     _get("/v1/adapters", control.adapters),
-    _post("/v1/rollback", control.rollback, forms.Rollback),
-    _post("/v1/reload", upkeep.reload, forms.Nothing),
-    _get("/v1/check", upkeep.check),
-    _get("/v1/backup", upkeep.backup, "application/octet-stream"),
-    ApiRoute(method="POST", path="/v1/restore", handler=upkeep.restore, file=True, status=202),
+    _post("/v1/rollback", control.rollback, requests.Rollback),
+    _post("/v1/reload", operations.reload, requests.Nothing),
+    _get("/v1/check", operations.check),
+    _get("/v1/backup", operations.backup, "application/octet-stream"),
+    ApiRoute(method="POST", path="/v1/restore", handler=operations.restore, file=True, status=202),
     _get("/metrics", control.metrics_page, "text/plain"),
     _get("/healthz", control.healthz, "text/plain"),
     _get("/readyz", control.readyz, "text/plain"),

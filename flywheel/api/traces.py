@@ -18,8 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel.api import ingest
-from flywheel.api.answers import BadRequest, TooLarge, answer
-from flywheel.api.body import read_body
+from flywheel.api.http import BadRequest, TooLarge, answer, read_body
 from flywheel.formats import otel
 from flywheel.turn import Wheel
 

@@ -12,8 +12,7 @@ import typer
 
 from flywheel.cli.command import Because, Json, daemon, examples, group, place, reason
 from flywheel.cli.review import outcome
-from flywheel.cli.screen import facts, heading, raw_json, say
-from flywheel.cli.table import Column, table
+from flywheel.cli.screen import Column, facts, heading, raw_json, say, table
 from flywheel.cli.text import clean, moment, number, share
 from flywheel.errors import NotFound, Refused
 

@@ -11,15 +11,13 @@ from typer.core import TyperGroup
 from flywheel import __version__
 from flywheel.cli import (
     adapters,
-    calling,
     database,
-    erase,
     ingest,
     log,
     plugins,
-    reload,
     review,
     samples,
+    screen,
     start,
     status,
     turns,
@@ -69,7 +67,7 @@ def _flywheel(
     ] = False,
 ) -> None:
     """Keep a small production model getting better by itself, and review what it decides."""
-    calling.remember(config)
+    screen.remember(config)
 
 
 app.command(epilog=examples("flywheel demo", "flywheel demo my-demo --keep"))(start.demo)
@@ -79,7 +77,7 @@ app.command(epilog=examples("flywheel doctor", "flywheel doctor --config config.
     start.doctor
 )
 app.command(epilog=examples("flywheel status", "flywheel status --json"))(status.status)
-app.command(epilog=examples("flywheel reload", "systemctl reload flywheel"))(reload.reload)
+app.command(epilog=examples("flywheel reload", "systemctl reload flywheel"))(start.reload)
 app.command(epilog=examples("flywheel intents", "flywheel intents --failing"))(status.intents)
 app.command(
     epilog=examples(
@@ -93,6 +91,6 @@ app.add_typer(adapters.app, name="adapters")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(database.app, name="db")
 app.command(epilog=examples("flywheel erase --rater u-77", "flywheel erase --session s-9 --json"))(
-    erase.erase
+    database.erase
 )
 app.command(epilog=examples("flywheel log", "flywheel log --lines 200 --turn t-3"))(log.log)

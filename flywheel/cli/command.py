@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flywheel.cli.place import Place, find
+from flywheel.cli.paths import Place, find
 from flywheel.errors import DaemonUnreachable, FlywheelError
 
 if TYPE_CHECKING:

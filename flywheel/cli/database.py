@@ -4,20 +4,201 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.command import Json, daemon, examples, group, place, running
-from flywheel.cli.place import Place
-from flywheel.cli.restore import restore
-from flywheel.cli.screen import Progress, paint, prose, raw_json, say
-from flywheel.cli.text import clean, number, plural
-from flywheel.errors import NotFound, Refused
+from flywheel.cli.command import Json, place, running
+from flywheel.cli.paths import Place
+from flywheel.cli.screen import Progress, prose, remark, say
+from flywheel.cli.text import clean, plural
+from flywheel.errors import FlywheelError, NotFound, Refused
 
 if TYPE_CHECKING:
     from flywheel.cli.client import Daemon
+from flywheel.cli.command import daemon, examples, group
+from flywheel.cli.screen import paint, raw_json
+from flywheel.cli.text import number
+
+# `flywheel db restore`: a backup in the place of the database, with a daemon and without one.
+
+_PROVING_S = 3600.0  # every row of it is read
+_BACK_S = 120.0  # a start takes a second or two, and systemd waits as long
+_UNWELL_S = 10.0  # a daemon that answers is ready within this long, or says why not
+_PART = 1 << 20  # bytes sent at once
+_COUNTED = ("predictions", "feedback", "samples", "turns", "decisions", "adapters")
+
+
+def restore(
+    ctx: typer.Context,
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `db backup`.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Put a backup in the place of the database.
+
+    It is read to its last row first. A running daemon then starts anew with it by itself, and
+    this command waits until it is ready. The database that was there, with everything that was
+    acknowledged, is kept beside it under another name. Exit code 1 when the daemon is not ready.
+    """
+    folders = place(ctx)
+    if not source.is_file():
+        raise NotFound(f"{source}: no such file", hint="name a file that `db backup` wrote")
+    problem = ""
+    if running(folders):
+        said, problem = _with_daemon(folders, source)
+    else:
+        said = _alone(folders, source)
+    if as_json:
+        say(json.dumps(said, ensure_ascii=False))
+    else:
+        _tell(said, source)
+    if problem:
+        raise FlywheelError(f"restored, but {problem}", hint="look at `flywheel log`")
+
+
+def _tell(said: dict[str, Any], source: Path) -> None:
+    rows = said["rows"]
+    counted = [plural(rows[n], n.removesuffix("s"), n) for n in _COUNTED if rows.get(n)]
+    say(f"restored {clean(source)}: {', '.join(counted) or 'nothing in it'}")
+    if (log := said["decision_log"])["tip"]:
+        say(f"    decision log: {plural(log['events'], 'event')}, the last {clean(log['tip'])}")
+    say(*(f"    kept what was there: {clean(path)}" for path in said["kept"]))
+    for problem in said["problems"]:
+        say(*prose(clean(f"note: {problem}"), "    "))
+    if said["champion"] is not None:
+        say(f"the daemon is ready; champion: {clean(said['champion'] or 'none')}")
+    else:
+        say("next: start the daemon; it serves the champion that this database names")
+
+
+def _with_daemon(folders: Place, source: Path) -> tuple[dict[str, Any], str]:
+    """Hand the backup over and wait; returns what came back, and what is wrong with the daemon."""
+    from flywheel.cli.client import Daemon
+
+    if _log_of(source).is_file():
+        raise Refused(
+            f"{_log_of(source)} belongs to {source} and would be left behind",
+            hint="stop the daemon (systemctl stop flywheel), then restore: that takes both",
+        )
+    client, progress = Daemon(folders.socket, timeout_s=_PROVING_S), Progress()
+    try:
+        with source.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            parts = _parts(file, size, progress)
+            said: dict[str, Any] = client.upload("restore", parts=parts, size=size).value
+    finally:
+        client.close()
+        progress.clear()
+    try:
+        champion, problem = _back(folders, time.monotonic(), progress)
+    except KeyboardInterrupt:
+        remark("the daemon has the backup and goes on by itself: see `flywheel status`")
+        raise
+    finally:
+        progress.clear()
+    return {**said, "champion": champion}, problem
+
+
+def _parts(file: Any, size: int, progress: Progress) -> Iterator[bytes]:
+    done = 0
+    while part := file.read(_PART):
+        done += len(part)
+        progress.show(f"{100 * done // size} % of {size // 1_000_000} MB")
+        yield part
+    if done != size:
+        raise FlywheelError(f"{file.name} changed while it was read", hint="restore a copy of it")
+    progress.show("the daemon reads it to its last row")
+
+
+def _back(folders: Place, since: float, progress: Progress) -> tuple[str, str]:
+    """Wait for the daemon to be ready again; its champion, and why it is not ready ("": it is).
+
+    Args:
+        folders: of the daemon.
+        since: when the daemon had answered, as `time.monotonic` says it: the one that comes
+            back is younger.
+        progress: where to say that this waits.
+
+    Raises:
+        FlywheelError: it did not come back.
+    """
+    from flywheel.cli.client import Daemon
+
+    until = time.monotonic() + _BACK_S
+    while time.monotonic() < until:
+        progress.show("the daemon starts anew")
+        client, asked = Daemon(folders.socket, timeout_s=10), time.monotonic()
+        try:
+            said = client.get("status").value
+            if said["uptime_s"] < asked - since:
+                return said["champion"] or "", _unready(client)
+        except FlywheelError:
+            pass  # not yet
+        finally:
+            client.close()
+        time.sleep(0.1)
+    raise FlywheelError(
+        "the daemon has the backup, and did not come back in two minutes",
+        hint="look at `flywheel log`, start it (systemctl start flywheel): it restores then",
+    )
+
+
+def _unready(client: Daemon) -> str:
+    until = time.monotonic() + _UNWELL_S
+    while True:
+        try:
+            client.ready()
+        except FlywheelError as error:
+            if time.monotonic() > until:
+                return f"the daemon is not ready: {error.message}"
+            time.sleep(0.1)
+        else:
+            return ""
+
+
+def _alone(folders: Place, source: Path) -> dict[str, Any]:
+    """Do what the daemon does, where none runs; raises DatabaseHeld where one does after all."""
+    from flywheel.daemon.wiring import finish
+    from flywheel.store import copy_file, restoring
+    from flywheel.turn import integrity
+
+    database = folders.database
+    folders.state_dir.mkdir(parents=True, exist_ok=True)
+    with restoring.held(database) as lock:
+        _own_as(database.with_name(f"{database.name}.lock"), folders.state_dir)
+        finish(database, lock)  # of one that was cut off
+        restoring.discard(database)
+        copy = restoring.arriving(database)
+        try:
+            copy_file(source, copy)
+            if _log_of(source).is_file():
+                copy_file(_log_of(source), _log_of(copy))
+            now = datetime.now(UTC)
+            found = integrity.examine(copy, folders.state_dir, now)
+            _own_as(copy, folders.state_dir)
+            restoring.stage(database, now, integrity.OF_ITS_TURNS)
+            kept = finish(database, lock)
+        finally:
+            restoring.discard(database)
+    return {"kept": list(map(str, kept)), **found, "champion": None}
+
+
+def _log_of(path: Path) -> Path:
+    """DuckDB's own log, which is beside a file that was not closed."""
+    return path.with_name(f"{path.name}.wal")
+
+
+def _own_as(path: Path, folder: Path) -> None:
+    """Give the file to the folder's owner: who restores is root, who serves is not."""
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, folder.stat().st_uid, folder.stat().st_gid)
+
 
 app = group("The database: check, back up, restore.")
 
@@ -92,7 +273,7 @@ def _existing(folders: Place) -> Path:
 def _check_alone(folders: Place) -> dict[str, Any]:
     path = _existing(folders)
     from flywheel.store import open_store
-    from flywheel.turn.upkeep import check as look
+    from flywheel.turn.integrity import check as look
 
     store = open_store(path)
     try:
@@ -132,3 +313,42 @@ def _prove(path: Path) -> None:
     from flywheel.store import prove
 
     prove(path)
+
+
+# `flywheel erase`: one person's data, everywhere.
+
+
+def erase(
+    ctx: typer.Context,
+    *,
+    session: Annotated[str, typer.Option(help="Predictions with this slice `session`.")] = "",
+    rater: Annotated[str, typer.Option(help="Feedback and samples of this rater.")] = "",
+    prediction: Annotated[str, typer.Option(help="One prediction, by its id.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Remove one person's data everywhere.
+
+    Tables, datasets and jobs are cleaned, and the adapters that learned from it are named.
+
+    A text that somebody else said too stays theirs. Adapters are named and not changed: roll back
+    or train anew where they must go. Exit code 1 when a search still finds something.
+    """
+    asked = {"session": session, "rater": rater, "prediction": prediction}
+    asked = {name: value for name, value in asked.items() if value}
+    if len(asked) != 1:
+        raise typer.BadParameter("name one of --session, --rater, --prediction")
+    said = daemon(ctx).post("erase", value=asked).value
+    if as_json:
+        say(json.dumps(said, ensure_ascii=False))
+    else:
+        rows = ", ".join(f"{count} of {name}" for name, count in said["removed"].items())
+        say(f"removed {rows or 'nothing'}; {len(said['files'])} files rewritten or deleted")
+        for each in said["adapters"]:
+            say(f"trained on it: {clean(each)}")
+        for place in said["left"]:
+            if ".before-" in place and "/" not in place:
+                say(f"not searched: {clean(place)}, which a restore set aside; delete it")
+            else:
+                say(f"still found in {clean(place)}")
+    if said["left"]:
+        raise typer.Exit(1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flywheel.cli import sniffing
+from flywheel.cli import sending
 from flywheel.cli.command import daemon
 from flywheel.cli.screen import remark, say
 from flywheel.cli.sending import Prepare, Sender, prepared_file, report
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flywheel.cli.client import Daemon
 
 
-class Kind(StrEnum):
+class LineKind(StrEnum):
     """What the lines of a file are."""
 
     auto = "auto"
@@ -52,8 +52,8 @@ def ingest(
     ] = None,
     *,
     kind: Annotated[
-        Kind, typer.Option(help="What the lines are; auto looks at the fields of each.")
-    ] = Kind.auto,
+        LineKind, typer.Option(help="What the lines are; auto looks at the fields of each.")
+    ] = LineKind.auto,
     form: Annotated[
         Format,
         typer.Option(
@@ -82,8 +82,8 @@ def ingest(
         _retry(daemon(ctx), as_json=as_json)
         return
     sender = Sender(daemon(ctx), by_kind(kind), {} if form == Format.auto else {"format": form})
-    guessed = kind is Kind.auto and form is Format.auto
-    look_again = sniffing.refuse_samples if guessed else None
+    guessed = kind is LineKind.auto and form is Format.auto
+    look_again = sending.refuse_samples if guessed else None
     send(sender, files or [], as_json=as_json, look_again=look_again)
 
 
@@ -121,7 +121,7 @@ def send(
     """
     for path in files:
         if str(path) != "-":
-            sniffing.refuse_unsendable(path, look_again)
+            sending.refuse_unsendable(path, look_again)
     try:
         for path in files:
             file, size = prepared_file(path)
@@ -139,9 +139,9 @@ def send(
         raise typer.Exit(1)
 
 
-def by_kind(kind: Kind) -> Prepare:
+def by_kind(kind: LineKind) -> Prepare:
     """How each line finds its route."""
-    if kind is not Kind.auto:
+    if kind is not LineKind.auto:
         return lambda line: (kind.value, line)
     return lambda line: (_kind_of(line), line)
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.command import Json, daemon
-from flywheel.cli.label_words import Kind, nothing_left
-from flywheel.cli.screen import raw_json, remark, say
-from flywheel.cli.table import Column, table
+from flywheel.cli.label_session import QuestionKind, nothing_left
+from flywheel.cli.screen import Column, raw_json, remark, say, table
 from flywheel.cli.text import clean, counted, number, plural
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def label(
     ctx: typer.Context,
     *,
     kind: Annotated[
-        Kind | None, typer.Option(help="Only these; default: all, the most valuable first.")
+        QuestionKind | None, typer.Option(help="Only these; default: all, the most valuable first.")
     ] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Print the queue and ask nothing.")
@@ -82,7 +81,7 @@ def label(
     elif listed:
         _list(ask, query, as_json=as_json)
     else:
-        from flywheel.cli.labelling import session
+        from flywheel.cli.label_session import session
 
         raise typer.Exit(session(ask, query, limit))
 

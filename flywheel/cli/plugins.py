@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.command import examples, group, named_config
-from flywheel.cli.place import find_config
-from flywheel.cli.screen import columns, paint, say
-from flywheel.cli.table import Column, table
+from flywheel.cli.paths import find_config
+from flywheel.cli.screen import Column, columns, paint, say, table
 from flywheel.cli.text import clean, cut, plural
 from flywheel.errors import FlywheelError
 

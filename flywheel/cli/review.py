@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel.cli.command import Because, Json, daemon, examples, group, reason
-from flywheel.cli.screen import paint, raw_json, say
-from flywheel.cli.table import Column, table
+from flywheel.cli.decision_page import page
+from flywheel.cli.screen import Column, paint, raw_json, say, table
 from flywheel.cli.text import clean, moment, standing
-from flywheel.cli.verdict import page
 from flywheel.errors import FlywheelError, NotFound
 
 if TYPE_CHECKING:

@@ -11,13 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from flywheel.cli import sniffing
+from flywheel.cli import sending
 from flywheel.cli.command import Because, Json, daemon, examples, group, reason
 from flywheel.cli.ingest import send
 from flywheel.cli.label import label
-from flywheel.cli.screen import raw_json, say
+from flywheel.cli.screen import Column, raw_json, say, table
 from flywheel.cli.sending import BadLine, Prepare, Sender
-from flywheel.cli.table import Column, table
 from flywheel.cli.text import clean, number, plural, share
 from flywheel.errors import FlywheelError
 
@@ -75,7 +74,7 @@ def import_(
         raise typer.BadParameter("only golden samples have generations", param_hint="--split")
     query = {"new_generation": "1"} if new_generation else None
     sender = Sender(daemon(ctx), _labelled_for(split), query)
-    send(sender, files, as_json=as_json, look_again=sniffing.refuse_events)
+    send(sender, files, as_json=as_json, look_again=sending.refuse_events)
 
 
 @app.command(

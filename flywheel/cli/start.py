@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from flywheel.cli.command import ConfigFile, named_config
-from flywheel.cli.place import find_config
-from flywheel.cli.screen import Progress, columns, paint, say
+from flywheel.cli.command import ConfigFile, Json, daemon, named_config
+from flywheel.cli.paths import find_config
+from flywheel.cli.screen import Progress, columns, paint, raw_json, say
 from flywheel.cli.text import clean, wrap
 from flywheel.errors import Refused
 
@@ -143,3 +144,30 @@ def _lines(level: str, check: str, text: str, todo: str) -> list[str]:
     first, *rest = wrap(body, columns() - _LEFT)
     head = paint(f"{level:<6}", level) + f"{check:<{_LEFT - 6}}"
     return [head + first, *(" " * _LEFT + line for line in rest)]
+
+
+# `flywheel reload`: the daemon reads its configuration anew.
+
+
+def reload(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """Have the daemon read config.toml and intents.toml anew.
+
+    What can change does so at once, or when the open turn has ended; [promotion] never waits.
+    What needs a restart is named. A file that cannot be used changes nothing. SIGHUP does the same.
+    """
+    reply = daemon(ctx).post("reload")
+    if as_json:
+        return raw_json(reply.body)
+    told: Mapping[str, Any] = reply.value
+    changed, restart, turn = told["changed"], told["restart"], told["waits_for"]
+    if not changed and not restart:
+        say("nothing has changed")
+    at_once = [name for name in changed if not turn or name in told.get("at_once", ())]
+    if at_once:
+        say("changed:", *(f"  {clean(name)}" for name in at_once))
+    if waits := [name for name in changed if name not in at_once]:
+        say(f"changes when {clean(turn)} has ended:", *(f"  {clean(name)}" for name in waits))
+    if restart:
+        say("changes only with a restart (systemctl restart flywheel):")
+        say(*(f"  {clean(name)}" for name in restart))
+    return None

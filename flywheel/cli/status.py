@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flywheel.cli.command import Json, daemon
-from flywheel.cli.screen import facts, heading, prose, raw_json, say
-from flywheel.cli.table import Column, left_out, table
+from flywheel.cli.screen import Column, facts, heading, left_out, prose, raw_json, say, table
 from flywheel.cli.text import clean, counted, moment, number, plural, share, span
 
 

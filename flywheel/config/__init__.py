@@ -4,35 +4,32 @@ An unknown key is refused with the nearest known name, a wrong type with the fil
 Secrets are never in the file: it names an environment variable or a systemd credential.
 """
 
-from flywheel.config.changes import changed, live, needs_restart
 from flywheel.config.intents import load_intents
-from flywheel.config.load import load, secret
-from flywheel.config.rules import (
+from flywheel.config.load import changed, live, load, needs_restart, secret, without_effect
+from flywheel.config.tables import (
+    ApiTable,
     CalibrationRule,
+    Config,
+    CurationTable,
     CustomRule,
+    ExecutorTable,
+    FlywheelTable,
     FreshRule,
     GatesTable,
+    HooksTable,
     HygieneRule,
     IntentsRule,
+    IntentsTable,
+    LabellingTable,
     LatencyRule,
+    ModelTable,
     MustPassRule,
     OutOfScopeRule,
     OverallRule,
-    SlicesRule,
-)
-from flywheel.config.tables import (
-    ApiTable,
-    Config,
-    CurationTable,
-    ExecutorTable,
-    FlywheelTable,
-    HooksTable,
-    IntentsTable,
-    LabellingTable,
-    ModelTable,
     PromotionTable,
     ScheduleTable,
     ServingTable,
+    SlicesRule,
     SourceTable,
     SynthesisTable,
     TeacherTable,
@@ -40,7 +37,6 @@ from flywheel.config.tables import (
     TriggersTable,
     WatchTable,
 )
-from flywheel.config.unbuilt import without_effect
 
 __all__ = [
     "ApiTable",

@@ -1,15 +1,30 @@
 """Curation: which samples are fit to learn from. Pure; every refusal says why."""
 
-from flywheel.curation.age import aged
-from flywheel.curation.names import name_texts, spoken
 from flywheel.curation.neighbours import Near, near_duplicates
 from flywheel.curation.noise import NoiseScore, label_noise
-from flywheel.curation.paraphrase import Alike, in_their_neighbourhood, spread, without_paraphrases
-from flywheel.curation.raters import Believed, bars, believe, capped, weighed
-from flywheel.curation.screening import AGREED, TRUSTED, Curated, leaks, screen, without_leaks
-from flywheel.curation.script import of_known_script, script
-from flywheel.curation.text import normalise, word_set
-from flywheel.curation.written import copied, stands_in, verified
+from flywheel.curation.normalize import normalise, word_set
+from flywheel.curation.raters import Believed, aged, bars, believe, capped, weighed
+from flywheel.curation.screening import (
+    AGREED,
+    TRUSTED,
+    Curated,
+    leaks,
+    name_texts,
+    screen,
+    spoken,
+    without_leaks,
+)
+from flywheel.curation.written import (
+    Alike,
+    copied,
+    in_their_neighbourhood,
+    of_known_script,
+    script,
+    spread,
+    stands_in,
+    verified,
+    without_paraphrases,
+)
 
 __all__ = [
     "AGREED",

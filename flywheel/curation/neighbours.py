@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from flywheel.curation.text import jaccard, normalise, word_set
+from flywheel.curation.normalize import jaccard, normalise, word_set
 
 _ROUNDING = 1e-9  # 0.7 * 10 is 7.000000000000001: its ceiling is 7
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flywheel.config import HooksTable, secret
-from flywheel.store import StoreFailed, hooks
+from flywheel.store import StoreFailed, decisions
 from flywheel.turn import Wheel
 
 log = logging.getLogger(__name__)
@@ -62,12 +62,12 @@ class Hooks:
         """Tell every hook what it has not been told; a failure ends its turn until later."""
         for name, deliver in self._told.items():
             with self._wheel.store.write() as con:
-                waiting = hooks.waiting(con, name)
+                waiting = decisions.waiting(con, name)
             for event in waiting:
                 if event["event"] in self._events and not self._delivered(name, deliver, event):
                     break
                 with self._wheel.store.write() as con:
-                    hooks.advance(con, name, event["number"])
+                    decisions.advance(con, name, event["number"])
 
     def _delivered(
         self, name: str, deliver: Callable[[bytes, int], None], event: Mapping[str, Any]

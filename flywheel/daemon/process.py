@@ -24,26 +24,107 @@ import uvloop
 from flywheel import __version__, logs, turn
 from flywheel.api import Vitals
 from flywheel.config import load, without_effect
-from flywheel.daemon import refusals
-from flywheel.daemon.feeding import Feed
+from flywheel.daemon import wiring
 from flywheel.daemon.hooks import Hooks
-from flywheel.daemon.keeping import Keeping
-from flywheel.daemon.notify import Notifier, watchdog_seconds
-from flywheel.daemon.once import one_turn
 from flywheel.daemon.reloading import Reload
+from flywheel.daemon.retention import Keeping
 from flywheel.daemon.schedule import Schedule
-from flywheel.daemon.server import server_of
-from flywheel.daemon.sockets import listening
+from flywheel.daemon.sockets import listening, server_of
+from flywheel.daemon.source_ingest import Feed
 from flywheel.daemon.triggers import LOOK_S, Triggers
-from flywheel.daemon.turning import TurnThread
+from flywheel.daemon.turn_thread import TurnThread
 from flywheel.daemon.wiring import built
-from flywheel.errors import FlywheelError
+from flywheel.errors import FlywheelError, Refused
 from flywheel.loader import Loader
 from flywheel.spool import Spool, SpoolFailed
-from flywheel.store import DiskFull, StoreFailed
+from flywheel.store import DiskFull, StoreFailed, turns
 from flywheel.turn import Wheel
 
+# `flywheel run --once`: one turn, or the one that was left open, to its end.
+
 log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+
+
+async def one_turn(wheel: Wheel) -> int:
+    """Wait for the end of one turn; returns the exit status: 0 where it ended well."""
+    try:
+        turn_id = await asyncio.to_thread(_open_turn, wheel)
+    except turn.NotReady as refused:
+        log.error("%s → %s", refused.message, refused.hint)  # noqa: TRY400
+        return 1
+    state = ""
+    while state not in turns.ENDED:
+        await asyncio.sleep(_LOOK_S)
+        state = await asyncio.to_thread(_state, wheel, turn_id)
+    log.info("%s ended: %s", turn_id, state, extra={"event": "daemon.once", "turn": turn_id})
+    return 0 if state in ("done", "held") else 1
+
+
+def _open_turn(wheel: Wheel) -> str:
+    try:
+        return turn.request(wheel, "run --once").id
+    except turn.NotReady:
+        raise
+    except Refused:
+        with wheel.store.read() as con:
+            return turns.open_turns(con)[0].id
+
+
+def _state(wheel: Wheel, turn_id: str) -> str:
+    with wheel.store.read() as con:
+        return str(turns.get(con, turn_id).state)
+
+
+# Tells systemd how the daemon does: ready, alive, stopping. Silent without systemd.
+#
+# One datagram a message, to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+
+
+class Notifier:
+    """Sends to the service manager that started this process, if one did."""
+
+    def __init__(self) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
+        if self._address.startswith("@"):  # Linux's abstract namespace
+            self._address = "\0" + self._address[1:]
+
+    def ready(self, status: str) -> None:
+        """Requests are answered from now on."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def alive(self) -> None:
+        """The daemon was seen to work; without this for WatchdogSec it is restarted."""
+        self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The configuration is read anew, or everything is; `ready` follows."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """The daemon ends by itself; no restart is needed."""
+        self._send("STOPPING=1\nSTATUS=stopping")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        # A manager that went away is its own concern; the daemon goes on.
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+        ):
+            sender.sendto(message.encode(), self._address)
+
+
+def watchdog_seconds() -> float | None:
+    """How long systemd waits for a sign of life; None when it does not watch this process."""
+    pid = os.environ.get("WATCHDOG_PID")
+    if pid and int(pid) != os.getpid():
+        return None
+    microseconds = int(os.environ.get("WATCHDOG_USEC", "0"))
+    return microseconds / 1e6 or None
+
 
 PULSE_S = 10.0
 """The daemon looks after itself this often, or three times within systemd's patience."""
@@ -66,7 +147,7 @@ def run(config_path: Path, once: bool) -> int:
         FlywheelError: the daemon cannot start as configured.
     """
     config = load(config_path)
-    refusals.refuse_start(config)
+    wiring.refuse_start(config)
     table = config.flywheel
     logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level)
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from flywheel import gates, logs
 from flywheel.config import Config, changed, live, load, load_intents, needs_restart
-from flywheel.daemon import refusals
+from flywheel.daemon import wiring
 from flywheel.daemon.wiring import teacher_of
 from flywheel.errors import FlywheelError
 from flywheel.protocols import Teacher
@@ -70,7 +70,7 @@ class Reload:
     def _take_on(self) -> Mapping[str, Any]:
         old = self._wheel.config
         new = load(old.path)
-        refusals.refuse(new)
+        wiring.refuse(new)
         kept = live(old, new)
         intents = load_intents(kept.root / kept.intents.file)
         own_gates = gates.custom_gates(kept.gates, kept.root / "plugins")

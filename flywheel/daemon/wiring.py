@@ -5,22 +5,68 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flywheel import gates
-from flywheel.api.upkeep import OUTGOING
-from flywheel.config import Config, load_intents
-from flywheel.daemon.restoring import finish
-from flywheel.errors import FlywheelError
+from flywheel import gates, logs
+from flywheel.api.operations import OUTGOING
+from flywheel.config import Config, HooksTable, load_intents
+from flywheel.daemon import sockets
+from flywheel.daemon.schedule import trigger_of
+from flywheel.daemon.sockets import token_of
+from flywheel.errors import ConfigError, FlywheelError
 from flywheel.executors.local import LocalExecutor
+from flywheel.loader import Loader
 from flywheel.protocols import Teacher
 from flywheel.records import Intent
 from flywheel.serving.link import ChampionLink
-from flywheel.store import open_store, restoring
+from flywheel.spool import Spool
+from flywheel.store import Store, open_store, restoring
 from flywheel.turn import Wheel
+from flywheel.turn.integrity import OF_ITS_TURNS
+
+# A staged backup takes the place of the database, while no daemon has it open.
+
+_NO_LIMIT = 0  # nothing is appended
+
+
+def finish(database: Path, lock: int) -> list[Path]:
+    """Put the staged backup, if there is one, in the place of the database; returns what was kept.
+
+    Workers of the old database's turns end first: a turn of the new one may have the same number.
+
+    Args:
+        database: in the state folder.
+        lock: of `restoring.held`.
+
+    Raises:
+        DiskFull: there is no room for what the old database is owed; nothing was moved.
+        FlywheelError: the spool cannot be emptied into the old database; nothing was moved.
+    """
+    if restoring.staged(database) is None:
+        return []
+    jobs = LocalExecutor(database.parent / "jobs")
+    for job in database.parent.glob("jobs/*"):
+        jobs.cancel(job.name)
+    return restoring.put_in_place(database, lock, _load_all, beside=OF_ITS_TURNS)
+
+
+def _load_all(store: Store) -> None:
+    folder = store.path.parent / "spool"
+    if not folder.is_dir():
+        return
+    spool = Spool(folder, _NO_LIMIT)
+    try:
+        if not Loader(store, spool).empty():
+            raise FlywheelError(
+                f"the events in {folder} cannot be put into {store.path}",
+                hint="start it again; `flywheel log` says why",
+            )
+    finally:
+        spool.close()
+
 
 log = logging.getLogger(__name__)
 
@@ -92,3 +138,84 @@ def _make_folders(state_dir: Path) -> None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+# What a daemon does not start with; asked by `run`, by a reload, and by `flywheel doctor`.
+#
+# One list for all of them, so that a green doctor is a daemon that starts.
+
+_TOLD_OF = HooksTable().events
+
+
+def _hooks(config: Config) -> None:
+    """Refuse hooks that cannot be told anything.
+
+    Raises:
+        ConfigError: the command is missing or not executable, the webhook is no http address, or
+            an event has another name.
+    """
+    table, where = config.promotion.hooks, "[promotion.hooks]"
+    if table.command and shutil.which(table.command[0]) is None:
+        program = table.command[0]
+        why = "is not executable" if os.path.isfile(program) else "is not there"  # noqa: PTH113
+        raise ConfigError(
+            f"{where} command: {program} {why}",
+            hint=f"chmod +x {program}" if why.endswith("executable") else "write its whole path",
+        )
+    if table.webhook and not table.webhook.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{where} webhook: {table.webhook} is no http or https address",
+            hint='for example webhook = "https://example.org/flywheel"',
+        )
+    unknown = [name for name in table.events if name not in _TOLD_OF]
+    if unknown:
+        raise ConfigError(
+            f"{where} events: there is no event {unknown[0]!r}",
+            hint=f"known are {', '.join(_TOLD_OF)}",
+        )
+
+
+_CONFIGURED: Mapping[str, Callable[[Config], object]] = {
+    "intents": lambda config: load_intents(config.root / config.intents.file),
+    "gates": lambda config: gates.check(config.gates),
+    "own gates": lambda config: gates.custom_gates(config.gates, config.root / "plugins"),
+    "schedule": lambda config: trigger_of(config.schedule.cron),
+    "hooks": _hooks,
+    "teacher": lambda config: teacher_of(config, ()),
+}
+_AT_START: Mapping[str, Callable[[Config], object]] = {
+    "logs": lambda config: (
+        logs.writable(config.root / config.flywheel.log_dir) if config.flywheel.log_dir else None
+    ),
+    "token": lambda config: token_of(config.api),
+    "listen": lambda config: sockets.can_listen(config.socket_path, config.api.tcp),
+}
+
+
+def refuse(config: Config) -> None:
+    """Refuse a configuration that a running daemon could not go by.
+
+    Raises:
+        FlywheelError: what is wrong, and what to do.
+    """
+    for check in _CONFIGURED.values():
+        check(config)
+
+
+def refuse_start(config: Config) -> None:
+    """Refuse what a daemon could not start with here; raises as `refuse`."""
+    refuse(config)
+    for check in _AT_START.values():
+        check(config)
+
+
+def found(config: Config, *, running: bool) -> Iterator[tuple[str, FlywheelError | None]]:
+    """Each check by name, and what it refuses; of a running daemon only what a reload refuses."""
+    checks = _CONFIGURED if running else {**_CONFIGURED, **_AT_START}
+    for name, check in checks.items():
+        try:
+            check(config)
+        except FlywheelError as error:
+            yield name, error
+        else:
+            yield name, None

@@ -21,9 +21,8 @@ from types import FrameType
 from typing import Any
 
 from flywheel.demo import scripted_teacher
-from flywheel.demo.daemon import Client, running
 from flywheel.demo.grammar import STARTER, utterances
-from flywheel.demo.production import Production
+from flywheel.demo.production import Client, Production, running, stream
 from flywheel.demo.telling import (
     Teller,
     in_short,
@@ -33,7 +32,6 @@ from flywheel.demo.telling import (
     tell_keeping,
     tell_turn,
 )
-from flywheel.demo.traffic import stream
 from flywheel.errors import FlywheelError
 
 TRAFFIC = 900  # utterances of production traffic

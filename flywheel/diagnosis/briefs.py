@@ -6,16 +6,114 @@ Pure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from flywheel.config.tables import SynthesisTable
 from flywheel.content import content_id
-from flywheel.diagnosis.border import beside
 from flywheel.diagnosis.budget import Claim, Prices, allocate, learned
-from flywheel.diagnosis.failures import Failed, classify
 from flywheel.diagnosis.health import worst_first
-from flywheel.records import NONE, Brief, FailureClass, Intent, IntentHealth
+from flywheel.records import NONE, Arguments, Brief, FailureClass, Intent, IntentHealth
+
+# Which intents stand beside those that samples are asked for: their border moves too.
+#
+# Samples of one side of a confusion teach a model to take more for that side. So the other side
+# gets some of its own.
+#
+# Pure.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """An intent next to one that samples are asked for."""
+
+    item: IntentHealth
+    failing: str  # the one of those that it is confused with most often
+    confusions: int  # with all of those
+
+
+def beside(
+    found: Sequence[IntentHealth], asked: Collection[str], known: Collection[str]
+) -> tuple[Beside, ...]:
+    """Return every intent that an asked one is confused with most often, and that is not asked.
+
+    Args:
+        found: as `health` gave it.
+        asked: failing intents that samples are written for.
+        known: names of the intents; `none` is no neighbour to write for.
+    """
+    of_name = {item.intent: item for item in found}
+    shared: dict[str, Counter[str]] = {}
+    nearest: set[str] = set()
+    for item in found:
+        if item.intent not in asked or item.intent == NONE:
+            continue
+        others = [(name, count) for name, count in item.confused_with if name in known]
+        nearest.update(name for name, _ in others[:1])
+        for name, count in others:
+            shared.setdefault(name, Counter())[item.intent] += count
+    return tuple(
+        Beside(item=of_name[name], failing=counts.most_common(1)[0][0], confusions=counts.total())
+        for name, counts in shared.items()
+        if name in nearest and name in of_name and name != NONE and name not in asked
+    )
+
+
+# What kind of failure is it? Each kind is mended by other samples.
+#
+# Pure.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A production text that was answered wrongly."""
+
+    text: str
+    predicted: str = ""
+    truth: str | None = None  # None: nobody said what would have been right
+    predicted_arguments: Arguments = field(default_factory=dict)
+    truth_arguments: Arguments | None = None
+    slices: Mapping[str, str] = field(default_factory=dict)
+    far: bool = False  # no training text shares a fair part of its words
+    new_slice: str = ""  # "locale=de" where no training sample has that slice; "" otherwise
+
+
+def classify(failed: Failed, known: Collection[str]) -> FailureClass:
+    """Return the kind of a failure.
+
+    What the text is like, a slice or a wording never trained on, comes before what it was
+    confused with: it says what to write.
+
+    Args:
+        failed: what happened.
+        known: names of the intents, `none` among them.
+    """
+    if failed.predicted and failed.predicted not in known:
+        return "malformed"
+    if failed.truth is not None and failed.truth == failed.predicted:
+        return _arguments(failed)
+    if failed.truth == NONE:
+        return "should_abstain"
+    if failed.new_slice:
+        return "unseen_slice"
+    if failed.far:
+        return "unseen_wording"
+    return "abstained" if failed.predicted == NONE else "wrong_intent"
+
+
+def _arguments(failed: Failed) -> FailureClass:
+    if failed.truth_arguments is None:
+        return "wrong_argument"
+    said, right = _given(failed.predicted_arguments), _given(failed.truth_arguments)
+    if right - said:
+        return "missing_argument"
+    return "extra_argument" if said - right else "wrong_argument"
+
+
+def _given(arguments: Arguments) -> set[str]:
+    """Names of the arguments that are there; null is what is not (`content.arguments_key`)."""
+    return {name for name, value in arguments.items() if value is not None}
+
 
 _OUT_OF_SCOPE = Intent(name=NONE, description="Asks for none of the functions: out of scope")
 _SHOWN = 10  # accepted samples of an intent, and of its neighbour, shown in a brief

@@ -5,11 +5,18 @@ fixture.
 """
 
 from flywheel.formats import native
-from flywheel.formats.dispatch import AUTO, FORMATS, KINDS, detect, parse
-from flywheel.formats.lines import read_body, read_lines
+from flywheel.formats.dispatch import AUTO, FORMATS, KINDS, detect, parse, read_body, read_lines
 from flywheel.formats.reading import BadEvent, Choice, Parsed, RejectedLine
-from flywheel.formats.rows import FeedbackRow, PredictionRow, rows_of
-from flywheel.formats.wire import USUAL, RejectedEntry, Written, write_body, write_usual
+from flywheel.formats.spool_lines import (
+    USUAL,
+    FeedbackRow,
+    PredictionRow,
+    RejectedEntry,
+    Written,
+    rows_of,
+    write_body,
+    write_usual,
+)
 
 __all__ = [
     "AUTO",

@@ -6,12 +6,11 @@ intent or a row without an answer cannot pass. A gate that is off, or has nothin
 leaves a note instead of a verdict.
 """
 
-from flywheel.gates.compared import fresh, overall, prescreen
-from flywheel.gates.custom import CustomGate, custom_gates
 from flywheel.gates.evidence import Evidence, HygieneFacts, Judgement, Ledger
 from flywheel.gates.groups import out_of_scope, slices
-from flywheel.gates.judging import check, judge
+from flywheel.gates.judge import CustomGate, check, custom_gates, judge
 from flywheel.gates.measures import calibration, latency
+from flywheel.gates.overall import fresh, overall, prescreen
 from flywheel.gates.per_intent import IntentsJudged, intents
 from flywheel.gates.prerequisites import hygiene, must_pass
 from flywheel.gates.units import Kept, Units, kept, pair

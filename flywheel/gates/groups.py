@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flywheel.config.rules import OutOfScopeRule, SlicesRule
+from flywheel.config.tables import OutOfScopeRule, SlicesRule
 from flywheel.gates.units import Kept, Units, collect, kept, pair
 from flywheel.metrics import DECISIVE_E
 from flywheel.records import NONE, GateResult, Outcome

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from scipy.special import bdtr, bdtrc, stdtrit
 
-from flywheel.config.rules import CalibrationRule, LatencyRule
+from flywheel.config.tables import CalibrationRule, LatencyRule
 from flywheel.records import GateResult, Outcome, Verdict
 
 LEVEL = 0.05

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flywheel.config.rules import IntentsRule
+from flywheel.config.tables import IntentsRule
 from flywheel.gates.units import Kept, Units, kept, pair
 from flywheel.lineage import current_names
 from flywheel.metrics import DECISIVE_E, resolvable_margin

@@ -3,10 +3,24 @@
 Nothing here shows a model's answer beside a text whose label is evidence on models.
 """
 
-from flywheel.labelling.forms import FORMS, Form, Read, interface
-from flywheel.labelling.items import BLIND, KINDS, Item, Kind, item_id, kind_and_key, ordered
-from flywheel.labelling.lots import bar, drawn, lot
-from flywheel.labelling.words import Standing, Word, is_open, judged_twice, standings
+from flywheel.labelling.rules import (
+    BLIND,
+    KINDS,
+    Item,
+    Kind,
+    Standing,
+    Word,
+    bar,
+    drawn,
+    is_open,
+    item_id,
+    judged_twice,
+    kind_and_key,
+    lot,
+    ordered,
+    standings,
+)
+from flywheel.labelling.tools import FORMS, Form, Read, interface
 
 __all__ = [
     "BLIND",

@@ -8,28 +8,174 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion
 
-from flywheel.config import TeacherTable
+from flywheel.config import TeacherTable, secret
 from flywheel.content import canonical
 from flywheel.errors import FlywheelError
 from flywheel.llm import wire
-from flywheel.llm.cost import Cost
-from flywheel.llm.endpoint import host_of, is_loopback, key_of
-from flywheel.llm.keeping import Keeping
-from flywheel.llm.pace import Pace
 from flywheel.protocols import AnswerStore, StoredAnswer
+
+# What answers cost, in money and in tokens.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A sum of answers, or a limit on one."""
+
+    usd: float = 0.0
+    tokens: float = 0.0  # in and out
+
+    def __str__(self) -> str:
+        return f"{self.usd:.4f} US dollars and {self.tokens:.0f} tokens"
+
+    def plus(self, other: Cost, times: int = 1) -> Cost:
+        """Return the sum with `other`, counted so many times."""
+        return Cost(usd=self.usd + times * other.usd, tokens=self.tokens + times * other.tokens)
+
+    def reaches(self, limit: Cost, share: float) -> bool:
+        """Whether a share of one of the limits is reached."""
+        return self.usd >= share * limit.usd or self.tokens >= share * limit.tokens
+
+
+# When the next request may start, so that an endpoint's limits per minute hold.
+
+_MINUTE = 60.0
+
+
+class Pace:
+    """Spreads requests evenly: bursts are what limits per minute punish. One event loop uses it.
+
+    Args:
+        requests: most requests started in a minute; 0 sets no limit.
+        tokens: most tokens, in and out, of the requests started in a minute; 0 sets no limit.
+    """
+
+    def __init__(self, requests: int, tokens: int) -> None:
+        self._request_s = _MINUTE / requests if requests else 0.0
+        self._token_s = _MINUTE / tokens if tokens else 0.0
+        self._next = 0.0  # loop time at which the next request may start
+
+    async def enter(self, tokens: int) -> None:
+        """Return when a request of about so many tokens may start."""
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._next)
+        self._next = start + max(self._request_s, tokens * self._token_s)
+        if start > now:
+            await asyncio.sleep(start - now)
+
+
+# Paid answers to the store and back: together where they come together.
+#
+# A durable write costs the same for one answer as for fifty, a look-up nearly so, and concurrent
+# requests come in bunches. Nobody reads an answer before the write that holds it has returned.
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Keeping:
+    """A store of answers as one event loop uses it; the store is called from its thread alone."""
+
+    def __init__(self, kept: AnswerStore) -> None:
+        self._find = _Together(kept.get)
+        self._store = _Together(kept.put)
+
+    async def find(self, key: str) -> StoredAnswer | None:
+        """Return the answer kept for this request; None when it was never bought."""
+        return (await self._find(key)).get(key)
+
+    async def keep(self, answer: StoredAnswer) -> None:
+        """Return when the answer is durable.
+
+        Who is cancelled while waiting takes no answer with them: it is paid for.
+        """
+        await self._store(answer)
+
+
+class _Together(Generic[_Item, _Result]):
+    """One call for all that is asked in the same pass of the loop; what it raises, all get."""
+
+    def __init__(self, call: Callable[[Sequence[_Item]], _Result]) -> None:
+        self._call = call
+        self._items: list[_Item] = []
+        self._next: asyncio.Task[_Result] | None = None
+
+    async def __call__(self, item: _Item) -> _Result:
+        self._items.append(item)
+        if self._next is None:
+            self._next = asyncio.create_task(self._run())
+        return await asyncio.shield(self._next)
+
+    async def _run(self) -> _Result:
+        items, self._items, self._next = self._items, [], None
+        return self._call(items)
+
+
+# Where requests go: the address and the key of [teacher], checked before anything is sent.
+
+
+class EndpointUnusable(FlywheelError):
+    """The configured address or key cannot be used; nothing was sent."""
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether the endpoint is on this machine, so that no proxy stands between."""
+    try:
+        host = urlsplit(base_url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def key_of(table: TeacherTable) -> str:
+    """Return the key to send.
+
+    Raises:
+        EndpointUnusable: the key is named and not set.
+    """
+    if not table.api_key_env:
+        return "none"  # local servers want a key's place filled, not a key
+    found = secret(table.api_key_env)
+    if not found:
+        raise EndpointUnusable(
+            f"[teacher] api_key_env names {table.api_key_env}, which is not set",
+            hint=f"export {table.api_key_env}, or give systemd a credential of that name",
+        )
+    return found
+
+
+def host_of(table: TeacherTable) -> str:
+    """Return host and port, for messages: the address itself may hold a password.
+
+    Raises:
+        EndpointUnusable: the address is none.
+    """
+    try:
+        parts = urlsplit(table.base_url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https") or not table.base_url.isprintable():
+        raise EndpointUnusable(
+            f"[teacher] base_url is {table.base_url!r}, which is no http address",
+            hint='write it like "https://host/v1"',
+        )
+    return f"{host}:{port}" if port else host
+
 
 _LONGEST_WAIT = 120.0  # seconds; a server that wants a longer pause is given up
 _LONGEST_BACKOFF = 30.0  # seconds

@@ -1,22 +1,28 @@
 """Counts, rates, intervals, and paired comparisons of two models. Pure; nothing is rounded."""
 
-from flywheel.metrics.agreement import Agreement, agreement
-from flywheel.metrics.evidence import (
+from flywheel.metrics.agreement import (
+    Agreement,
+    Raters,
+    RaterTally,
+    Vote,
+    agreement,
+    judge_raters,
+    often_wrong,
+)
+from flywheel.metrics.e_values import (
     DECISIVE_E,
     harm_f_value,
     labels_to_decide,
     loss_e_value,
     resolvable_margin,
 )
-from flywheel.metrics.intervals import difference, paired_difference, wilson
-from flywheel.metrics.raters import Raters, RaterTally, Vote, judge_raters, often_wrong
-from flywheel.metrics.signs import (
+from flywheel.metrics.intervals import IntentPair, Tallies, difference, paired_difference, wilson
+from flywheel.metrics.sign_test import (
     examples_to_detect,
     inferiority_p,
     minimum_detectable_gain,
     superiority_p,
 )
-from flywheel.metrics.tallies import IntentPair, Tallies
 
 __all__ = [
     "DECISIVE_E",

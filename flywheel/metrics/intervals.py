@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
@@ -89,3 +91,28 @@ def _two_sided(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, not between 0 and 1")
     return _NORMAL.inv_cdf((1 + confidence) / 2)
+
+
+# Counts of labelled predictions by what was predicted and what was right.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentPair:
+    """How often one intent was predicted where another (or the same) was right."""
+
+    predicted: str
+    truth: str | None  # None: judged incorrect, and nobody said what was right
+    correct: bool  # False also where the intent was right and the arguments were not
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ValueError(f"pair {self.predicted}/{self.truth}: `count` is {self.count}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tallies:
+    """Production over one window of time."""
+
+    volume: Mapping[str, int] = field(default_factory=dict)  # predictions by predicted intent
+    pairs: tuple[IntentPair, ...] = ()  # labelled predictions

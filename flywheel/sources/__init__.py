@@ -3,7 +3,6 @@
 `find` and `available` discover, `Runner` polls, `conformance.check` holds a source to its contract.
 """
 
-from flywheel.sources.discovery import Found, available, find
-from flywheel.sources.runner import Runner
+from flywheel.sources.runner import Found, Runner, available, find
 
 __all__ = ["Found", "Runner", "available", "find"]

@@ -6,31 +6,24 @@ beside hold the SQL, one table family each, as functions of a connection.
 
 from flywheel.store import (
     adapters,
-    agreement,
     archive,
-    chain,
+    consistency,
     decisions,
-    disputes,
     events,
-    generations,
+    golden_set,
     health,
-    hooks,
     reports,
     restoring,
     retention,
     samples,
     schema,
     segments,
-    sources,
-    sums,
     teacher,
     turns,
 )
 from flywheel.store.columns import Connection
-from flywheel.store.connection import Store, open_store, prove
-from flywheel.store.copying import copy_file
-from flywheel.store.failures import DiskFull, StoreFailed
-from flywheel.store.opening import step_back
+from flywheel.store.database import Store, copy_file, open_store, prove, step_back
+from flywheel.store.db_errors import DiskFull, StoreFailed
 
 __all__ = [
     "Connection",
@@ -38,16 +31,13 @@ __all__ = [
     "Store",
     "StoreFailed",
     "adapters",
-    "agreement",
     "archive",
-    "chain",
+    "consistency",
     "copy_file",
     "decisions",
-    "disputes",
     "events",
-    "generations",
+    "golden_set",
     "health",
-    "hooks",
     "open_store",
     "prove",
     "reports",
@@ -56,9 +46,7 @@ __all__ = [
     "samples",
     "schema",
     "segments",
-    "sources",
     "step_back",
-    "sums",
     "teacher",
     "turns",
 ]

@@ -5,17 +5,19 @@ A decision's status is that of its last event. Events form a chain of hashes: `c
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from flywheel.content import canonical
 from flywheel.errors import NotFound
 from flywheel.records import Decision, DecisionEvent, DecisionStatus, GateResult, IntentVerdict
-from flywheel.store import chain
 from flywheel.store.columns import (
     Connection,
     Row,
+    changed,
     first_row,
     moment,
     pack,
@@ -24,6 +26,111 @@ from flywheel.store.columns import (
     stamp,
     unpack,
 )
+
+# Has anybody rewritten the decision log?
+#
+# Each event carries the hash of the one before, and its own hash over what it says; the first event
+# of a decision covers the decision itself. A changed, missing or inserted event breaks the chain
+# there. A chain cannot know that its end was cut off: note `tip` somewhere else to see that too.
+
+START = ""
+"""What the first event of all carries as the hash before it."""
+
+_ALL = """
+    SELECT e.*, d.number AS known, d.turn, d.challenger, d.champion, d.verdict, d.decided_at,
+        d.gates, d.intents, d.rests_on,
+        row_number() OVER (PARTITION BY e.decision ORDER BY e.number) = 1 AS opening
+    FROM decision_events AS e LEFT JOIN decisions AS d ON d.id = e.decision
+    ORDER BY e.number
+"""
+
+_LAST = "SELECT hash FROM decision_events ORDER BY number DESC LIMIT 1"
+
+_SILENT = """
+    SELECT id FROM decisions
+    WHERE id NOT IN (SELECT decision FROM decision_events) ORDER BY number
+"""
+
+_EVENT = ("number", "decision", "what", "status", "actor", "because", "happened_at")
+DECISION = (
+    "turn",
+    "challenger",
+    "champion",
+    "verdict",
+    "decided_at",
+    "gates",
+    "intents",
+    "rests_on",
+)
+"""Columns of a decision that its first event covers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The state of the whole log."""
+
+    events: int
+    tip: str  # hash of the last event; "" without any
+    problems: tuple[str, ...]  # empty: nothing was changed since it was written
+
+
+def link(previous: str, event: Sequence[Any], decision: Sequence[Any] | None) -> str:
+    """Return the hash of an event.
+
+    Args:
+        previous: hash of the event before; `START` for the first.
+        event: number, decision, what, status, actor, because, happened_at as stored.
+        decision: `DECISION` as stored, in the decision's first event; None in later ones.
+    """
+    said = [previous, _plain(event), None if decision is None else _plain(decision)]
+    return hashlib.sha256(canonical(said).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def tip(con: Connection) -> str:
+    """Return what the next event carries as the hash of the one before."""
+    stored = scalar(con, _LAST)
+    return stored if stored is not None else check(con).tip
+
+
+def check(con: Connection) -> Chain:
+    """Recompute every hash from what is stored."""
+    previous, count, chained = START, 0, False
+    problems: list[str] = []
+    for row in records(con, _ALL):
+        count += 1
+        found = _judged(row, previous, count, chained=chained)
+        problems += [f"event {row['number']} of {row['decision']}: {text}" for text in found]
+        chained = chained or row["hash"] is not None
+        previous = row["hash"] or _hash(row, previous)
+    silent = con.execute(_SILENT).fetchall()
+    problems += [f"{name}: the decision has no event" for (name,) in silent]
+    return Chain(events=count, tip=previous, problems=tuple(problems))
+
+
+def _judged(row: Row, previous: str, place: int, *, chained: bool) -> list[str]:
+    found = []
+    if row["number"] != place:
+        found.append(f"stands at place {place}")
+    if row["known"] is None:
+        found.append("its decision is missing")
+    if row["hash"] is None:
+        return [*found, "has no hash, yet one before it has"] if chained else found
+    if row["previous"] != previous:
+        found.append("does not follow the event before it")
+    if row["hash"] != _hash(row, row["previous"] or ""):
+        found.append("was changed after it was written")
+    return found
+
+
+def _hash(row: Row, previous: str) -> str:
+    decision = [row[name] for name in DECISION] if row["opening"] else None
+    return link(previous, [row[name] for name in _EVENT], decision)
+
+
+def _plain(cells: Sequence[Any]) -> list[Any]:
+    """Cells as JSON; times as stored, UTC without a zone."""
+    return [cell.isoformat() if hasattr(cell, "isoformat") else cell for cell in cells]
+
 
 _ADD = """
     INSERT INTO decisions
@@ -169,8 +276,8 @@ def as_written(con: Connection, decision_id: str) -> dict[str, Any]:
 def _append(con: Connection, event: Sequence[Any], decision: Sequence[Any] | None) -> None:
     """Write the next event with the hash of the one before; `decision` in its first event."""
     numbered = [scalar(con, _NEXT_EVENT), *event]
-    previous = chain.tip(con)
-    con.execute(_ADD_EVENT, [*numbered, previous, chain.link(previous, numbered, decision)])
+    previous = tip(con)
+    con.execute(_ADD_EVENT, [*numbered, previous, link(previous, numbered, decision)])
 
 
 def events(con: Connection, decision_id: str) -> list[dict[str, Any]]:
@@ -201,3 +308,48 @@ def _decision(row: Row) -> Decision:
         intents=tuple(IntentVerdict(**intent) for intent in unpack(row["intents"])),
         rests_on=unpack(row["rests_on"]),
     )
+
+
+# How far each hook was told of the decision events; the events themselves are the queue.
+
+_START = """
+    INSERT INTO hook_cursors
+    SELECT $hook, (SELECT coalesce(max(number), 0) FROM decision_events)
+    WHERE NOT EXISTS (SELECT 1 FROM hook_cursors WHERE hook = $hook)
+"""
+
+_WAITING = """
+    SELECT e.number, e.decision, e.what, e.status, e.actor AS "by", e.because,
+        e.happened_at AS "at", d.turn, d.challenger, d.champion, d.verdict, d.rests_on
+    FROM decision_events AS e JOIN decisions AS d ON d.id = e.decision
+    WHERE e.number > (SELECT number FROM hook_cursors WHERE hook = ?) ORDER BY e.number
+"""
+
+
+def waiting(con: Connection, hook: str) -> list[dict[str, Any]]:
+    """Return the decision events that a hook was not told, oldest first.
+
+    Each has `event`: held, promoted, rejected, rolled_back, or "" for what no hook is told. A
+    hook that is asked for the first time starts with what comes next.
+    """
+    con.execute(_START, {"hook": hook})
+    found = []
+    for row in records(con, _WAITING, [hook]):
+        waits_for = unpack(row.pop("rests_on")).get("waits_for", "a person")
+        found.append({**row, "event": _named(row, waits_for), "at": moment(row["at"]).isoformat()})
+    return found
+
+
+def advance(con: Connection, hook: str, number: int) -> None:
+    """Note that a hook was told of every event up to this one."""
+    changed(con, "UPDATE hook_cursors SET number = ? WHERE hook = ?", [number, hook])
+
+
+def _named(row: dict[str, Any], waits_for: str) -> str:
+    if row["status"] == "applied":
+        return "rolled_back" if row["verdict"] == "rollback" else "promoted"
+    if row["status"] == "rejected":
+        return "rejected"
+    first = row["what"] == row["verdict"] and row["verdict"] != "rollback"
+    waits = row["what"] == WAITS or (first and waits_for != "nobody")
+    return "held" if row["status"] == "pending" and waits else ""

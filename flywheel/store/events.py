@@ -7,6 +7,7 @@ comes before its prediction waits for it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ import pyarrow
 import pyarrow.compute as pc
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import archive, conflicts
+from flywheel.store import archive
 from flywheel.store.columns import (
     REAL,
     TEXT,
@@ -32,11 +33,85 @@ from flywheel.store.columns import (
     pack,
     pack_or_none,
     records,
+    scalar,
     stamp,
     table,
     table_of,
 )
-from flywheel.store.judging import judge_arriving, judge_waiting
+from flywheel.store.join_feedback import judge_arriving, judge_waiting
+
+# Events that came under the id of another event: the first stays, the other is kept as rejected.
+#
+# A repeat is the same event sent again, and is passed over in silence. `ts` is not compared: a
+# sender that gives no time gets that of the arrival, another one each time.
+
+log = logging.getLogger(__name__)
+
+FIELD = "id"
+WHY = "names another event that is stored already; the first one stays"
+
+_COMPARED: dict[archive.Kind, tuple[str, ...]] = {
+    "predictions": (
+        "text",
+        "intent",
+        "arguments",
+        "confidence",
+        "adapter",
+        "latency_ms",
+        "slices",
+    ),
+    "feedback": ("prediction_id", "verdict", "intent", "arguments", "rater", "rater_kind"),
+}
+_JSON = frozenset({"arguments", "slices"})  # texts that hold JSON
+
+_KEEP = """
+    INSERT INTO rejected BY NAME
+    SELECT DISTINCT ON (raw) '{kind}' AS kind, 0 AS line, raw, $field AS field, $why AS why,
+        ts AS happened_at
+    FROM (
+        SELECT a.ts, to_json({{{cells}}})::VARCHAR AS raw
+        FROM arriving AS a JOIN {stored} AS s USING (id) WHERE {differs}
+    )
+    WHERE raw NOT IN (SELECT raw FROM rejected WHERE field = $field AND why = $why)
+"""
+_TS = "strftime(a.ts, '%Y-%m-%dT%H:%M:%S.%fZ')"
+_COUNT = "SELECT count(*) FROM rejected WHERE field = $field AND why = $why"
+_BOUND = {"field": FIELD, "why": WHY}
+
+
+def keep(con: Connection, kind: archive.Kind, *, archived: bool) -> int:
+    """Keep the events in `arriving` that are not what is stored under their id; returns how many.
+
+    Asked after the new ones were stored, so two events of one batch are compared as well.
+
+    Args:
+        con: a write transaction in which `arriving` is registered.
+        kind: what the events are.
+        archived: some of the ids are in the archive.
+    """
+    names = _COMPARED[kind]
+    cells = [f"{name}: a.{name}" + ("::JSON" if name in _JSON else "") for name in names]
+    sql = _KEEP.format(
+        kind=kind,
+        cells=", ".join([f"id: a.id, ts: {_TS}", *cells]),
+        stored=archive.everything(con, kind) if archived else kind,
+        differs=" OR ".join(f"a.{name} IS DISTINCT FROM s.{name}" for name in names),
+    )
+    kept = changed(con, sql, _BOUND)
+    if kept:
+        log.warning(
+            "%d %s came under the id of another event; the first one stays, see `rejected`",
+            kept,
+            kind,
+            extra={"event": "events.conflict", "kind": kind, "count": kept},
+        )
+    return kept
+
+
+def count(con: Connection) -> int:
+    """Return how many events were kept because their id was another event's."""
+    return int(scalar(con, _COUNT, _BOUND))
+
 
 _PREDICTIONS = pyarrow.schema(
     {
@@ -207,7 +282,7 @@ def _compare(
     """Look at what repeats say; where every event was new there is nothing to look at."""
     if added < sent.num_rows:
         with arriving(con, sent):
-            conflicts.keep(con, kind, archived=len(left) > 0)
+            keep(con, kind, archived=len(left) > 0)
 
 
 def _without(rows: pyarrow.Table, known: pyarrow.ChunkedArray) -> pyarrow.Table:
@@ -260,3 +335,59 @@ def counts(con: Connection) -> EventCounts:
 
 def _at(row: Row) -> datetime:
     return moment(row["happened_at"])
+
+
+# Sums by day, of predictions and of labels: what stays when the events themselves are gone.
+#
+# They are appended to in the transaction of the events, summed when they are read, and merged
+# into one row for each key when the parts have become many.
+
+_MANY_PARTS = 100_000
+_TABLES = {
+    "daily": ("day, intent, adapter, slices", "predictions"),
+    "daily_labels": ("day, predicted, truth, correct, adapter, slices", "labels"),
+}
+
+
+def merge_days(con: Connection) -> bool:
+    """Merge the sums into one row for each key; False where there is little to merge."""
+    merged = [_merge(con, table) for table in _TABLES]
+    return any(merged)
+
+
+def _merge(con: Connection, table: str) -> bool:
+    keys, count = _TABLES[table]
+    rows = scalar(con, f"SELECT count(*) FROM {table}")  # noqa: S608
+    different = f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM {table})"  # noqa: S608
+    if rows < _MANY_PARTS or rows < 2 * scalar(con, different):
+        return False
+    con.execute(
+        f"CREATE TEMP TABLE merged AS SELECT {keys}, sum({count})::BIGINT AS {count} "  # noqa: S608
+        f"FROM {table} GROUP BY ALL HAVING sum({count}) <> 0 ORDER BY day"
+    )
+    con.execute(f"DELETE FROM {table}")  # noqa: S608
+    con.execute(f"INSERT INTO {table} SELECT * FROM merged")  # noqa: S608
+    con.execute("DROP TABLE merged")
+    return True
+
+
+# How far each source of events has been read.
+#
+# The cursor is written in the transaction that writes the events it stands behind, so a restart
+# repeats at most what was never committed.
+
+_GET = "SELECT cursor FROM source_cursors WHERE name = ?"
+_FORGET = "DELETE FROM source_cursors WHERE name = ?"
+_PUT = "INSERT INTO source_cursors (name, cursor, moved_at) VALUES (?, ?, ?)"
+
+
+def cursor(con: Connection, name: str) -> str | None:
+    """The position behind the last committed event of `[sources.NAME]`; None before the first."""
+    found = scalar(con, _GET, [name])
+    return None if found is None else str(found)
+
+
+def set_cursor(con: Connection, name: str, cursor: str, at: datetime) -> None:
+    """Move the source to `cursor`; call it in the write transaction that adds the events."""
+    con.execute(_FORGET, [name])
+    con.execute(_PUT, [name, cursor, stamp(at)])

@@ -21,9 +21,8 @@ import duckdb
 from flywheel.errors import Refused
 from flywheel.store import archive
 from flywheel.store.columns import scalar
-from flywheel.store.connection import Store, open_store
-from flywheel.store.failures import StoreFailed
-from flywheel.store.opening import connect, hold
+from flywheel.store.database import Store, connect, hold, open_store
+from flywheel.store.db_errors import StoreFailed
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from flywheel.store import archive
 from flywheel.store.archive import ARRIVING, KINDS, Kind
 from flywheel.store.columns import Connection, changed, scalar, stamp
-from flywheel.store.connection import Store
+from flywheel.store.database import Store
 
 _DAY = timedelta(days=1)
 _OLDEST = """

@@ -15,18 +15,23 @@ import pyarrow
 from flywheel.records import Arguments, Refusal, Sample
 from flywheel.store.columns import (
     EACH,
+    FLAG,
+    REAL,
     TEXT,
     Connection,
+    Row,
     arriving,
     bound,
     changed,
+    pack,
     pack_or_none,
     records,
     stamp,
     table,
+    unpack,
     unpack_or_none,
 )
-from flywheel.store.generations import (
+from flywheel.store.golden_set import (
     Generation,
     current_generation,
     open_generation,
@@ -34,7 +39,59 @@ from flywheel.store.generations import (
     reseal,
     write_query,
 )
-from flywheel.store.sample_rows import SAMPLE, cells_of, sample_of
+
+# A sample as a row of a table, and back; shared by the kept and the refused ones.
+
+SAMPLE = pyarrow.schema(
+    {
+        "id": TEXT,
+        "text": TEXT,
+        "intent": TEXT,
+        "arguments": TEXT,
+        "origin": TEXT,
+        "split": TEXT,
+        "must_pass": FLAG,
+        "family": TEXT,
+        "slices": TEXT,
+        "provenance": TEXT,
+        "weight": REAL,
+    }
+)
+
+
+def cells_of(sample: Sample) -> tuple[Any, ...]:
+    """Return a sample in the order of `SAMPLE`."""
+    return (
+        sample.id,
+        sample.text,
+        sample.intent,
+        pack_or_none(sample.arguments),
+        sample.origin,
+        sample.split,
+        sample.must_pass,
+        sample.family,
+        pack(sample.slices),
+        pack(sample.provenance),
+        sample.weight,
+    )
+
+
+def sample_of(row: Row) -> Sample:
+    """Return the sample in a row that has the columns of `SAMPLE`, and maybe others."""
+    return Sample(
+        id=row["id"],
+        text=row["text"],
+        intent=row["intent"],
+        arguments=unpack_or_none(row["arguments"]),
+        origin=row["origin"],
+        split=row["split"],
+        must_pass=row["must_pass"],
+        family=row["family"],
+        slices=unpack(row["slices"]),
+        provenance=unpack(row["provenance"]),
+        weight=row["weight"],
+    )
+
 
 __all__ = [
     "Generation",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 from flywheel.store.columns import Connection, first_row, records, scalar
-from flywheel.store.failures import StoreFailed
-from flywheel.store.judging import judge_arguments_again
+from flywheel.store.db_errors import StoreFailed
+from flywheel.store.join_feedback import judge_arguments_again
 
 # Not compared by `fingerprints`: how often the database was looked at, and sums of
 # events, which are kept in as many parts as the events came in.

@@ -22,7 +22,7 @@ from flywheel.store.columns import (
     table,
     unpack,
 )
-from flywheel.store.connection import Store
+from flywheel.store.database import Store
 
 _ANSWER = pyarrow.schema(
     [

@@ -15,7 +15,7 @@ from flywheel.errors import TeacherUnavailable
 from flywheel.llm import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
 from flywheel.protocols import Answer, AnswerStore, Blind, Draft
 from flywheel.records import Brief, Intent
-from flywheel.teacher import names, parsing, prompts, questions
+from flywheel.teacher import parsing, prompts, redaction
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class OpenAITeacher:
     async def _write(
         self, briefs: Sequence[Brief], kept: AnswerStore
     ) -> Mapping[str, tuple[Answer, ...]]:
-        people = names.finder(self.table.names_model) if self.table.redact else None
+        people = redaction.finder(self.table.names_model) if self.table.redact else None
         asked = (
             (brief, request)
             for brief in briefs
@@ -111,12 +111,12 @@ class OpenAITeacher:
     ) -> list[tuple[tuple[str, ...], tuple[Mapping[str, Blind], Answer]]]:
         """What was asked together, what it was called, and what that cost."""
         asked = (
-            (each, questions.question(each, self.intents, again=again))
-            for each in questions.batches(texts, questions.TOGETHER)
+            (each, prompts.question(each, self.intents, again=again))
+            for each in prompts.batches(texts, prompts.TOGETHER)
         )
 
         def read(reply: Reply, each: tuple[str, ...]) -> tuple[Mapping[str, Blind], Answer]:
-            labels = questions.read(reply.text, each, self.intents)
+            labels = prompts.read(reply.text, each, self.intents)
             return labels, _cost(reply, drafts=(), problems=())
 
         given, _ = await _all(client, asked, 1.0, read)

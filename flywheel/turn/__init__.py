@@ -4,15 +4,14 @@
 `views` is what they see.
 """
 
-from flywheel.turn.answering import Answer, agreement_of, asked, give, give_many, shown, undo
+from flywheel.turn.answers import Answer, agreement_of, asked, give, give_many, shown, undo
 from flywheel.turn.apply import reconcile
-from flywheel.turn.control import approve, cancel, expire, reject, request, rollback
-from flywheel.turn.labels import Incoming, add_samples, dispute
-from flywheel.turn.ready import NotReady
-from flywheel.turn.settling import settle
+from flywheel.turn.control import NotReady, approve, cancel, expire, reject, request, rollback
+from flywheel.turn.effects import settle
+from flywheel.turn.integrity import verify
+from flywheel.turn.runtime import Wheel
+from flywheel.turn.samples import Incoming, add_samples, dispute
 from flywheel.turn.table import advance, run_until_idle
-from flywheel.turn.verify import verify
-from flywheel.turn.wheel import Wheel
 
 __all__ = [
     "Answer",

@@ -16,8 +16,7 @@ from flywheel.errors import Refused
 from flywheel.records import Adapter, Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import ENDED, Turn
-from flywheel.turn.step import StepResult
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import StepResult, Wheel
 
 EXTERNAL = "production"
 """The name of a champion that is known only by its stored answers."""

@@ -15,7 +15,7 @@ from flywheel.errors import JobFailed
 from flywheel.records import Job, JobResult
 from flywheel.store import turns
 from flywheel.store.turns import Turn
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import Wheel
 
 
 def write_table(path: Path, table: pa.Table) -> None:

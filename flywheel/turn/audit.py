@@ -14,9 +14,9 @@ from flywheel import diagnosis, lineage
 from flywheel.metrics import IntentPair, Tallies, wilson
 from flywheel.records import IntentHealth
 from flywheel.store import Connection
-from flywheel.turn.asking import window_start
-from flywheel.turn.book import Book, book
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.label_state import Book, book
+from flywheel.turn.queue import window_start
+from flywheel.turn.runtime import Wheel
 
 
 def accuracy(wheel: Wheel, con: Connection) -> dict[str, Any]:

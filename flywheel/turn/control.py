@@ -8,15 +8,57 @@ from collections.abc import Sequence
 from flywheel import promotion
 from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Decision
-from flywheel.store import Connection, adapters, decisions, turns
+from flywheel.store import (
+    Connection,
+    adapters,
+    decisions,
+    golden_set,
+    label_candidates,
+    samples,
+    turns,
+)
 from flywheel.store.turns import Turn
-from flywheel.turn import fresh, override, ready
+from flywheel.turn import evaluate
 from flywheel.turn.apply import end_turn, install, reconcile, refuse_without_files, roll_back
 from flywheel.turn.artifacts import cancel_jobs
-from flywheel.turn.labels import reopen_held
-from flywheel.turn.settling import settle
+from flywheel.turn.effects import settle
+from flywheel.turn.runtime import Wheel
+from flywheel.turn.samples import reopen_held
 from flywheel.turn.table import FIRST_STATE
-from flywheel.turn.wheel import Wheel
+
+# May a turn be opened: is there something to learn from, and something to judge by?
+#
+# Asked before a turn is opened, so that nobody waits for a training that nothing can judge.
+
+_SEEDS = "`flywheel samples import FILE --split seed`"
+_GOLDEN = "`flywheel samples import FILE --split golden`"
+
+
+class NotReady(Refused):
+    """A turn would have nothing to learn from, or nothing to be judged by."""
+
+
+def missing(con: Connection) -> list[str]:
+    """What a turn would lack, each as a sentence with the command that mends it."""
+    found = []
+    stored = samples.stats(con)
+    if not any(row["split"] == "train" for row in stored) and not label_candidates.counts(con):
+        found.append(f"there is nothing to learn from: {_SEEDS}")
+    golden = golden_set.current_generation(con)
+    if golden is None or not golden.rows:
+        found.append(f"there is no golden set to judge by: {_GOLDEN}")
+    return found
+
+
+def refuse_unready(con: Connection) -> None:
+    """Refuse to open a turn that could come to nothing.
+
+    Raises:
+        NotReady: what is missing, and the commands that bring it.
+    """
+    if found := missing(con):
+        lacks, commands = zip(*(each.split(": ", 1) for each in found), strict=True)
+        raise NotReady(f"no turn can be opened: {' and '.join(lacks)}", hint="; ".join(commands))
 
 
 def request(wheel: Wheel, trigger: str) -> Turn:
@@ -33,8 +75,8 @@ def request(wheel: Wheel, trigger: str) -> Turn:
                 f"{running[0].id} is open, in step {running[0].state}",
                 hint=f"wait for it, or `flywheel turn cancel {running[0].id}`",
             )
-        ready.refuse_unready(con)
-        fresh.set_aside(wheel, con)  # before anything of it is trained on
+        refuse_unready(con)
+        evaluate.set_aside(wheel, con)  # before anything of it is trained on
         turn = turns.open_turn(con, trigger, wheel.clock(), FIRST_STATE)
     wheel.wake.set()
     return turn
@@ -92,10 +134,10 @@ def approve(
     with wheel.store.write() as con:
         decision = decisions.get(con, decision_id)
         judged = decision
-        if override.revives(decision, overridden):
+        if promotion.lifts_rejection(decision, overridden):
             judged = dataclasses.replace(decision, status="pending")
         promotion.ratify(judged, "approve", adapters.champion(con))
-        override.check(decision, overridden, wheel.config.promotion)
+        promotion.check_override(decision, overridden, wheel.config.promotion)
         refuse_without_files(wheel, con, decision.challenger)
         ended = _approve(con, wheel, decision, by, because, overridden)
         approved = decisions.get(con, decision_id)
@@ -194,7 +236,7 @@ def expire(wheel: Wheel) -> list[str]:
             if turn.decision and decisions.get(con, turn.decision).status != "pending":
                 end_turn(con, turn.id, now, "done", None)
         settle(wheel, quiet=True)
-        fresh.set_aside(wheel, con)
+        evaluate.set_aside(wheel, con)
         if reopen_held(wheel, con):
             wheel.wake.set()
     return gone

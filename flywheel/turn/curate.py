@@ -3,23 +3,150 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from flywheel import curation, datasets, lineage
 from flywheel.errors import FlywheelError
+from flywheel.metrics import RaterTally, often_wrong, wilson
 from flywheel.records import Refusal, Sample, Split
-from flywheel.store import Connection, adapters, samples, traffic
+from flywheel.store import Connection, adapters, label_candidates, samples
 from flywheel.store.health import LabelledText
+from flywheel.store.label_candidates import votes
 from flywheel.store.turns import Turn
-from flywheel.store.votes import votes
-from flywheel.turn.artifacts import dataset_rows, write_table
-from flywheel.turn.asking import window_start
+from flywheel.turn.artifacts import dataset_rows, run_job, write_table
 from flywheel.turn.diagnose import away_from_judges, held_out, judged_by
-from flywheel.turn.sifting import sift
-from flywheel.turn.step import StepResult
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.queue import window_start
+from flywheel.turn.runtime import StepResult, Wheel
+
+# Which candidates pass every rule of curation, in which order the rules are asked, and why not.
+
+_SHOWN = 10  # raters named
+
+Rule = Callable[[Sequence[Sample]], curation.Curated]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sifted:
+    """What is learnt from, each with its weight, and what is not, each with its reason."""
+
+    kept: tuple[Sample, ...]
+    refused: tuple[Refusal, ...]
+    raters: Mapping[str, Any]  # the average, and who is wrong far more often
+    spread: Mapping[str, float]  # by intent, how different what was written in this turn is
+
+
+def sift(wheel: Wheel, turn: Turn, candidates: Sequence[Sample], kept_out: Sequence[str]) -> Sifted:
+    """Ask every rule: first those that read, then those that need a model's opinion."""
+    table, shown = wheel.config.curation, _shown(turn)
+    screened, unread = _through(
+        candidates,
+        lambda kept: curation.copied(kept, shown, table.copied),
+        lambda kept: curation.of_known_script(kept, shown),
+        curation.verified,
+        lambda kept: curation.screen(kept, (), kept_out, wheel.intents, table),
+    )
+    seen = _seen(wheel, turn, screened)
+    believed = curation.believe(candidates, seen.scores)
+    kept, doubted = _through(screened, *_doubts(wheel, turn, seen, believed))
+    spread = curation.spread(screened, seen.pairs, turn.id)
+    return Sifted(
+        kept=curation.weighed(kept, believed),
+        refused=unread + doubted,
+        raters=_told(believed),
+        spread={intent: round(value, 3) for intent, value in spread.items()},
+    )
+
+
+def _shown(turn: Turn) -> dict[str, Sequence[str]]:
+    """By brief of this turn, the production texts in it."""
+    return {brief["id"]: brief["failed_texts"] for brief in turn.cursor.get("briefs", ())}
+
+
+def _through(
+    samples: Sequence[Sample], *rules: Rule
+) -> tuple[Sequence[Sample], tuple[Refusal, ...]]:
+    """What passes all rules, one after the other, and what any of them refused."""
+    refused: tuple[Refusal, ...] = ()
+    for rule in rules:
+        found = rule(samples)
+        samples, refused = found.kept, refused + found.refused
+    return samples, refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What models that had not seen a label say of it, and which samples say the same."""
+
+    scores: Mapping[str, curation.NoiseScore]  # by sample id
+    pairs: Sequence[curation.Alike]
+
+
+def _seen(wheel: Wheel, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
+    """By out-of-fold logistic regression and the frozen base's embedding, in the worker."""
+    if not any(sample.origin in ("feedback", "teacher") for sample in candidates):
+        return _Seen({}, ())
+    rows = datasets.rows_table(
+        [(s.id, s.text) for s in candidates],
+        intent=[s.intent for s in candidates],
+        origin=[s.origin for s in candidates],
+    )
+    spec = {"folds": wheel.config.curation.noise_folds}
+    job = run_job(wheel, turn, "crossfit", "crossfit", spec, rows)
+    scores, pairs = (
+        pq.read_table(wheel.job_dir(job.id) / f"{name}.parquet").to_pylist()
+        for name in ("scores", "pairs")
+    )
+    return _Seen(
+        {row.pop("id"): curation.NoiseScore(**row) for row in scores},
+        [curation.Alike(**row) for row in pairs],
+    )
+
+
+def _doubts(wheel: Wheel, turn: Turn, seen: _Seen, believed: curation.Believed) -> tuple[Rule, ...]:
+    """What asks the models: does it say something new, is its label right, who said it?"""
+    table = wheel.config.curation
+    return (
+        lambda kept: curation.without_paraphrases(kept, seen.pairs, table.paraphrase, turn.id),
+        lambda kept: curation.in_their_neighbourhood(kept, seen.scores),
+        lambda kept: curation.label_noise(
+            kept,
+            seen.scores,
+            table.noise_ratio,
+            table.noise_share,
+            curation.bars(kept, believed),
+        ),
+        lambda kept: curation.capped(kept, believed, seen.scores, table.rater_cap),
+    )
+
+
+def _told(believed: curation.Believed) -> dict[str, Any]:
+    """For `turn show`: the average, and the raters who are shown to be wrong more often.
+
+    `wrong` is the share of wrong labels, `low` and `high` its 95 % interval.
+    """
+    doubted = often_wrong(believed.raters)
+    return {
+        "judged": len(believed.raters.known),
+        "usual": round(believed.raters.usual, 4),
+        "often_wrong": len(doubted),
+        "doubted": [_doubted(each) for each in doubted[:_SHOWN]],
+    }
+
+
+def _doubted(tally: RaterTally) -> dict[str, Any]:
+    low, high = wilson(tally.errors, tally.votes)
+    return {
+        "rater": tally.rater,
+        "votes": tally.votes,
+        "wrong": round(tally.errors / tally.votes, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+    }
 
 
 def curate(wheel: Wheel, turn: Turn) -> StepResult:
@@ -113,7 +240,7 @@ def _unlabelled(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> tuple
     wanted = wheel.config.training.unlabelled
     if not wanted:
         return ()
-    texts = traffic.unlabelled(con, window_start(wheel, con), wanted)
+    texts = label_candidates.unlabelled(con, window_start(wheel, con), wanted)
     return tuple(away_from_judges(wheel, texts, kept_out))
 
 

@@ -11,9 +11,46 @@ from flywheel.diagnosis import Failed, Lesson
 from flywheel.records import Brief, IntentHealth
 from flywheel.store import Connection, adapters, decisions, health, samples, turns
 from flywheel.store.turns import Turn
-from flywheel.turn import prices
-from flywheel.turn.step import StepResult
-from flywheel.turn.wheel import Wheel
+from flywheel.teacher import prompts, redaction
+from flywheel.turn.runtime import StepResult, Wheel
+
+# What a sample of the teacher costs by the configured prices, before anything was bought.
+
+_BYTES_PER_TOKEN = 3.0  # on the dear side for English
+_WRITTEN = 40  # tokens of one written sample
+_PROMPT = 1200  # tokens of a usual request: the rules, ten failed texts, two intents
+_LABEL = 30  # tokens out for a sample in the label-free question
+_SENTENCE = "wake me at seven tomorrow please"  # as long as what is usually asked about
+
+
+def of_brief(wheel: Wheel, brief: Brief) -> tuple[tuple[prompts.Request, ...], float]:
+    """Return a brief's requests as they would leave the machine, and their price in US dollars."""
+    teacher, synthesis = wheel.config.teacher, wheel.config.synthesis
+    people = redaction.finder(teacher.names_model) if teacher.redact else None
+    requests = prompts.requests(brief, synthesis.per_request, redact=teacher.redact, names=people)
+    return requests, _price(wheel, sum(map(_tokens, requests)), brief.ask)
+
+
+def of_sample(wheel: Wheel) -> float:
+    """Return the usual price of one sample in US dollars; 0 where no prices are configured."""
+    return _price(wheel, _PROMPT / max(1, wheel.config.synthesis.per_request), 1)
+
+
+def _price(wheel: Wheel, sent: float, samples: int) -> float:
+    """Of prompts of so many tokens and the samples that they ask for, the second question too."""
+    teacher = wheel.config.teacher
+    received = float(_WRITTEN)
+    if wheel.config.synthesis.verify:
+        texts = [_SENTENCE] * prompts.TOGETHER
+        sent += samples * _tokens(prompts.question(texts, wheel.intents)) / prompts.TOGETHER
+        received += _LABEL
+    dear = sent * teacher.usd_per_million_input
+    return (dear + received * samples * teacher.usd_per_million_output) / 1e6
+
+
+def _tokens(request: prompts.Request) -> float:
+    return sum(len(str(each["content"]).encode()) for each in request.messages) / _BYTES_PER_TOKEN
+
 
 _LOOKED_AT = 6  # failures read for one text shown
 _FAMILIAR = 0.25  # word-set Jaccard to a training text; wording without any such is unseen
@@ -49,7 +86,7 @@ def wanted(wheel: Wheel, con: Connection) -> tuple[tuple[IntentHealth, ...], tup
         _examples(wheel, con, kept_out),
         wheel.config.synthesis,
         diagnosis.learned(
-            lessons(wheel, con), prices.of_sample(wheel) if wheel.teacher is not None else 0.0
+            lessons(wheel, con), of_sample(wheel) if wheel.teacher is not None else 0.0
         ),
     )
 

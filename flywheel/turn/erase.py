@@ -14,9 +14,9 @@ import pyarrow.parquet
 
 from flywheel import datasets
 from flywheel.errors import Refused
-from flywheel.store import adapters, archive, erasure, generations, restoring, samples, turns
+from flywheel.store import adapters, archive, erasure, golden_set, restoring, samples, turns
 from flywheel.store.erasure import Person, Traces
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import Wheel
 
 
 def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
@@ -61,10 +61,10 @@ def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
 
 def _seal_again(wheel: Wheel, con: Any) -> None:
     """The golden generation without the rows that went."""
-    current = generations.current_generation(con)
+    current = golden_set.current_generation(con)
     if current is not None:
         rows = [row.sample for row in samples.golden(con)]
-        generations.reseal(con, current.number, datasets.seal(rows), len(rows))
+        golden_set.reseal(con, current.number, datasets.seal(rows), len(rows))
 
 
 def _files(state_dir: Path, found: Traces, *, only_look: bool = False) -> list[str]:

@@ -13,10 +13,10 @@ from flywheel import content, curation, datasets, gates
 from flywheel.config import GatesTable, PromotionTable
 from flywheel.promotion import Situation
 from flywheel.records import Brief, GateResult, Intent, Outcome, Report
-from flywheel.store import Connection, adapters, disputes, generations, reports, samples
+from flywheel.store import Connection, adapters, golden_set, reports, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import learned_rows
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import Wheel
 
 _BRIEFS = TypeAdapter(tuple[Brief, ...])
 _GATES = TypeAdapter(tuple[GateResult, ...])
@@ -44,7 +44,7 @@ def gathered(
     Raises:
         LookupError: the golden set is gone.
     """
-    generation = generations.current_generation(con)
+    generation = golden_set.current_generation(con)
     if generation is None:
         raise LookupError("the golden set vanished between evaluation and judgement")
     met = _met(wheel, con, turn, of(report, "golden"))
@@ -65,7 +65,7 @@ def gathered(
         asked=turn.cursor.get("asked", {}),
         first=turn.cursor["champion"] is None,
         fresh_waiting=0 if of(report, "fresh") else len(samples.fresh(con)),
-        disputed=disputes.standing(con),
+        disputed=golden_set.standing(con),
         met=met,
     )
 

@@ -9,7 +9,7 @@ from flywheel.records import Decision, Report
 from flywheel.store import Connection, adapters, decisions, health, reports, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import learned_rows
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import Wheel
 
 _SHOWN = 20  # examples of each kind
 

@@ -9,13 +9,12 @@ from pydantic import TypeAdapter
 from flywheel import gates, promotion
 from flywheel.config import PromotionTable
 from flywheel.records import Decision
-from flywheel.store import Connection, adapters, decisions, generations, reports, turns
+from flywheel.store import Connection, adapters, decisions, golden_set, reports, turns
 from flywheel.store.turns import Turn
 from flywheel.turn import evidence
 from flywheel.turn.apply import replace_waiting
 from flywheel.turn.artifacts import dataset_rows
-from flywheel.turn.step import StepResult
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import StepResult, Wheel
 
 _JUDGEMENT = TypeAdapter(gates.Judgement)
 
@@ -50,15 +49,15 @@ def _write_query(wheel: Wheel, turn: Turn) -> int:
     challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
     rule = wheel.config.gates.overall
     with wheel.store.write() as con:
-        generation = generations.current_generation(con)
+        generation = golden_set.current_generation(con)
         if generation is None:
             raise LookupError("the golden set vanished between evaluation and judgement")
-        ledger = generations.queries(con, generation.number)
+        ledger = golden_set.queries(con, generation.number)
         used = sum(1 for row in ledger if row["challenger"] != challenger)
         dev = evidence.of(evidence.last_report(con, turn), "dev")
         asks = bool(champion) and used == len(ledger) and used < rule.queries
         if asks and gates.prescreen(dev, rule) is None:
-            generations.write_query(
+            golden_set.write_query(
                 con, generation.number, turn.id, challenger, "overall", wheel.clock()
             )
     return used

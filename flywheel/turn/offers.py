@@ -13,7 +13,6 @@ from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.records import Decision
 from flywheel.store import Connection, adapters
-from flywheel.turn import override
 
 
 def offers(con: Connection, decision: Decision, table: PromotionTable) -> list[dict[str, Any]]:
@@ -27,7 +26,7 @@ def offers(con: Connection, decision: Decision, table: PromotionTable) -> list[d
     found: list[dict[str, Any]] = []
     if decision.status == "pending" and decision.rests_on.get("waits_for") == "labels":
         found.append({"do": "label"})
-    overridden = override.needed(decision)
+    overridden = promotion.gates_to_override(decision)
     if _approvable(decision, overridden, champion, table):
         found.append({"do": "approve", "override": list(overridden)})
     if _allowed(decision, "reject", champion):
@@ -44,10 +43,10 @@ def _approvable(
     decision: Decision, overridden: tuple[str, ...], champion: str | None, table: PromotionTable
 ) -> bool:
     judged = decision
-    if override.revives(decision, overridden):
+    if promotion.lifts_rejection(decision, overridden):
         judged = dataclasses.replace(decision, status="pending")
     try:
-        override.check(decision, overridden, table)
+        promotion.check_override(decision, overridden, table)
     except Refused:
         return False
     return _allowed(judged, "approve", champion)

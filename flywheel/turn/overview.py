@@ -8,18 +8,9 @@ from typing import Any
 
 from flywheel import __version__
 from flywheel.records import Decision
-from flywheel.store import (
-    Connection,
-    adapters,
-    archive,
-    conflicts,
-    decisions,
-    events,
-    generations,
-    turns,
-)
-from flywheel.turn import audit, ready, views
-from flywheel.turn.wheel import Wheel
+from flywheel.store import Connection, adapters, archive, decisions, events, golden_set, turns
+from flywheel.turn import audit, control, views
+from flywheel.turn.runtime import Wheel
 
 
 def status(
@@ -33,7 +24,7 @@ def status(
     """What the daemon is doing, and what waits for a person."""
     with wheel.store.read() as con:
         gone = archive.archived(con)
-        generation = generations.current_generation(con)
+        generation = golden_set.current_generation(con)
         running = turns.open_turns(con)
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
@@ -72,14 +63,14 @@ def _backlog(con: Connection, waiting: Sequence[Decision]) -> dict[str, Any]:
         "labelled": counts.labelled,
         "waiting_feedback": counts.waiting_feedback,
         "rejected": counts.rejected,
-        "id_conflicts": conflicts.count(con),
+        "id_conflicts": events.count(con),
         "labels_wanted": views.labels_wanted(con, waiting),
     }
 
 
 def _problems(con: Connection, champion: str | None) -> list[str]:
     found = []
-    lacks = ready.missing(con)
+    lacks = control.missing(con)
     found += [f"no turn can be opened: {each}" for each in lacks]
     if champion is None and not lacks:
         found.append("no champion yet: `flywheel turn start --wait`")

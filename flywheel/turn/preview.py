@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.records import Brief
-from flywheel.turn import prices
+from flywheel.turn import diagnose
 from flywheel.turn.diagnose import wanted
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import Wheel
 
 
 def preview(wheel: Wheel) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _line(brief: Brief) -> dict[str, Any]:
 
 
 def _brief(wheel: Wheel, brief: Brief) -> dict[str, Any]:
-    requests, usd = prices.of_brief(wheel, brief)
+    requests, usd = diagnose.of_brief(wheel, brief)
     return {
         **_line(brief),
         "usd": round(usd, 6),

@@ -15,8 +15,7 @@ from flywheel.records import Brief, Sample
 from flywheel.store import Connection, samples
 from flywheel.store.teacher import Answers, spent
 from flywheel.store.turns import Turn
-from flywheel.turn.step import StepResult
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import StepResult, Wheel
 
 _BRIEFS = TypeAdapter(tuple[Brief, ...])
 

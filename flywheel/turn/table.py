@@ -17,10 +17,9 @@ from flywheel.turn.curate import curate
 from flywheel.turn.diagnose import diagnose
 from flywheel.turn.evaluate import evaluate
 from flywheel.turn.judge import decide, gate
-from flywheel.turn.step import StepResult
+from flywheel.turn.runtime import StepResult, Wheel
 from flywheel.turn.synthesize import synthesize
 from flywheel.turn.train import train
-from flywheel.turn.wheel import Wheel
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from flywheel.records import Adapter
 from flywheel.store import Connection, adapters, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import arguments_of, install_adapter, run_job
-from flywheel.turn.step import StepResult
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import StepResult, Wheel
 
 FIRST_RECIPE = "frozen"
 """The first champion is logistic regression on the frozen embedding: nothing to overfit."""

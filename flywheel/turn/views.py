@@ -20,7 +20,7 @@ from flywheel.turn.diagnose import intent_health
 from flywheel.turn.evidence import of
 from flywheel.turn.examples import moved, report_of, training
 from flywheel.turn.offers import offers
-from flywheel.turn.wheel import Wheel
+from flywheel.turn.runtime import Wheel
 
 _LISTED = 50  # newest turns and decisions in a listing
 

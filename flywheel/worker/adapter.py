@@ -24,7 +24,7 @@ from flywheel.errors import FlywheelError
 from flywheel.worker import lora
 from flywheel.worker.encoder import Encoder
 from flywheel.worker.logistic import Linear
-from flywheel.worker.scope import Scope
+from flywheel.worker.out_of_scope import Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from flywheel.records import NONE
-from flywheel.worker.finish import Finished
+from flywheel.worker.dataset_rows import Split
+from flywheel.worker.frozen_states import States
 from flywheel.worker.recipes import RECIPES
-from flywheel.worker.splits import Split
-from flywheel.worker.trunk import States
+from flywheel.worker.training_run import Unseen, Work
 from flywheel.worker.tuning import Heads, Training
-from flywheel.worker.work import Unseen, Work
+from flywheel.worker.upper_layers import Finished
 
 SHARE = 0.8
 """Of the texts that a model answers with an intent, this share is learned: the surest."""

@@ -19,17 +19,17 @@ from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
-from flywheel.worker import halving, machine, predict, recipes, selftraining, splits
+from flywheel.worker import dataset_rows, precision, predict, recipe_search, recipes, selftraining
 from flywheel.worker.adapter import Trained
-from flywheel.worker.choice import candidates_of, choose, settle
 from flywheel.worker.curve import draw
+from flywheel.worker.dataset_rows import Split
+from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.heads import candidates_of, choose, settle
 from flywheel.worker.predict import Calls
 from flywheel.worker.progress import Part, Progress
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.selftraining import Attempt, Unlabelled
-from flywheel.worker.splits import Split
-from flywheel.worker.trunk import Trunk
-from flywheel.worker.work import Unseen, Work
+from flywheel.worker.training_run import Unseen, Work
 
 
 def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
         FlywheelError: fewer than two intents have training rows, or a name is unknown.
     """
     recipe = recipes.named(spec["recipe"])
-    rows = splits.read(Path(spec["dataset"]))
+    rows = dataset_rows.read(Path(spec["dataset"]))
     train, dev = rows.train, rows.dev
     labels = sorted(set(train.intents))
     if len(labels) < 2:
@@ -56,7 +56,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     part = progress.part(0.0, 0.3 if recipe.epochs else 0.9, "reading texts")
     work, unseen, unlabelled = _read(spec, recipe, rows, labels, part)
     training = progress.part(0.3, 0.9, "")
-    tried: list[halving.Round] = []
+    tried: list[recipe_search.Round] = []
     if spec["recipe"] == recipes.AUTO and dev.texts:
         tried = work.pick(unseen, folder, training.part(0.0, 0.4, "trying"))
         training = training.part(0.4, 1.0, "")
@@ -64,7 +64,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     metrics |= {"train_rows": len(train.texts), "dev_rows": len(dev.texts), "chosen_on": "dev"}
     metrics |= {"kept": work.trunk.kept, "recipe": work.recipe.name, "tried": tried}
     if work.recipe.epochs:
-        metrics["number_type"] = str(machine.number_type()).removeprefix("torch.")
+        metrics["number_type"] = str(precision.number_type()).removeprefix("torch.")
     facts = {name: spec.get(name) for name in ("parent", "code_version", "created_at", "seed")}
     facts |= {"recipe": work.recipe.name, "recipe_values": asdict(work.recipe), "metrics": metrics}
     facts["dataset"] = Path(spec["dataset"]).stem
@@ -76,7 +76,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
 def _read(
     spec: Mapping[str, Any],
     recipe: Recipe,
-    rows: splits.Rows,
+    rows: dataset_rows.Rows,
     labels: list[str],
     part: Part,
 ) -> tuple[Work, Unseen, Unlabelled]:

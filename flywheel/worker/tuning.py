@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import batches, checkpoints, lora, stopping
+from flywheel.worker import checkpoints, dataset_rows, lora
 from flywheel.worker.checkpoints import Checkpoint, Line
 from flywheel.worker.encoder import Encoder, pool
+from flywheel.worker.frozen_states import padded_states
 from flywheel.worker.logistic import Linear
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.slots import IGNORED
-from flywheel.worker.trunk import padded_states
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
@@ -198,12 +198,12 @@ def tune(
         flat=parameters.flat, mean=adam.mean, square=adam.square, best=parameters.flat
     )
     parameters.flat, adam.mean, adam.square, adam.step = now.flat, now.mean, now.square, now.step
-    while len(now.curve) < last and not stopping.stops(now.right):
+    while len(now.curve) < last and not checkpoints.stops(now.right):
         loss = _epoch(parameters, adam, rows, recipe, seed * 1009 + len(now.curve), report)
         seen = watch(EpochEnd(len(now.curve) + 1, loss, parameters.copy()))
         now = now.after(seen.line, seen.right, adam.step)
         checkpoints.save(checkpoint, fingerprint, now)
-    taken = stopping.taken(now.right)
+    taken = checkpoints.taken(now.right)
     if taken is not None and taken < len(now.curve) - 1:
         parameters.flat = now.best
         return Training(parameters.copy(), now.curve, taken + 1)
@@ -224,8 +224,8 @@ def _epoch(
         FlywheelError: the loss is no longer a number.
     """
     losses = []
-    thinning = batches.Thinning(recipe.token_dropout, seed)
-    for batch in batches.batches(rows.hidden, recipe.batch, seed):
+    thinning = dataset_rows.Thinning(recipe.token_dropout, seed)
+    for batch in dataset_rows.batches(rows.hidden, recipe.batch, seed):
         losses.append(_step(parameters, adam, rows, batch, recipe, thinning))
         share = adam.step / adam.steps
         report(share, f"epoch {math.ceil(share * recipe.epochs)} of {recipe.epochs}")
@@ -243,7 +243,7 @@ def _step(
     rows: Rows,
     batch: list[int],
     recipe: Recipe,
-    thinning: batches.Thinning,
+    thinning: dataset_rows.Thinning,
 ) -> float:
     flat = parameters.step()
     head, tag_head = parameters.heads(flat)

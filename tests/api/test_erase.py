@@ -106,7 +106,7 @@ def test_a_raters_verdicts_are_erased_and_the_predictions_stay(client, wheel):
 def test_a_file_that_a_reader_holds_is_told_as_left(client, wheel, monkeypatch):
     filled(client, wheel)
     with monkeypatch.context() as patch, wheel.store.read():
-        patch.setattr("flywheel.store.connection.PATIENCE_S", 0)
+        patch.setattr("flywheel.store.database.PATIENCE_S", 0)
         said = client.post("/v1/erase", json={"session": "s-1"}).json()
     assert list(said["left"]) == ["the file of the database"]
     assert client.post("/v1/erase", json={"session": "s-1"}).json()["left"] == {}

@@ -3,7 +3,7 @@ import json
 import pytest
 from wire_events import ndjson, prediction, verdict
 
-from flywheel.api import body as body_module
+from flywheel.api import http as body_module
 from flywheel.records import Intent
 from flywheel.store import events
 

@@ -9,7 +9,7 @@ from socket_caller import through_socket
 
 from flywheel.api import create_app
 from flywheel.api.routes import ROUTES
-from flywheel.store import agreement
+from flywheel.store import consistency
 
 
 @pytest.fixture
@@ -38,4 +38,4 @@ def test_no_call_is_a_defect_of_the_daemon(document, wheel, route):
     if route.body:
         otherwise()
     with wheel.store.read() as con:
-        assert agreement.differences(con) == []
+        assert consistency.differences(con) == []

@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from flywheel import cli
-from flywheel.cli import calling
+from flywheel.cli import screen
 from flywheel.cli.app import app
 
 
 @pytest.fixture
 def called_as(monkeypatch):
-    calling.remember(None)
+    screen.remember(None)
 
     def call(name, path=""):
         monkeypatch.setattr(sys, "argv", [str(name)])
@@ -34,15 +34,15 @@ def installed(tmp_path):
 
 def test_the_program_goes_by_its_name_where_the_shell_finds_it(called_as, installed):
     called_as(installed, installed.parent)
-    assert calling.program() == "flywheel"
+    assert screen.program() == "flywheel"
 
 
 def test_elsewhere_it_goes_by_the_path_it_was_called_by(called_as, installed, monkeypatch):
     called_as(installed)
-    assert calling.program() == f"'{installed}'"
+    assert screen.program() == f"'{installed}'"
     monkeypatch.chdir(installed.parents[1])
     called_as("bin/flywheel")
-    assert calling.program() == "bin/flywheel"
+    assert screen.program() == "bin/flywheel"
 
 
 def test_another_program_of_that_name_on_the_path_is_not_meant(called_as, installed, tmp_path):
@@ -51,12 +51,12 @@ def test_another_program_of_that_name_on_the_path_is_not_meant(called_as, instal
     other.write_text("#!/bin/sh\n")
     other.chmod(0o755)
     called_as(installed, other.parent)
-    assert calling.program() == f"'{installed}'"
+    assert screen.program() == f"'{installed}'"
 
 
 def test_called_as_a_module_it_says_so(called_as):
     called_as(Path(cli.__file__).parents[1] / "__main__.py")
-    assert calling.program() == f"{sys.executable} -m flywheel"
+    assert screen.program() == f"{sys.executable} -m flywheel"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_called_as_a_module_it_says_so(called_as):
 )
 def test_commands_are_named_and_nothing_else(called_as, line, pasted):
     called_as("bin/flywheel")
-    assert calling.pasteable(line) == pasted
+    assert screen.pasteable(line) == pasted
 
 
 def test_a_config_that_was_named_stands_in_the_next_step(daemon):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.cli.doctor import finding, model
-from flywheel.cli.doctor.model import normal, script, vocabulary
+from flywheel.cli.doctor import environment
+from flywheel.cli.doctor.environment import normal, script, vocabulary
 
 INTENTS = """
 [[intent]]
@@ -26,7 +26,7 @@ def ready(alone, monkeypatch):
     vocab = {"[UNK]": 0, "wake": 1, "##up": 2, "一": 3, "人": 4, "ο": 5, "κ": 6, "q": 7}
     (base / "tokenizer.json").write_text(json.dumps({"model": {"type": "W", "vocab": vocab}}))
     look = {"folder": str(base), "sha256": "53aa51172d142c89"}
-    monkeypatch.setattr(model, "_look", lambda name: look)
+    monkeypatch.setattr(environment, "_look", lambda name: look)
     return alone
 
 
@@ -108,7 +108,7 @@ def test_a_base_that_does_not_know_the_script_is_told_with_numbers(ready):
 
 
 def test_the_bundled_base_is_checked_by_the_worker_itself(alone):
-    looked = model._look("bundled:all-minilm-l6-v2")
+    looked = environment._look("bundled:all-minilm-l6-v2")
     assert looked["sha256"].startswith("53aa5117")
     tokenizer = Path(looked["folder"]) / "tokenizer.json"
     known = vocabulary(json.loads(tokenizer.read_text(encoding="utf-8")))
@@ -271,13 +271,13 @@ def test_a_daemon_that_is_not_ready_fails(running):
 
 def test_a_disk_that_is_full_fails(ready, monkeypatch):
     usage = type("Usage", (), {"free": 100_000_000})
-    monkeypatch.setattr("flywheel.cli.doctor.machine.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("flywheel.cli.doctor.environment.shutil.disk_usage", lambda path: usage)
     checks, code = found(ready)
     assert (code, checks["disk"][0]) == (1, "FAIL")
 
 
 def test_findings_are_born_with_their_level():
-    assert [f("x", "y").level for f in (finding.ok, finding.warn, finding.fail)] == [
+    assert [f("x", "y").level for f in (environment.ok, environment.warn, environment.fail)] == [
         "ok",
         "warn",
         "FAIL",

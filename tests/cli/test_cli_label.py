@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.cli.choosing import COMMANDS, Choice, ranked, understood
+from flywheel.cli.label_session import COMMANDS, IntentChoice, ranked, understood
 from flywheel.cli.text import width
 from tests.waiting import CEILING_S
 
@@ -326,7 +326,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_the_answers_kept(queue, termin
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs"]), min_size=1, max_size=8)
 choices = st.lists(names, min_size=1, max_size=8, unique=True).map(
-    lambda found: [Choice(name=name) for name in found]
+    lambda found: [IntentChoice(name=name) for name in found]
 )
 
 
@@ -356,7 +356,7 @@ def test_any_line_means_an_intent_a_command_or_candidates(found, line):
 
 
 def test_a_better_fit_comes_first():
-    found = [Choice(name=name) for name in ("reset_time", "time", "set_timer", "my_times")]
+    found = [IntentChoice(name=name) for name in ("reset_time", "time", "set_timer", "my_times")]
     assert [one.name for one in ranked(found, (), "time")] == [
         "time",
         "reset_time",

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from flywheel.cli import restore
+from flywheel.cli import database
 from flywheel.store import open_store
 
 ADAPTERS = [
@@ -215,23 +215,23 @@ def test_check_opens_the_database_when_no_daemon_runs(stored):
 
 
 def test_a_backup_can_be_restored_and_what_was_there_is_kept(stored, tmp_path):
-    database = stored.folder / "var" / "flywheel.duckdb"
+    path = stored.folder / "var" / "flywheel.duckdb"
     copy = tmp_path / "copy.duckdb"
     assert stored.run("db", "backup", copy).exit_code == 0
     kept_beats = beats(copy)
     assert kept_beats >= 41
-    store = open_store(database)
+    store = open_store(path)
     with store.write() as con:
         con.execute("UPDATE heartbeat SET beats = 7")
     store.close()
     result = stored.run("db", "restore", copy)
     assert result.exit_code == 0
-    assert beats(database) >= kept_beats
-    (kept,) = database.parent.glob("*.before-*")
+    assert beats(path) >= kept_beats
+    (kept,) = path.parent.glob("*.before-*")
     assert beats(kept) == 7
     assert f"kept what was there: {kept}\nnext: start the daemon" in result.stdout
     assert result.stderr == ""
-    assert not list(database.parent.glob("*.arriving*"))
+    assert not list(path.parent.glob("*.arriving*"))
 
 
 def test_a_backup_overwrites_nothing(stored, tmp_path):
@@ -279,7 +279,7 @@ def test_a_backup_is_handed_to_a_running_daemon_and_waited_for(daemon, tmp_path)
 
 
 def test_a_daemon_that_is_restored_and_not_ready_is_told(daemon, tmp_path, monkeypatch):
-    monkeypatch.setattr(restore, "_UNWELL_S", 0.0)
+    monkeypatch.setattr(database, "_UNWELL_S", 0.0)
     (tmp_path / "copy").write_bytes(b"a database")
     daemon.says("GET /v1/status", {"uptime_s": 0.0, "champion": "a-1"})
     daemon.says("POST /v1/restore", RESTORED, 202)
@@ -292,7 +292,7 @@ def test_a_daemon_that_is_restored_and_not_ready_is_told(daemon, tmp_path, monke
 
 
 def test_a_daemon_that_does_not_come_back_is_told_with_what_to_do(daemon, tmp_path, monkeypatch):
-    monkeypatch.setattr(restore, "_BACK_S", 0.2)
+    monkeypatch.setattr(database, "_BACK_S", 0.2)
     (tmp_path / "copy").write_bytes(b"a database")
     daemon.says("GET /v1/status", {"uptime_s": 1e9, "champion": "a-1"})
     daemon.says("POST /v1/restore", RESTORED, 202)
@@ -305,7 +305,7 @@ def test_ctrl_c_while_waiting_says_that_the_daemon_goes_on(daemon, tmp_path, mon
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(restore, "_back", interrupted)
+    monkeypatch.setattr(database, "_back", interrupted)
     (tmp_path / "copy").write_bytes(b"a database")
     daemon.says("GET /v1/status", {"uptime_s": 1e9, "champion": "a-1"})
     daemon.says("POST /v1/restore", RESTORED, 202)
@@ -347,8 +347,8 @@ def test_check_asks_a_running_daemon(daemon):
 
 
 def test_a_backup_of_a_running_daemon_comes_over_its_socket(daemon, stored, tmp_path):
-    database = stored.folder / "var" / "flywheel.duckdb"
-    daemon.says("GET /v1/status", {}).says("GET /v1/backup", database.read_bytes())
+    path = stored.folder / "var" / "flywheel.duckdb"
+    daemon.says("GET /v1/status", {}).says("GET /v1/backup", path.read_bytes())
     result = daemon.run("db", "backup", tmp_path / "copy.duckdb")
     assert (result.exit_code, result.stderr) == (0, "")
     assert beats(tmp_path / "copy.duckdb") >= 41

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.cli import screen
-from flywheel.cli.table import Column, table
+from flywheel.cli.screen import Column, table
 from flywheel.cli.text import (
     clean,
     counted,

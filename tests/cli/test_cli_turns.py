@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flywheel.cli import watching
+from flywheel.cli import turns
 
 
 def step(name, state="done", seconds=1.0, detail=""):
@@ -41,7 +41,7 @@ TURN = {
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(watching, "_POLL_S", 0.0)
+    monkeypatch.setattr(turns, "_POLL_S", 0.0)
 
 
 def test_start_opens_a_turn_and_says_how_to_follow_it(daemon):
@@ -112,7 +112,7 @@ def test_ctrl_c_stops_the_watching_only(daemon, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching.time, "sleep", interrupt)
+    monkeypatch.setattr(turns.time, "sleep", interrupt)
     result = daemon.run("turn", "start", "--wait")
     assert result.exit_code == 130
     assert result.stderr == "stopped watching; t-3 goes on\nnext: flywheel turn show t-3\n"
@@ -121,11 +121,9 @@ def test_ctrl_c_stops_the_watching_only(daemon, monkeypatch):
 def test_what_is_left_is_the_jobs_estimate_and_the_usual_time_of_the_later_steps():
     running = {**TURN, "state": "train", "progress": {"detail": "epoch 1 of 3", "eta_s": 40.0}}
     usual = {"train": 90.0, "evaluate": 15.0, "gate": 5.0}
-    assert watching.running(running, usual) == "4/9 train: epoch 1 of 3; about 1 min left"
-    assert (
-        watching.running({**running, "progress": None}, usual) == "4/9 train; about 1 min 50 s left"
-    )
-    assert watching.running({**running, "progress": None}, {}) == "4/9 train"
+    assert turns.running(running, usual) == "4/9 train: epoch 1 of 3; about 1 min left"
+    assert turns.running({**running, "progress": None}, usual) == "4/9 train; about 1 min 50 s left"
+    assert turns.running({**running, "progress": None}, {}) == "4/9 train"
 
 
 def test_list_says_who_opened_a_turn_and_what_it_came_to(daemon):

@@ -4,7 +4,7 @@ from importlib import metadata
 
 import pytest
 
-from flywheel.cli.doctor import libraries
+from flywheel.cli.doctor import environment
 
 OURS = [
     "duckdb<2.1,!=2.0.0,>=1.5.6",
@@ -27,9 +27,9 @@ def with_versions(monkeypatch):
                 raise metadata.PackageNotFoundError(name)
             return there[name]
 
-        monkeypatch.setattr(libraries, "requires", lambda name: OURS)
-        monkeypatch.setattr(libraries, "version", version)
-        (finding,) = libraries.libraries()
+        monkeypatch.setattr(environment, "requires", lambda name: OURS)
+        monkeypatch.setattr(environment, "version", version)
+        (finding,) = environment.libraries()
         return finding
 
     return look
@@ -64,11 +64,11 @@ def test_without_an_installation_it_says_that_nothing_was_checked(monkeypatch):
     def requires(name):
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(libraries, "requires", requires)
-    (finding,) = libraries.libraries()
+    monkeypatch.setattr(environment, "requires", requires)
+    (finding,) = environment.libraries()
     assert finding.level == "warn"
 
 
 def test_this_installation_is_ok():
-    (finding,) = libraries.libraries()
+    (finding,) = environment.libraries()
     assert (finding.level, finding.check) == ("ok", "libraries")

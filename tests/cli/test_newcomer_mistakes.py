@@ -21,8 +21,7 @@ from typer.testing import CliRunner
 from flywheel.api import Vitals
 from flywheel.cli.app import app
 from flywheel.config import load, load_intents
-from flywheel.daemon.server import server_of
-from flywheel.daemon.sockets import listening
+from flywheel.daemon.sockets import listening, server_of
 from flywheel.executors.local import LocalExecutor
 from flywheel.loader import Loader
 from flywheel.records import Adapter, Decision

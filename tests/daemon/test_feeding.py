@@ -1,7 +1,7 @@
 from functools import partial
 
-from flywheel.daemon.feeding import Feed
-from flywheel.store import events, sources
+from flywheel.daemon.source_ingest import Feed
+from flywheel.store import events
 from tests.waiting import CEILING_S, until
 
 SOURCED = """
@@ -45,7 +45,7 @@ def source():
 def has_read(wheel, feed):
     """Whether all three events are behind it."""
     with wheel.store.read() as con:
-        cursor = sources.cursor(con, "log")
+        cursor = events.cursor(con, "log")
     return cursor == "3" and feed.states()[0]["state"] == "running"
 
 

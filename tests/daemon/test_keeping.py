@@ -3,8 +3,8 @@
 import doctest
 from datetime import UTC, datetime, timedelta
 
-from flywheel.daemon import keeping
-from flywheel.daemon.keeping import Keeping
+from flywheel.daemon import retention
+from flywheel.daemon.retention import Keeping
 from flywheel.records import Prediction
 from flywheel.store import events
 from flywheel.turn import overview, views
@@ -64,5 +64,5 @@ def test_asked_to_stop_it_stops_between_two_days(make_wheel):
 
 
 def test_the_examples_in_its_docstrings_hold():
-    found = doctest.testmod(keeping, extraglobs={"UTC": UTC, "datetime": datetime})
+    found = doctest.testmod(retention, extraglobs={"UTC": UTC, "datetime": datetime})
     assert (found.attempted, found.failed) == (1, 0)

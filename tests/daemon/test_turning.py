@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 
 from flywheel import turn
-from flywheel.daemon import process, turning
+from flywheel.daemon import process, turn_thread
 from flywheel.daemon.process import Daemon
 from flywheel.daemon.sockets import listening
-from flywheel.daemon.turning import TurnThread
+from flywheel.daemon.turn_thread import TurnThread
 from flywheel.executors.local import LocalExecutor
 from flywheel.records import Job
 from flywheel.store import turns
 from flywheel.turn import table
-from flywheel.turn.step import StepResult
+from flywheel.turn.runtime import StepResult
 from tests.waiting import CEILING_S, until
 
 SLEEPER = (sys.executable, "-c", "import signal; signal.pause()")
@@ -99,7 +99,7 @@ def test_a_lost_database_ends_the_thread_and_says_so(make_wheel, threads, caplog
 
 
 def test_a_defect_outside_every_step_is_told_and_tried_again(make_wheel, threads, monkeypatch):
-    monkeypatch.setattr(turning, "_BACKOFF_S", (0.2,))
+    monkeypatch.setattr(turn_thread, "_BACKOFF_S", (0.2,))
     calls = []
 
     def broken(wheel):
@@ -116,8 +116,8 @@ def test_a_defect_outside_every_step_is_told_and_tried_again(make_wheel, threads
 
 
 def test_a_held_decision_expires_while_nothing_else_happens(make_wheel, threads, monkeypatch):
-    monkeypatch.setattr(turning, "IDLE_S", 0.05)
-    monkeypatch.setattr(turning, "_EXPIRE_S", 0.1)
+    monkeypatch.setattr(turn_thread, "IDLE_S", 0.05)
+    monkeypatch.setattr(turn_thread, "_EXPIRE_S", 0.1)
     calls = []
     monkeypatch.setattr(turn, "expire", lambda wheel: calls.append(1))
     threads(make_wheel())

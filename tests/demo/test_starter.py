@@ -11,7 +11,7 @@ import pytest
 
 from flywheel.config import load_intents
 from flywheel.curation import near_duplicates
-from flywheel.demo import grammar, traffic
+from flywheel.demo import grammar, production
 from flywheel.demo.grammar import STARTER
 from flywheel.records import NONE
 
@@ -90,12 +90,12 @@ def test_no_bracket_or_slot_is_left_in_a_sentence() -> None:
 
 
 def test_the_same_seed_gives_the_same_traffic() -> None:
-    assert traffic.stream(50, seed=3) == traffic.stream(50, seed=3)
-    assert all(a != b for a, b in pairwise(traffic.stream(50, seed=n) for n in range(3)))
+    assert production.stream(50, seed=3) == production.stream(50, seed=3)
+    assert all(a != b for a, b in pairwise(production.stream(50, seed=n) for n in range(3)))
 
 
 def test_traffic_is_varied_and_of_every_intent() -> None:
-    said = traffic.stream(1000, seed=0)
+    said = production.stream(1000, seed=0)
     assert len({one.text for one in said}) > 700
     counts = Counter(one.intent for one in said)
     assert set(counts) == set(grammar.intents())
@@ -103,5 +103,5 @@ def test_traffic_is_varied_and_of_every_intent() -> None:
 
 
 def test_traffic_can_be_of_one_intent_alone() -> None:
-    said = traffic.stream(30, seed=0, weights={"set_timer": 1.0})
+    said = production.stream(30, seed=0, weights={"set_timer": 1.0})
     assert {one.intent for one in said} == {"set_timer"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flywheel.records import Refusal
 from flywheel.store import Connection
 from flywheel.store.columns import records
-from flywheel.store.sample_rows import sample_of
+from flywheel.store.samples import sample_of
 
 
 def refusals(con: Connection, turn: str) -> list[Refusal]:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flywheel.demo.daemon import Client
 from flywheel.demo.grammar import STARTER
+from flywheel.demo.production import Client
 from tests.waiting import CEILING_S, until
 
 CONFIG = """

@@ -11,7 +11,7 @@ import pytest
 from full_disk import fill, make_room, small_disk
 from wheels import Parrot, produce_failures, seed_the_wheel, wheel_in
 
-from flywheel.daemon.turning import TurnThread
+from flywheel.daemon.turn_thread import TurnThread
 from flywheel.store import DiskFull, open_store, turns
 from flywheel.turn import advance, request, run_until_idle, table
 from tests.waiting import CEILING_S, until
@@ -74,7 +74,7 @@ def test_the_thread_of_turns_waits_and_says_so(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", "datasets/x.parquet")
 
     monkeypatch.setitem(table.STEPS, "diagnose", no_room)
-    monkeypatch.setattr("flywheel.daemon.turning._NO_ROOM_S", 0.05)
+    monkeypatch.setattr("flywheel.daemon.turn_thread._NO_ROOM_S", 0.05)
     with contextlib.closing(wheel.store):
         seed_the_wheel(wheel)
         request(wheel, "manual")

@@ -10,7 +10,7 @@ import pytest
 from daemon_under_test import CONFIG, Daemon, starter_rows
 
 from flywheel.demo.grammar import STARTER
-from flywheel.demo.traffic import stream
+from flywheel.demo.production import stream
 from tests.waiting import until
 
 TRAINING = "t-2-train"

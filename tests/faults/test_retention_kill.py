@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from flywheel.records import Prediction
-from flywheel.store import agreement, events, open_store, retention
+from flywheel.store import consistency, events, open_store, retention
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 CHILD = """
@@ -56,7 +56,7 @@ def test_no_event_is_lost_or_kept_twice_by_fifteen_kills(tmp_path):
     store = open_store(path)
     retention.archive_before(store, NOW - timedelta(days=5), NOW)
     with store.read() as con:
-        assert agreement.differences(con) == []
+        assert consistency.differences(con) == []
         ids = Counter(key for (key,) in con.execute("SELECT id FROM predictions").fetchall())
     store.close()
     for file in (tmp_path / "archive").iterdir():

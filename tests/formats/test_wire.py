@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel import formats
-from flywheel.formats import rows_of, wire
+from flywheel.formats import rows_of, spool_lines
 from flywheel.store.columns import pack
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -94,7 +94,7 @@ def kept(spooled):
     """The events among lines of the spool, as the tables would hold them."""
     found, damaged = rows_of(spooled)
     assert damaged == []
-    events = [row for row in found if not isinstance(row, wire.RejectedEntry)]
+    events = [row for row in found if not isinstance(row, spool_lines.RejectedEntry)]
 
     def cell(value):
         return pack(json.loads(bytes(value))) if isinstance(value, msgspec.Raw) else value
@@ -106,11 +106,11 @@ def kept(spooled):
 @given(st.sampled_from(["predictions", "feedback"]), PREDICTIONS | VERDICTS)
 def test_what_the_quick_way_takes_the_long_way_takes_alike(kind, event):
     raw = json.dumps(event, ensure_ascii=False).encode()
-    line = wire.quick(kind, raw)
+    line = spool_lines.quick(kind, raw)
     if line is not None:
         parsed = formats.read_lines(kind, [raw], received=NOON)
         assert parsed.rejected == ()
-        assert rows([line]) == rows(wire.lines_of(parsed))
+        assert rows([line]) == rows(spool_lines.lines_of(parsed))
 
 
 GLUE = st.sampled_from(["\n"] * 12 + ["\r\n", "\n\n", " ", "", ",\n", "\n{\n"])
@@ -126,31 +126,31 @@ GLUE = st.sampled_from(["\n"] * 12 + ["\r\n", "\n\n", " ", "", ",\n", "\n{\n"])
 def test_what_is_taken_many_at_once_is_taken_alike_one_by_one(kind, parts, limit, block):
     body = "".join(json.dumps(event) + glue for event, glue in parts).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "_BLOCK", block)
-        written = wire.write_usual(kind, body, max_line_bytes=limit)
+        patch.setattr(spool_lines, "_BLOCK", block)
+        written = spool_lines.write_usual(kind, body, max_line_bytes=limit)
     if written is not None:
         raws = [raw for raw in body.split(b"\n") if raw]
         one_by_one = formats.read_lines(kind, raws, received=NOON, max_line_bytes=limit)
         assert one_by_one.rejected == ()
-        assert kept(written.lines) == rows(wire.lines_of(one_by_one))
+        assert kept(written.lines) == rows(spool_lines.lines_of(one_by_one))
         assert written.events == len(raws)
 
 
 def test_a_batch_of_usual_events_is_taken_at_once_whatever_its_blocks(monkeypatch):
     body = "\n".join(json.dumps(GOOD | {"id": f"p-{n % 7}"}) for n in range(9)).encode()
-    whole = wire.write_usual("predictions", body)
+    whole = spool_lines.write_usual("predictions", body)
     assert whole is not None
     assert (whole.events, whole.repeated) == (9, 2)
-    monkeypatch.setattr(wire, "_BLOCK", 200)
-    assert wire.write_usual("predictions", body + b"\n") == whole
+    monkeypatch.setattr(spool_lines, "_BLOCK", 200)
+    assert spool_lines.write_usual("predictions", body + b"\n") == whole
 
 
 @pytest.mark.parametrize("body", ['{"id":1}', "", "[]", '{"id":\n{}}'])
 def test_anything_else_is_not_taken_at_once(body):
     good = json.dumps(GOOD)
-    assert not wire.write_usual("predictions", f"{good}\n{body}\n{good}".encode())
-    assert not wire.write_usual("predictions", f"{good}{good}\n{good}".encode())
-    assert not wire.write_usual("samples", good.encode())
+    assert not spool_lines.write_usual("predictions", f"{good}\n{body}\n{good}".encode())
+    assert not spool_lines.write_usual("predictions", f"{good}{good}\n{good}".encode())
+    assert not spool_lines.write_usual("samples", good.encode())
 
 
 @settings(max_examples=100)
@@ -165,7 +165,7 @@ def test_noise_is_rejected_line_by_line_and_breaks_nothing(noise):
 def test_a_blank_rater_takes_the_long_way_and_is_refused_there():
     said = {"id": "f", "prediction_id": "p", "ts": "2026-11-22T05:17:00Z", "verdict": "correct"}
     raw = json.dumps(said | {"rater": " "}).encode()
-    assert wire.quick("feedback", raw) is None
+    assert spool_lines.quick("feedback", raw) is None
     assert formats.read_lines("feedback", [raw]).rejected[0].field == "rater"
 
 
@@ -177,7 +177,7 @@ GOOD = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "x", "intent": "play_
     [{}, {"arguments": {"time": "七点"}}, {"confidence": 1}, {"slices": {"channel": "voice"}}],
 )
 def test_usual_events_go_the_quick_way(changes):
-    assert wire.quick("predictions", json.dumps(GOOD | changes).encode()) is not None
+    assert spool_lines.quick("predictions", json.dumps(GOOD | changes).encode()) is not None
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_usual_events_go_the_quick_way(changes):
 def test_any_layout_of_a_body_is_read_as_the_long_way_reads_it(body):
     written = formats.write_body("predictions", body.encode(), received=NOON)
     told = formats.read_body("predictions", body.encode(), received=NOON)
-    assert kept(written.lines) == rows(wire.lines_of(told))
+    assert kept(written.lines) == rows(spool_lines.lines_of(told))
     assert [(bad.line, bad.why) for bad in written.rejected] == [
         (bad.line, bad.why) for bad in told.rejected
     ]

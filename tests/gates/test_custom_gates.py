@@ -3,7 +3,7 @@
 import pytest
 from gate_cases import better, evidence
 
-from flywheel.config.rules import CustomRule, GatesTable
+from flywheel.config.tables import CustomRule, GatesTable
 from flywheel.errors import ConfigError
 from flywheel.gates import check, custom_gates, judge
 from flywheel.records import GateResult

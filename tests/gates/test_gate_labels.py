@@ -6,7 +6,7 @@ from gate_cases import ALARM, MUSIC, TIMER, better, evidence, row, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.config.rules import GatesTable, IntentsRule, OverallRule
+from flywheel.config.tables import GatesTable, IntentsRule, OverallRule
 from flywheel.gates import judge
 from flywheel.records import Intent
 

@@ -7,7 +7,7 @@ from gate_cases import ALARM, MUSIC, NONE, TIMER, evidence, facts, row, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.config.rules import (
+from flywheel.config.tables import (
     FreshRule,
     GatesTable,
     IntentsRule,

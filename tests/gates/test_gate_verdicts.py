@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from gate_cases import ALARM, MUSIC, NONE, TIMER, better, evidence, facts, row, rows
 
-from flywheel.config.rules import (
+from flywheel.config.tables import (
     CalibrationRule,
     FreshRule,
     GatesTable,

@@ -6,7 +6,7 @@ import pytest
 
 from flywheel.errors import ConfigError
 from flywheel.sources import available, find
-from flywheel.sources.discovery import BUILT_IN
+from flywheel.sources.runner import BUILT_IN
 
 MINE = "class Mine: ...\ndef source(): return Mine()\n"
 

@@ -8,8 +8,8 @@ from flywheel import formats
 from flywheel.loader import Loader
 from flywheel.records import Feedback, Prediction
 from flywheel.spool import Spool
-from flywheel.store import agreement, events, retention
-from flywheel.turn.upkeep import check
+from flywheel.store import consistency, events, retention
+from flywheel.turn.integrity import check
 from tests.fakes.spool_writer import append_and_wait
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -33,7 +33,7 @@ def filled(store):
 
 def found(store):
     with store.read() as con:
-        return agreement.differences(con)
+        return consistency.differences(con)
 
 
 TAMPERED = {

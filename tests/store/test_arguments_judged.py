@@ -11,7 +11,7 @@ from version10 import CORRECTED, NOW
 from flywheel.loader import Loader
 from flywheel.records import Feedback, Prediction
 from flywheel.spool import Spool
-from flywheel.store import agreement, archive, events, health, open_store, schema
+from flywheel.store import archive, consistency, events, health, open_store, schema
 
 SINCE, UNTIL = NOW - timedelta(days=30), NOW + timedelta(days=30)
 
@@ -46,7 +46,7 @@ def test_a_correction_to_the_same_arguments_finds_the_answer_right(
     with store.read() as con:
         failed = health.failures(con, "set_alarm", SINCE, 9)
         assert [each.text for each in failed] == ([] if same else ["p"])
-        assert agreement.differences(con) == []
+        assert consistency.differences(con) == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_state_folder_of_schema_10_says_what_its_events_say_today(earlier, tmp
     spool.close()
     fresh = loaded(tmp_path)
     with migrated.read() as old, fresh.read() as new:
-        assert agreement.differences(old) == []
+        assert consistency.differences(old) == []
         assert archive.archived(old).files == 4
         for name in ("judged", "rejudged"):
             assert schema.fingerprints(old)[name] == schema.fingerprints(new)[name]

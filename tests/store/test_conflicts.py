@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import conflicts, events
+from flywheel.store import events
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SAID = Prediction(id="p-1", ts=NOON, text="wake me", intent="set_alarm", arguments={"time": "7"})
@@ -39,13 +39,13 @@ def test_the_first_stays_and_the_other_is_kept_as_rejected(store, other, togethe
     for batch in [[SAID, WORD, other]] if together else [[SAID, WORD], [other]]:
         add(store, *batch)
     (bad,) = kept(store)
-    assert (bad.field, bad.why) == (conflicts.FIELD, conflicts.WHY)
+    assert (bad.field, bad.why) == (events.FIELD, events.WHY)
     raw = json.loads(bad.raw)
     assert raw["id"] == other.id
     if isinstance(other, Prediction):
         assert (raw["text"], raw["arguments"]) == (other.text, dict(other.arguments))
     with store.read() as con:
-        assert conflicts.count(con) == 1
+        assert events.count(con) == 1
         (text,) = con.execute("SELECT text FROM predictions").fetchone()
         (verdict,) = con.execute("SELECT verdict FROM feedback").fetchone()
     assert (text, verdict) == (SAID.text, WORD.verdict)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.records import Decision, GateResult
-from flywheel.store import chain, decisions, open_store
+from flywheel.store import decisions, open_store
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 REWRITES = {
@@ -57,7 +57,7 @@ def decision(number):
 
 def test_an_honest_log_is_unbroken_and_each_event_carries_the_hash_before(log):
     with log.read() as con:
-        found = chain.check(con)
+        found = decisions.check(con)
         links = con.execute("SELECT previous, hash FROM decision_events ORDER BY number").fetchall()
     assert (found.events, found.problems, found.tip) == (4, (), links[-1][1])
     assert [previous for previous, _ in links] == ["", *(hashed for _, hashed in links[:-1])]
@@ -67,16 +67,18 @@ def test_an_honest_log_is_unbroken_and_each_event_carries_the_hash_before(log):
 def test_whatever_is_rewritten_shows(log, what):
     with log.write() as con:
         con.execute(REWRITES[what])
-        assert chain.check(con).problems
+        assert decisions.check(con).problems
 
 
 def test_events_from_before_the_chain_are_covered_by_the_first_that_is_chained(log):
     with log.write() as con:
         con.execute("UPDATE decision_events SET hash = NULL, previous = NULL")
         decisions.set_status(con, "d-2", "expired", "schedule", "nobody decided", NOON)
-        assert chain.check(con).problems == ()
+        assert decisions.check(con).problems == ()
         con.execute("UPDATE decision_events SET actor = 'uid:0' WHERE number = 2")
-        assert chain.check(con).problems == ("event 5 of d-2: does not follow the event before it",)
+        assert decisions.check(con).problems == (
+            "event 5 of d-2: does not follow the event before it",
+        )
 
 
 @settings(max_examples=30)
@@ -89,5 +91,5 @@ def test_any_words_can_be_chained(tmp_path_factory, words):
         for word in words:
             decisions.set_status(con, "d-1", "pending", word, word, NOON)
     with store.read() as con:
-        assert chain.check(con).problems == ()
+        assert decisions.check(con).problems == ()
     store.close()

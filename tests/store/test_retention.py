@@ -8,17 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import (
-    archive,
-    compaction,
-    connection,
-    erasure,
-    events,
-    health,
-    open_store,
-    retention,
-    schema,
-)
+from flywheel.store import archive, database, erasure, events, health, open_store, retention, schema
 from flywheel.store.columns import scalar
 
 DAY = timedelta(days=1)
@@ -173,7 +163,7 @@ def test_the_files_of_a_database_that_was_set_aside_are_left_alone(tmp_path, sto
 
 
 def test_a_file_that_is_mostly_free_is_written_anew_while_others_read_and_write(store, monkeypatch):
-    monkeypatch.setattr(compaction, "_WORTH_BYTES", 1 << 20)
+    monkeypatch.setattr(database, "_WORTH_BYTES", 1 << 20)
     with store.write() as con:
         con.execute(
             "INSERT INTO predictions "
@@ -216,8 +206,8 @@ def test_a_file_that_is_mostly_free_is_written_anew_while_others_read_and_write(
 
 
 def test_a_reader_in_the_way_leaves_the_file_as_it_was(store, monkeypatch):
-    monkeypatch.setattr(compaction, "worth_it", lambda con: True)
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(database, "worth_it", lambda con: True)
+    monkeypatch.setattr(database, "PATIENCE_S", 0.1)
     fill(store)
     with store.read() as con:
         assert not store.compact()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import events, schema, sources
+from flywheel.store import events, schema
 from flywheel.store.columns import records
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -246,18 +246,18 @@ def test_a_thousand_events_go_in_as_columns_not_one_by_one(store):
 
 def test_a_source_goes_on_where_its_events_were_committed(store):
     with store.write() as con:
-        assert sources.cursor(con, "csv") is None
-        sources.set_cursor(con, "csv", "line 7", NOON)
-        sources.set_cursor(con, "csv", "line 9", NOON)
+        assert events.cursor(con, "csv") is None
+        events.set_cursor(con, "csv", "line 7", NOON)
+        events.set_cursor(con, "csv", "line 9", NOON)
 
     def commit_nothing():
         with store.write() as con:
             events.add_predictions(con, [prediction("p-1")])
-            sources.set_cursor(con, "csv", "line 10", NOON)
+            events.set_cursor(con, "csv", "line 10", NOON)
             raise KeyError
 
     with pytest.raises(KeyError):
         commit_nothing()
     with store.read() as con:
-        assert sources.cursor(con, "csv") == "line 9"
+        assert events.cursor(con, "csv") == "line 9"
         assert events.counts(con).predictions == 0

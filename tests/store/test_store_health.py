@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Feedback, Prediction
-from flywheel.store import events, health, sums
+from flywheel.store import events, health
 
 DAY = timedelta(days=1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -150,13 +150,13 @@ def test_daily_sums_say_what_the_predictions_say_whatever_the_window_cuts(store)
 
 
 def test_merging_the_days_changes_no_sum(store, monkeypatch):
-    monkeypatch.setattr(sums, "_MANY_PARTS", 3)
+    monkeypatch.setattr(events, "_MANY_PARTS", 3)
     with store.write() as con:
         for n in range(6):
             one = Prediction(id=f"p-{n}", ts=START, text="x", intent="stop")
             events.add_predictions(con, [one])
-        assert sums.merge_days(con)
-        assert not sums.merge_days(con)
+        assert events.merge_days(con)
+        assert not events.merge_days(con)
         assert con.execute("SELECT count(*), sum(predictions) FROM daily").fetchone() == (1, 6)
         assert tallies(con, START, START + DAY).volume == {"stop": 6}
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events, health
-from flywheel.store.votes import counts, votes
+from flywheel.store.label_candidates import counts, votes
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

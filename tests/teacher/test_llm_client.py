@@ -13,7 +13,7 @@ import pytest
 from flywheel.config import TeacherTable
 from flywheel.errors import FlywheelError
 from flywheel.llm import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
-from flywheel.llm.endpoint import is_loopback
+from flywheel.llm.client import is_loopback
 from flywheel.llm.wire import retry_after, text_of
 from tests.fakes.answer_store import MemoryStore
 from tests.fakes.teacher_server import (

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from flywheel.llm.keeping import Keeping
+from flywheel.llm.client import Keeping
 from flywheel.protocols import StoredAnswer
 from tests.fakes.answer_store import Killed, MemoryStore
 

@@ -8,9 +8,8 @@ import spacy
 from flywheel.config import TeacherTable
 from flywheel.errors import FlywheelError
 from flywheel.records import Brief, Intent
-from flywheel.teacher.names import finder
 from flywheel.teacher.prompts import requests
-from flywheel.teacher.redaction import redact, redacted
+from flywheel.teacher.redaction import finder, redact, redacted
 
 PEOPLE = [
     {"label": "PERSON", "pattern": "Maria Garcia"},

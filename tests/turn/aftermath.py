@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flywheel.store import generations, turns
+from flywheel.store import golden_set, turns
 from flywheel.turn import views
 from tests.fakes.refusals import refusals
 
@@ -14,7 +14,7 @@ def state_of(wheel) -> dict:
     with wheel.store.read() as con:
         latest = turns.list_turns(con, 1)[0]
         refused = [(r.sample.id, r.reason) for r in refusals(con, latest.id)]
-        ledger = [(row["turn"], row["challenger"]) for row in generations.queries(con, 1)]
+        ledger = [(row["turn"], row["challenger"]) for row in golden_set.queries(con, 1)]
     view = views.turn_view(wheel, latest.id)
     steps = [(s["name"], s["state"], s["detail"]) for s in view["steps"]]
     return {

@@ -20,7 +20,7 @@ from flywheel import turn as turning
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.store import adapters, decisions, restoring, turns
-from flywheel.turn import Wheel, table, upkeep, views
+from flywheel.turn import Wheel, integrity, table, views
 
 STEPS = list(table.STEPS)
 TURN = "t-4"  # the one that a person speaks into
@@ -304,10 +304,10 @@ def test_a_restored_database_serves_what_it_named_and_resumes_nothing(
     assert ends(wheel) == (story.better, story.better)
     wheel.store.close()
     shutil.copy(backup, restoring.arriving(database))
-    upkeep.examine(restoring.arriving(database), tmp_path / "var", NOW)
+    integrity.examine(restoring.arriving(database), tmp_path / "var", NOW)
     with restoring.held(database) as lock:
-        restoring.stage(database, NOW, upkeep.OF_ITS_TURNS)
-        restoring.put_in_place(database, lock, lambda _: None, upkeep.OF_ITS_TURNS)
+        restoring.stage(database, NOW, integrity.OF_ITS_TURNS)
+        restoring.put_in_place(database, lock, lambda _: None, integrity.OF_ITS_TURNS)
     wheel = open_wheel(tmp_path)
     turning.run_until_idle(wheel)
     with contextlib.closing(wheel.store):

@@ -20,10 +20,10 @@ from wheels import (
 
 from flywheel import gates
 from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, OverallRule, SlicesRule
-from flywheel.config.rules import CalibrationRule, CustomRule, OutOfScopeRule
+from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.records import Feedback, Prediction
-from flywheel.store import disputes, events, samples
-from flywheel.turn import add_samples, overview, request, run_until_idle, verify, views
+from flywheel.store import events, golden_set, samples
+from flywheel.turn import add_samples, integrity, overview, request, run_until_idle, views
 from tests.fakes.refusals import refusals
 
 FAST, WIDE = OverallRule(profile="fast"), IntentsRule(margin=0.30)
@@ -98,7 +98,7 @@ def test_every_gate_that_is_on_speaks_over_real_evidence(made):
     assert {line["verdict"] for line in spoke.values()} == {"PASS"}, spoke
     assert (spoke["fresh"]["n"], spoke["latency"]["n"]) == (12, 120)
     assert decision["rests_on"]["waits_for"] == "nobody"
-    assert verify(wheel, decision["id"])["same"]
+    assert integrity(wheel, decision["id"])["same"]
 
 
 def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(made):
@@ -164,10 +164,10 @@ def test_a_gate_of_ones_own_decides_with_the_others_and_is_held_to_their_rules(m
     wheel = made(table, custom_gates=gates.custom_gates(table, folder))
     decision = decided(wheel, second_turn(wheel))
     assert (decision["verdict"], lines(decision)["words"]["detail"]) == ("reject", "counted")
-    assert verify(wheel, decision["id"])["same"]
+    assert integrity(wheel, decision["id"])["same"]
     (folder / "no_words.py").write_text("def judge(evidence, options): ...\n")
     changed = dataclasses.replace(wheel, custom_gates=gates.custom_gates(table, folder))
-    assert verify(changed, decision["id"])["checks"][-1]["what"] == "plugins"
+    assert integrity(changed, decision["id"])["checks"][-1]["what"] == "plugins"
 
 
 def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_a_person(made):
@@ -178,14 +178,14 @@ def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_
     add_samples(wheel, [marked])
     with wheel.store.write() as con:
         name = marked.sample.id
-        disputes.add(con, name, disputed=True, by="uid:7", because="pasta is a timer", at=NOW)
+        golden_set.add(con, name, disputed=True, by="uid:7", because="pasta is a timer", at=NOW)
     produce_failures(wheel)
     decision = decided(wheel, turn_once(wheel))
     assert (decision["verdict"], decision["rests_on"]["waits_for"]) == ("hold", "a person")
     assert "disputed labels" in decision["because"]
     assert "1 golden rows are disputed and set aside" in decision["rests_on"]["notes"]
     assert sum(line["n"] for line in decision["intents"]) == 120
-    assert verify(wheel, decision["id"])["same"]
+    assert integrity(wheel, decision["id"])["same"]
 
 
 def test_wrong_feedback_that_gains_where_golden_loses_goes_to_a_person(tmp_path):

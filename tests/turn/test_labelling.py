@@ -25,7 +25,7 @@ from flywheel import labelling
 from flywheel.config import LabellingTable
 from flywheel.errors import NotFound, Refused
 from flywheel.records import Feedback, Prediction
-from flywheel.store import disputes, events, health, labels, samples, turns
+from flywheel.store import events, golden_set, health, labels, samples, turns
 from flywheel.turn import (
     Answer,
     add_samples,
@@ -414,11 +414,11 @@ def test_a_gates_label_taken_back_after_it_took_effect_is_set_aside(held):
     undo(wheel, ANN)
     assert settle(wheel)["withdrawn"] == 1
     with wheel.store.read() as con:
-        (doubted,) = disputes.standing(con)
+        (doubted,) = golden_set.standing(con)
     say(wheel, item.id, truth[item.text])
     settle(wheel)
     with wheel.store.read() as con:
-        assert disputes.standing(con) == ()
+        assert golden_set.standing(con) == ()
         assert doubted in {row.sample.id for row in samples.golden(con)}
 
 
@@ -436,7 +436,7 @@ def test_a_gates_label_on_which_a_second_person_differs_judges_nothing_until_it_
     assert (disputed.id, disputed.guesses) == (item.id, ())
     assert say(wheel, item.id, "none", ANN)["settled"]["golden"] == 1
     with wheel.store.read() as con:
-        away = disputes.standing(con)
+        away = golden_set.standing(con)
         judging = [
             row.sample for row in samples.golden(con) if row.bought and row.sample.id not in away
         ]

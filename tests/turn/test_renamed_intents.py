@@ -20,7 +20,7 @@ from wheels import (
 
 from flywheel.lineage import current_names, judging, parted, under_names
 from flywheel.records import Intent
-from flywheel.store import decisions, reports, traffic, turns
+from flywheel.store import decisions, label_candidates, reports, turns
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows
 from tests.fakes.refusals import refusals
@@ -114,7 +114,7 @@ def test_what_a_split_intent_labelled_is_kept_aside_and_people_are_asked_about_i
     assert {row["intent"] for row in rows if row["split"] == "train"} == {PLAY, TIMER}
     with wheel.store.read() as con:
         told = {one.reason: one.detail for one in refusals(con, turn.id)}
-        asked = traffic.conflicts(con, 0.75)
+        asked = label_candidates.conflicts(con, 0.75)
     assert told["split"] == f"{ALARM} was split into wake, remind: label it again"
     assert {one.labels for one in asked} == {(ALARM,)}
 

@@ -4,7 +4,7 @@ import pytest
 from wheels import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_the_wheel, turn_once
 
 from flywheel.errors import Refused
-from flywheel.store import adapters, decisions, generations, turns
+from flywheel.store import adapters, decisions, golden_set, turns
 from flywheel.turn import add_samples, overview, run_until_idle, views
 from flywheel.turn.preview import preview
 
@@ -129,7 +129,7 @@ def test_every_query_is_on_record_before_its_answer(wheel):
     produce_failures(wheel)
     turn_once(wheel)
     with wheel.store.read() as con:
-        rows = generations.queries(con, 1)
+        rows = golden_set.queries(con, 1)
         made = decisions.list_decisions(con)
     assert [row["challenger"] for row in rows] == [made[0].challenger]  # the first was not compared
     assert status(wheel)["golden"]["queries_left"] == 30 - len(rows)
@@ -175,7 +175,7 @@ def test_the_golden_set_that_changed_after_its_seal_promotes_nothing(wheel):
     seed_the_wheel(wheel)
     turn_once(wheel)
     with wheel.store.write() as con:
-        generations.reseal(con, 1, "sha256:something else", 120)
+        golden_set.reseal(con, 1, "sha256:something else", 120)
     produce_failures(wheel)
     decision = views.decision_view(wheel, views.turn_view(wheel, turn_once(wheel))["decision"])
     hygiene = next(line for line in decision["gates"] if line["gate"] == "hygiene")

@@ -19,8 +19,8 @@ from flywheel.store import events, turns
 from flywheel.store.erasure import Person
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows, learned_rows
-from flywheel.turn.asking import trained_texts
 from flywheel.turn.erase import erase
+from flywheel.turn.queue import trained_texts
 
 SAID = [f"{WORDS[ALARM][n % 6]} call number {n} {'abcdefgh'[n % 8] * 5}" for n in range(40)]
 

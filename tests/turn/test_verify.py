@@ -5,7 +5,7 @@ from wheels import Parrot, produce_failures, seed_the_wheel, turn_once, wheel_in
 
 from flywheel.config import GatesTable, IntentsRule
 from flywheel.errors import NotFound
-from flywheel.turn import rollback, upkeep, verify
+from flywheel.turn import integrity, rollback
 
 CHANGES = {
     "evidence": "UPDATE outcomes SET champion_correct = true",
@@ -28,12 +28,12 @@ def decided(tmp_path):
 
 def test_every_decision_of_a_turn_is_recomputed_to_the_same_bytes(decided):
     for name in ("d-1", "d-2"):
-        found = verify(decided, name)
+        found = integrity(decided, name)
         assert (found["same"], [check["ok"] for check in found["checks"]]) == (True, [True] * 4)
-    assert upkeep.check(decided.store, decided.config.state_dir)["problems"] == []
+    assert integrity.check(decided.store, decided.config.state_dir)["problems"] == []
     with decided.store.write() as con:
         con.execute("UPDATE decision_events SET actor = 'uid:0' WHERE number = 1")
-    (found,) = upkeep.check(decided.store, decided.config.state_dir)["problems"]
+    (found,) = integrity.check(decided.store, decided.config.state_dir)["problems"]
     assert found == "the decision log was changed: event 1 of d-1: was changed after it was written"
 
 
@@ -41,7 +41,7 @@ def test_every_decision_of_a_turn_is_recomputed_to_the_same_bytes(decided):
 def test_a_change_behind_the_decision_is_found_where_it_is(decided, what):
     with decided.store.write() as con:
         con.execute(CHANGES[what])
-    found = verify(decided, "d-2")
+    found = integrity(decided, "d-2")
     assert not found["same"]
     assert what in [check["what"] for check in found["checks"] if not check["ok"]]
 
@@ -51,12 +51,12 @@ def test_later_rules_do_not_change_what_an_old_decision_recomputes_to(decided):
 
     rules = GatesTable(intents=IntentsRule(margin=0.05))
     later = dataclasses.replace(decided, config=dataclasses.replace(decided.config, gates=rules))
-    assert verify(later, "d-2")["same"]
+    assert integrity(later, "d-2")["same"]
 
 
 def test_what_nobody_judged_cannot_be_recomputed_and_says_so(decided):
     made = rollback(decided, None, "uid:0", "complaints")
-    found = verify(decided, made.id)
+    found = integrity(decided, made.id)
     assert (found["same"], found["checks"][0]["what"]) == (False, "grounds")
     with pytest.raises(NotFound):
-        verify(decided, "d-99")
+        integrity(decided, "d-99")

@@ -22,8 +22,8 @@ from wheels import (
 from flywheel import gates
 from flywheel import turn as turning
 from flywheel.config import GatesTable, IntentsRule, OverallRule, PromotionTable
-from flywheel.config.rules import CustomRule
-from flywheel.daemon.turning import TurnThread
+from flywheel.config.tables import CustomRule
+from flywheel.daemon.turn_thread import TurnThread
 from flywheel.errors import FlywheelError, Refused
 from flywheel.store import adapters, decisions, turns
 from flywheel.turn import Incoming, Wheel, add_samples, views

@@ -15,7 +15,7 @@ from flywheel.serving import ChampionLink
 from flywheel.worker import adapter, base, lora
 from flywheel.worker.encoder import Encoder
 from flywheel.worker.logistic import Linear
-from flywheel.worker.scope import Scope
+from flywheel.worker.out_of_scope import Scope
 
 OPERATORS, OPERATOR = 54321, 54322  # a group and a user that own nothing else
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tiny_training import TEXTS
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import base, logistic, lora, stopping, tuning
-from flywheel.worker.batches import Thinning
-from flywheel.worker.finish import finish
+from flywheel.worker import base, checkpoints, logistic, lora, tuning
+from flywheel.worker.dataset_rows import Thinning
+from flywheel.worker.frozen_states import Trunk
 from flywheel.worker.recipes import Recipe
-from flywheel.worker.trunk import Trunk
+from flywheel.worker.upper_layers import finish
 
 
 def answers(*hits, of=100):
@@ -30,36 +30,36 @@ epochs = st.integers(1, 6).flatmap(
 
 
 def test_the_last_epoch_is_taken_where_an_earlier_one_is_better_by_chance():
-    assert stopping.taken(answers(90, 92, 91)) == 2
-    assert stopping.taken(answers(90, 92, 92)) == 2
+    assert checkpoints.taken(answers(90, 92, 91)) == 2
+    assert checkpoints.taken(answers(90, 92, 92)) == 2
 
 
 def test_an_earlier_epoch_is_taken_where_it_is_clearly_better():
-    assert stopping.taken(answers(90, 95, 88)) == 1
+    assert checkpoints.taken(answers(90, 95, 88)) == 1
 
 
 def test_without_dev_rows_no_epoch_is_chosen_and_none_is_left_out():
-    assert stopping.taken([]) is None
-    assert not stopping.stops([])
+    assert checkpoints.taken([]) is None
+    assert not checkpoints.stops([])
 
 
 def test_training_ends_when_two_epochs_in_a_row_are_clearly_worse_than_the_best():
-    assert not stopping.stops(answers(90, 80))
-    assert stopping.stops(answers(90, 80, 82))
-    assert not stopping.stops(answers(90, 80, 89))
+    assert not checkpoints.stops(answers(90, 80))
+    assert checkpoints.stops(answers(90, 80, 82))
+    assert not checkpoints.stops(answers(90, 80, 89))
 
 
 @given(epochs)
 def test_no_epoch_that_is_taken_has_fewer_rows_right_than_the_last(right):
-    taken = stopping.taken(right)
+    taken = checkpoints.taken(right)
     assert right[taken].sum() >= right[-1].sum()
-    assert taken == len(right) - 1 or stopping.clearly_better(right[taken], right[-1])
+    assert taken == len(right) - 1 or checkpoints.clearly_better(right[taken], right[-1])
 
 
 @given(epochs)
 def test_of_two_epochs_at_most_one_is_clearly_better(right):
     one, other = right[0], right[-1]
-    assert not (stopping.clearly_better(one, other) and stopping.clearly_better(other, one))
+    assert not (checkpoints.clearly_better(one, other) and checkpoints.clearly_better(other, one))
 
 
 @given(st.integers(1, 40), st.floats(0.0, 0.99), st.integers(0, 9), st.data())

@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from flywheel.worker import adapter, base, lora, predict
 from flywheel.worker.encoder import pool
-from flywheel.worker.finish import finish
+from flywheel.worker.frozen_states import Trunk, padded_ids
 from flywheel.worker.progress import Progress
 from flywheel.worker.train import run
-from flywheel.worker.trunk import Trunk, padded_ids
+from flywheel.worker.upper_layers import finish
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2,
          "intermediate_size": 64, "max_position_embeddings": 40, "pad_token_id": 1}  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from flywheel.worker import lowrank
+from flywheel.worker import lora
 
 
 class _Two(nn.Module):
@@ -43,7 +43,7 @@ def _answer_and_gradients(model, x):
 def test_answers_and_gradients_are_those_of_peft(bias, shape, needs_gradient):
     plain = _adapted(bias=bias)
     quick = copy.deepcopy(plain)
-    lowrank.quicken(quick)
+    lora.quicken(quick)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=needs_gradient)
     for ours, theirs in zip(
         _answer_and_gradients(quick, x), _answer_and_gradients(plain, x), strict=True
@@ -53,7 +53,7 @@ def test_answers_and_gradients_are_those_of_peft(bias, shape, needs_gradient):
 
 def test_frozen_weights_are_given_no_gradient():
     model = _adapted(bias=True)
-    lowrank.quicken(model)
+    lora.quicken(model)
     model(torch.randn(4, 6, dtype=torch.float64)).sum().backward()
     frozen = [p for p in model.parameters() if not p.requires_grad]
     assert frozen

@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny_training import spec
 
-from flywheel.worker import machine, train
+from flywheel.worker import precision, train
 from flywheel.worker.progress import Progress
 
-WORKER = Path(machine.__file__).parent
+WORKER = Path(precision.__file__).parent
 READ_A_CLOCK = {"jobs.py", "progress.py", "timing.py"}  # they report times and decide nothing
 
 
@@ -29,13 +29,13 @@ READ_A_CLOCK = {"jobs.py", "progress.py", "timing.py"}  # they report times and 
 )
 def test_the_number_type_follows_the_processors_flags(tmp_path, monkeypatch, flags, dtype):
     (tmp_path / "cpuinfo").write_text(flags)
-    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
-    assert machine.number_type() == dtype
+    monkeypatch.setattr(precision, "_CPUINFO", tmp_path / "cpuinfo")
+    assert precision.number_type() == dtype
 
 
 def test_where_nothing_is_known_of_the_processor_it_is_float32(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "absent")
-    assert machine.number_type() == torch.float32
+    monkeypatch.setattr(precision, "_CPUINFO", tmp_path / "absent")
+    assert precision.number_type() == torch.float32
 
 
 def test_only_what_reports_times_reads_a_clock():

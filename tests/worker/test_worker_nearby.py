@@ -2,7 +2,7 @@
 
 import torch
 
-from flywheel.worker.nearby import agreement, alike
+from flywheel.worker.crossfit import agreement, alike
 
 
 def unit(*rows):

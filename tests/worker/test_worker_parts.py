@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tiny_training import TEXTS, spec
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import base, crossfit, heads, logistic, scope, slots
+from flywheel.worker import base, crossfit, heads, logistic, out_of_scope, slots
+from flywheel.worker.frozen_states import Trunk
 from flywheel.worker.logistic import Linear
 from flywheel.worker.progress import Progress
-from flywheel.worker.trunk import Trunk
 
 LINES = [line for lines in TEXTS.values() for line in lines]
 BUNDLED = base.load(base.BUNDLED)
@@ -155,21 +155,21 @@ def test_the_threshold_separates_what_dev_can_separate():
     labels = ["a", "b"]
     logits = torch.tensor([[9.0, 0], [0, 8.0], [7.0, 0], [1.0, 0.9], [0.5, 0.6]])
     truth = ["a", "b", "a", "none", "none"]
-    rule = scope.choose(logits, labels, truth)
-    assert scope.answer(logits, labels, rule).intents == truth
+    rule = out_of_scope.choose(logits, labels, truth)
+    assert out_of_scope.answer(logits, labels, rule).intents == truth
 
 
 def test_without_dev_rows_of_none_every_text_is_in_scope():
     logits = torch.tensor([[9.0, 0], [0, 0.1]])
-    rule = scope.choose(logits, ["a", "b"], ["a", "a"])
-    assert rule == scope.Scope()
-    assert scope.answer(logits, ["a", "b"], rule).intents == ["a", "b"]
+    rule = out_of_scope.choose(logits, ["a", "b"], ["a", "a"])
+    assert rule == out_of_scope.Scope()
+    assert out_of_scope.answer(logits, ["a", "b"], rule).intents == ["a", "b"]
 
 
 def test_without_dev_rows_the_class_none_decides():
     logits = torch.tensor([[1.0, 0, 3.0], [5.0, 0, 3.0]])
-    rule = scope.choose(logits, ["a", "b", "none"], [])
-    answers = scope.answer(logits, ["a", "b", "none"], rule)
+    rule = out_of_scope.choose(logits, ["a", "b", "none"], [])
+    answers = out_of_scope.answer(logits, ["a", "b", "none"], rule)
     assert answers.intents == ["none", "a"]
     assert answers.confidence.tolist() == pytest.approx([0.886, 0.876], abs=0.01)
 
@@ -184,8 +184,11 @@ def test_the_chosen_threshold_never_loses_points_on_dev(rows, labels, data):
     logits = torch.tensor(rows)[:, : len(labels)]
     truth = [data.draw(st.sampled_from(["a", "b", "none"])) for _ in rows]
     points = []
-    for rule in (scope.choose(logits, labels, truth), scope.choose(logits, labels, [])):
-        found = scope.answer(logits, labels, rule).intents
+    for rule in (
+        out_of_scope.choose(logits, labels, truth),
+        out_of_scope.choose(logits, labels, []),
+    ):
+        found = out_of_scope.answer(logits, labels, rule).intents
         pairs = zip(found, truth, strict=True)
         points.append(sum((2 if said == "none" else 1) * (said == true) for said, true in pairs))
     assert points[0] >= points[1] or "none" not in truth

@@ -11,7 +11,7 @@ import pytest
 from tiny_training import spec
 
 from flywheel.worker import base
-from flywheel.worker.trunk import Trunk
+from flywheel.worker.frozen_states import Trunk
 
 
 def test_a_killed_training_resumes_and_ends_in_the_same_adapter(trained, tmp_path):

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import DEV, spec
 
-from flywheel.worker import adapter, recipes, scope
+from flywheel.worker import adapter, out_of_scope, recipes
+from flywheel.worker.dataset_rows import Split
+from flywheel.worker.frozen_states import States
 from flywheel.worker.progress import Progress
-from flywheel.worker.splits import Split
 from flywheel.worker.train import run
-from flywheel.worker.trunk import States
-from flywheel.worker.work import Unseen, Work
+from flywheel.worker.training_run import Unseen, Work
 
 ON_DEV = ("dev_accuracy", "dev_macro", "dev_intents", "dev_exact", "head", "temperature", "curve")
 
@@ -132,7 +132,7 @@ scores = st.lists(st.floats(-50, 50, width=32), min_size=1, unique=True)
 )
 def test_a_threshold_moves_as_the_scores_of_the_same_texts_do(before, at, scale, shift):
     old = torch.tensor(before, dtype=torch.float64)
-    rule = scope.carried(scope.Scope("energy", at), old, scale * old + shift)
+    rule = out_of_scope.carried(out_of_scope.Scope("energy", at), old, scale * old + shift)
     assert rule.threshold == pytest.approx(scale * at + shift, abs=1e-3)
 
 
@@ -142,12 +142,12 @@ def test_a_threshold_moves_as_the_scores_of_the_same_texts_do(before, at, scale,
 )
 def test_a_carried_confidence_is_one_still(pairs, at):
     old, new = (torch.tensor(values) for values in zip(*pairs, strict=True))
-    assert 0 < scope.carried(scope.Scope("confidence", at), old, new).threshold < 1
+    assert 0 < out_of_scope.carried(out_of_scope.Scope("confidence", at), old, new).threshold < 1
 
 
 def test_two_texts_say_how_far_a_threshold_moves_and_nothing_of_its_spread():
-    rule = scope.carried(
-        scope.Scope("margin", 0.8), torch.tensor([0.1, 0.1001]), torch.tensor([0.2, 0.9])
+    rule = out_of_scope.carried(
+        out_of_scope.Scope("margin", 0.8), torch.tensor([0.1, 0.1001]), torch.tensor([0.2, 0.9])
     )
     assert rule.threshold == pytest.approx(1.25, abs=1e-3)
 
@@ -155,13 +155,13 @@ def test_two_texts_say_how_far_a_threshold_moves_and_nothing_of_its_spread():
 def test_one_text_of_none_that_looks_like_a_call_does_not_take_the_threshold_with_it():
     old = torch.tensor([-4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5])
     new = torch.cat([old[:-1], torch.tensor([6.0])])
-    rule = scope.carried(scope.Scope("margin", 1.0), old, new)
+    rule = out_of_scope.carried(out_of_scope.Scope("margin", 1.0), old, new)
     assert 1.0 < rule.threshold < 4.0  # by order it would be above 6
 
 
 @given(scores, st.floats(-60, 60, width=32))
 def test_a_threshold_carried_to_the_same_model_stays(before, at):
     old = torch.tensor(before)
-    rule = scope.carried(scope.Scope("margin", at), old, old)
+    rule = out_of_scope.carried(out_of_scope.Scope("margin", at), old, old)
     assert rule.threshold == pytest.approx(at, abs=1e-3)
     assert rule.score == "margin"

@@ -16,12 +16,12 @@ from PIL import Image
 from tiny_training import COLUMNS, DEV, TEXTS, spec
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import adapter, base, halving, lora, predict, recipes
+from flywheel.worker import adapter, base, lora, predict, recipe_search, recipes
 from flywheel.worker.encoder import pool
-from flywheel.worker.finish import finish
+from flywheel.worker.frozen_states import Trunk, padded_ids
 from flywheel.worker.progress import Progress
 from flywheel.worker.train import run
-from flywheel.worker.trunk import Trunk, padded_ids
+from flywheel.worker.upper_layers import finish
 
 LINES = [line for lines in (*TEXTS.values(), *DEV.values()) for line in lines]
 
@@ -212,7 +212,7 @@ def test_halving_spends_no_more_than_its_budget_and_keeps_the_best(rows, budget_
         spent.append(share * recipe.epochs * rows / 100)
         return data.draw(st.floats(0, 1))
 
-    chosen, rounds = halving.pick(recipes.TRAINING, rows, budget_s, score)
+    chosen, rounds = recipe_search.pick(recipes.TRAINING, rows, budget_s, score)
     if rounds:
         assert sum(spent) + chosen.epochs * rows / 100 <= budget_s + 1e-6
         last = rounds[-1]["dev_accuracy"]

@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor import learning, libraries, machine, model, state
-from flywheel.cli.doctor.finding import Finding, fail, warn
+from flywheel.cli.doctor import environment, learning, state
+from flywheel.cli.doctor.environment import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def examine(path: Path, announce: Callable[[str], None] = lambda text: None) -> 
         path: the config file.
         announce: told what is being checked, before a check that takes seconds.
     """
-    yield from libraries.libraries()  # first: with a wrong one the other checks may not even run
+    yield from environment.libraries()  # first: with a wrong one the other checks may not even run
     from flywheel.config import load
 
     try:
@@ -49,11 +49,11 @@ def _with_config(
     yield from state.folder(config)
     yield from state.database(config, daemon)
     announce("checking the base model…")
-    yield from model.base(config, learning.texts(config, daemon))
+    yield from environment.base(config, learning.texts(config, daemon))
     announce("asking the teacher…")
     yield from learning.teacher(config)
-    yield from machine.plugins(config)
-    yield from machine.disk(config)
+    yield from environment.plugins(config)
+    yield from environment.disk(config)
     yield from learning.golden(config, daemon)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor.finding import Finding, fail, ok, warn
+from flywheel.cli.doctor.environment import Finding, fail, ok, warn
 from flywheel.cli.doctor.state import Running
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
@@ -95,8 +95,7 @@ _NAMED = "ask Maria Garcia to call 415-555-2671 and mail anna@example.org"
 
 def _leaving(config: Config) -> Finding:
     """An example of what is sent, as it is sent."""
-    from flywheel.teacher.names import finder
-    from flywheel.teacher.redaction import redact
+    from flywheel.teacher.redaction import finder, redact
 
     if not config.teacher.redact:
         return warn(

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.client import Daemon
-from flywheel.cli.doctor.finding import Finding, fail, ok, warn
-from flywheel.cli.doctor.machine import nearest
+from flywheel.cli.doctor.environment import Finding, fail, nearest, ok, warn
 from flywheel.errors import DaemonUnreachable, FlywheelError
 
 if TYPE_CHECKING:
@@ -54,10 +53,10 @@ def ask(config: Config) -> Running:
 
 def startable(config: Config, running: Running) -> Iterator[Finding]:
     """Whether `flywheel run` takes the configuration, and can listen and log here."""
-    from flywheel.daemon import refusals
+    from flywheel.daemon import wiring
 
     refused, taken = [], []
-    for name, error in refusals.found(config, running=running.daemon is not None):
+    for name, error in wiring.found(config, running=running.daemon is not None):
         if error is None:
             taken.append(name)
         else:

@@ -1,0 +1,185 @@
+"""JSON answers, and the one form of every error: {"error": what failed, "hint": what to do}."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from flywheel.errors import (
+    NO_ROOM,
+    ConfigError,
+    DatabaseHeld,
+    DiskFull,
+    FlywheelError,
+    NotFound,
+    Refused,
+    SourceUnavailable,
+    TeacherUnavailable,
+)
+from flywheel.spool import SpoolFailed, SpoolFull
+from flywheel.store import StoreFailed
+from flywheel.store.db_errors import no_room
+
+log = logging.getLogger(__name__)
+
+
+class BadRequest(FlywheelError):
+    """The request cannot be read."""
+
+
+class TooLarge(FlywheelError):
+    """The request's body is over the limit."""
+
+
+_STATUS: Mapping[type[FlywheelError], int] = {
+    BadRequest: 400,
+    ConfigError: 400,
+    NotFound: 404,
+    Refused: 409,
+    TooLarge: 413,
+    SpoolFull: 429,
+    DatabaseHeld: 503,
+    TeacherUnavailable: 503,
+    SourceUnavailable: 503,
+    StoreFailed: 503,
+    SpoolFailed: 503,
+    DiskFull: 507,
+}
+_HEADERS: Mapping[int, Mapping[str, str]] = {
+    413: {"Connection": "close"},  # the rest of a body that is too large is not read
+    429: {"Retry-After": "1"},
+}
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """The value as JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def problem(
+    status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    """An error as JSON."""
+    body = msgspec.json.encode({"error": message, "hint": hint})
+    return Response(body, status, dict(headers or {}), media_type="application/json")
+
+
+def of_flywheel_error(request: Request, error: Exception) -> Response:
+    """What a handler refused; its status by its kind, 500 for a kind without one."""
+    assert isinstance(error, FlywheelError)
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+    return problem(status, error.message, error.hint, _HEADERS.get(status))
+
+
+def of_http_exception(request: Request, error: Exception) -> Response:
+    """No such path or method."""
+    assert isinstance(error, HTTPException)
+    hint = "GET /openapi.json lists every path" if error.status_code in (404, 405) else ""
+    what = f"{request.method} {request.url.path}: {error.detail.lower()}"
+    return problem(error.status_code, what, hint, error.headers)
+
+
+def of_defect(request: Request, error: Exception) -> Response:
+    """A defect of the daemon. The answer says no more than that; the log has the places."""
+    log.error(
+        "%s %s broke",
+        request.method,
+        request.scope.get("path"),
+        exc_info=error,
+        extra={"event": "api.defect"},
+    )
+    return problem(500, "the daemon failed on this request", "see `flywheel log`")
+
+
+# Reading a request's body within its limit.
+
+MAX_LINES = 200_000
+"""Of one batch; more is refused with 413, so that the answer stays readable."""
+
+_PIECE = 1 << 20  # bytes written at once
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body.
+
+    Args:
+        request: not read yet.
+        limit: bytes.
+
+    Raises:
+        TooLarge: it is longer; at most `limit` bytes and one chunk were read.
+    """
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+async def save_body(request: Request, file: BinaryIO) -> None:
+    """Write the whole body, however long, to a new file; it is on disk when this returns.
+
+    Raises:
+        BadRequest: the caller cut it off.
+        DiskFull: it has no room; what was written is the caller's to remove.
+    """
+    path = Path(file.name)
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > shutil.disk_usage(path.parent).free:
+        raise no_room(path)
+    piece = bytearray()
+    try:
+        async for chunk in request.stream():
+            piece += chunk
+            if len(piece) >= _PIECE:
+                await run_in_threadpool(file.write, bytes(piece))
+                piece.clear()
+        await run_in_threadpool(_finish, file, bytes(piece))
+    except ClientDisconnect as error:
+        raise BadRequest("the body was cut off", hint="send it again") from error
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise no_room(path) from error
+        raise
+
+
+def _finish(file: BinaryIO, rest: bytes) -> None:
+    file.write(rest)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def refuse_unreadable(body: bytes) -> None:
+    """Refuse a batch that is empty, or has more lines than an answer could name.
+
+    Raises:
+        BadRequest: there is nothing in it.
+        TooLarge: more than `MAX_LINES` lines.
+    """
+    if not body.strip():
+        raise BadRequest("the body is empty", hint="send a JSON object, or NDJSON for a batch")
+    if body.count(b"\n") > MAX_LINES:
+        raise TooLarge(
+            f"the batch has more than {MAX_LINES:,} lines", hint="send it in smaller batches"
+        )
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"the body is over {limit / 2**20:g} MiB",
+        hint="send smaller batches, or raise [api] max_body_mb",
+    )

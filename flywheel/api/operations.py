@@ -1,0 +1,116 @@
+"""What an operator asks of a running daemon: reload, check, backup, restore."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from pathlib import Path
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from flywheel.api import peer
+from flywheel.api.control import asked_for, caught_up
+from flywheel.api.http import BadRequest, answer, save_body
+from flywheel.api.peer import CALLER
+from flywheel.api.process_status import Vitals
+from flywheel.api.requests import Erasure
+from flywheel.errors import Refused
+from flywheel.loader import Loader
+from flywheel.store import restoring
+from flywheel.store.erasure import Person
+from flywheel.turn import Wheel, integrity
+from flywheel.turn import erase as removal
+
+log = logging.getLogger(__name__)
+
+OUTGOING = "outgoing"
+"""Folder under the state folder for copies on their way out; emptied when the daemon starts."""
+
+
+async def reload(request: Request) -> Response:
+    """Read config.toml and intents.toml anew; what cannot change live is named."""
+    vitals: Vitals = request.app.state.vitals
+    told = await run_in_threadpool(vitals.reload)
+    peer.record(request, "the configuration was read anew")
+    return answer(told)
+
+
+async def check(request: Request) -> Response:
+    """Read every table whole, and hold tables, sums, spool and files together."""
+    return answer(await run_in_threadpool(_check, request))
+
+
+async def backup(request: Request) -> Response:
+    """The database as one file, as of one moment; events may arrive meanwhile."""
+    await run_in_threadpool(caught_up, request)
+    copy = await run_in_threadpool(_copy, request.app.state.wheel)
+    return FileResponse(
+        copy, media_type="application/octet-stream", background=BackgroundTask(copy.unlink)
+    )
+
+
+async def restore(request: Request) -> Response:
+    """Prove a backup, then start anew with it in the place of the database, which is kept."""
+    vitals: Vitals = request.app.state.vitals
+    wheel: Wheel = request.app.state.wheel
+    if vitals.restart is None:
+        raise Refused("this daemon cannot start anew by itself", hint="stop it, then restore")
+    database, now = wheel.store.path, wheel.clock()
+    copy = restoring.arriving(database)
+    if restoring.staged(database) or copy.exists():
+        raise Refused("a backup is being restored already", hint="wait for its end")
+    with copy.open("xb") as file:
+        try:
+            await save_body(request, file)
+            await _refuse_gone(request)  # and from here on it is noticed when the caller goes
+            found = await run_in_threadpool(integrity.examine, copy, wheel.config.state_dir, now)
+            await run_in_threadpool(caught_up, request)
+            await _refuse_gone(request)
+            kept = restoring.stage(database, now, integrity.OF_ITS_TURNS)
+        finally:
+            restoring.discard(database)
+    said = {"event": "database.restoring", "by": str(request.scope[CALLER])}
+    log.warning("starting anew with the backup of %s", said["by"], extra=said)
+    vitals.restart()
+    return answer({"kept": list(map(str, kept)), **found}, 202)
+
+
+async def erase(request: Request) -> Response:
+    """Remove one person's data everywhere, and search for it again."""
+    asked = await asked_for(request, Erasure)
+    person = Person(session=asked.session, rater=asked.rater, prediction=asked.prediction)
+    if sum(map(bool, (asked.session, asked.rater, asked.prediction))) != 1:
+        raise BadRequest("whose data?", hint="name one of session, rater, prediction")
+    told = await run_in_threadpool(_erase, request, person)
+    peer.record(request, "one person's data was erased")
+    return answer(told)
+
+
+async def _refuse_gone(request: Request) -> None:
+    if await request.is_disconnected():
+        raise BadRequest("the caller went away", hint="nothing was changed")
+
+
+def _erase(request: Request, person: Person) -> dict[str, Any]:
+    loader: Loader | None = request.app.state.loader
+    emptied = loader is None or loader.empty()
+    said = removal.erase(request.app.state.wheel, person)
+    return said if emptied else {**said, "left": {**said["left"], "spool": 1}}
+
+
+def _check(request: Request) -> dict[str, Any]:
+    wheel: Wheel = request.app.state.wheel
+    wheel.store.probe()
+    return integrity.check(wheel.store, wheel.config.state_dir, lambda: caught_up(request))
+
+
+def _copy(wheel: Wheel) -> Path:
+    folder = wheel.config.state_dir / OUTGOING
+    folder.mkdir(mode=0o700, exist_ok=True)
+    place = folder / f"{uuid.uuid4().hex}.duckdb"
+    wheel.store.copy_to(place)
+    return place

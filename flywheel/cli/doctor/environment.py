@@ -1,0 +1,250 @@
+"""What one check of the doctor found."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from packaging.requirements import Requirement
+
+from flywheel.errors import FlywheelError
+
+if TYPE_CHECKING:
+    from flywheel.config import Config
+import json
+import os
+import subprocess
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+Level = Literal["ok", "warn", "FAIL"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: FAIL when the daemon could not work, warn when it would work less well."""
+
+    level: Level
+    check: str
+    text: str
+    todo: str = ""  # what to do; empty when there is nothing
+
+
+def ok(check: str, text: str) -> Finding:
+    """A check that holds."""
+    return Finding(level="ok", check=check, text=text)
+
+
+def warn(check: str, text: str, todo: str = "") -> Finding:
+    """The daemon works, but not as well as it could."""
+    return Finding(level="warn", check=check, text=text, todo=todo)
+
+
+def fail(check: str, text: str, todo: str = "") -> Finding:
+    """The daemon could not work."""
+    return Finding(level="FAIL", check=check, text=text, todo=todo)
+
+
+# The installed libraries: are they of versions that flywheel is known to work with?
+#
+# The ranges are those of the package's own metadata, and so of pyproject.toml: a version that is
+# known to fail is excluded there, and thereby here.
+
+_NAMED = ("duckdb", "torch", "transformers", "peft")  # what an upgrade breaks most
+
+
+def libraries() -> Iterator[Finding]:
+    """Whether each library is there, in a version of its range; extras only where installed."""
+    try:
+        lines = requires("flywheel") or []
+    except PackageNotFoundError:
+        todo = "install it: `python -m pip install .` in its checkout"
+        yield warn("libraries", "flywheel is not installed, so no version was checked", todo)
+        return
+    wrong = [found for line in lines if (found := _out_of_range(Requirement(line)))]
+    if wrong:
+        needs = " ".join(shlex.quote(f"{each.name}{each.specifier}") for each, _ in wrong)
+        yield fail(
+            "libraries",
+            "; ".join(text for _, text in wrong),
+            f"{shlex.quote(sys.executable)} -m pip install {needs}",
+        )
+        return
+    named = ", ".join(f"{name} {version(name)}" for name in _NAMED)
+    yield ok("libraries", f"{named}; every version is in its range")
+
+
+def _out_of_range(each: Requirement) -> tuple[Requirement, str] | None:
+    """What is wrong with an installed library, in words; what only developers need never is."""
+    needed = each.marker is None or each.marker.evaluate({"extra": ""})
+    if not needed and each.marker and each.marker.evaluate({"extra": "dev"}):
+        return None
+    try:
+        present = version(each.name)
+    except PackageNotFoundError:
+        return (each, f"{each.name} is not installed") if needed else None
+    if each.specifier.contains(present, prereleases=True):
+        return None
+    return each, f"{each.name} {present} is not in {each.specifier}"
+
+
+# The machine: room on the disk, and the plug-ins that are installed.
+
+_GB = 1_000_000_000
+_LEAST = _GB // 2  # a turn writes a dataset, a worker's cache and an adapter
+_ENOUGH = 5 * _GB
+
+
+def disk(config: Config) -> Iterator[Finding]:
+    """Room where the state is kept."""
+    there = nearest(config.state_dir)
+    free = shutil.disk_usage(there).free
+    text = f"{free / _GB:.1f} GB free at {there}"
+    if free < _LEAST:
+        yield fail("disk", text, "make room, or set [flywheel] state_dir to another disk")
+    elif free < _ENOUGH:
+        yield warn("disk", text, "datasets, adapters and the database will want more")
+    else:
+        yield ok("disk", text)
+
+
+def plugins(config: Config) -> Iterator[Finding]:
+    """Whether each configured source can be imported."""
+    from flywheel.sources import find
+
+    if not config.sources:
+        yield ok("sources", "none configured; events come over HTTP and `flywheel ingest`")
+        return
+    for name, source in config.sources.items():
+        try:
+            find(source.plugin, config.root / "plugins")
+        except FlywheelError as error:
+            yield fail("sources", f"[sources.{name}]: {error.message}", error.hint)
+        else:
+            yield ok("sources", f"[sources.{name}]: {source.plugin} can be imported")
+
+
+def nearest(path: Path) -> Path:
+    """The folder itself, or the closest one above it that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+# The base model: is it there and whole, and does it know the script of the texts?
+
+_BUNDLED = "bundled:"
+_CHECK_S = 120.0  # the hash of a large model on a slow disk
+_KNOWN_SHARE = 0.98  # of the characters of a script, by how often they occur
+_SHOWN = 8
+
+# The worker's own check, in a process of its own: nothing else may import the worker.
+_CHECK = """
+import json, sys
+from flywheel.errors import FlywheelError
+from flywheel.worker import base
+try:
+    found = base.load(sys.argv[1])
+    print(json.dumps({"folder": str(found.folder), "sha256": found.sha256}))
+except FlywheelError as error:
+    print(json.dumps({"error": error.message, "hint": error.hint}))
+"""
+
+
+def base(config: Config, texts: Iterable[str]) -> Iterator[Finding]:
+    """Whether the base model is there, and whether its vocabulary knows the characters of texts."""
+    name = config.model.base
+    local = config.root / name
+    found = _look(str(local.resolve()) if local.is_dir() else name)
+    if "error" in found:
+        hub = not name.startswith(_BUNDLED) and not Path(name).is_absolute() and name.count("/") < 2
+        if hub and "fetched" in found["error"]:
+            todo = "the first turn downloads it from Hugging Face; or name a local folder"
+            yield warn("model", f"{name} is not on this machine", todo)
+        else:
+            yield fail("model", found["error"], found.get("hint", ""))
+        return
+    yield ok("model", f"{name}, sha256 {found['sha256'][:12]}…")
+    yield from _scripts(Path(found["folder"]) / "tokenizer.json", texts, name)
+
+
+def _look(name: str) -> dict[str, str]:
+    """The worker's word on the base: folder and sha256, or error and hint."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}  # look, do not download
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _CHECK, name],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_CHECK_S,
+            env=environment,
+        )
+        answer: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return {"error": f"the check of {name} took longer than {_CHECK_S:.0f} s"}
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        return {
+            "error": f"the worker cannot check {name}: {last}",
+            "hint": "is the installation whole? pip check",
+        }
+    return answer
+
+
+def _scripts(path: Path, texts: Iterable[str], name: str) -> Iterator[Finding]:
+    """Compare the letters of the texts with those of the vocabulary, script by script."""
+    known = vocabulary(json.loads(path.read_text(encoding="utf-8")))
+    used: dict[str, dict[str, int]] = {}
+    for text in texts:
+        for letter in normal(text):
+            if not letter.isascii() and letter.isalpha():
+                letters = used.setdefault(script(letter), {})
+                letters[letter] = letters.get(letter, 0) + 1
+    if known is None or not used:
+        reads = "any script" if known is None else "the texts' script"
+        yield ok("script", f"the vocabulary of {name} knows {reads}")
+        return
+    for each, letters in sorted(used.items()):
+        missing = [letter for letter in letters if letter not in known]
+        knows = len(letters) - len(missing)
+        share = 1 - sum(letters[letter] for letter in missing) / sum(letters.values())
+        has = sum(script(letter) == each for letter in known if letter.isalpha())
+        text = f"{each}: {knows} of the {len(letters)} characters in use are known"
+        if share >= _KNOWN_SHARE:
+            yield ok("script", text)
+            continue
+        seen = "".join(missing[:_SHOWN]) + ("…" if len(missing) > _SHOWN else "")
+        yield warn(
+            "script",
+            f"{text} ({has} in the whole vocabulary); not known: {seen}",
+            "set [model] base to a multilingual one, e.g. intfloat/multilingual-e5-small",
+        )
+
+
+def vocabulary(tokenizer: Mapping[str, Any]) -> set[str] | None:
+    """Every character in a token of tokenizer.json; None when it falls back to bytes."""
+    model: Mapping[str, Any] = tokenizer.get("model") or {}
+    layers = json.dumps([tokenizer.get("pre_tokenizer"), tokenizer.get("decoder")])
+    if "ByteLevel" in layers or model.get("byte_fallback"):
+        return None
+    vocab = model.get("vocab") or {}
+    tokens = vocab if isinstance(vocab, Mapping) else [entry[0] for entry in vocab]
+    return {character for token in tokens for character in token}
+
+
+def normal(text: str) -> str:
+    """Lower case and without accents, as uncased vocabularies see a text."""
+    plain = unicodedata.normalize("NFD", text.lower())
+    return "".join(each for each in plain if unicodedata.category(each) != "Mn")
+
+
+def script(letter: str) -> str:
+    """The script of a letter, by the first word of its Unicode name."""
+    first = unicodedata.name(letter, "OTHER").split()[0].split("-")[0]
+    return {"CJK": "Chinese"}.get(first, first.capitalize())

@@ -1,0 +1,91 @@
+"""What a turn works with, built once by the daemon."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from flywheel.config import Config
+from flywheel.gates import CustomGate
+from flywheel.protocols import Executor, Serving, Teacher
+from flywheel.records import NONE, Intent
+from flywheel.store import Connection, Store
+
+
+@dataclass(slots=True, kw_only=True)
+class Wheel:
+    """The parts of the loop, and the two signals between its threads.
+
+    Configuration, intents and teacher are replaced together by a reload, and only while no turn
+    is open; nothing else is ever replaced.
+    """
+
+    config: Config
+    intents: tuple[Intent, ...]
+    store: Store
+    executor: Executor
+    serving: Serving
+    teacher: Teacher | None  # None: no samples are written for failing intents
+    clock: Callable[[], datetime]  # UTC, timezone-aware
+    custom_gates: tuple[CustomGate, ...] = ()  # of [gates.NAME] plugin
+    reconciling: threading.Lock = field(default_factory=threading.Lock)  # held to move serving
+    wake: threading.Event = field(default_factory=threading.Event)  # there may be a step to run
+    stopping: threading.Event = field(default_factory=threading.Event)  # leave turns as they are
+
+    @property
+    def known_intents(self) -> frozenset[str]:
+        """Names a prediction or sample may carry today, `none` included."""
+        return frozenset(intent.name for intent in self.intents) | {NONE}
+
+    @property
+    def adapters_dir(self) -> Path:
+        """One folder an adapter, named by its id, and the link `champion`."""
+        return self.config.state_dir / "adapters"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """One Parquet file a dataset, named by its id."""
+        return self.config.state_dir / "datasets"
+
+    def job_dir(self, job_id: str) -> Path:
+        """Where a job finds its input and leaves its result."""
+        return self.config.state_dir / "jobs" / job_id
+
+    def worker_spec(self) -> dict[str, object]:
+        """What every job needs to know of the base model."""
+        model = self.config.model
+        return {
+            "base": model.base,
+            "threads": model.threads,
+            "max_length": model.max_length,
+            "cache_dir": str(self.config.state_dir / "cache"),
+            "seed": self.config.training.seed,
+        }
+
+    @property
+    def job_timeout_s(self) -> float:
+        """After this a worker counts as hung."""
+        return self.config.training.timeout_minutes * 60
+
+
+# What a step of the turn gives back.
+
+
+def _nothing(con: Connection) -> None:
+    """Write nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """A finished step: where the turn goes next, and what is written with that move."""
+
+    next_state: str  # a step's name, or a state of ENDED
+    detail: str  # one sentence for `turn show`
+    outputs: Mapping[str, Any] = field(default_factory=dict)  # JSON, read by later steps
+    writes: Callable[[Connection], None] = _nothing  # in the same transaction as the move
+    state: Literal["done", "skipped"] = "done"
+    cost_usd: float = 0.0

@@ -1,0 +1,129 @@
+"""Samples from outside: seeds, golden generations, and the labels that gates ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from flywheel import datasets
+from flywheel.records import Decision, Sample
+from flywheel.store import Connection, decisions, golden_set, samples, turns
+from flywheel.turn.apply import EXTERNAL, adopt_external
+from flywheel.turn.artifacts import cancel_jobs
+from flywheel.turn.label_state import unjudged
+from flywheel.turn.runtime import Wheel
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One imported row: a sample, and what the production model answers to it, if known."""
+
+    sample: Sample
+    answer: tuple[str, dict[str, Any] | None] | None = None
+
+
+def add_samples(
+    wheel: Wheel, rows: Sequence[Incoming], *, new_generation: bool = False
+) -> dict[str, Any]:
+    """Store samples; golden rows join the current generation, or open a new one.
+
+    Rows that arrive after the generation's first query are kept as bought labels: they decide
+    single intents, not the overall comparison that the seal was made for.
+
+    Returns:
+        {"accepted", "duplicates", "generation", "bought"}.
+    """
+    now = wheel.clock()
+    golden = [row for row in rows if row.sample.split == "golden"]
+    other = [row.sample for row in rows if row.sample.split != "golden"]
+    with wheel.store.write() as con:
+        added = samples.add(con, other, generation=None, bought_for=None, at=now) if other else 0
+        number, bought = None, 0
+        if golden:
+            number, new, bought = _add_golden(con, golden, new_generation, now)
+            added += new
+        ended = _keep_answers(con, rows, now)
+        woken = reopen_held(wheel, con)
+    cancel_jobs(wheel, ended)
+    if woken:
+        wheel.wake.set()
+    return {
+        "accepted": added,
+        "duplicates": len(rows) - added,
+        "generation": number,
+        "bought": bought,
+    }
+
+
+def _add_golden(
+    con: Connection, rows: Sequence[Incoming], new_generation: bool, now: datetime
+) -> tuple[int, int, int]:
+    """Return the generation's number, the rows that were new, and how many count as bought."""
+    current = golden_set.current_generation(con)
+    if current is None or new_generation:
+        number, queried = golden_set.open_generation(con, now), False
+    else:
+        number, queried = current.number, current.queries_used > 0
+    waiting = [d.id for d in decisions.list_decisions(con, status="pending")]
+    reason = (waiting[0] if waiting else "addition") if queried else None
+    added = samples.add(
+        con, [row.sample for row in rows], generation=number, bought_for=reason, at=now
+    )
+    if not queried:
+        kept = [row.sample for row in samples.golden(con, number) if not row.bought]
+        golden_set.reseal(con, number, datasets.seal(kept), len(kept))
+    return number, added, added if queried else 0
+
+
+def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> list[str]:
+    """Stored answers make the production model the first champion: it serves already.
+
+    Returns the turns that this ends.
+    """
+    answered = [(row.sample.id, *row.answer) for row in rows if row.answer is not None]
+    if not answered:
+        return []
+    samples.add_answers(con, EXTERNAL, answered)
+    return adopt_external(con, now)
+
+
+def dispute(wheel: Wheel, sample: str, by: str, because: str, *, disputed: bool) -> dict[str, Any]:
+    """Set a golden sample aside because its label is doubted, or put it back.
+
+    Returns:
+        {"sample", "disputed", "standing": how many are set aside now}.
+
+    Raises:
+        NotFound: it is in no golden generation.
+    """
+    with wheel.store.write() as con:
+        golden_set.add(con, sample, disputed=disputed, by=by, because=because, at=wheel.clock())
+        standing = len(golden_set.standing(con))
+    return {"sample": sample, "disputed": disputed, "standing": standing}
+
+
+def reopen_held(wheel: Wheel, con: Connection) -> bool:
+    """Judge a held challenger again when what it waits for is there.
+
+    E-values are valid at any sample size, so bought labels may be judged as they come; the
+    fresh set is asked once, so it is waited for until it is full.
+    """
+    for decision in decisions.list_decisions(con, status="pending"):
+        if decision.verdict != "hold" or not decision.turn:
+            continue
+        turn = turns.get(con, decision.turn)
+        if turn.state != "held":
+            continue
+        labels = bool(turn.cursor.get("labels_wanted")) and bool(unjudged(con, turn))
+        if labels or _fresh_is_full(wheel, con, decision):
+            turns.reopen(con, turn.id, "evaluate")
+            return True
+    return False
+
+
+def _fresh_is_full(wheel: Wheel, con: Connection, decision: Decision) -> bool:
+    rule = wheel.config.gates.fresh
+    unasked = any(line.gate == "fresh" and not line.n for line in decision.gates)
+    return rule.required and unasked and len(samples.fresh(con)) >= rule.min_examples
