@@ -14,7 +14,7 @@ from typing import Any, cast
 import uvloop
 
 from flywheel import formats, loader
-from flywheel.api import Vitals
+from flywheel.api import ProcessStatus
 from flywheel.config import load
 from flywheel.daemon.sockets import listening, server_of
 from flywheel.daemon.wiring import built
@@ -58,11 +58,11 @@ def serve(folder: Path) -> None:
     """Serve this folder until the process is ended."""
     config = load(folder / "config.toml")
     with (
-        built(config) as wheel,
+        built(config) as runtime,
         listening(config.socket_path, "") as sockets,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        group = cast(Any, GroupCommit(wheel.store))
+        group = cast(Any, GroupCommit(runtime.store))
         gc.collect()
         gc.freeze()  # as the daemon does
-        runner.run(server_of(wheel, group, Vitals()).serve(sockets))
+        runner.run(server_of(runtime, group, ProcessStatus()).serve(sockets))

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from flywheel.cli.client import Daemon as Client
+from flywheel.cli.client import DaemonClient as Client
 from flywheel.errors import DaemonUnreachable
 
 START_S = 60.0

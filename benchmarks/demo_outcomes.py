@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from flywheel.demo import Outcome, play
+from flywheel.demo import StoryOutcome, play
 from flywheel.errors import FlywheelError
 
 
@@ -36,7 +36,7 @@ class Row:
 
     seed: int
     seconds: int
-    outcome: Outcome | None  # None: it broke off
+    outcome: StoryOutcome | None  # None: it broke off
     error: str = ""
 
     def __str__(self) -> str:

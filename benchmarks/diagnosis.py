@@ -25,12 +25,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from flywheel.api import views
 from flywheel.config import load
 from flywheel.daemon.wiring import built
 from flywheel.records import Prediction
 from flywheel.store import events
-from flywheel.store.health import Scope
-from flywheel.turn import Wheel, views
+from flywheel.store.health import HealthScope
+from flywheel.turn import Runtime
 
 INTENTS = 150
 ASKED = 7
@@ -92,41 +93,41 @@ def measured(folder: Path, millions: int) -> dict[str, float]:
     names = "".join(f'[[intent]]\nname = "intent_{i}"\n' for i in range(INTENTS))
     (folder / "intents.toml").write_text(names, encoding="utf-8")
     with built(load(folder / "config.toml")) as made:
-        wheel = replace(made, clock=lambda: NOW)
+        runtime = replace(made, clock=lambda: NOW)
         began = time.perf_counter()
-        fill(wheel, millions * 1_000_000)
+        fill(runtime, millions * 1_000_000)
         size = (folder / "var" / "flywheel.duckdb").stat().st_size / 1e6
         print(f"{millions} M: {size:,.0f} MB in {time.perf_counter() - began:.0f} s", flush=True)
         scopes = {
-            f"ms_{millions}M": Scope(),
-            f"slice_ms_{millions}M": Scope(slices={"channel": "voice"}),
-            f"adapter_ms_{millions}M": Scope(adapter="a-3"),
+            f"ms_{millions}M": HealthScope(),
+            f"slice_ms_{millions}M": HealthScope(slices={"channel": "voice"}),
+            f"adapter_ms_{millions}M": HealthScope(adapter="a-3"),
         }
         found = {}
-        with arriving(wheel):
+        with arriving(runtime):
             for name, scope in scopes.items():
-                found[name] = median_ms(lambda scope=scope: views.intents(wheel, scope=scope))
+                found[name] = median_ms(lambda scope=scope: views.intents(runtime, scope=scope))
                 print(f"{name}: {found[name]}", flush=True)
     return found
 
 
-def fill(wheel: Wheel, rows: int) -> None:
+def fill(runtime: Runtime, rows: int) -> None:
     """Make predictions, feedback and what hangs on them, as the loader would have."""
     for first in range(0, rows, _STEP):
-        with wheel.store.write() as con:
+        with runtime.store.write() as con:
             period = {"n": rows, "first": first, "last": min(rows, first + _STEP)}
             con.execute(_PREDICTIONS, period)
     for statement in (_FEEDBACK, _JUDGED, _DAILY, _DAILY_LABELS):
-        with wheel.store.write() as con:
+        with runtime.store.write() as con:
             con.execute(statement)
-    wheel.store.checkpoint()
+    runtime.store.checkpoint()
 
 
 class arriving:  # noqa: N801  reads as a word of the `with`
     """Events are stored all the while, some hundred at a time."""
 
-    def __init__(self, wheel: Wheel) -> None:
-        self._wheel = wheel
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -152,7 +153,7 @@ class arriving:  # noqa: N801  reads as a word of the `with`
                 for i in range(500)
             ]
             number += len(batch)
-            with self._wheel.store.write() as con:
+            with self._runtime.store.write() as con:
                 events.add_predictions(con, batch)
 
 

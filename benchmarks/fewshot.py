@@ -42,7 +42,7 @@ from flywheel import curation
 from flywheel.config import CurationTable
 from flywheel.records import NONE
 from flywheel.worker import adapter, base, out_of_scope, predict
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 QUICK_INTENTS = 30
@@ -93,7 +93,7 @@ def _run(
         folder = place / f"{key}-{size}-{seed}"
         done = jobs.run(folder, "train", spec | {"recipe": how}, asked.threads)
         logits, labels, rule = _logits(folder / "adapter", sets["test"], place / "cache")
-        inside = out_of_scope.answer(logits, labels, out_of_scope.Scope()).intents
+        inside = out_of_scope.answer(logits, labels, out_of_scope.ScopeRule()).intents
         truth = [row.intent for row in sets["test"]]
         known = [t != NONE for t in truth]
         pairs = list(zip(inside, truth, known, strict=True))
@@ -140,15 +140,15 @@ def _others(rows: list[Row], train: list[tuple[str, str]], seed: int) -> list[st
 
 def _logits(
     folder: Path, rows: list[Row], cache: Path
-) -> tuple[torch.Tensor, Any, out_of_scope.Scope]:
+) -> tuple[torch.Tensor, Any, out_of_scope.ScopeRule]:
     trained = adapter.load(folder)
-    trunk = Trunk(base.load(trained.base), trained.depth, trained.max_length, cache)
+    trunk = FrozenStates(base.load(trained.base), trained.depth, trained.max_length, cache)
     done = predict.finished(trained, trunk, [row.text for row in rows])
     return trained.head.logits(done.embedding), trained.labels, trained.scope
 
 
 def _out_of_scope(
-    logits: torch.Tensor, labels: list[str], rule: out_of_scope.Scope, truth: list[str]
+    logits: torch.Tensor, labels: list[str], rule: out_of_scope.ScopeRule, truth: list[str]
 ) -> dict[str, float]:
     said = out_of_scope.answer(logits, labels, rule).intents
     found = {
@@ -163,7 +163,7 @@ def _out_of_scope(
     n = int(outside.sum())
     above = float(ranks[~outside].sum()) - (len(truth) - n) * (len(truth) - n + 1) / 2
     found["auroc"] = above / (n * (len(truth) - n))
-    inside = out_of_scope.answer(logits, labels, out_of_scope.Scope()).intents
+    inside = out_of_scope.answer(logits, labels, out_of_scope.ScopeRule()).intents
     right = torch.tensor([a == b for a, b in zip(inside, truth, strict=True)])[~outside]
     print(f"trade-off by {rule.score}: accuracy in scope, recall out of it")
     for loss in LOSSES:

@@ -26,7 +26,7 @@ from partition import Row, read
 
 from flywheel.records import NONE
 from flywheel.worker import adapter, base, predict
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 TURNS = 10
@@ -83,7 +83,7 @@ def _of(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 def _accuracy(folder: Path, cache: Path, rows: Sequence[Row]) -> float:
     """Per cent of the rows that the adapter answers rightly, as deployed."""
     trained = adapter.load(folder)
-    trunk = Trunk(base.load(trained.base), trained.depth, trained.max_length, cache)
+    trunk = FrozenStates(base.load(trained.base), trained.depth, trained.max_length, cache)
     said = predict.answer(trained, trunk, [row.text for row in rows]).intents
     return 100 * mean(a == row.intent for a, row in zip(said, rows, strict=True))
 

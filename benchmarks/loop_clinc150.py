@@ -1,4 +1,4 @@
-"""Does the wheel turn on real input? Five turns of the real daemon on a public set.
+"""Does the loop turn on real input? Five turns of the real daemon on a public set.
 
     python benchmarks/loop_clinc150.py [--quick] [--seeds N] [--data DIR] [--teacher]
 

@@ -28,7 +28,7 @@ from flywheel.config.tables import SynthesisTable, TeacherTable
 from flywheel.protocols import Answer, StoredAnswer
 from flywheel.records import Brief, Intent
 from flywheel.store import open_store
-from flywheel.store.teacher import Answers
+from flywheel.store.teacher import AnswerTable
 from flywheel.teacher.openai import OpenAITeacher
 
 POOL = {"set_alarm": ["wake me when the sun is up", "get me out of bed early", "六点叫我起床"]}
@@ -59,7 +59,7 @@ def _serve(pipe: Connection) -> None:
         pipe.recv()
 
 
-class _Watched(Answers):
+class _Watched(AnswerTable):
     """Notes the peak of the resident set by tenths, as answers come in."""
 
     def __init__(self, store: object, every: int) -> None:

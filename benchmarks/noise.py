@@ -32,7 +32,7 @@ from flywheel.config.tables import CurationTable, TrainingTable
 from flywheel.datasets import TrainingSet, assemble, rows_table, sample_id
 from flywheel.records import NONE, Sample
 from flywheel.worker import base
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 RATES = (10, 20, 40)
@@ -205,7 +205,7 @@ class _Bench:
 
     def _neighbours(self) -> dict[str, str]:
         """The intent whose dev texts lie nearest, by the frozen base."""
-        trunk = Trunk(base.load(jobs.BASE), 3, 64, self.place / "cache")
+        trunk = FrozenStates(base.load(jobs.BASE), 3, 64, self.place / "cache")
         rows = self.sets["val"]
         x = trunk.states([row.text for row in rows]).embedding
         centres = {

@@ -104,13 +104,13 @@ def main() -> None:
     from flywheel.worker import adapter as adapters
     from flywheel.worker import base as bases
     from flywheel.worker import lora
-    from flywheel.worker.frozen_states import Trunk
+    from flywheel.worker.frozen_states import FrozenStates
     from flywheel.worker.upper_layers import finish
 
     asked = json.load(sys.stdin)
     trained = adapters.load(Path(asked["adapter"]))
     base = bases.load(trained.base)
-    trunk = Trunk(base, trained.depth, trained.max_length, Path(asked["cache"]))
+    trunk = FrozenStates(base, trained.depth, trained.max_length, Path(asked["cache"]))
     hidden = trunk.states([text for text, _ in asked["rows"]]).hidden
     upper = lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha)
     found = finish(upper, base.width, hidden)

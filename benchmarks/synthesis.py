@@ -300,7 +300,7 @@ def _stored(folder: Path) -> int:
 
 def _buy_and_die(folder: str, url: str) -> int:
     from flywheel.store import open_store
-    from flywheel.store.teacher import Answers
+    from flywheel.store.teacher import AnswerTable
 
     names = json.loads((Path(folder) / "names.json").read_text())
     store = open_store(Path(folder) / "flywheel.duckdb")
@@ -308,7 +308,7 @@ def _buy_and_die(folder: str, url: str) -> int:
         url,
         [_plain_brief(name, 10) for name in names],
         (),
-        kept=Answers(store, "t-1"),
+        kept=AnswerTable(store, "t-1"),
         verify=False,
     )
     store.close()

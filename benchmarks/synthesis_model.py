@@ -27,7 +27,7 @@ from flywheel.records import NONE, Brief, Intent, IntentHealth, Sample
 from flywheel.teacher.openai import OpenAITeacher
 from flywheel.worker import base as bases
 from flywheel.worker import crossfit, logistic
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 from flywheel.worker.recipes import LAYERS
 
 _LABEL_BASED = ("verification", "unverified", "copied", "neighbourhood", "label_noise", "conflict")
@@ -118,7 +118,7 @@ class Model:
     def __init__(self, cache: Path, threads: int) -> None:
         torch.set_num_threads(threads)
         base = bases.load(bases.BUNDLED)
-        self._trunk = Trunk(base, max(0, base.depth - LAYERS), 64, cache)
+        self._trunk = FrozenStates(base, max(0, base.depth - LAYERS), 64, cache)
         self._known: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:

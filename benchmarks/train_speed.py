@@ -37,7 +37,7 @@ from partition import Row, read
 from flywheel.records import NONE
 from flywheel.worker import base, logistic, lora, precision, tuning
 from flywheel.worker.encoder import Encoder, pool
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 from flywheel.worker.recipes import DEFAULT, LAYERS, RECIPES, Recipe
 from flywheel.worker.upper_layers import finish
 
@@ -91,7 +91,7 @@ class _Setup:
         labels = sorted({row.intent for row in rows})
         self.y = torch.tensor([labels.index(row.intent) for row in rows])
         self.classes = len(labels)
-        trunk = Trunk(self.base, 0, 64, None)
+        trunk = FrozenStates(self.base, 0, 64, None)
         self.ids = trunk.states(self.texts)
         self.head = logistic.fit(self.ids.embedding, self.y, self.classes)
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.base.folder)
@@ -118,12 +118,14 @@ class _Setup:
         depth = self.base.depth - layers
         keeping, hidden = 0.0, self.ids.hidden
         if depth:
-            trunk = Trunk(self.base, depth, 64, None)
+            trunk = FrozenStates(self.base, depth, 64, None)
             trunk.encoder = self.encoder
             began = time.process_time()
             hidden = trunk.states(self.texts).hidden
             keeping = (time.process_time() - began) / EPOCHS
-        rows = tuning.Rows(hidden=hidden, labels=self.y, weights=torch.ones(len(self.y)), tags=None)
+        rows = tuning.TrainingRows(
+            hidden=hidden, labels=self.y, weights=torch.ones(len(self.y)), tags=None
+        )
         marks: list[float] = []
         made = tuning.tune(
             self.encoder,
@@ -135,7 +137,7 @@ class _Setup:
             dtype=precision.number_type(),
             checkpoint=place / f"{layers}-{recipe.name}.safetensors",
             fingerprint=str(time.time()),
-            watch=lambda _: tuning.Seen({}),
+            watch=lambda _: tuning.EpochResult({}),
             report=lambda *_: marks.append(time.process_time()),
         )
         steps = len(marks)
@@ -181,8 +183,8 @@ class _Setup:
             self._by_evaluation(trunk)
         return 2 * len(self.texts) / (time.process_time() - began)
 
-    def _trunk(self) -> Trunk:
-        trunk = Trunk(self.base, self.base.depth - LAYERS, 64, None)
+    def _trunk(self) -> FrozenStates:
+        trunk = FrozenStates(self.base, self.base.depth - LAYERS, 64, None)
         trunk.encoder = self.encoder
         return trunk
 
@@ -206,7 +208,7 @@ class _Setup:
             found.append(self.head.logits(pool(last, batch["attention_mask"].bool())).argmax(1))
         return torch.cat(found)
 
-    def _by_evaluation(self, trunk: Trunk) -> torch.Tensor:
+    def _by_evaluation(self, trunk: FrozenStates) -> torch.Tensor:
         """The gates' way: read once, merged upper layers, buckets of like length."""
         states = trunk.states(self.texts)
         upper = lora.merged(self.encoder, trunk.depth, self.factors, DEFAULT.alpha)

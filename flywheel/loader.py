@@ -21,7 +21,7 @@ from flywheel import formats
 from flywheel.errors import DiskFull
 from flywheel.records import Feedback, Prediction, RaterKind, VerdictOnPrediction
 from flywheel.spool import Spool
-from flywheel.store import Connection, Store, StoreFailed, events, segments, step_back
+from flywheel.store import Connection, Store, StoreFailed, events, lower_priority, segments
 from flywheel.store.events import RejectedEvent
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Loader:
         return tuple(found)
 
     def _run(self) -> None:
-        step_back()
+        lower_priority()
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -139,7 +139,7 @@ class Loader:
     def _checkpoint(self) -> None:
         with self._loading:
             with self._store.write() as con:
-                events.merge_days(con)
+                events.merge_daily_sums(con)
             if self._loaded and self._store.checkpoint():
                 self.spool.remove(self._loaded)
                 self._loaded = []

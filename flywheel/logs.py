@@ -46,7 +46,7 @@ def start(log_dir: Path | None, level: str = "info") -> None:
     handlers[0].setFormatter(HumanLines(debug=debug, journal="JOURNAL_STREAM" in os.environ))
     if log_dir is not None:
         handlers.append(_file(log_dir))
-        handlers[1].setFormatter(JsonLines(debug=debug))
+        handlers[1].setFormatter(JsonFormatter(debug=debug))
     for handler in handlers:
         handler.set_name(f"flywheel.{type(handler).__name__}")
         root.addHandler(handler)
@@ -63,7 +63,7 @@ def stop() -> None:
         handler.close()
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line: ts, level, logger, message, and the record's extra fields."""
 
     def __init__(self, *, debug: bool) -> None:

@@ -1,4 +1,4 @@
-"""The four seams of the wheel: sources, teachers, executors, serving.
+"""The four seams of the loop: sources, teachers, executors, serving.
 
 Each promises threading, order and failure, not only types.
 """

@@ -1,4 +1,4 @@
-"""The records that flow through the wheel, from a prediction to a decision.
+"""The records that flow through the loop, from a prediction to a decision.
 
 Frozen, slotted, keyword-only; each refuses nonsense at birth. Times are UTC and
 timezone-aware, rates are fractions in 0..1, money is US dollars.

@@ -19,11 +19,11 @@ from flywheel import __version__
 from flywheel.api.http import answer, of_defect, of_flywheel_error, of_http_exception
 from flywheel.api.metrics import Meter
 from flywheel.api.peer import Guard
-from flywheel.api.process_status import Vitals
+from flywheel.api.process_status import ProcessStatus
 from flywheel.api.routes import ROUTES, ApiRoute
 from flywheel.errors import FlywheelError
 from flywheel.loader import Loader
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 # The OpenAPI document, assembled from the table of routes.
 
@@ -91,23 +91,23 @@ def _operation(route: ApiRoute, schema: dict[str, Any] | None) -> dict[str, Any]
 
 
 def create_app(
-    wheel: Wheel,
+    runtime: Runtime,
     *,
     loader: Loader | None = None,
-    vitals: Vitals | None = None,
+    vitals: ProcessStatus | None = None,
     token: str | None = None,
     hosts: frozenset[str] = frozenset(),
 ) -> Starlette:
-    """The application of one wheel.
+    """The application of one runtime.
 
     Args:
-        wheel: what the requests act on.
+        runtime: what the requests act on.
         loader: takes predictions and feedback; without one they are committed before the answer.
         vitals: what the daemon knows of itself; fresh counters when missing.
         token: the bearer token of TCP callers; None admits only the Unix socket.
         hosts: further names this daemon is reached by, with dots in them.
     """
-    vitals = vitals or Vitals()
+    vitals = vitals or ProcessStatus()
     known = hosts | {socket.gethostname().lower(), "localhost"}
     described = document(ROUTES)
 
@@ -129,7 +129,7 @@ def create_app(
             Exception: of_defect,
         },
     )
-    app.state.wheel = wheel
+    app.state.runtime = runtime
     app.state.loader = loader
     app.state.vitals = vitals
     return app

@@ -1,4 +1,4 @@
-"""What people and programs ask of the wheel: views, turns, decisions, rollback."""
+"""What people and programs ask of the loop: views, turns, decisions, rollback."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from flywheel import turn
-from flywheel.api import metrics, peer
+from flywheel.api import metrics, peer, views
 from flywheel.api.http import BadRequest, answer, problem, read_body
 from flywheel.api.peer import CALLER
-from flywheel.api.process_status import Vitals
+from flywheel.api.process_status import ProcessStatus
 from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
+from flywheel.api.views import preview
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
-from flywheel.store.health import Scope
-from flywheel.turn import Wheel, overview, views
-from flywheel.turn.preview import preview
+from flywheel.store.health import HealthScope
+from flywheel.turn import Runtime
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 _MAX_BODY = 64 * 1024  # bytes; no control request needs more
@@ -40,91 +40,91 @@ async def intents(request: Request) -> Response:
         for name, value in request.query_params.items()
         if name.startswith("slice.")
     }
-    scope = Scope(adapter=request.query_params.get("adapter"), slices=slices)
+    scope = HealthScope(adapter=request.query_params.get("adapter"), slices=slices)
     found = await run_in_threadpool(
-        views.intents, _wheel(request), failing_only=failing, scope=scope
+        views.intents, _runtime(request), failing_only=failing, scope=scope
     )
     return answer(found)
 
 
 async def synthesis(request: Request) -> Response:
     """What a turn would ask the teacher now, and its estimated price; buys nothing."""
-    return answer(await run_in_threadpool(preview, _wheel(request)))
+    return answer(await run_in_threadpool(preview, _runtime(request)))
 
 
 async def turns(request: Request) -> Response:
     """The newest turns, newest first."""
-    return answer(await run_in_threadpool(views.turns_view, _wheel(request)))
+    return answer(await run_in_threadpool(views.turns_view, _runtime(request)))
 
 
 async def one_turn(request: Request) -> Response:
     """One turn with its steps."""
-    return answer(await run_in_threadpool(views.turn_view, _wheel(request), _id(request)))
+    return answer(await run_in_threadpool(views.turn_view, _runtime(request), _id(request)))
 
 
 async def start_turn(request: Request) -> Response:
     """Open a turn now."""
     await asked_for(request, Nothing)
     await run_in_threadpool(caught_up, request)
-    wheel, trigger = _wheel(request), f"asked by {request.scope[CALLER]}"
-    opened = await run_in_threadpool(turn.request, wheel, trigger)
+    runtime, trigger = _runtime(request), f"asked by {request.scope[CALLER]}"
+    opened = await run_in_threadpool(turn.request, runtime, trigger)
     peer.record(request, f"{opened.id} opened")
-    return answer(await run_in_threadpool(views.turn_view, wheel, opened.id), 202)
+    return answer(await run_in_threadpool(views.turn_view, runtime, opened.id), 202)
 
 
 async def cancel_turn(request: Request) -> Response:
     """End an open turn."""
     await asked_for(request, Nothing)
-    wheel, by = _wheel(request), str(request.scope[CALLER])
-    ended = await run_in_threadpool(turn.cancel, wheel, _id(request), by)
+    runtime, by = _runtime(request), str(request.scope[CALLER])
+    ended = await run_in_threadpool(turn.cancel, runtime, _id(request), by)
     peer.record(request, f"{ended.id} cancelled")
-    return answer(await run_in_threadpool(views.turn_view, wheel, ended.id))
+    return answer(await run_in_threadpool(views.turn_view, runtime, ended.id))
 
 
 async def decisions(request: Request) -> Response:
     """The newest decisions, newest first."""
-    return answer(await run_in_threadpool(views.decisions_view, _wheel(request)))
+    return answer(await run_in_threadpool(views.decisions_view, _runtime(request)))
 
 
 async def one_decision(request: Request) -> Response:
     """One decision with what a person needs to judge it."""
-    return answer(await run_in_threadpool(views.decision_view, _wheel(request), _id(request)))
+    return answer(await run_in_threadpool(views.decision_view, _runtime(request), _id(request)))
 
 
 async def verify(request: Request) -> Response:
     """Judge a decision again from its stored outcomes and compare the bytes."""
-    return answer(await run_in_threadpool(turn.verify, _wheel(request), _id(request)))
+    return answer(await run_in_threadpool(turn.verify, _runtime(request), _id(request)))
 
 
 async def approve(request: Request) -> Response:
     """Promote what waits."""
     asked = await asked_for(request, Approval)
-    wheel, by = _wheel(request), str(request.scope[CALLER])
+    runtime, by = _runtime(request), str(request.scope[CALLER])
     why = _reason(asked.because)
     decided = await run_in_threadpool(
-        turn.approve, wheel, _id(request), by, why, tuple(asked.override)
+        turn.approve, runtime, _id(request), by, why, tuple(asked.override)
     )
     peer.record(request, f"{decided.id} approved", why)
-    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
+    return answer(await run_in_threadpool(views.decision_view, runtime, decided.id))
 
 
 async def reject(request: Request) -> Response:
     """Refuse what waits, and end its turn."""
     asked = await asked_for(request, Reason)
-    wheel, by = _wheel(request), str(request.scope[CALLER])
+    runtime, by = _runtime(request), str(request.scope[CALLER])
     why = _reason(asked.because)
-    decided = await run_in_threadpool(turn.reject, wheel, _id(request), by, why)
+    decided = await run_in_threadpool(turn.reject, runtime, _id(request), by, why)
     peer.record(request, f"{decided.id} rejected", why)
-    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
+    return answer(await run_in_threadpool(views.decision_view, runtime, decided.id))
 
 
 async def dispute(request: Request) -> Response:
     """Set a golden sample aside because its label is doubted, or put it back."""
     asked = await asked_for(request, Dispute)
-    wheel, by = _wheel(request), str(request.scope[CALLER])
+    runtime, by = _runtime(request), str(request.scope[CALLER])
     why = _reason(asked.because)
     told = await run_in_threadpool(
-        turn.dispute, wheel, asked.sample, by, why, disputed=asked.disputed
+        turn.dispute, runtime, asked.sample, by, why, disputed=asked.disputed
     )
     peer.record(request, f"{asked.sample} {'disputed' if asked.disputed else 'put back'}", why)
     return answer(told)
@@ -133,16 +133,16 @@ async def dispute(request: Request) -> Response:
 async def rollback(request: Request) -> Response:
     """Put an earlier champion back into service; an open turn ends."""
     asked = await asked_for(request, Rollback)
-    wheel, by = _wheel(request), str(request.scope[CALLER])
+    runtime, by = _runtime(request), str(request.scope[CALLER])
     why = _reason(asked.because)
-    decided = await run_in_threadpool(turn.rollback, wheel, asked.to, by, why)
+    decided = await run_in_threadpool(turn.rollback, runtime, asked.to, by, why)
     peer.record(request, f"{decided.id}: rolled back to {decided.challenger}", why)
-    return answer(await run_in_threadpool(views.decision_view, wheel, decided.id))
+    return answer(await run_in_threadpool(views.decision_view, runtime, decided.id))
 
 
 async def adapters(request: Request) -> Response:
     """Every adapter, newest first."""
-    return answer(await run_in_threadpool(views.adapters_view, _wheel(request)))
+    return answer(await run_in_threadpool(views.adapters_view, _runtime(request)))
 
 
 async def healthz(request: Request) -> Response:
@@ -154,7 +154,7 @@ async def readyz(request: Request) -> Response:
     """The database reads and writes, and turns can run."""
     found = [*_vitals(request).problems()]
     try:
-        await run_in_threadpool(_wheel(request).store.probe)
+        await run_in_threadpool(_runtime(request).store.probe)
     except Exception as error:  # noqa: BLE001  whatever it is, the daemon is not ready
         found.append(f"the database does not work ({type(error).__name__})")
     if found:
@@ -183,8 +183,8 @@ def status_of(request: Request, *, up_to_date: bool = True) -> dict[str, Any]:
         caught_up(request)
     vitals = _vitals(request)
     following = vitals.next_turn()
-    return overview.status(
-        _wheel(request),
+    return views.status(
+        _runtime(request),
         uptime_s=vitals.uptime_s,
         next_turn=following.isoformat() if following else None,
         sources=vitals.sources(),
@@ -211,11 +211,11 @@ def _id(request: Request) -> str:
     return str(request.path_params["id"])
 
 
-def _wheel(request: Request) -> Wheel:
-    wheel: Wheel = request.app.state.wheel
-    return wheel
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
 
 
-def _vitals(request: Request) -> Vitals:
-    vitals: Vitals = request.app.state.vitals
+def _vitals(request: Request) -> ProcessStatus:
+    vitals: ProcessStatus = request.app.state.vitals
     return vitals

@@ -24,7 +24,7 @@ from flywheel.api.http import BadRequest, answer, read_body, refuse_unreadable
 from flywheel.loader import Loader
 from flywheel.store import Connection, events
 from flywheel.store.events import RejectedEvent
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 Kind = Literal["predictions", "feedback", "samples"]
 _SMALL = 16_384  # bytes; a body below is read where it arrives, without changing threads
@@ -48,12 +48,12 @@ async def samples(request: Request) -> Response:
 
 async def retry_rejected(request: Request) -> Response:
     """Read the lines that were rejected once more, with the formats and intents of today."""
-    wheel: Wheel = request.app.state.wheel
+    runtime: Runtime = request.app.state.runtime
     await run_in_threadpool(caught_up, request)
-    return answer(await run_in_threadpool(retry, wheel))
+    return answer(await run_in_threadpool(retry, runtime))
 
 
-def retry(wheel: Wheel) -> dict[str, Any]:
+def retry(runtime: Runtime) -> dict[str, Any]:
     """Store the rejected lines that can be read by now, in one transaction; blocks.
 
     Returns:
@@ -61,17 +61,17 @@ def retry(wheel: Wheel) -> dict[str, Any]:
     """
     said = {"accepted": 0, "duplicates": 0}
     readable, still = [], []
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         for bad in events.rejected(con):
             kind = bad.kind if bad.kind in formats.KINDS else None
             if bad.field == events.FIELD and bad.why == events.WHY:
                 still.append({"kind": bad.kind, "line": 0, "field": bad.field, "why": bad.why})
                 continue
-            parsed = formats.read_lines(kind, [bad.raw.encode()], **reading(wheel))
+            parsed = formats.read_lines(kind, [bad.raw.encode()], **reading(runtime))
             if parsed.rejected:
                 still += [{"kind": bad.kind, **one} for one in _told(parsed.rejected)]
                 continue
-            stored = store(wheel, con, bad.kind, parsed)
+            stored = store(runtime, con, bad.kind, parsed)
             said = {name: said[name] + stored[name] for name in said}
             readable.append(bad)
         events.forget_rejected(con, readable)
@@ -79,8 +79,8 @@ def retry(wheel: Wheel) -> dict[str, Any]:
 
 
 async def _take(request: Request, kind: Kind) -> Response:
-    wheel: Wheel = request.app.state.wheel
-    body = await read_body(request, wheel.config.api.max_body_mb * 2**20)
+    runtime: Runtime = request.app.state.runtime
+    body = await read_body(request, runtime.config.api.max_body_mb * 2**20)
     refuse_unreadable(body)
     form = _format(request)
     taken = await keep(request, kind, body, form)
@@ -90,15 +90,15 @@ async def _take(request: Request, kind: Kind) -> Response:
 
 async def keep(request: Request, kind: Kind, body: bytes, form: str) -> dict[str, Any]:
     """Keep what a body says and count it; safe when it returns. The answer is as of `take`."""
-    wheel: Wheel = request.app.state.wheel
+    runtime: Runtime = request.app.state.runtime
     loader: Loader | None = request.app.state.loader
     if loader is None or kind == "samples":
         generation = request.query_params.get("new_generation") == "1"
-        taken = await run_in_threadpool(take, wheel, kind, body, form, new_generation=generation)
+        taken = await run_in_threadpool(take, runtime, kind, body, form, new_generation=generation)
         if kind == "samples" and taken["accepted"]:
             peer.record(request, f"{taken['accepted']} samples imported")
     else:
-        taken = await _spool(wheel, loader, kind, body, form)
+        taken = await _spool(runtime, loader, kind, body, form)
     request.app.state.vitals.requests.arrived(
         kind,
         accepted=taken["accepted"],
@@ -109,18 +109,18 @@ async def keep(request: Request, kind: Kind, body: bytes, form: str) -> dict[str
 
 
 async def _spool(
-    wheel: Wheel, loader: Loader, kind: Kind, body: bytes, form: str
+    runtime: Runtime, loader: Loader, kind: Kind, body: bytes, form: str
 ) -> dict[str, Any]:
     """Keep what a body says in the spool; on disk when it returns."""
     written = None
     if form in formats.USUAL and len(body) < _QUICK:
-        limit = wheel.config.api.max_line_kb * 1024
+        limit = runtime.config.api.max_line_kb * 1024
         written = formats.write_usual(kind, body, max_line_bytes=limit)
     if written is None:
-        write = partial(formats.write_body, kind, body, format=form, **reading(wheel))
+        write = partial(formats.write_body, kind, body, format=form, **reading(runtime))
         written = write() if len(body) < _SMALL else await run_in_threadpool(write)
     if written.long_way.samples:
-        return await run_in_threadpool(take, wheel, kind, body, form)
+        return await run_in_threadpool(take, runtime, kind, body, form)
     if written.lines:
         loop = asyncio.get_running_loop()
         safe: asyncio.Future[None] = loop.create_future()
@@ -156,7 +156,7 @@ def _settle(safe: asyncio.Future[None], error: Exception | None) -> None:
 
 
 def take(
-    wheel: Wheel,
+    runtime: Runtime,
     kind: Kind,
     body: bytes,
     form: str = formats.AUTO,
@@ -166,7 +166,7 @@ def take(
     """Store what a body says; blocks on the database.
 
     Args:
-        wheel: whose database it is.
+        runtime: whose database it is.
         kind: what the events are sent as.
         body: a JSON object, a list of them, or one a line.
         form: the format they are in, or "auto".
@@ -176,9 +176,9 @@ def take(
         {"accepted", "duplicates", "rejected": [{"line", "field", "why"}]}, for samples also
         "generation" and "bought".
     """
-    parsed = formats.read_body(kind, body, format=form, **reading(wheel))
-    with wheel.store.write() as con:
-        stored = store(wheel, con, kind, parsed, new_generation=new_generation)
+    parsed = formats.read_body(kind, body, format=form, **reading(runtime))
+    with runtime.store.write() as con:
+        stored = store(runtime, con, kind, parsed, new_generation=new_generation)
     return {**stored, "rejected": _told(parsed.rejected)}
 
 
@@ -186,18 +186,18 @@ def _told(rejected: Iterable[formats.RejectedLine]) -> list[dict[str, Any]]:
     return [{"line": one.line, "field": one.field, "why": one.why} for one in rejected]
 
 
-def reading(wheel: Wheel) -> dict[str, Any]:
-    """How this wheel reads events: the options of `formats.read_body` and `read_lines`."""
+def reading(runtime: Runtime) -> dict[str, Any]:
+    """How this daemon reads events: the options of `formats.read_body` and `read_lines`."""
     return {
-        "context_turns": wheel.config.intents.context_turns,
-        "received": wheel.clock(),
-        "known": {intent.name: intent for intent in wheel.intents},
-        "max_line_bytes": wheel.config.api.max_line_kb * 1024,
+        "context_turns": runtime.config.intents.context_turns,
+        "received": runtime.clock(),
+        "known": {intent.name: intent for intent in runtime.intents},
+        "max_line_bytes": runtime.config.api.max_line_kb * 1024,
     }
 
 
 def store(
-    wheel: Wheel,
+    runtime: Runtime,
     con: Connection,
     kind: str,
     parsed: formats.Parsed,
@@ -209,7 +209,7 @@ def store(
     Returns:
         {"accepted", "duplicates"}, with samples also "generation" and "bought".
     """
-    now = wheel.clock()
+    now = runtime.clock()
     events.add_rejected(
         con,
         [
@@ -233,5 +233,5 @@ def store(
     if not parsed.samples and kind != "samples":
         return said
     rows = [turn.Incoming(sample=one, answer=parsed.answers.get(one.id)) for one in parsed.samples]
-    counted = turn.add_samples(wheel, rows, new_generation=new_generation)
+    counted = turn.add_samples(runtime, rows, new_generation=new_generation)
     return {**counted, **{name: said[name] + counted[name] for name in said}}

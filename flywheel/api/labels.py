@@ -13,14 +13,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel import labelling, turn
+from flywheel import label_queue, labelling
 from flywheel.api import peer, requests
 from flywheel.api.control import asked_for, caught_up
 from flywheel.api.http import BadRequest, answer, read_body
 from flywheel.api.peer import CALLER
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 _INTERFACE = "labelstudio.xml"
 _SHOWN, _EXPORTED = 50, 10_000  # items, where no limit is asked for
@@ -35,68 +35,72 @@ async def queue(request: Request) -> Response:
     if form and form not in (*labelling.FORMS, _INTERFACE):
         known = ", ".join((*labelling.FORMS, _INTERFACE))
         raise BadRequest(f"there is no form {form!r}", hint=f"one of {known}")
-    wheel = _wheel(request)
+    runtime = _runtime(request)
     if form == _INTERFACE:
-        names = [*(each.name for each in wheel.intents), NONE]
+        names = [*(each.name for each in runtime.intents), NONE]
         return Response(labelling.interface(names), media_type="application/xml")
     await run_in_threadpool(caught_up, request)
     kind = request.query_params.get("kind", "")
     if kind and kind not in labelling.KINDS:
         raise BadRequest(f"there is no kind {kind!r}", hint=f"one of {', '.join(labelling.KINDS)}")
     most = _limit(request, _EXPORTED if form else _SHOWN)
-    overview, items = await run_in_threadpool(turn.asked, wheel, _person(request), most)
+    overview, items = await run_in_threadpool(label_queue.asked, runtime, _person(request), most)
     chosen = [item for item in items if item.kind == kind or not kind][:most]
     if form:
         return answer(labelling.FORMS[form].write(chosen))
-    return answer({**overview, "items": [turn.shown(item) for item in chosen]})
+    return answer({**overview, "items": [label_queue.shown(item) for item in chosen]})
 
 
 async def agreement(request: Request) -> Response:
     """How far two people agree who labelled the same items by themselves."""
-    return answer(await run_in_threadpool(turn.agreement_of, _wheel(request)))
+    return answer(await run_in_threadpool(label_queue.agreement_of, _runtime(request)))
 
 
 async def give(request: Request) -> Response:
     """Answer one item of the queue; without an intent it is skipped."""
     said = await asked_for(request, requests.Label)
-    given = turn.Answer(item=said.item, intent=said.intent, arguments=said.arguments)
-    return answer(await run_in_threadpool(turn.give, _wheel(request), _person(request), given))
+    given = label_queue.LabelAnswer(item=said.item, intent=said.intent, arguments=said.arguments)
+    return answer(
+        await run_in_threadpool(label_queue.give, _runtime(request), _person(request), given)
+    )
 
 
 async def undo(request: Request) -> Response:
     """Take your last answer back."""
     await asked_for(request, requests.Nothing)
-    return answer(await run_in_threadpool(turn.undo, _wheel(request), _person(request)))
+    return answer(await run_in_threadpool(label_queue.undo, _runtime(request), _person(request)))
 
 
 async def settle(request: Request) -> Response:
     """Let the answers take effect now."""
     await asked_for(request, requests.Nothing)
-    return answer(await run_in_threadpool(turn.settle, _wheel(request)))
+    return answer(await run_in_threadpool(label_queue.settle, _runtime(request)))
 
 
 async def import_(request: Request) -> Response:
     """Take the answers that people gave in a labelling tool, as your word; they take effect."""
-    wheel = _wheel(request)
+    runtime = _runtime(request)
     form = request.query_params.get("format", "")
     if form not in labelling.FORMS:
         raise BadRequest(
             f"there is no form {form!r}", hint=f"format=… is one of {', '.join(labelling.FORMS)}"
         )
-    body = await read_body(request, wheel.config.api.max_body_mb * 2**20)
-    told = await run_in_threadpool(_import, wheel, _person(request), form, body)
+    body = await read_body(request, runtime.config.api.max_body_mb * 2**20)
+    told = await run_in_threadpool(_import, runtime, _person(request), form, body)
     peer.record(request, f"{told['accepted']} labels imported")
     return answer(told)
 
 
-def _import(wheel: Wheel, person: str, form: str, body: bytes) -> dict[str, Any]:
+def _import(runtime: Runtime, person: str, form: str, body: bytes) -> dict[str, Any]:
     """Returns {"accepted", "duplicates", "unanswered", "rejected": [{"line", "item", "why"}]}."""
     rows = _rows(body)
     read = [labelling.FORMS[form].read(row, place) for place, row in enumerate(rows, 1)]
     found = [each for each in read if each is not None]
     good = [each for each in found if not each.problem]
-    answers = [turn.Answer(item=one.item, intent=one.label, text=one.text) for one in good]
-    states = turn.give_many(wheel, person, answers)
+    answers = [
+        label_queue.LabelAnswer(item=one.item, intent=one.label, text=one.text) for one in good
+    ]
+    states = label_queue.give_many(runtime, person, answers)
     rejected = [(one.place, one.item, one.problem) for one in found if one.problem]
     rejected += [
         (one.place, one.item, state.message)
@@ -137,6 +141,6 @@ def _person(request: Request) -> str:
     return str(request.scope[CALLER])
 
 
-def _wheel(request: Request) -> Wheel:
-    wheel: Wheel = request.app.state.wheel
-    return wheel
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime

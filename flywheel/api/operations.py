@@ -16,13 +16,13 @@ from flywheel.api import peer
 from flywheel.api.control import asked_for, caught_up
 from flywheel.api.http import BadRequest, answer, save_body
 from flywheel.api.peer import CALLER
-from flywheel.api.process_status import Vitals
+from flywheel.api.process_status import ProcessStatus
 from flywheel.api.requests import Erasure
 from flywheel.errors import Refused
 from flywheel.loader import Loader
 from flywheel.store import restoring
 from flywheel.store.erasure import Person
-from flywheel.turn import Wheel, integrity
+from flywheel.turn import Runtime, integrity
 from flywheel.turn import erase as removal
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ OUTGOING = "outgoing"
 
 async def reload(request: Request) -> Response:
     """Read config.toml and intents.toml anew; what cannot change live is named."""
-    vitals: Vitals = request.app.state.vitals
+    vitals: ProcessStatus = request.app.state.vitals
     told = await run_in_threadpool(vitals.reload)
     peer.record(request, "the configuration was read anew")
     return answer(told)
@@ -47,7 +47,7 @@ async def check(request: Request) -> Response:
 async def backup(request: Request) -> Response:
     """The database as one file, as of one moment; events may arrive meanwhile."""
     await run_in_threadpool(caught_up, request)
-    copy = await run_in_threadpool(_copy, request.app.state.wheel)
+    copy = await run_in_threadpool(_copy, request.app.state.runtime)
     return FileResponse(
         copy, media_type="application/octet-stream", background=BackgroundTask(copy.unlink)
     )
@@ -55,11 +55,11 @@ async def backup(request: Request) -> Response:
 
 async def restore(request: Request) -> Response:
     """Prove a backup, then start anew with it in the place of the database, which is kept."""
-    vitals: Vitals = request.app.state.vitals
-    wheel: Wheel = request.app.state.wheel
+    vitals: ProcessStatus = request.app.state.vitals
+    runtime: Runtime = request.app.state.runtime
     if vitals.restart is None:
         raise Refused("this daemon cannot start anew by itself", hint="stop it, then restore")
-    database, now = wheel.store.path, wheel.clock()
+    database, now = runtime.store.path, runtime.clock()
     copy = restoring.arriving(database)
     if restoring.staged(database) or copy.exists():
         raise Refused("a backup is being restored already", hint="wait for its end")
@@ -67,7 +67,7 @@ async def restore(request: Request) -> Response:
         try:
             await save_body(request, file)
             await _refuse_gone(request)  # and from here on it is noticed when the caller goes
-            found = await run_in_threadpool(integrity.examine, copy, wheel.config.state_dir, now)
+            found = await run_in_threadpool(integrity.examine, copy, runtime.config.state_dir, now)
             await run_in_threadpool(caught_up, request)
             await _refuse_gone(request)
             kept = restoring.stage(database, now, integrity.OF_ITS_TURNS)
@@ -98,19 +98,19 @@ async def _refuse_gone(request: Request) -> None:
 def _erase(request: Request, person: Person) -> dict[str, Any]:
     loader: Loader | None = request.app.state.loader
     emptied = loader is None or loader.empty()
-    said = removal.erase(request.app.state.wheel, person)
+    said = removal.erase(request.app.state.runtime, person)
     return said if emptied else {**said, "left": {**said["left"], "spool": 1}}
 
 
 def _check(request: Request) -> dict[str, Any]:
-    wheel: Wheel = request.app.state.wheel
-    wheel.store.probe()
-    return integrity.check(wheel.store, wheel.config.state_dir, lambda: caught_up(request))
+    runtime: Runtime = request.app.state.runtime
+    runtime.store.probe()
+    return integrity.check(runtime.store, runtime.config.state_dir, lambda: caught_up(request))
 
 
-def _copy(wheel: Wheel) -> Path:
-    folder = wheel.config.state_dir / OUTGOING
+def _copy(runtime: Runtime) -> Path:
+    folder = runtime.config.state_dir / OUTGOING
     folder.mkdir(mode=0o700, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}.duckdb"
-    wheel.store.copy_to(place)
+    runtime.store.copy_to(place)
     return place

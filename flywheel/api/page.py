@@ -17,8 +17,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from flywheel.api import views
 from flywheel.api.control import status_of
-from flywheel.turn import views
 
 _STYLE = files("flywheel.api").joinpath("page.css").read_text(encoding="utf-8")
 _PAGE = Template(files("flywheel.api").joinpath("page.html").read_text(encoding="utf-8"))
@@ -68,10 +68,10 @@ def render(
 
 
 def _read(request: Request) -> str:
-    wheel = request.app.state.wheel
+    runtime = request.app.state.runtime
     status = status_of(request)
-    pending = [views.decision_view(wheel, one) for one in status["backlog"]["held"]]
-    return render(status, pending, views.intents(wheel), views.turns_view(wheel))
+    pending = [views.decision_view(runtime, one) for one in status["backlog"]["held"]]
+    return render(status, pending, views.intents(runtime), views.turns_view(runtime))
 
 
 def _headline(status: Mapping[str, Any]) -> str:

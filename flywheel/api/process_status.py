@@ -26,7 +26,7 @@ def _no_reload() -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class ProcessStatus:
     """How the process does; the functions are called from any thread."""
 
     next_turn: Callable[[], datetime | None] = lambda: None

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from flywheel.api.http import BadRequest, answer
 from flywheel.records import Sample
 from flywheel.store import Connection, label_candidates, samples
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 
 def _golden(con: Connection) -> list[Sample]:
@@ -30,19 +30,19 @@ _BY_SPLIT: Mapping[str, Callable[[Connection], Sequence[Sample]]] = {
 
 async def export_samples(request: Request) -> Response:
     """Samples counted by split, origin and intent; with format=ndjson the samples themselves."""
-    wheel: Wheel = request.app.state.wheel
+    runtime: Runtime = request.app.state.runtime
     if request.query_params.get("format") != "ndjson":
-        return answer(await run_in_threadpool(_stats, wheel))
+        return answer(await run_in_threadpool(_stats, runtime))
     split = request.query_params.get("split", "")
     if split and split not in _BY_SPLIT:
         raise BadRequest(f"there is no split {split!r}", hint=f"one of {', '.join(_BY_SPLIT)}")
-    lines = await run_in_threadpool(_lines, wheel, [split] if split else list(_BY_SPLIT))
+    lines = await run_in_threadpool(_lines, runtime, [split] if split else list(_BY_SPLIT))
     return Response(lines, media_type="application/x-ndjson")
 
 
-def _stats(wheel: Wheel) -> list[dict[str, Any]]:
-    with wheel.store.read() as con:
-        labelled = label_candidates.counts(con)
+def _stats(runtime: Runtime) -> list[dict[str, Any]]:
+    with runtime.store.read() as con:
+        labelled = label_candidates.vote_counts(con)
         stored = samples.stats(con)
     told = [
         {"split": "train", "origin": "feedback", "intent": intent, "count": count}
@@ -51,8 +51,8 @@ def _stats(wheel: Wheel) -> list[dict[str, Any]]:
     return [*stored, *told]
 
 
-def _lines(wheel: Wheel, splits: Sequence[str]) -> bytes:
-    with wheel.store.read() as con:
+def _lines(runtime: Runtime, splits: Sequence[str]) -> bytes:
+    with runtime.store.read() as con:
         return b"".join(
             msgspec.json.encode(_event(one)) + b"\n"
             for split in splits

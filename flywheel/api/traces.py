@@ -20,7 +20,7 @@ from starlette.responses import Response
 from flywheel.api import ingest
 from flywheel.api.http import BadRequest, TooLarge, answer, read_body
 from flywheel.formats import otel
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 _PROTOBUF = "application/x-protobuf"
 _IDS = ("traceId", "spanId", "parentSpanId")  # bytes in protobuf, hexadecimal in OTLP's JSON
@@ -32,8 +32,8 @@ _LEVELS = (
 
 async def traces(request: Request) -> Response:
     """Take spans in OTLP, protobuf or JSON."""
-    wheel: Wheel = request.app.state.wheel
-    limit = wheel.config.api.max_body_mb * 2**20
+    runtime: Runtime = request.app.state.runtime
+    limit = runtime.config.api.max_body_mb * 2**20
     body = _inflated(await read_body(request, limit), request, limit)
     binary = request.headers.get("content-type", "").startswith(_PROTOBUF)
     lines = await run_in_threadpool(_lines, body, binary=binary)

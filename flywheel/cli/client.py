@@ -24,7 +24,7 @@ _BUSY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class DaemonReply:
     """What the daemon answered; 200, 202, or the 422 of a batch in which nothing was good."""
 
     status: int
@@ -47,7 +47,7 @@ class Reply:
             ) from error
 
 
-class Daemon:
+class DaemonClient:
     """A client of the daemon that listens on `path`."""
 
     def __init__(self, path: Path, timeout_s: float = _TIMEOUT_S) -> None:
@@ -58,7 +58,7 @@ class Daemon:
         """Let go of the connection; harmless when there is none."""
         self._connection.close()
 
-    def get(self, *segments: str, query: Mapping[str, str] | None = None) -> Reply:
+    def get(self, *segments: str, query: Mapping[str, str] | None = None) -> DaemonReply:
         """GET /v1/`segments`.
 
         Raises:
@@ -67,14 +67,14 @@ class Daemon:
         """
         return self._ask("GET", _target(segments, query), b"", "")
 
-    def post(self, *segments: str, value: Mapping[str, Any] | None = None) -> Reply:
+    def post(self, *segments: str, value: Mapping[str, Any] | None = None) -> DaemonReply:
         """POST a JSON object to /v1/`segments`; raises as `get` does."""
         body = json.dumps(value or {}, ensure_ascii=False).encode()
         return self._ask("POST", _target(segments, None), body, "application/json")
 
     def post_lines(
         self, *segments: str, lines: bytes, query: Mapping[str, str] | None = None
-    ) -> Reply:
+    ) -> DaemonReply:
         """POST NDJSON to /v1/`segments`; a busy daemon is asked again, up to half a minute.
 
         Raises as `get` does, but a batch in which nothing was good is an answer.
@@ -98,7 +98,7 @@ class Daemon:
             self._connection.request("GET", _target(segments, None))
             reply = self._connection.getresponse()
             if reply.status >= 400:
-                _checked(Reply(status=reply.status, body=reply.read(), content_type=""))
+                _checked(DaemonReply(status=reply.status, body=reply.read(), content_type=""))
             whole, done = int(reply.headers.get("Content-Length") or 0), 0
             while part := reply.read(_PART):
                 done += len(part)
@@ -109,7 +109,7 @@ class Daemon:
             self._connection.close()
             raise _unreachable(self.path, error) from error
 
-    def upload(self, *segments: str, parts: Iterable[bytes], size: int) -> Reply:
+    def upload(self, *segments: str, parts: Iterable[bytes], size: int) -> DaemonReply:
         """POST `size` bytes to /v1/`segments`, part by part; raises as `get` does."""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         try:
@@ -129,10 +129,10 @@ class Daemon:
         """
         _checked(self._send("GET", "/readyz", b"", ""))
 
-    def _ask(self, method: str, target: str, body: bytes, content_type: str) -> Reply:
+    def _ask(self, method: str, target: str, body: bytes, content_type: str) -> DaemonReply:
         return _checked(self._send(method, target, body, content_type))
 
-    def _send(self, method: str, target: str, body: bytes, content_type: str) -> Reply:
+    def _send(self, method: str, target: str, body: bytes, content_type: str) -> DaemonReply:
         """One request; a second try where an idle connection was closed meanwhile."""
         idle = self._connection.sock is not None
         try:
@@ -147,14 +147,14 @@ class Daemon:
             self._connection.close()
             raise _unreachable(self.path, error) from error
 
-    def _exchange(self, method: str, target: str, body: bytes, content_type: str) -> Reply:
+    def _exchange(self, method: str, target: str, body: bytes, content_type: str) -> DaemonReply:
         headers = {"Content-Type": content_type} if content_type else {}
         self._connection.request(method, target, body or None, headers)
         return self._answer()
 
-    def _answer(self) -> Reply:
+    def _answer(self) -> DaemonReply:
         answer = self._connection.getresponse()
-        return Reply(
+        return DaemonReply(
             status=answer.status,
             body=answer.read(),
             content_type=answer.headers.get_content_type(),
@@ -187,7 +187,7 @@ def _target(segments: tuple[str, ...], query: Mapping[str, str] | None) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def _checked(reply: Reply) -> Reply:
+def _checked(reply: DaemonReply) -> DaemonReply:
     """Return a good reply; turn any other into the error it describes."""
     if reply.status < 400:
         return reply

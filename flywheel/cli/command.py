@@ -11,7 +11,7 @@ from flywheel.cli.paths import Place, find
 from flywheel.errors import DaemonUnreachable, FlywheelError
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
 Json = Annotated[bool, typer.Option("--json", help="Print the daemon's JSON as it is.")]
 Because = Annotated[
@@ -52,20 +52,22 @@ def place(ctx: typer.Context) -> Place:
     return find(named_config(ctx))
 
 
-def daemon(ctx: typer.Context) -> Daemon:
+def daemon(ctx: typer.Context) -> DaemonClient:
     """A client of the daemon that this command is about; raises ConfigError."""
-    from flywheel.cli.client import Daemon  # http.client is a third of what `--help` would take
+    from flywheel.cli.client import (
+        DaemonClient,  # http.client is a third of what `--help` would take
+    )
 
-    client = Daemon(place(ctx).socket)
+    client = DaemonClient(place(ctx).socket)
     ctx.call_on_close(client.close)
     return client
 
 
 def running(folders: Place) -> bool:
     """Whether a daemon answers for these folders."""
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
-    client = Daemon(folders.socket, timeout_s=10)
+    client = DaemonClient(folders.socket, timeout_s=10)
     try:
         client.get("status")
     except DaemonUnreachable:

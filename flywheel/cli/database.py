@@ -14,12 +14,12 @@ import typer
 
 from flywheel.cli.command import Json, place, running
 from flywheel.cli.paths import Place
-from flywheel.cli.screen import Progress, prose, remark, say
+from flywheel.cli.screen import ProgressLine, prose, remark, say
 from flywheel.cli.text import clean, plural
 from flywheel.errors import FlywheelError, NotFound, Refused
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 from flywheel.cli.command import daemon, examples, group
 from flywheel.cli.screen import paint, raw_json
 from flywheel.cli.text import number
@@ -78,14 +78,14 @@ def _tell(said: dict[str, Any], source: Path) -> None:
 
 def _with_daemon(folders: Place, source: Path) -> tuple[dict[str, Any], str]:
     """Hand the backup over and wait; returns what came back, and what is wrong with the daemon."""
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
     if _log_of(source).is_file():
         raise Refused(
             f"{_log_of(source)} belongs to {source} and would be left behind",
             hint="stop the daemon (systemctl stop flywheel), then restore: that takes both",
         )
-    client, progress = Daemon(folders.socket, timeout_s=_PROVING_S), Progress()
+    client, progress = DaemonClient(folders.socket, timeout_s=_PROVING_S), ProgressLine()
     try:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -104,7 +104,7 @@ def _with_daemon(folders: Place, source: Path) -> tuple[dict[str, Any], str]:
     return {**said, "champion": champion}, problem
 
 
-def _parts(file: Any, size: int, progress: Progress) -> Iterator[bytes]:
+def _parts(file: Any, size: int, progress: ProgressLine) -> Iterator[bytes]:
     done = 0
     while part := file.read(_PART):
         done += len(part)
@@ -115,7 +115,7 @@ def _parts(file: Any, size: int, progress: Progress) -> Iterator[bytes]:
     progress.show("the daemon reads it to its last row")
 
 
-def _back(folders: Place, since: float, progress: Progress) -> tuple[str, str]:
+def _back(folders: Place, since: float, progress: ProgressLine) -> tuple[str, str]:
     """Wait for the daemon to be ready again; its champion, and why it is not ready ("": it is).
 
     Args:
@@ -127,12 +127,12 @@ def _back(folders: Place, since: float, progress: Progress) -> tuple[str, str]:
     Raises:
         FlywheelError: it did not come back.
     """
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
     until = time.monotonic() + _BACK_S
     while time.monotonic() < until:
         progress.show("the daemon starts anew")
-        client, asked = Daemon(folders.socket, timeout_s=10), time.monotonic()
+        client, asked = DaemonClient(folders.socket, timeout_s=10), time.monotonic()
         try:
             said = client.get("status").value
             if said["uptime_s"] < asked - since:
@@ -148,7 +148,7 @@ def _back(folders: Place, since: float, progress: Progress) -> tuple[str, str]:
     )
 
 
-def _unready(client: Daemon) -> str:
+def _unready(client: DaemonClient) -> str:
     until = time.monotonic() + _UNWELL_S
     while True:
         try:
@@ -294,8 +294,8 @@ def _copy_alone(folders: Place, to: Path) -> None:
         store.close()
 
 
-def _fetch(ask: Daemon, to: Path) -> None:
-    progress = Progress()
+def _fetch(ask: DaemonClient, to: Path) -> None:
+    progress = ProgressLine()
     try:
         with to.open("xb") as file:
             for done, whole, part in ask.download("backup"):

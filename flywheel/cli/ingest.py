@@ -17,7 +17,7 @@ from flywheel.cli.sending import Prepare, Sender, prepared_file, report
 from flywheel.cli.text import clean
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
 
 class LineKind(StrEnum):
@@ -87,7 +87,7 @@ def ingest(
     send(sender, files or [], as_json=as_json, look_again=look_again)
 
 
-def _retry(ask: Daemon, *, as_json: bool) -> None:
+def _retry(ask: DaemonClient, *, as_json: bool) -> None:
     """Have the rejected lines read again, and exit 1 when some still cannot be."""
     said = ask.post("rejected", "retry").value
     if as_json:

@@ -19,7 +19,7 @@ from flywheel.cli.screen import Column, raw_json, remark, say, table
 from flywheel.cli.text import clean, counted, number, plural
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
 
 class Tool(StrEnum):
@@ -86,7 +86,7 @@ def label(
         raise typer.Exit(session(ask, query, limit))
 
 
-def _list(ask: Daemon, query: Mapping[str, str], *, as_json: bool) -> None:
+def _list(ask: DaemonClient, query: Mapping[str, str], *, as_json: bool) -> None:
     reply = ask.get("labels", query=query)
     if as_json:
         return raw_json(reply.body)
@@ -112,7 +112,7 @@ def _said(item: Mapping[str, Any]) -> str:
     return f"said: {names}" if names else "second opinion" if item["again"] else ""
 
 
-def _export(ask: Daemon, tool: Tool, path: Path, query: Mapping[str, str]) -> None:
+def _export(ask: DaemonClient, tool: Tool, path: Path, query: Mapping[str, str]) -> None:
     reply = ask.get("labels", query={**query, "format": tool.value})
     with path.open("xb") as file:
         file.write(reply.body + b"\n")
@@ -125,7 +125,7 @@ def _export(ask: Daemon, tool: Tool, path: Path, query: Mapping[str, str]) -> No
         say(f"wrote {clean(beside)}: the labelling interface of the project")
 
 
-def _import(ask: Daemon, tool: Tool, path: Path, *, as_json: bool) -> None:
+def _import(ask: DaemonClient, tool: Tool, path: Path, *, as_json: bool) -> None:
     reply = ask.post_lines(
         "labels", "import", lines=path.read_bytes(), query={"format": tool.value}
     )

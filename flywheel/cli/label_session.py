@@ -25,7 +25,7 @@ from flywheel.cli.text import clean, cut, number, pad, plural, width
 from flywheel.errors import DaemonUnreachable, FlywheelError, NotFound
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
 
 class QuestionKind(StrEnum):
@@ -237,7 +237,7 @@ _LISTED = 30  # intents that are all listed where answers are typed as lines
 _AROUND = 8  # rows of a terminal for the text and the keys
 
 
-def session(ask: Daemon, query: Mapping[str, str], limit: int | None) -> int:
+def session(ask: DaemonClient, query: Mapping[str, str], limit: int | None) -> int:
     """Ask until the queue is empty or the person has had enough; returns the exit code."""
     run = _Session(ask, query, limit)
     code = 0
@@ -259,7 +259,7 @@ def session(ask: Daemon, query: Mapping[str, str], limit: int | None) -> int:
 class _Session:
     """One person's way through the queue."""
 
-    def __init__(self, ask: Daemon, query: Mapping[str, str], limit: int | None) -> None:
+    def __init__(self, ask: DaemonClient, query: Mapping[str, str], limit: int | None) -> None:
         self.given: Counter[str] = Counter()
         self._ask = ask
         self._query = dict(query)

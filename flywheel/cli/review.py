@@ -14,7 +14,7 @@ from flywheel.cli.text import clean, moment, standing
 from flywheel.errors import FlywheelError, NotFound
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
 app = group("Decisions: what waits for you, why, and your word on it.")
 
@@ -159,7 +159,7 @@ def _row(decision: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _most_urgent(ask: Daemon) -> str:
+def _most_urgent(ask: DaemonClient) -> str:
     """Id of the decision that waits longest, else of the latest; raises NotFound without any."""
     rows: list[Mapping[str, Any]] = ask.get("decisions").value
     if not rows:

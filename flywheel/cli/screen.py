@@ -141,7 +141,7 @@ def complain(error: FlywheelError) -> None:
     remark(f"error: {error.message}", *([f"next: {error.hint}"] if error.hint else []))
 
 
-class Progress:
+class ProgressLine:
     """One line on standard error that is rewritten; where that is no terminal, now and then a line.
 
     A log file gets its first line after `_PLAIN_S` seconds: what is quick stays silent.

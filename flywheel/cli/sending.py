@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from flywheel.cli.screen import Progress, remark, say
+from flywheel.cli.screen import ProgressLine, remark, say
 from flywheel.cli.text import clean, cut, plural, span
 from flywheel.errors import FlywheelError
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 
 # What a file is that was named to be sent, by its first bytes: what cannot be sent is refused.
 #
@@ -204,14 +204,14 @@ class Sender:
     """Sends files to one daemon and keeps the tally."""
 
     def __init__(
-        self, ask: Daemon, prepare: Prepare, query: Mapping[str, str] | None = None
+        self, ask: DaemonClient, prepare: Prepare, query: Mapping[str, str] | None = None
     ) -> None:
         self._ask = ask
         self._prepare = prepare
         self._query = dict(
             query or {}
         )  # `new_generation` only until a batch has opened a golden generation
-        self._progress = Progress()
+        self._progress = ProgressLine()
         self.tally = Tally()
 
     def send(self, name: str, file: IO[bytes], size: int | None) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from flywheel.cli.command import ConfigFile, Json, daemon, named_config
 from flywheel.cli.paths import find_config
-from flywheel.cli.screen import Progress, columns, paint, raw_json, say
+from flywheel.cli.screen import ProgressLine, columns, paint, raw_json, say
 from flywheel.cli.text import clean, wrap
 from flywheel.errors import Refused
 
@@ -120,7 +120,7 @@ def doctor(
     from flywheel.cli.doctor import examine
 
     path = find_config(config or named_config(ctx))
-    progress = Progress()
+    progress = ProgressLine()
     findings = []
     for finding in examine(path, announce=progress.show):
         progress.clear()

@@ -1,4 +1,4 @@
-"""`flywheel turn`: start, watch, list and cancel turns of the wheel."""
+"""`flywheel turn`: start, watch, list and cancel turns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from flywheel.cli.screen import Progress, remark, say
+from flywheel.cli.screen import ProgressLine, remark, say
 from flywheel.cli.text import clean, pad, span
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import Daemon
+    from flywheel.cli.client import DaemonClient
 from typing import TYPE_CHECKING, Annotated
 
 from flywheel.cli.command import Json, daemon, examples, group
@@ -39,9 +39,9 @@ _OVER = frozenset({"done", "skipped", "failed"})
 _POLL_S = 1.0
 
 
-def watch(ask: Daemon, turn_id: str, *, quiet: bool) -> Mapping[str, Any]:
+def watch(ask: DaemonClient, turn_id: str, *, quiet: bool) -> Mapping[str, Any]:
     """Print each step as it ends, until the turn does; return the turn."""
-    progress = Progress()
+    progress = ProgressLine()
     usual = _usual_seconds(ask.get("turns").value, turn_id)
     told: set[str] = set()
     try:
@@ -106,7 +106,7 @@ def _usual_seconds(turns: Sequence[Mapping[str, Any]], turn_id: str) -> dict[str
     return {}
 
 
-app = group("Turns of the wheel: start, watch, list, cancel.")
+app = group("Turns: start, watch, list, cancel.")
 
 _FAILED = frozenset({"failed", "cancelled"})
 
@@ -217,7 +217,7 @@ def cancel(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> Non
     return None
 
 
-def _newest(ask: Daemon) -> str:
+def _newest(ask: DaemonClient) -> str:
     """Id of the turn that was opened last; raises NotFound without any."""
     rows: list[Mapping[str, Any]] = ask.get("turns").value
     if not rows:
@@ -274,7 +274,7 @@ def _brief(brief: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _preview(ask: Daemon, *, as_json: bool) -> None:
+def _preview(ask: DaemonClient, *, as_json: bool) -> None:
     reply = ask.get("synthesis")
     if as_json:
         return raw_json(reply.body)

@@ -27,19 +27,19 @@ class Near(NamedTuple):
     similarity: float
 
 
-class Form(NamedTuple):
+class TextForm(NamedTuple):
     """What a text is compared by."""
 
     normal: str
     words: frozenset[str]
 
 
-def form(text: str) -> Form:
+def form(text: str) -> TextForm:
     """Return what `text` is compared by; worth keeping where a text is looked up twice."""
-    return Form(normalise(text), word_set(text))
+    return TextForm(normalise(text), word_set(text))
 
 
-def word_counts(forms: Iterable[Form]) -> Counter[str]:
+def word_counts(forms: Iterable[TextForm]) -> Counter[str]:
     """Return in how many forms each word is."""
     return Counter(word for given in forms for word in given.words)
 
@@ -96,7 +96,7 @@ class Neighbourhood:
         # word of a prefix -> size of the set -> sets
         self._prefixes: dict[str, dict[int, list[frozenset[str]]]] = {}
 
-    def add(self, given: Form) -> int:
+    def add(self, given: TextForm) -> int:
         """Add a text and return its number, counted from 0."""
         number, self._size = self._size, self._size + 1
         self._same[given.normal].append(number)
@@ -109,7 +109,7 @@ class Neighbourhood:
             by_size.setdefault(len(given.words), []).append(given.words)
         return number
 
-    def near(self, given: Form) -> list[tuple[int, float]]:
+    def near(self, given: TextForm) -> list[tuple[int, float]]:
         """Return (number, similarity) of every text near `given`, in no particular order."""
         found = dict.fromkeys(self._same.get(given.normal, ()), 1.0)
         for words in self._candidates(given.words):

@@ -16,7 +16,7 @@ from typing import Any
 
 from flywheel.config import HooksTable, secret
 from flywheel.store import StoreFailed, decisions
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ _SHOWN = 200  # characters of an error
 
 
 class Hooks:
-    """One thread for all hooks of a wheel."""
+    """One thread for all hooks of a daemon."""
 
-    def __init__(self, wheel: Wheel) -> None:
-        table = wheel.config.promotion.hooks
-        self._wheel = wheel
+    def __init__(self, runtime: Runtime) -> None:
+        table = runtime.config.promotion.hooks
+        self._runtime = runtime
         self._events = frozenset(table.events)
         self._told: dict[str, Callable[[bytes, int], None]] = {}
         if table.command:
@@ -61,13 +61,13 @@ class Hooks:
     def tell(self) -> None:
         """Tell every hook what it has not been told; a failure ends its turn until later."""
         for name, deliver in self._told.items():
-            with self._wheel.store.write() as con:
-                waiting = decisions.waiting(con, name)
+            with self._runtime.store.write() as con:
+                waiting = decisions.untold_events(con, name)
             for event in waiting:
                 if event["event"] in self._events and not self._delivered(name, deliver, event):
                     break
-                with self._wheel.store.write() as con:
-                    decisions.advance(con, name, event["number"])
+                with self._runtime.store.write() as con:
+                    decisions.set_told(con, name, event["number"])
 
     def _delivered(
         self, name: str, deliver: Callable[[bytes, int], None], event: Mapping[str, Any]

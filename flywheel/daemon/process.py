@@ -22,12 +22,12 @@ from pathlib import Path
 import uvloop
 
 from flywheel import __version__, logs, turn
-from flywheel.api import Vitals
+from flywheel.api import ProcessStatus
 from flywheel.config import load, without_effect
 from flywheel.daemon import wiring
 from flywheel.daemon.hooks import Hooks
 from flywheel.daemon.reloading import Reload
-from flywheel.daemon.retention import Keeping
+from flywheel.daemon.retention import Retention
 from flywheel.daemon.schedule import Schedule
 from flywheel.daemon.sockets import listening, server_of
 from flywheel.daemon.source_ingest import Feed
@@ -38,7 +38,7 @@ from flywheel.errors import FlywheelError, Refused
 from flywheel.loader import Loader
 from flywheel.spool import Spool, SpoolFailed
 from flywheel.store import DiskFull, StoreFailed, turns
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 # `flywheel run --once`: one turn, or the one that was left open, to its end.
 
@@ -47,33 +47,33 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.2
 
 
-async def one_turn(wheel: Wheel) -> int:
+async def one_turn(runtime: Runtime) -> int:
     """Wait for the end of one turn; returns the exit status: 0 where it ended well."""
     try:
-        turn_id = await asyncio.to_thread(_open_turn, wheel)
+        turn_id = await asyncio.to_thread(_open_turn, runtime)
     except turn.NotReady as refused:
         log.error("%s → %s", refused.message, refused.hint)  # noqa: TRY400
         return 1
     state = ""
     while state not in turns.ENDED:
         await asyncio.sleep(_LOOK_S)
-        state = await asyncio.to_thread(_state, wheel, turn_id)
+        state = await asyncio.to_thread(_state, runtime, turn_id)
     log.info("%s ended: %s", turn_id, state, extra={"event": "daemon.once", "turn": turn_id})
     return 0 if state in ("done", "held") else 1
 
 
-def _open_turn(wheel: Wheel) -> str:
+def _open_turn(runtime: Runtime) -> str:
     try:
-        return turn.request(wheel, "run --once").id
+        return turn.request(runtime, "run --once").id
     except turn.NotReady:
         raise
     except Refused:
-        with wheel.store.read() as con:
+        with runtime.store.read() as con:
             return turns.open_turns(con)[0].id
 
 
-def _state(wheel: Wheel, turn_id: str) -> str:
-    with wheel.store.read() as con:
+def _state(runtime: Runtime, turn_id: str) -> str:
+    with runtime.store.read() as con:
         return str(turns.get(con, turn_id).state)
 
 
@@ -151,8 +151,8 @@ def run(config_path: Path, once: bool) -> int:
     table = config.flywheel
     logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level)
     try:
-        with built(config) as wheel:
-            daemon = Daemon(wheel)
+        with built(config) as runtime:
+            daemon = Daemon(runtime)
             with (
                 daemon.taking_events(),
                 listening(config.socket_path, config.api.tcp) as sockets,
@@ -170,34 +170,34 @@ def run(config_path: Path, once: bool) -> int:
 
 
 class Daemon:
-    """One running wheel with everything around it."""
+    """The running loop with everything around it."""
 
-    def __init__(self, wheel: Wheel) -> None:
-        self._wheel = wheel
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._loader = Loader(
-            wheel.store,
-            Spool(wheel.config.state_dir / "spool", wheel.config.flywheel.spool_mb << 20),
+            runtime.store,
+            Spool(runtime.config.state_dir / "spool", runtime.config.flywheel.spool_mb << 20),
         )
-        self._schedule = Schedule(wheel)
-        self._triggers = Triggers(wheel)
-        self._reload = Reload(wheel, self._schedule.reread)
-        self._turns = TurnThread(wheel, self._reload.settle, self._loader.drain)
-        self._feed = Feed(wheel)
-        self._hooks = Hooks(wheel)
-        self._keeping = Keeping(wheel)
+        self._schedule = Schedule(runtime)
+        self._triggers = Triggers(runtime)
+        self._reload = Reload(runtime, self._schedule.reread)
+        self._turns = TurnThread(runtime, self._reload.settle, self._loader.drain)
+        self._feed = Feed(runtime)
+        self._hooks = Hooks(runtime)
+        self._keeping = Retention(runtime)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._code = 0
         self._problems: list[str] = []  # of the start
         self._no_room = ""  # what found the disk full, at the last pulse
-        vitals = Vitals(
+        vitals = ProcessStatus(
             next_turn=self._schedule.next_turn,
             sources=self._feed.states,
             problems=self.problems,
             reload=self._reload.ask,
             restart=self._asked_to_restart,
         )
-        self._server = server_of(wheel, self._loader, vitals)
+        self._server = server_of(runtime, self._loader, vitals)
         self.left_behind = False  # a thread still ran when the daemon ended
         self.again = False  # it ends to start anew
 
@@ -235,7 +235,7 @@ class Daemon:
             return ("it starts anew, with a backup in the place of the database",)
         full = (self._no_room,) if self._no_room else ()
         running = (*self._turns.problems(), *self._loader.problems(), *self._hooks.problems())
-        return (*self._problems, *without_effect(self._wheel.config), *full, *running)
+        return (*self._problems, *without_effect(self._runtime.config), *full, *running)
 
     @contextlib.contextmanager
     def taking_events(self) -> Iterator[None]:
@@ -268,7 +268,7 @@ class Daemon:
     def _reconcile(self) -> None:
         """Serve the database's champion; a daemon that cannot still answers, and says so."""
         try:
-            turn.reconcile(self._wheel)
+            turn.reconcile(self._runtime)
         except StoreFailed:
             raise
         except FlywheelError as error:
@@ -276,7 +276,7 @@ class Daemon:
             log.error("the champion is not served: %s", error.message)  # noqa: TRY400
 
     def _start(self, *, once: bool) -> None:
-        for words in without_effect(self._wheel.config):
+        for words in without_effect(self._runtime.config):
             log.warning("%s", words, extra={"event": "config.without_effect"})
         self._turns.start()
         if not once:
@@ -288,7 +288,7 @@ class Daemon:
     def _end(self) -> None:
         """End every thread; blocks for `STOP_S` at most, but for a slot that is being answered."""
         until = time.monotonic() + STOP_S
-        self._wheel.stopping.set()
+        self._runtime.stopping.set()
         self._schedule.stop()
         ended = self._turns.stop(STOP_S)
         self._hooks.stop(max(0.0, until - time.monotonic()))
@@ -322,7 +322,7 @@ class Daemon:
     def _probe(self) -> None:
         """Use the database; a full disk is told and waited for, since a restart mends nothing."""
         try:
-            self._wheel.store.probe()
+            self._runtime.store.probe()
             self._no_room = ""
         except DiskFull as error:
             if not self._no_room:
@@ -351,7 +351,7 @@ class Daemon:
     async def _one_turn(self) -> None:
         """Run one turn, or the one that was left open, and stop at its end."""
         self._code = 1  # until it ended well
-        self._code = await one_turn(self._wheel)
+        self._code = await one_turn(self._runtime)
         self._stop.set()
 
 

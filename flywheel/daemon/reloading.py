@@ -21,7 +21,7 @@ from flywheel.errors import FlywheelError
 from flywheel.protocols import Teacher
 from flywheel.records import Intent
 from flywheel.store import turns
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ class Reload:
     """Takes on config.toml and intents.toml as they are when asked.
 
     Args:
-        wheel: whose configuration it is.
-        applied: called after every change; it goes by the wheel's configuration then.
+        runtime: whose configuration it is.
+        applied: called after every change; it goes by the runtime's configuration then.
     """
 
-    def __init__(self, wheel: Wheel, applied: Callable[[], None]) -> None:
-        self._wheel = wheel
+    def __init__(self, runtime: Runtime, applied: Callable[[], None]) -> None:
+        self._runtime = runtime
         self._applied = applied
         self._lock = threading.RLock()  # who asks last is heard last
         self._waiting: _Parts | None = None
@@ -68,7 +68,7 @@ class Reload:
             return self._take_on()
 
     def _take_on(self) -> Mapping[str, Any]:
-        old = self._wheel.config
+        old = self._runtime.config
         new = load(old.path)
         wiring.refuse(new)
         kept = live(old, new)
@@ -76,7 +76,7 @@ class Reload:
         own_gates = gates.custom_gates(kept.gates, kept.root / "plugins")
         names = changed(old, new)
         differing = [name for name in names if not needs_restart(name)]
-        if intents != self._wheel.intents:
+        if intents != self._runtime.intents:
             differing.append(kept.intents.file)
         self._waiting = _Parts(
             config=kept,
@@ -114,11 +114,11 @@ class Reload:
             parts = self._waiting
             if parts is None:
                 return None
-            with self._wheel.store.write() as con:  # no turn opens meanwhile
+            with self._runtime.store.write() as con:  # no turn opens meanwhile
                 running = turns.open_turns(con)
                 if running:  # who decides is asked anew at every promotion
-                    now = replace(self._wheel.config, promotion=parts.config.promotion)
-                    self._wheel.config = now
+                    now = replace(self._runtime.config, promotion=parts.config.promotion)
+                    self._runtime.config = now
                     return running[0].id
                 self._replace(parts)
             self._waiting = None
@@ -126,12 +126,12 @@ class Reload:
         return None
 
     def _replace(self, parts: _Parts) -> None:
-        old = self._wheel.config.flywheel
+        old = self._runtime.config.flywheel
         new = parts.config.flywheel
         if new.log_level != old.log_level:
             folder = parts.config.root / new.log_dir if new.log_dir else None
             logs.start(folder, new.log_level)
-        self._wheel.config = parts.config
-        self._wheel.intents = parts.intents
-        self._wheel.teacher = parts.teacher
-        self._wheel.custom_gates = parts.custom_gates
+        self._runtime.config = parts.config
+        self._runtime.intents = parts.intents
+        self._runtime.teacher = parts.teacher
+        self._runtime.custom_gates = parts.custom_gates

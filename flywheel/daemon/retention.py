@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from flywheel.errors import DiskFull
 from flywheel.store import StoreFailed, retention
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ def before(now: datetime, keep_days: int) -> datetime:
     return midnight - timedelta(days=keep_days)
 
 
-class Keeping:
+class Retention:
     """The thread that looks for old events."""
 
-    def __init__(self, wheel: Wheel) -> None:
-        self._wheel = wheel
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="keeping", daemon=True)
 
@@ -55,11 +55,11 @@ class Keeping:
         Raises:
             DiskFull: there is no room for the files.
         """
-        days = self._wheel.config.flywheel.keep_days
+        days = self._runtime.config.flywheel.keep_days
         if days <= 0:
             return 0
-        now = self._wheel.clock()
-        store = self._wheel.store
+        now = self._runtime.clock()
+        store = self._runtime.store
         moved = retention.archive_before(store, before(now, days), now, self._pause)
         if moved:
             log.info(

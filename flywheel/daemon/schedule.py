@@ -23,7 +23,7 @@ from apscheduler.triggers.cron import CronTrigger
 from flywheel import turn
 from flywheel.errors import ConfigError, Refused
 from flywheel.store import turns
-from flywheel.turn import NotReady, Wheel
+from flywheel.turn import NotReady, Runtime
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +90,10 @@ class Schedule:
     cron line is a new schedule: nothing of it was missed.
     """
 
-    def __init__(self, wheel: Wheel) -> None:
-        self._wheel = wheel
-        self._cron, self._trigger = _read(wheel)
-        self._served = wheel.clock()  # slots up to here are answered
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._cron, self._trigger = _read(runtime)
+        self._served = runtime.clock()  # slots up to here are answered
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(1)}
         )
@@ -105,9 +105,9 @@ class Schedule:
 
     def reread(self) -> None:
         """Go by the configuration as it is now; harmless when the cron line is the same."""
-        if not self._scheduler.running or _read(self._wheel)[0] == self._cron:
+        if not self._scheduler.running or _read(self._runtime)[0] == self._cron:
             return
-        self._cron, self._trigger = _read(self._wheel)
+        self._cron, self._trigger = _read(self._runtime)
         self._scheduler.remove_all_jobs()
         self._begin()
 
@@ -120,21 +120,21 @@ class Schedule:
         """The clock jumped: look for slots that it skipped, and wait by the new time."""
         log.warning("the clock moved by %.0f s", seconds, extra={"event": "schedule.clock_moved"})
         if self._trigger is not None:
-            self._served = min(self._served, self._wheel.clock())
+            self._served = min(self._served, self._runtime.clock())
             self.fire()
             self._add_job()
 
     def next_turn(self) -> datetime | None:
         """The next slot, UTC."""
         trigger = self._trigger
-        return None if trigger is None else next_slot(trigger, self._wheel.clock())
+        return None if trigger is None else next_slot(trigger, self._runtime.clock())
 
     def fire(self) -> None:
         """Open one turn when a slot passed since the last that was served; else do nothing."""
         trigger = self._trigger
         if trigger is None:
             return
-        now = self._wheel.clock()
+        now = self._runtime.clock()
         slot = latest_slot(trigger, self._served, now)
         if slot is None:
             return
@@ -165,11 +165,11 @@ class Schedule:
 
     def _last_served(self) -> datetime:
         """The last served slot; at the first start of a schedule, nothing counts as missed."""
-        now = self._wheel.clock()
-        with self._wheel.store.read() as con:
+        now = self._runtime.clock()
+        with self._runtime.store.read() as con:
             last: datetime | None = turns.last_slot(con, self._name)
         if last is None:
-            with self._wheel.store.write() as con:
+            with self._runtime.store.write() as con:
                 turns.record_slot(con, self._name, now)
             return now
         if last > now:
@@ -183,17 +183,17 @@ class Schedule:
         facts: dict[str, Any] = {"event": "schedule.slot", "slot": slot.isoformat()}
         trigger = f"schedule {slot:%Y-%m-%dT%H:%MZ}" + (" (late)" if late else "")
         try:
-            with self._wheel.store.write() as con:  # the slot and its turn, or neither
-                opened = turn.request(self._wheel, trigger)
+            with self._runtime.store.write() as con:  # the slot and its turn, or neither
+                opened = turn.request(self._runtime, trigger)
                 turns.record_slot(con, self._name, slot)
             log.info("%s opened %s", trigger, opened.id, extra=facts | {"turn": opened.id})
         except Refused as refused:
-            with self._wheel.store.write() as con:
+            with self._runtime.store.write() as con:
                 turns.record_slot(con, self._name, slot)
             level = logging.WARNING if isinstance(refused, NotReady) else logging.INFO
             log.log(level, "%s opens no turn: %s", trigger, refused.message, extra=facts)
 
 
-def _read(wheel: Wheel) -> tuple[str, CronTrigger | None]:
-    cron = " ".join(wheel.config.schedule.cron.split())
+def _read(runtime: Runtime) -> tuple[str, CronTrigger | None]:
+    cron = " ".join(runtime.config.schedule.cron.split())
     return cron, trigger_of(cron)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import uvicorn
 
-from flywheel.api import Vitals, create_app
+from flywheel.api import ProcessStatus, create_app
 from flywheel.api.peer import PeerProtocol
 from flywheel.config import ApiTable, secret
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
 from flywheel.loader import Loader
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 MODE = 0o660
 """Who may write to the Unix socket may do everything: the daemon's user and its group."""
@@ -189,16 +189,16 @@ def token_of(table: ApiTable) -> str | None:
     return token
 
 
-def server_of(wheel: Wheel, loader: Loader, vitals: Vitals) -> Server:
-    """The server of this wheel's interface.
+def server_of(runtime: Runtime, loader: Loader, vitals: ProcessStatus) -> Server:
+    """The server of this daemon's interface.
 
     Raises:
         ConfigError: TCP is on and there is no token.
     """
-    table = wheel.config.api
+    table = runtime.config.api
     name = table.tcp.rpartition(":")[0].lower()
     app = create_app(
-        wheel,
+        runtime,
         loader=loader,
         vitals=vitals,
         token=token_of(table),

@@ -12,22 +12,22 @@ from flywheel import formats
 from flywheel.api import ingest
 from flywheel.sources import Runner
 from flywheel.store import events
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 log = logging.getLogger(__name__)
 
 
 class Feed:
-    """The configured sources, feeding one wheel."""
+    """The configured sources, feeding one runtime."""
 
-    def __init__(self, wheel: Wheel) -> None:
-        self._wheel = wheel
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._runner = Runner(
-            wheel.config.sources,
-            wheel.config.root / "plugins",
+            runtime.config.sources,
+            runtime.config.root / "plugins",
             commit=self._commit,
             cursor_of=self._cursor_of,
-            now=wheel.clock,
+            now=runtime.clock,
         )
 
     def start(self) -> None:
@@ -45,10 +45,10 @@ class Feed:
     def _commit(self, name: str, batch: Sequence[Mapping[str, Any]], cursor: str) -> None:
         """One transaction for the events, native or foreign, and the cursor behind them."""
         lines = map(msgspec.json.encode, batch)
-        parsed = formats.read_lines(None, lines, **ingest.reading(self._wheel))
-        with self._wheel.store.write() as con:
-            ingest.store(self._wheel, con, f"source {name}", parsed)
-            events.set_cursor(con, name, cursor, self._wheel.clock())
+        parsed = formats.read_lines(None, lines, **ingest.reading(self._runtime))
+        with self._runtime.store.write() as con:
+            ingest.store(self._runtime, con, f"source {name}", parsed)
+            events.set_source_cursor(con, name, cursor, self._runtime.clock())
         if parsed.rejected:
             log.warning(
                 "source %s: %d events were rejected",
@@ -58,5 +58,5 @@ class Feed:
             )
 
     def _cursor_of(self, name: str) -> str | None:
-        with self._wheel.store.read() as con:
-            return events.cursor(con, name)
+        with self._runtime.store.read() as con:
+            return events.source_cursor(con, name)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flywheel import turn
+from flywheel.api import views
 from flywheel.config import TriggersTable
 from flywheel.errors import Refused
 from flywheel.store import health, turns
-from flywheel.turn import Wheel, views
+from flywheel.turn import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ _NAMED = 3  # failing intents that a trigger names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class TriggerState:
     """What the triggers go by."""
 
     feedback: int  # given since the last turn was opened
@@ -35,7 +36,7 @@ class Situation:
     opened_today: int  # turns of any kind, in 24 hours
 
 
-def reason(table: TriggersTable, now: Situation) -> str | None:
+def reason(table: TriggersTable, now: TriggerState) -> str | None:
     """What opens a turn now, in words; None when nothing does.
 
     >>> quiet = Situation(feedback=80, failing=(), since_last=None, opened_today=0)
@@ -57,27 +58,27 @@ def reason(table: TriggersTable, now: Situation) -> str | None:
 
 
 class Triggers:
-    """Looks at the wheel, and opens a turn when there is a reason."""
+    """Looks at the runtime, and opens a turn when there is a reason."""
 
-    def __init__(self, wheel: Wheel) -> None:
-        self._wheel = wheel
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
 
     def look(self) -> None:
         """Open a turn if there is a reason to; harmless while one is open."""
-        table = self._wheel.config.schedule.triggers
+        table = self._runtime.config.schedule.triggers
         if not (table.feedback or table.failing_intents):
             return
-        why = reason(table, self._situation(table, self._wheel.clock()))
+        why = reason(table, self._situation(table, self._runtime.clock()))
         if why is None:
             return
         try:
-            opened = turn.request(self._wheel, why)
+            opened = turn.request(self._runtime, why)
         except Refused:
             return  # another turn was opened meanwhile
         log.info("%s: %s", opened.id, why, extra={"event": "trigger.fired", "turn": opened.id})
 
-    def _situation(self, table: TriggersTable, now: datetime) -> Situation:
-        with self._wheel.store.read() as con:
+    def _situation(self, table: TriggersTable, now: datetime) -> TriggerState:
+        with self._runtime.store.read() as con:
             latest = next(iter(turns.list_turns(con, 1)), None)
             since = min(latest.opened_at, now) if latest else now - _EVER
             feedback = health.feedback_since(con, since)
@@ -85,9 +86,9 @@ class Triggers:
         ended = latest and (latest.closed_at or now)
         failing: tuple[str, ...] = ()
         if table.failing_intents and feedback:
-            found = views.intents(self._wheel, failing_only=True)
+            found = views.intents(self._runtime, failing_only=True)
             failing = tuple(str(item["intent"]) for item in found)
-        return Situation(
+        return TriggerState(
             feedback=feedback,
             failing=failing,
             since_last=now - ended if ended else None,

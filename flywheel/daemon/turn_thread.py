@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from flywheel import turn
+from flywheel import label_queue, turn
 from flywheel.errors import NotFound
 from flywheel.store import DiskFull, StoreFailed, turns
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ class TurnThread:
 
     def __init__(
         self,
-        wheel: Wheel,
+        runtime: Runtime,
         idle: Callable[[], object] = lambda: None,
         catch_up: Callable[[], object] = lambda: None,
     ) -> None:
         """Call `catch_up` before turns are run, and `idle` whenever none is left to run."""
-        self._wheel = wheel
+        self._runtime = runtime
         self._idle = idle
         self._catch_up = catch_up
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
@@ -49,7 +49,7 @@ class TurnThread:
 
     def start(self) -> None:
         """Start, with whatever turn was left open."""
-        self._wheel.wake.set()
+        self._runtime.wake.set()
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -60,8 +60,8 @@ class TurnThread:
         Returns:
             Whether the thread ended within `timeout` seconds; if not, it ends with the process.
         """
-        self._wheel.stopping.set()
-        self._wheel.wake.set()
+        self._runtime.stopping.set()
+        self._runtime.wake.set()
         until = time.monotonic() + timeout
         while self._thread.is_alive() and time.monotonic() < until:
             self._end_jobs()
@@ -84,45 +84,46 @@ class TurnThread:
         return ()
 
     def _run(self) -> None:
-        while not self._wheel.stopping.is_set() and self.failure is None:
+        while not self._runtime.stopping.is_set() and self.failure is None:
             self._seen = time.monotonic()
-            if self._wheel.wake.is_set() or self._seen - self._expired > _EXPIRE_S:
-                self._wheel.wake.clear()
+            if self._runtime.wake.is_set() or self._seen - self._expired > _EXPIRE_S:
+                self._runtime.wake.clear()
                 self._busy = True
                 self._turn()
                 self._busy = False
             else:
-                self._wheel.wake.wait(IDLE_S)
+                self._runtime.wake.wait(IDLE_S)
 
     def _turn(self) -> None:
         try:
             self._serve()
-            turn.expire(self._wheel)
+            label_queue.settle(self._runtime, quiet=True)
+            turn.expire(self._runtime)
             self._expired = time.monotonic()
             self._catch_up()
-            turn.run_until_idle(self._wheel)
+            turn.run_until_idle(self._runtime)
             self._idle()
             self._defects, self._no_room = 0, ""
         except DiskFull as error:
             self._no_room = f"{error.message} → {error.hint}"
             log.error("turns wait: %s", error.message, extra={"event": "disk.full"})  # noqa: TRY400
-            self._wheel.stopping.wait(_NO_ROOM_S)
-            self._wheel.wake.set()
+            self._runtime.stopping.wait(_NO_ROOM_S)
+            self._runtime.wake.set()
         except StoreFailed as error:
-            if not self._wheel.stopping.is_set():
+            if not self._runtime.stopping.is_set():
                 self.failure = error
                 log.critical("turns end: %s", error.message, extra={"event": "store.failed"})
         except Exception:
             log.exception("turns could not be run", extra={"event": "turns.defect"})
             pause = _BACKOFF_S[min(self._defects, len(_BACKOFF_S) - 1)]
             self._defects += 1
-            self._wheel.stopping.wait(pause)
-            self._wheel.wake.set()
+            self._runtime.stopping.wait(pause)
+            self._runtime.wake.set()
 
     def _serve(self) -> None:
         """Serve the champion, where that failed when a person said who it is."""
         try:
-            turn.reconcile(self._wheel)
+            turn.reconcile(self._runtime)
         except (NotFound, OSError) as error:
             log.error(  # noqa: TRY400
                 "the champion is not served: %s", error, extra={"event": "champion.not_served"}
@@ -130,10 +131,10 @@ class TurnThread:
 
     def _end_jobs(self) -> None:
         try:
-            with self._wheel.store.read() as con:
+            with self._runtime.store.read() as con:
                 open_turns = turns.open_turns(con)
         except StoreFailed:
             return  # nothing can be recorded either way; the jobs are found at the next start
         for one in open_turns:
-            for job in self._wheel.job_dir("").glob(f"{one.id}-*"):
-                self._wheel.executor.cancel(job.name)
+            for job in self._runtime.job_dir("").glob(f"{one.id}-*"):
+                self._runtime.executor.cancel(job.name)

@@ -1,4 +1,4 @@
-"""Builds the parts of the wheel from the configuration, once."""
+"""Builds the runtime from the configuration, once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flywheel.records import Intent
 from flywheel.serving.link import ChampionLink
 from flywheel.spool import Spool
 from flywheel.store import Store, open_store, restoring
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 from flywheel.turn.integrity import OF_ITS_TURNS
 
 # A staged backup takes the place of the database, while no daemon has it open.
@@ -75,8 +75,8 @@ _FOLDERS = ("adapters", "datasets", "jobs")
 
 
 @contextmanager
-def built(config: Config) -> Iterator[Wheel]:
-    """The wheel of this configuration; its database is let go of at the end of the block.
+def built(config: Config) -> Iterator[Runtime]:
+    """The runtime of this configuration; its database is let go of at the end of the block.
 
     A staged backup takes the database's place before.
 
@@ -99,7 +99,7 @@ def built(config: Config) -> Iterator[Wheel]:
     _make_folders(config.state_dir)  # those that went with the old database
     store = open_store(database)
     try:
-        yield Wheel(
+        yield Runtime(
             config=config,
             intents=intents,
             store=store,

@@ -1,5 +1,5 @@
 """The embedded default: starter set, scripted teacher, traffic, and the story they tell."""
 
-from flywheel.demo.story import Outcome, main, play
+from flywheel.demo.story import StoryOutcome, main, play
 
-__all__ = ["Outcome", "main", "play"]
+__all__ = ["StoryOutcome", "main", "play"]

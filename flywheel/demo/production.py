@@ -81,7 +81,7 @@ _STOP_S = 20.0
 _ASK_AGAIN_S = 0.2
 
 
-class Client:
+class DemoClient:
     """The daemon's HTTP interface on its Unix socket."""
 
     def __init__(self, path: Path) -> None:
@@ -128,7 +128,7 @@ class Client:
 
 
 @contextmanager
-def running(config: Path, listening_on: Path) -> Iterator[Client]:
+def running(config: Path, listening_on: Path) -> Iterator[DemoClient]:
     """Start `flywheel run` as a child process, wait until it serves, and stop it in the end.
 
     Raises:
@@ -142,7 +142,7 @@ def running(config: Path, listening_on: Path) -> Iterator[Client]:
             stderr=output,
             start_new_session=True,  # Ctrl-C reaches the demo, which stops the daemon in order
         )
-    client = Client(listening_on)
+    client = DemoClient(listening_on)
     try:
         deadline = time.monotonic() + _READY_S
         while not client.ready():
@@ -187,7 +187,7 @@ class Answered:
 class Production:
     """The assistant in service: it answers with whatever `adapters/champion` points at."""
 
-    def __init__(self, client: Client, folder: Path, seed: int) -> None:
+    def __init__(self, client: DemoClient, folder: Path, seed: int) -> None:
         self._client = client
         self._champion = folder / "var" / "adapters" / "champion"
         self._place = folder / "production"

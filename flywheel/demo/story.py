@@ -22,7 +22,7 @@ from typing import Any
 
 from flywheel.demo import scripted_teacher
 from flywheel.demo.grammar import STARTER, utterances
-from flywheel.demo.production import Client, Production, running, stream
+from flywheel.demo.production import DemoClient, Production, running, stream
 from flywheel.demo.telling import (
     Teller,
     in_short,
@@ -78,7 +78,7 @@ bootstrap = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class StoryOutcome:
     """What the gates decided in the three turns."""
 
     first_champion: bool  # the seeds alone made one
@@ -100,7 +100,7 @@ def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
     return 0 if outcome.promoted and outcome.refused else 1
 
 
-def play(directory: Path | None, *, keep: bool, seed: int) -> Outcome:
+def play(directory: Path | None, *, keep: bool, seed: int) -> StoryOutcome:
     """The same as `main`, for a program that wants to know how it went.
 
     Raises:
@@ -126,7 +126,7 @@ def play(directory: Path | None, *, keep: bool, seed: int) -> Outcome:
     return outcome
 
 
-def _told(config: Path, seed: int) -> Outcome:
+def _told(config: Path, seed: int) -> StoryOutcome:
     """Play it; the folder's configuration is left without the teacher, which ends with it."""
     teller = Teller()
     teller.line("flywheel demo: a voice assistant's intent router that learns from its users.")
@@ -173,18 +173,18 @@ def _look_further(folder: Path, *, kept: bool) -> None:
 class _Story:
     """The chapters, in order."""
 
-    def __init__(self, client: Client, folder: Path, teller: Teller, seed: int) -> None:
+    def __init__(self, client: DemoClient, folder: Path, teller: Teller, seed: int) -> None:
         self._client = client
         self._teller = teller
         self._production = Production(client, folder, seed)
         self._seed = seed
 
-    def tell(self) -> Outcome:
+    def tell(self) -> StoryOutcome:
         """The three turns."""
         self._begin()
         promoted, refused = self._improve(), self._swap()
         found = reversed(self._client.get("/v1/decisions"))
-        return Outcome(
+        return StoryOutcome(
             first_champion=True,
             promoted=promoted,
             refused=refused,
@@ -206,7 +206,7 @@ class _Story:
 
     def _improve(self) -> bool:
         teller = self._teller
-        teller.chapter("2. Production traffic, imperfect feedback, and a turn of the wheel")
+        teller.chapter("2. Production traffic, imperfect feedback, and one turn")
         with teller.busy(f"the champion answers {TRAFFIC} requests"):
             said = stream(TRAFFIC, seed=_STREAMS * self._seed + 1)
             answered = self._production.answer(said, "day")
@@ -247,7 +247,7 @@ class _Story:
         return bool(decision["verdict"] == "reject" and decision["status"] == "rejected")
 
     def _turn(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Turn the wheel once and return the turn and its decision."""
+        """Run one turn and return the turn and its decision."""
         opened = self._client.post("/v1/turns", {})
         return self._wait(opened["id"])
 

@@ -20,17 +20,17 @@ from flywheel.labelling.rules import (
     ordered,
     standings,
 )
-from flywheel.labelling.tools import FORMS, Form, Read, interface
+from flywheel.labelling.tools import FORMS, Read, ToolFormat, interface
 
 __all__ = [
     "BLIND",
     "FORMS",
     "KINDS",
-    "Form",
     "Item",
     "Kind",
     "Read",
     "Standing",
+    "ToolFormat",
     "Word",
     "bar",
     "drawn",

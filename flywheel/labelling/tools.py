@@ -36,7 +36,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class ToolFormat:
     """One tool's form."""
 
     write: Callable[[Iterable[Item]], list[dict[str, Any]]]
@@ -166,7 +166,7 @@ def _records(items: Iterable[Item]) -> list[dict[str, Any]]:
     return [_record(item) for item in items]
 
 
-FORMS: Mapping[str, Form] = {
-    "argilla": Form(write=_records, read=_read_record),
-    "labelstudio": Form(write=_tasks, read=_read_task),
+FORMS: Mapping[str, ToolFormat] = {
+    "argilla": ToolFormat(write=_records, read=_read_record),
+    "labelstudio": ToolFormat(write=_tasks, read=_read_task),
 }

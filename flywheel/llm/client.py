@@ -87,7 +87,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class Keeping:
+class AnswerCache:
     """A store of answers as one event loop uses it; the store is called from its thread alone."""
 
     def __init__(self, kept: AnswerStore) -> None:
@@ -236,7 +236,7 @@ class Client:
         backoff_s: float = 0.5,
     ) -> None:
         self._table = table
-        self._kept = Keeping(kept)
+        self._kept = AnswerCache(kept)
         self._limit = Cost(usd=max_usd, tokens=max_tokens)
         self._backoff_s = backoff_s
         self._places = asyncio.Semaphore(max(1, table.max_concurrency))

@@ -22,7 +22,7 @@ from flywheel.store import (
     turns,
 )
 from flywheel.store.columns import Connection
-from flywheel.store.database import Store, copy_file, open_store, prove, step_back
+from flywheel.store.database import Store, copy_file, lower_priority, open_store, prove
 from flywheel.store.db_errors import DiskFull, StoreFailed
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "events",
     "golden_set",
     "health",
+    "lower_priority",
     "open_store",
     "prove",
     "reports",
@@ -46,7 +47,6 @@ __all__ = [
     "samples",
     "schema",
     "segments",
-    "step_back",
     "teacher",
     "turns",
 ]

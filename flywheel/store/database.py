@@ -63,13 +63,13 @@ _WORTH_BYTES = 64 << 20
 _FREE = "SELECT block_size * free_blocks, block_size * total_blocks FROM pragma_database_size()"
 
 
-def worth_it(con: Connection) -> bool:
+def worth_compacting(con: Connection) -> bool:
     """Whether at least half of a file, and enough to care about, is free."""
     free, total = first_row(con, _FREE) or (0, 0)
     return bool(free >= _WORTH_BYTES and free * 2 >= total)
 
 
-def write_anew(con: Connection, path: Path) -> Path:
+def compact(con: Connection, path: Path) -> Path:
     """Copy all that is committed to a new file, on disk when this returns; `path` is unchanged."""
     folder = path.parent / FOLDER
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
@@ -120,7 +120,7 @@ _FOLDERS = (archive.FOLDER, FOLDER, segments.FOLDER)
 _LOCK_DOWN = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 
-def hold(path: Path) -> int:
+def lock_file(path: Path) -> int:
     """Take the lock beside the database and return its file descriptor.
 
     DuckDB's own lock is a POSIX record lock, which the kernel drops as soon as this process
@@ -149,7 +149,7 @@ def _held(path: Path, pid: str) -> DatabaseHeld:
     )
 
 
-def step_back() -> None:
+def lower_priority() -> None:
     """Let others go first, from this thread on and from those that it starts: whoever answers.
 
     Without it an acknowledgement waits for a core while DuckDB loads on all of them.
@@ -167,7 +167,9 @@ def connect(path: Path) -> Connection:
         StoreFailed: it cannot be read.
     """
     try:
-        with ThreadPoolExecutor(1, initializer=step_back) as opener:  # DuckDB's threads inherit it
+        with ThreadPoolExecutor(
+            1, initializer=lower_priority
+        ) as opener:  # DuckDB's threads inherit it
             con = opener.submit(duckdb.connect, str(path), config=_SETTINGS).result()
         beside = [str(path.parent.resolve() / name) for name in _FOLDERS]
         con.execute("SET allowed_directories = ?", [beside])
@@ -200,7 +202,7 @@ def open_store(path: Path, lock: int | None = None) -> Store:
         StoreFailed: the file is damaged, or of a newer flywheel or DuckDB.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = hold(path) if lock is None else lock
+    lock = lock_file(path) if lock is None else lock
     try:
         root = connect(path)
         try:
@@ -356,11 +358,11 @@ class Store:
             StoreFailed: the database can no longer be used.
         """
         with self._writing, readable_failures(self.path):
-            if not (self.checkpoint() and (anyway or worth_it(self._writer))):
+            if not (self.checkpoint() and (anyway or worth_compacting(self._writer))):
                 return False
             self._compacting = True
             try:
-                fresh = write_anew(self._root, self.path)
+                fresh = compact(self._root, self.path)
                 return self._reopen(PATIENCE_S, lambda: put_in_place(fresh, self.path))
             finally:
                 self._compacting = False

@@ -74,7 +74,7 @@ class Chain:
     problems: tuple[str, ...]  # empty: nothing was changed since it was written
 
 
-def link(previous: str, event: Sequence[Any], decision: Sequence[Any] | None) -> str:
+def chain_link(previous: str, event: Sequence[Any], decision: Sequence[Any] | None) -> str:
     """Return the hash of an event.
 
     Args:
@@ -86,13 +86,13 @@ def link(previous: str, event: Sequence[Any], decision: Sequence[Any] | None) ->
     return hashlib.sha256(canonical(said).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def tip(con: Connection) -> str:
+def chain_tip(con: Connection) -> str:
     """Return what the next event carries as the hash of the one before."""
     stored = scalar(con, _LAST)
-    return stored if stored is not None else check(con).tip
+    return stored if stored is not None else check_chain(con).tip
 
 
-def check(con: Connection) -> Chain:
+def check_chain(con: Connection) -> Chain:
     """Recompute every hash from what is stored."""
     previous, count, chained = START, 0, False
     problems: list[str] = []
@@ -124,7 +124,7 @@ def _judged(row: Row, previous: str, place: int, *, chained: bool) -> list[str]:
 
 def _hash(row: Row, previous: str) -> str:
     decision = [row[name] for name in DECISION] if row["opening"] else None
-    return link(previous, [row[name] for name in _EVENT], decision)
+    return chain_link(previous, [row[name] for name in _EVENT], decision)
 
 
 def _plain(cells: Sequence[Any]) -> list[Any]:
@@ -276,8 +276,8 @@ def as_written(con: Connection, decision_id: str) -> dict[str, Any]:
 def _append(con: Connection, event: Sequence[Any], decision: Sequence[Any] | None) -> None:
     """Write the next event with the hash of the one before; `decision` in its first event."""
     numbered = [scalar(con, _NEXT_EVENT), *event]
-    previous = tip(con)
-    con.execute(_ADD_EVENT, [*numbered, previous, link(previous, numbered, decision)])
+    previous = chain_tip(con)
+    con.execute(_ADD_EVENT, [*numbered, previous, chain_link(previous, numbered, decision)])
 
 
 def events(con: Connection, decision_id: str) -> list[dict[str, Any]]:
@@ -326,7 +326,7 @@ _WAITING = """
 """
 
 
-def waiting(con: Connection, hook: str) -> list[dict[str, Any]]:
+def untold_events(con: Connection, hook: str) -> list[dict[str, Any]]:
     """Return the decision events that a hook was not told, oldest first.
 
     Each has `event`: held, promoted, rejected, rolled_back, or "" for what no hook is told. A
@@ -340,7 +340,7 @@ def waiting(con: Connection, hook: str) -> list[dict[str, Any]]:
     return found
 
 
-def advance(con: Connection, hook: str, number: int) -> None:
+def set_told(con: Connection, hook: str, number: int) -> None:
     """Note that a hook was told of every event up to this one."""
     changed(con, "UPDATE hook_cursors SET number = ? WHERE hook = ?", [number, hook])
 

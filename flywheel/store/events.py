@@ -38,7 +38,7 @@ from flywheel.store.columns import (
     table,
     table_of,
 )
-from flywheel.store.join_feedback import judge_arriving, judge_waiting
+from flywheel.store.join_feedback import join_arriving, join_waiting
 
 # Events that came under the id of another event: the first stays, the other is kept as rejected.
 #
@@ -79,7 +79,7 @@ _COUNT = "SELECT count(*) FROM rejected WHERE field = $field AND why = $why"
 _BOUND = {"field": FIELD, "why": WHY}
 
 
-def keep(con: Connection, kind: archive.Kind, *, archived: bool) -> int:
+def reject_conflicting(con: Connection, kind: archive.Kind, *, archived: bool) -> int:
     """Keep the events in `arriving` that are not what is stored under their id; returns how many.
 
     Asked after the new ones were stored, so two events of one batch are compared as well.
@@ -108,7 +108,7 @@ def keep(con: Connection, kind: archive.Kind, *, archived: bool) -> int:
     return kept
 
 
-def count(con: Connection) -> int:
+def id_conflicts(con: Connection) -> int:
     """Return how many events were kept because their id was another event's."""
     return int(scalar(con, _COUNT, _BOUND))
 
@@ -255,7 +255,7 @@ def insert_predictions(con: Connection, rows: pyarrow.Table) -> int:
         left = archive.known(con, "predictions")
     rows = _without(_without(rows, stored), left)
     with arriving(con, rows):
-        judge_waiting(con)
+        join_waiting(con)
         con.execute(_ADD_DAILY)
         added = changed(con, _ADD_PREDICTIONS)
     _compare(con, "predictions", sent, added, left)
@@ -271,7 +271,7 @@ def insert_feedback(con: Connection, rows: pyarrow.Table) -> int:
         left = archive.known(con, "feedback")
     with arriving(con, _without(rows, left)):
         added = changed(con, _ADD_FEEDBACK)
-        judge_arriving(con)
+        join_arriving(con)
     _compare(con, "feedback", sent, added, left)
     return added
 
@@ -282,7 +282,7 @@ def _compare(
     """Look at what repeats say; where every event was new there is nothing to look at."""
     if added < sent.num_rows:
         with arriving(con, sent):
-            keep(con, kind, archived=len(left) > 0)
+            reject_conflicting(con, kind, archived=len(left) > 0)
 
 
 def _without(rows: pyarrow.Table, known: pyarrow.ChunkedArray) -> pyarrow.Table:
@@ -349,21 +349,21 @@ _TABLES = {
 }
 
 
-def merge_days(con: Connection) -> bool:
+def merge_daily_sums(con: Connection) -> bool:
     """Merge the sums into one row for each key; False where there is little to merge."""
     merged = [_merge(con, table) for table in _TABLES]
     return any(merged)
 
 
 def _merge(con: Connection, table: str) -> bool:
-    keys, count = _TABLES[table]
+    keys, id_conflicts = _TABLES[table]
     rows = scalar(con, f"SELECT count(*) FROM {table}")  # noqa: S608
     different = f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM {table})"  # noqa: S608
     if rows < _MANY_PARTS or rows < 2 * scalar(con, different):
         return False
     con.execute(
-        f"CREATE TEMP TABLE merged AS SELECT {keys}, sum({count})::BIGINT AS {count} "  # noqa: S608
-        f"FROM {table} GROUP BY ALL HAVING sum({count}) <> 0 ORDER BY day"
+        f"CREATE TEMP TABLE merged AS SELECT {keys}, sum({id_conflicts})::BIGINT AS {id_conflicts} "  # noqa: S608
+        f"FROM {table} GROUP BY ALL HAVING sum({id_conflicts}) <> 0 ORDER BY day"
     )
     con.execute(f"DELETE FROM {table}")  # noqa: S608
     con.execute(f"INSERT INTO {table} SELECT * FROM merged")  # noqa: S608
@@ -381,13 +381,13 @@ _FORGET = "DELETE FROM source_cursors WHERE name = ?"
 _PUT = "INSERT INTO source_cursors (name, cursor, moved_at) VALUES (?, ?, ?)"
 
 
-def cursor(con: Connection, name: str) -> str | None:
+def source_cursor(con: Connection, name: str) -> str | None:
     """The position behind the last committed event of `[sources.NAME]`; None before the first."""
     found = scalar(con, _GET, [name])
     return None if found is None else str(found)
 
 
-def set_cursor(con: Connection, name: str, cursor: str, at: datetime) -> None:
+def set_source_cursor(con: Connection, name: str, cursor: str, at: datetime) -> None:
     """Move the source to `cursor`; call it in the write transaction that adds the events."""
     con.execute(_FORGET, [name])
-    con.execute(_PUT, [name, cursor, stamp(at)])
+    con.execute(_PUT, [name, source_cursor, stamp(at)])

@@ -23,7 +23,7 @@ _LAST = """
 """
 
 
-def add(
+def set_disputed(
     con: Connection, sample: str, *, disputed: bool, by: str, because: str, at: datetime
 ) -> None:
     """Set a golden sample aside, or put it back.
@@ -45,7 +45,7 @@ def add(
         )
 
 
-def standing(con: Connection) -> tuple[str, ...]:
+def disputed_samples(con: Connection) -> tuple[str, ...]:
     """Return the ids of the samples in dispute now."""
     return tuple(row["sample"] for row in records(con, _LAST) if row["disputed"])
 

@@ -129,14 +129,14 @@ def feedback_since(con: Connection, since: datetime) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class HealthScope:
     """Which predictions are counted; all by default."""
 
     adapter: str | None = None
     slices: Mapping[str, str] = field(default_factory=dict)  # that a prediction must have
 
 
-EVERYTHING = Scope()
+EVERYTHING = HealthScope()
 
 
 def halves(
@@ -144,7 +144,7 @@ def halves(
     since: datetime,
     middle: datetime,
     until: datetime,
-    scope: Scope = EVERYTHING,
+    scope: HealthScope = EVERYTHING,
 ) -> tuple[Tallies, Tallies, Tallies]:
     """Count a whole period, and apart the labels before and from `middle` on.
 
@@ -231,7 +231,7 @@ def labelled_texts(con: Connection) -> list[LabelledText]:
     ]
 
 
-def _cells(con: Connection, scope: Scope) -> list[str] | None:
+def _cells(con: Connection, scope: HealthScope) -> list[str] | None:
     """The stored slices that have what the scope asks for; None: all."""
     if not scope.slices:
         return None

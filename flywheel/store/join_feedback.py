@@ -66,17 +66,17 @@ _NOTE_REJUDGED = """
 """
 
 
-def judge_waiting(con: Connection) -> None:
+def join_waiting(con: Connection) -> None:
     """Join the predictions in `arriving`, which are new, to the feedback that waits for them."""
     _judge(con, _WAITING)
 
 
-def judge_arriving(con: Connection) -> None:
+def join_arriving(con: Connection) -> None:
     """Join the feedback in `arriving`, which is stored already, to its predictions."""
     _judge(con, _ARRIVING)
 
 
-def judge_arguments_again(con: Connection) -> None:
+def compare_arguments_again(con: Connection) -> None:
     """Fill `arguments_wrong` of every row and count the labels anew; part of migration 11."""
     _judge_arguments(con, "judged")
     _judge_arguments(con, "rejudged")

@@ -43,7 +43,7 @@ _COUNTS = f"""{_LATEST}
 """  # noqa: S608  only names of this module
 
 
-def counts(con: Connection) -> dict[str, int]:
+def vote_counts(con: Connection) -> dict[str, int]:
     """Return how many different texts raters gave each intent."""
     return {row["truth"]: row["texts"] for row in records(con, _COUNTS)}
 
@@ -175,7 +175,7 @@ _NEWEST = "SELECT max(ts) FROM predictions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class SeenPrediction:
     """A prediction, as far as it is needed to ask about it."""
 
     id: str
@@ -187,7 +187,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Differing:
+class RaterConflict:
     """A text that raters label differently."""
 
     text: str
@@ -200,7 +200,9 @@ def newest(con: Connection) -> datetime | None:
     return moment_or_none(scalar(con, _NEWEST))
 
 
-def audited(con: Connection, since: datetime, bar: str, most: int) -> tuple[list[Seen], int]:
+def audited(
+    con: Connection, since: datetime, bar: str, most: int
+) -> tuple[list[SeenPrediction], int]:
     """Return the predictions whose lot is below `bar` and that nobody was asked about, in order
     of their lots: a part of them is a uniform sample too. And how many there are in all.
     """
@@ -211,7 +213,7 @@ def audited(con: Connection, since: datetime, bar: str, most: int) -> tuple[list
 
 def answered_as(
     con: Connection, intents: Collection[str], since: datetime, bar: str, most: int
-) -> list[Seen]:
+) -> list[SeenPrediction]:
     """Return unlabelled predictions answered with these intents, in the order of their lots; a
     text may be among them more than once.
 
@@ -232,28 +234,30 @@ def unlabelled(con: Connection, since: datetime, most: int) -> list[str]:
     return [row["text"] for row in records(con, _UNLABELLED, {"since": stamp(since), "most": most})]
 
 
-def uncertain(con: Connection, below: float, since: datetime, bar: str, most: int) -> list[Seen]:
+def uncertain(
+    con: Connection, below: float, since: datetime, bar: str, most: int
+) -> list[SeenPrediction]:
     """Return unlabelled texts answered with a confidence under `below`, the least first."""
     asked = {"below": below, "since": stamp(since), "bar": bar, "most": most}
     return _seen(records(con, _UNCERTAIN, asked))
 
 
-def conflicts(con: Connection, agreed: float) -> list[Differing]:
+def conflicts(con: Connection, agreed: float) -> list[RaterConflict]:
     """Return texts that raters label differently, or that the last turn refused as conflicting.
 
     Those that a person or an expert has labelled, or that judge models, are not among them; nor
     those whose label a share `agreed` of the voters gave.
     """
     return [
-        Differing(text=row["text"], labels=tuple(row["labels"]), votes=row["votes"])
+        RaterConflict(text=row["text"], labels=tuple(row["labels"]), votes=row["votes"])
         for row in records(con, _CONFLICTS, {"agreed": agreed})
     ]
 
 
-def named(con: Connection, ids: Sequence[str]) -> dict[str, Seen]:
+def named(con: Connection, ids: Sequence[str]) -> dict[str, SeenPrediction]:
     """Return predictions by id; an unknown one is missing."""
     return {one.id: one for one in _seen(records(con, _NAMED, {"ids": list(ids)}))} if ids else {}
 
 
-def _seen(rows: Sequence[Row]) -> list[Seen]:
-    return [Seen(**{**row, "ts": moment(row["ts"])}) for row in rows]
+def _seen(rows: Sequence[Row]) -> list[SeenPrediction]:
+    return [SeenPrediction(**{**row, "ts": moment(row["ts"])}) for row in rows]

@@ -21,7 +21,7 @@ import duckdb
 from flywheel.errors import Refused
 from flywheel.store import archive
 from flywheel.store.columns import scalar
-from flywheel.store.database import Store, connect, hold, open_store
+from flywheel.store.database import Store, connect, lock_file, open_store
 from flywheel.store.db_errors import StoreFailed
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def held(database: Path) -> Iterator[int]:
     Raises:
         DatabaseHeld: another process has it.
     """
-    lock = hold(database)
+    lock = lock_file(database)
     try:
         yield lock
     finally:

@@ -13,13 +13,13 @@ from importlib import resources
 
 from flywheel.store.columns import Connection, first_row, records, scalar
 from flywheel.store.db_errors import StoreFailed
-from flywheel.store.join_feedback import judge_arguments_again
+from flywheel.store.join_feedback import compare_arguments_again
 
 # Not compared by `fingerprints`: how often the database was looked at, and sums of
 # events, which are kept in as many parts as the events came in.
 _NOT_CONTENT = frozenset({"heartbeat", "daily", "daily_labels"})
 
-_CODE = {11: judge_arguments_again}
+_CODE = {11: compare_arguments_again}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ _PUT = """
 _HELD_BYTES = 2 << 20  # of answers; the database holds them in memory until it is told to let go
 
 
-class Answers:
+class AnswerTable:
     """An `AnswerStore` over the database. A second answer under one key is not kept.
 
     Args:

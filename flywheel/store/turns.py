@@ -1,4 +1,4 @@
-"""Turns of the wheel and their steps: what runs, what it left for the next step, what is next.
+"""Turns of the loop and their steps: what runs, what it left for the next step, what is next.
 
 A step's outputs and the turn's next state are written by one call, `finish_step`; put it in the
 transaction of the step's other effects and a crash repeats one step and nothing else.
@@ -61,7 +61,7 @@ _FINISH_STEP = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One revolution of the wheel."""
+    """One revolution of the runtime."""
 
     id: str  # "t-1", "t-2" …
     state: str  # the step to run next, or one of ENDED

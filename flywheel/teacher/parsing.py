@@ -28,14 +28,14 @@ _DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedAnswer:
     """What an answer held."""
 
     drafts: tuple[Draft, ...]
     problems: tuple[str, ...]
 
 
-def read(answer: str, intent: Intent) -> Parsed:
+def read(answer: str, intent: Intent) -> ParsedAnswer:
     """Return the samples in an answer, in its order, each text once.
 
     Code fences, prose around, several objects and a cut-off end are read through: whatever is a
@@ -62,7 +62,7 @@ def read(answer: str, intent: Intent) -> Parsed:
             drafts[found.text] = found
     if not number:
         problems.append("no sample in it")
-    return Parsed(tuple(drafts.values()), tuple(problems))
+    return ParsedAnswer(tuple(drafts.values()), tuple(problems))
 
 
 def items(

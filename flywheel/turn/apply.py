@@ -16,33 +16,33 @@ from flywheel.errors import Refused
 from flywheel.records import Adapter, Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import ENDED, Turn
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 
 EXTERNAL = "production"
 """The name of a champion that is known only by its stored answers."""
 
 
-def apply(wheel: Wheel, turn: Turn) -> StepResult:
+def apply(runtime: Runtime, turn: Turn) -> StepResult:
     """Make the challenger the champion in the database; where a person has the word now, wait.
 
     Since `decide`, a person may have changed [promotion] or refused this adapter elsewhere.
     """
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         decision = decisions.get(con, turn.cursor["decision"])
         decided = decisions.events(con, decision.id)[0]
-        waits = _asks_a_person(wheel, con, decision)
-        refuse_without_files(wheel, con, decision.challenger)
+        waits = _asks_a_person(runtime, con, decision)
+        refuse_without_files(runtime, con, decision.challenger)
     if decision.status != "pending":  # earlier versions left the turn open then
         said = f"{decision.id} is {decision.status} already, by {decision.by}"
         return StepResult(next_state="done", detail=said, state="skipped")
 
     def hold(con: Connection) -> None:
         decisions.set_status(
-            con, decision.id, "pending", decided["by"], waits, wheel.clock(), decisions.WAITS
+            con, decision.id, "pending", decided["by"], waits, runtime.clock(), decisions.WAITS
         )
 
     def writes(con: Connection) -> None:
-        if said := _asks_a_person(wheel, con, decision):
+        if said := _asks_a_person(runtime, con, decision):
             raise Refused(
                 f"{decision.id} is not applied: {said}", hint="see it with `flywheel review show`"
             )
@@ -52,7 +52,7 @@ def apply(wheel: Wheel, turn: Turn) -> StepResult:
         return StepResult(
             next_state="held", detail=f"{decision.id} waits: {waits}", writes=hold, state="skipped"
         )
-    now = wheel.clock()
+    now = runtime.clock()
     return StepResult(
         next_state="watch",
         detail=f"{decision.challenger} replaces {decision.champion or 'nothing'}",
@@ -60,9 +60,9 @@ def apply(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def watch(wheel: Wheel, turn: Turn) -> StepResult:
+def watch(runtime: Runtime, turn: Turn) -> StepResult:
     """Serve what the database says. Nothing looks at how the new champion does: people do."""
-    serving = reconcile(wheel)
+    serving = reconcile(runtime)
     return StepResult(next_state="done", detail=f"{serving} serves")
 
 
@@ -194,23 +194,23 @@ def adopt_external(con: Connection, now: datetime) -> list[str]:
     return supersede(con, "the import of production's answers", "bootstrap", now)
 
 
-def reconcile(wheel: Wheel) -> str | None:
+def reconcile(runtime: Runtime) -> str | None:
     """Let serving follow the champion in the database; called at boot and after every change.
 
     Threads take turns, so that the last one to come serves the last champion that was committed.
     """
-    with wheel.reconciling:
-        with wheel.store.read() as con:
+    with runtime.reconciling:
+        with runtime.store.read() as con:
             champion = adapters.champion(con)
             external = champion is not None and adapters.get(con, champion).state == "external"
         if champion is None or external:  # after a restore, or a rollback to a production model
-            wheel.serving.retire()
+            runtime.serving.retire()
         else:
-            wheel.serving.promote(champion)
+            runtime.serving.promote(champion)
     return champion
 
 
-def refuse_without_files(wheel: Wheel, con: Connection, adapter_id: str) -> None:
+def refuse_without_files(runtime: Runtime, con: Connection, adapter_id: str) -> None:
     """Refuse to make a champion of what cannot be served.
 
     Raises:
@@ -219,20 +219,20 @@ def refuse_without_files(wheel: Wheel, con: Connection, adapter_id: str) -> None
     """
     if adapters.get(con, adapter_id).state == "external":
         return
-    if not (wheel.adapters_dir / adapter_id).is_dir():
+    if not (runtime.adapters_dir / adapter_id).is_dir():
         raise Refused(
-            f"{adapter_id} has no folder in {wheel.adapters_dir}; nothing was changed",
+            f"{adapter_id} has no folder in {runtime.adapters_dir}; nothing was changed",
             hint="put the folder back from a copy, or take another: `flywheel adapters list`",
         )
 
 
 def roll_back(
-    wheel: Wheel, con: Connection, to: str | None, by: str, because: str, now: datetime
+    runtime: Runtime, con: Connection, to: str | None, by: str, because: str, now: datetime
 ) -> tuple[str, list[str]]:
     """Decide for an earlier champion and install it; the decision's id, and turns that it ended.
 
     Args:
-        wheel: the loop.
+        runtime: the loop.
         con: the write transaction.
         to: an adapter that has been champion; None for the one before.
         by: who asked, as the socket or the token tells.
@@ -253,7 +253,7 @@ def roll_back(
         )
     if target == current:
         raise Refused(f"{target} is the champion already")
-    refuse_without_files(wheel, con, target)
+    refuse_without_files(runtime, con, target)
     if not adapters.has_served(con, target):
         raise Refused(
             f"{target} has never been champion, so there is no going back to it",
@@ -274,7 +274,7 @@ def roll_back(
     return decision.id, install(con, decision, current, by, because, now)
 
 
-def _asks_a_person(wheel: Wheel, con: Connection, decision: Decision) -> str:
+def _asks_a_person(runtime: Runtime, con: Connection, decision: Decision) -> str:
     """Why the gates may not apply this by themselves; "" where they may."""
     refused = promotion.refused_by(decisions.settling_events(con), decision.challenger)
-    return promotion.asks_a_person(decision.champion, refused, wheel.config.promotion)
+    return promotion.asks_a_person(decision.champion, refused, runtime.config.promotion)

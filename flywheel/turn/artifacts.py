@@ -15,7 +15,7 @@ from flywheel.errors import JobFailed
 from flywheel.records import Job, JobResult
 from flywheel.store import turns
 from flywheel.store.turns import Turn
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -39,7 +39,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def run_job(
-    wheel: Wheel,
+    runtime: Runtime,
     turn: Turn,
     part: str,
     kind: Any,
@@ -49,7 +49,7 @@ def run_job(
     """Run a job of a turn to its result; one that a killed daemon left behind is adopted.
 
     Args:
-        wheel: the loop.
+        runtime: the loop.
         turn: whose job it is; the job is named `TURN-PART`.
         part: what it does in the turn, unique there.
         kind: of the worker's jobs.
@@ -60,11 +60,11 @@ def run_job(
         JobFailed: the turn has ended, the job has no result, or the result is a failure.
     """
     job_id = f"{turn.id}-{part}"
-    folder = wheel.job_dir(job_id)
+    folder = runtime.job_dir(job_id)
     folder.mkdir(parents=True, exist_ok=True)
     # In this order: who ends the turn now finds the folder and cancels its job; who ended it
     # before is seen here.
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         if turns.get(con, turn.id).state in turns.ENDED:
             raise JobFailed(f"{turn.id} has ended, {kind} job {job_id} is not started")
     if rows is not None and not (folder / "result.json").exists():
@@ -72,26 +72,26 @@ def run_job(
     job = Job(
         id=job_id,
         kind=kind,
-        spec={**wheel.worker_spec(), **spec},
-        timeout_s=wheel.job_timeout_s,
+        spec={**runtime.worker_spec(), **spec},
+        timeout_s=runtime.job_timeout_s,
     )
-    result = wheel.executor.run(job)
+    result = runtime.executor.run(job)
     if not result.ok:
         raise JobFailed(f"{kind} job {job_id} failed: {result.error}", hint=f"see {folder}")
     return result
 
 
-def cancel_jobs(wheel: Wheel, ended: Sequence[str]) -> None:
+def cancel_jobs(runtime: Runtime, ended: Sequence[str]) -> None:
     """End the workers of turns that have ended; a step that is about to start one finds out."""
     for turn_id in ended:
-        for path in wheel.job_dir("").glob(f"{turn_id}-*"):
+        for path in runtime.job_dir("").glob(f"{turn_id}-*"):
             if path.is_dir():
-                wheel.executor.cancel(path.name)
+                runtime.executor.cancel(path.name)
 
 
-def install_adapter(wheel: Wheel, built: Path, adapter_id: str) -> Path:
+def install_adapter(runtime: Runtime, built: Path, adapter_id: str) -> Path:
     """Move a worker's adapter folder to its place, named by its content."""
-    final = wheel.adapters_dir / adapter_id
+    final = runtime.adapters_dir / adapter_id
     if not final.exists():
         final.parent.mkdir(parents=True, exist_ok=True)
         built.rename(final)

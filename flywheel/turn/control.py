@@ -1,4 +1,4 @@
-"""What a person, the schedule or a source may ask of the wheel."""
+"""What a person, the schedule or a source may ask of the runtime."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from flywheel.store.turns import Turn
 from flywheel.turn import evaluate
 from flywheel.turn.apply import end_turn, install, reconcile, refuse_without_files, roll_back
 from flywheel.turn.artifacts import cancel_jobs
-from flywheel.turn.effects import settle
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import reopen_held
 from flywheel.turn.table import FIRST_STATE
 
@@ -42,7 +41,7 @@ def missing(con: Connection) -> list[str]:
     """What a turn would lack, each as a sentence with the command that mends it."""
     found = []
     stored = samples.stats(con)
-    if not any(row["split"] == "train" for row in stored) and not label_candidates.counts(con):
+    if not any(row["split"] == "train" for row in stored) and not label_candidates.vote_counts(con):
         found.append(f"there is nothing to learn from: {_SEEDS}")
     golden = golden_set.current_generation(con)
     if golden is None or not golden.rows:
@@ -61,14 +60,14 @@ def refuse_unready(con: Connection) -> None:
         raise NotReady(f"no turn can be opened: {' and '.join(lacks)}", hint="; ".join(commands))
 
 
-def request(wheel: Wheel, trigger: str) -> Turn:
+def request(runtime: Runtime, trigger: str) -> Turn:
     """Open a turn and wake the thread that runs it.
 
     Raises:
         Refused: another turn is open; the message names it.
         NotReady: there is nothing to learn from, or no golden set to judge by.
     """
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         running = turns.open_turns(con)
         if running:
             raise Refused(
@@ -76,13 +75,13 @@ def request(wheel: Wheel, trigger: str) -> Turn:
                 hint=f"wait for it, or `flywheel turn cancel {running[0].id}`",
             )
         refuse_unready(con)
-        evaluate.set_aside(wheel, con)  # before anything of it is trained on
-        turn = turns.open_turn(con, trigger, wheel.clock(), FIRST_STATE)
-    wheel.wake.set()
+        evaluate.set_aside(runtime, con)  # before anything of it is trained on
+        turn = turns.open_turn(con, trigger, runtime.clock(), FIRST_STATE)
+    runtime.wake.set()
     return turn
 
 
-def cancel(wheel: Wheel, turn_id: str, by: str) -> Turn:
+def cancel(runtime: Runtime, turn_id: str, by: str) -> Turn:
     """End an open turn: its worker is killed, its decision expires, what it bought is kept.
 
     A promotion that the turn has made already stands; only a rollback undoes it.
@@ -91,8 +90,8 @@ def cancel(wheel: Wheel, turn_id: str, by: str) -> Turn:
         NotFound: no such turn.
         Refused: it has ended already.
     """
-    now = wheel.clock()
-    with wheel.store.write() as con:
+    now = runtime.clock()
+    with runtime.store.write() as con:
         turn = turns.get(con, turn_id)
         if turn.state in turns.ENDED:
             raise Refused(
@@ -108,19 +107,19 @@ def cancel(wheel: Wheel, turn_id: str, by: str) -> Turn:
         if turn.decision and decisions.get(con, turn.decision).status == "applied":
             error += f"; {turn.decision} was applied before: `flywheel adapters rollback` undoes it"
         turns.close(con, turn_id, now, state="cancelled", error=error)
-    cancel_jobs(wheel, [turn_id])
-    _serve(wheel)
-    with wheel.store.read() as con:
+    cancel_jobs(runtime, [turn_id])
+    _serve(runtime)
+    with runtime.store.read() as con:
         return turns.get(con, turn_id)
 
 
 def approve(
-    wheel: Wheel, decision_id: str, by: str, because: str, overridden: Sequence[str] = ()
+    runtime: Runtime, decision_id: str, by: str, because: str, overridden: Sequence[str] = ()
 ) -> Decision:
     """Promote what waits.
 
     Args:
-        wheel: the loop.
+        runtime: the loop.
         decision_id: what waits, or what the gates rejected and an override lifts.
         by: who asked, as the socket or the token tells.
         because: kept in the audit trail.
@@ -131,24 +130,24 @@ def approve(
         Refused: it was approved before, rejected, expired or superseded, a gate stands against
             it, or the adapter's files are gone; the message says which.
     """
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         decision = decisions.get(con, decision_id)
         judged = decision
         if promotion.lifts_rejection(decision, overridden):
             judged = dataclasses.replace(decision, status="pending")
         promotion.ratify(judged, "approve", adapters.champion(con))
-        promotion.check_override(decision, overridden, wheel.config.promotion)
-        refuse_without_files(wheel, con, decision.challenger)
-        ended = _approve(con, wheel, decision, by, because, overridden)
+        promotion.check_override(decision, overridden, runtime.config.promotion)
+        refuse_without_files(runtime, con, decision.challenger)
+        ended = _approve(con, runtime, decision, by, because, overridden)
         approved = decisions.get(con, decision_id)
-    cancel_jobs(wheel, ended)
-    _serve(wheel)
+    cancel_jobs(runtime, ended)
+    _serve(runtime)
     return approved
 
 
 def _approve(
     con: Connection,
-    wheel: Wheel,
+    runtime: Runtime,
     decision: Decision,
     by: str,
     because: str,
@@ -161,7 +160,7 @@ def _approve(
         for event in decisions.events(con, decision.id)
         if event["what"].startswith("approved")
     }
-    wanted = wheel.config.promotion.approvals
+    wanted = runtime.config.promotion.approvals
     if by in earlier and len(earlier) < wanted:
         raise Refused(
             f"{by} has approved {decision.id} already ({len(earlier)} of {wanted}); nothing was "
@@ -170,36 +169,36 @@ def _approve(
         )
     if len(earlier | {by}) < wanted:
         what = f"approved {len(earlier) + 1} of {wanted}{said}"
-        decisions.set_status(con, decision.id, "pending", by, because, wheel.clock(), what)
+        decisions.set_status(con, decision.id, "pending", by, because, runtime.clock(), what)
         return []
     what = f"applied{said}" if said else ""
-    return install(con, decision, decision.champion, by, because, wheel.clock(), what)
+    return install(con, decision, decision.champion, by, because, runtime.clock(), what)
 
 
-def reject(wheel: Wheel, decision_id: str, by: str, because: str) -> Decision:
+def reject(runtime: Runtime, decision_id: str, by: str, because: str) -> Decision:
     """Refuse what waits, and end its turn wherever that stands.
 
     Raises:
         NotFound: no such decision.
         Refused: it was rejected before, was applied or has expired.
     """
-    now = wheel.clock()
-    with wheel.store.write() as con:
+    now = runtime.clock()
+    with runtime.store.write() as con:
         decision = decisions.get(con, decision_id)
         promotion.ratify(decision, "reject", adapters.champion(con))
         decisions.set_status(con, decision_id, "rejected", by, because, now)
         adapters.set_state(con, decision.challenger, "rejected")
         ended = end_turn(con, decision.turn, now, "done", None) if decision.turn else []
         rejected = decisions.get(con, decision_id)
-    cancel_jobs(wheel, ended)
+    cancel_jobs(runtime, ended)
     return rejected
 
 
-def rollback(wheel: Wheel, to: str | None, by: str, because: str) -> Decision:
+def rollback(runtime: Runtime, to: str | None, by: str, because: str) -> Decision:
     """Go back to an earlier champion; an open turn ends, and what waits is superseded.
 
     Args:
-        wheel: the loop.
+        runtime: the loop.
         to: an adapter that has been champion; None for the one before.
         by: who asked, as the socket or the token tells.
         because: kept in the audit trail.
@@ -209,25 +208,25 @@ def rollback(wheel: Wheel, to: str | None, by: str, because: str) -> Decision:
             files are gone.
         NotFound: `to` is not an adapter.
     """
-    with wheel.store.write() as con:
-        decision_id, ended = roll_back(wheel, con, to, by, because, wheel.clock())
+    with runtime.store.write() as con:
+        decision_id, ended = roll_back(runtime, con, to, by, because, runtime.clock())
         applied = decisions.get(con, decision_id)
-    cancel_jobs(wheel, ended)
-    _serve(wheel)
+    cancel_jobs(runtime, ended)
+    _serve(runtime)
     return applied
 
 
-def expire(wheel: Wheel) -> list[str]:
+def expire(runtime: Runtime) -> list[str]:
     """Let go of decisions that waited longer than `hold_days`; judge again what can be decided."""
-    now = wheel.clock()
+    now = runtime.clock()
     gone = []
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         for decision in decisions.list_decisions(con, status="pending"):
             since = decisions.events(con, decision.id)[-1]["at"]
             if _judged_again(con, decision):
                 continue
-            if promotion.expired(since, wheel.config.promotion, now):
-                because = f"nobody decided within {wheel.config.promotion.hold_days:g} days"
+            if promotion.expired(since, runtime.config.promotion, now):
+                because = f"nobody decided within {runtime.config.promotion.hold_days:g} days"
                 decisions.set_status(con, decision.id, "expired", "schedule", because, now)
                 if decision.turn:
                     end_turn(con, decision.turn, now, "done", because)
@@ -235,10 +234,9 @@ def expire(wheel: Wheel) -> list[str]:
         for turn in turns.held_turns(con):  # earlier versions left such turns held
             if turn.decision and decisions.get(con, turn.decision).status != "pending":
                 end_turn(con, turn.id, now, "done", None)
-        settle(wheel, quiet=True)
-        evaluate.set_aside(wheel, con)
-        if reopen_held(wheel, con):
-            wheel.wake.set()
+        evaluate.set_aside(runtime, con)
+        if reopen_held(runtime, con):
+            runtime.wake.set()
     return gone
 
 
@@ -248,14 +246,14 @@ def _judged_again(con: Connection, decision: Decision) -> bool:
     return decision.turn is not None and turns.get(con, decision.turn).state in again
 
 
-def _serve(wheel: Wheel) -> None:
+def _serve(runtime: Runtime) -> None:
     """Serve the champion that was just committed.
 
     Raises:
         FlywheelError: it cannot be served for now; what was said stands.
     """
     try:
-        reconcile(wheel)
+        reconcile(runtime)
     except OSError as error:
         raise FlywheelError(
             f"your word is recorded, but the link of the champion cannot be set: {error}",

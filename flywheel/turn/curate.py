@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ from flywheel.store.label_candidates import votes
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import dataset_rows, run_job, write_table
 from flywheel.turn.diagnose import away_from_judges, held_out, judged_by
-from flywheel.turn.queue import window_start
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 
 # Which candidates pass every rule of curation, in which order the rules are asked, and why not.
 
@@ -40,19 +40,21 @@ class Sifted:
     spread: Mapping[str, float]  # by intent, how different what was written in this turn is
 
 
-def sift(wheel: Wheel, turn: Turn, candidates: Sequence[Sample], kept_out: Sequence[str]) -> Sifted:
+def sift(
+    runtime: Runtime, turn: Turn, candidates: Sequence[Sample], kept_out: Sequence[str]
+) -> Sifted:
     """Ask every rule: first those that read, then those that need a model's opinion."""
-    table, shown = wheel.config.curation, _shown(turn)
+    table, shown = runtime.config.curation, _shown(turn)
     screened, unread = _through(
         candidates,
         lambda kept: curation.copied(kept, shown, table.copied),
         lambda kept: curation.of_known_script(kept, shown),
         curation.verified,
-        lambda kept: curation.screen(kept, (), kept_out, wheel.intents, table),
+        lambda kept: curation.screen(kept, (), kept_out, runtime.intents, table),
     )
-    seen = _seen(wheel, turn, screened)
+    seen = _seen(runtime, turn, screened)
     believed = curation.believe(candidates, seen.scores)
-    kept, doubted = _through(screened, *_doubts(wheel, turn, seen, believed))
+    kept, doubted = _through(screened, *_doubts(runtime, turn, seen, believed))
     spread = curation.spread(screened, seen.pairs, turn.id)
     return Sifted(
         kept=curation.weighed(kept, believed),
@@ -86,7 +88,7 @@ class _Seen:
     pairs: Sequence[curation.Alike]
 
 
-def _seen(wheel: Wheel, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
+def _seen(runtime: Runtime, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
     """By out-of-fold logistic regression and the frozen base's embedding, in the worker."""
     if not any(sample.origin in ("feedback", "teacher") for sample in candidates):
         return _Seen({}, ())
@@ -95,10 +97,10 @@ def _seen(wheel: Wheel, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
         intent=[s.intent for s in candidates],
         origin=[s.origin for s in candidates],
     )
-    spec = {"folds": wheel.config.curation.noise_folds}
-    job = run_job(wheel, turn, "crossfit", "crossfit", spec, rows)
+    spec = {"folds": runtime.config.curation.noise_folds}
+    job = run_job(runtime, turn, "crossfit", "crossfit", spec, rows)
     scores, pairs = (
-        pq.read_table(wheel.job_dir(job.id) / f"{name}.parquet").to_pylist()
+        pq.read_table(runtime.job_dir(job.id) / f"{name}.parquet").to_pylist()
         for name in ("scores", "pairs")
     )
     return _Seen(
@@ -107,9 +109,11 @@ def _seen(wheel: Wheel, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
     )
 
 
-def _doubts(wheel: Wheel, turn: Turn, seen: _Seen, believed: curation.Believed) -> tuple[Rule, ...]:
+def _doubts(
+    runtime: Runtime, turn: Turn, seen: _Seen, believed: curation.Believed
+) -> tuple[Rule, ...]:
     """What asks the models: does it say something new, is its label right, who said it?"""
-    table = wheel.config.curation
+    table = runtime.config.curation
     return (
         lambda kept: curation.without_paraphrases(kept, seen.pairs, table.paraphrase, turn.id),
         lambda kept: curation.in_their_neighbourhood(kept, seen.scores),
@@ -149,39 +153,39 @@ def _doubted(tally: RaterTally) -> dict[str, Any]:
     }
 
 
-def curate(wheel: Wheel, turn: Turn) -> StepResult:
+def curate(runtime: Runtime, turn: Turn) -> StepResult:
     """Screen every candidate, drop likely wrong labels, and write the dataset."""
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         champion = adapters.champion(con)
         own = champion is not None and adapters.get(con, champion).state != "external"
         before = adapters.get(con, champion).dataset if champion and own else ""
-        candidates = _candidates(wheel, con)
-        dev = lineage.judging(samples.dev(con), wheel.intents)
+        candidates = _candidates(runtime, con)
+        dev = lineage.judging(samples.dev(con), runtime.intents)
         kept_out, judged = held_out(con), judged_by(con)
-        unlabelled = _unlabelled(wheel, con, kept_out) if champion else ()
+        unlabelled = _unlabelled(runtime, con, kept_out) if champion else ()
     if not candidates:
         raise FlywheelError(
             "there is nothing to train on",
             hint="import labelled texts: `flywheel samples import FILE --split seed`",
         )
-    sifted = sift(wheel, turn, candidates, kept_out)
-    learned = _learned_dev(wheel, dev, judged) if champion else frozenset[str]()
+    sifted = sift(runtime, turn, candidates, kept_out)
+    learned = _learned_dev(runtime, dev, judged) if champion else frozenset[str]()
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
-            train=curation.aged(sifted.kept, candidates, wheel.config.training.half_life_days),
+            train=curation.aged(sifted.kept, candidates, runtime.config.training.half_life_days),
             dev=tuple(dev),
             learned=learned,
             unlabelled=unlabelled,
-            names=_names(wheel, sifted.kept, kept_out),
+            names=_names(runtime, sifted.kept, kept_out),
         ),
-        wheel.config.training.balance,
+        runtime.config.training.balance,
     )
-    write_table(wheel.config.state_dir / dataset.path, rows)
-    new = _new(sifted.kept, wheel.datasets_dir / f"{before}.parquet")
-    enough = not own or new >= wheel.config.training.min_new_samples
+    write_table(runtime.config.state_dir / dataset.path, rows)
+    new = _new(sifted.kept, runtime.datasets_dir / f"{before}.parquet")
+    enough = not own or new >= runtime.config.training.min_new_samples
 
     def writes(con: Connection) -> None:
-        samples.add_refusals(con, turn.id, sifted.refused, wheel.clock())
+        samples.add_refusals(con, turn.id, sifted.refused, runtime.clock())
 
     return StepResult(
         next_state="train" if enough else "done",
@@ -201,10 +205,10 @@ def curate(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _candidates(wheel: Wheel, con: Connection) -> list[Sample]:
+def _candidates(runtime: Runtime, con: Connection) -> list[Sample]:
     """All that could be learned from, under the names of today."""
     stored = [*samples.training(con), *map(from_feedback, votes(con))]
-    return lineage.under_names(stored, wheel.intents)
+    return lineage.under_names(stored, runtime.intents)
 
 
 def _new(kept: Sequence[Sample], before: Path) -> int:
@@ -213,35 +217,35 @@ def _new(kept: Sequence[Sample], before: Path) -> int:
     return sum((sample.id, sample.intent) not in known for sample in kept)
 
 
-def _learned_dev(wheel: Wheel, dev: Sequence[Sample], judged: Sequence[str]) -> frozenset[str]:
+def _learned_dev(runtime: Runtime, dev: Sequence[Sample], judged: Sequence[str]) -> frozenset[str]:
     """Dev samples to learn once all is chosen: those that are near nothing that judges.
 
     The first champion learns none: it stands for what the seeds alone give.
     """
-    if not wheel.config.training.refit:
+    if not runtime.config.training.refit:
         return frozenset()
-    apart = curation.without_leaks(dev, judged, wheel.config.curation.leak)
+    apart = curation.without_leaks(dev, judged, runtime.config.curation.leak)
     return frozenset(sample.id for sample in apart.kept)
 
 
 def _names(
-    wheel: Wheel, kept: Sequence[Sample], kept_out: Sequence[str]
+    runtime: Runtime, kept: Sequence[Sample], kept_out: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
     """What the intents of few samples are called, where that is near nothing that judges."""
-    if not wheel.config.training.intent_names:
+    if not runtime.config.training.intent_names:
         return ()
     named = curation.name_texts([(sample.text, sample.intent) for sample in kept])
-    apart = set(away_from_judges(wheel, [text for text, _ in named], kept_out))
+    apart = set(away_from_judges(runtime, [text for text, _ in named], kept_out))
     return tuple((text, intent) for text, intent in named if text in apart)
 
 
-def _unlabelled(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> tuple[str, ...]:
+def _unlabelled(runtime: Runtime, con: Connection, kept_out: Sequence[str]) -> tuple[str, ...]:
     """Production texts for self-training, as many as are asked for and near nothing that judges."""
-    wanted = wheel.config.training.unlabelled
+    wanted = runtime.config.training.unlabelled
     if not wanted:
         return ()
-    texts = label_candidates.unlabelled(con, window_start(wheel, con), wanted)
-    return tuple(away_from_judges(wheel, texts, kept_out))
+    texts = label_candidates.unlabelled(con, window_start(runtime, con), wanted)
+    return tuple(away_from_judges(runtime, texts, kept_out))
 
 
 def from_feedback(row: LabelledText, split: Split = "train") -> Sample:
@@ -285,3 +289,10 @@ def _reasons(refused: Iterable[Refusal]) -> str:
     if not counts:
         return "none refused"
     return "refused " + ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
+
+
+def window_start(runtime: Runtime, con: Connection) -> datetime:
+    """Asked about is what was predicted in `window_days` up to the newest prediction."""
+    now = runtime.clock()
+    newest = min(now, label_candidates.newest(con) or now)
+    return newest - timedelta(days=runtime.config.intents.window_days)

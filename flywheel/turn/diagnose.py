@@ -12,7 +12,7 @@ from flywheel.records import Brief, IntentHealth
 from flywheel.store import Connection, adapters, decisions, health, samples, turns
 from flywheel.store.turns import Turn
 from flywheel.teacher import prompts, redaction
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 
 # What a sample of the teacher costs by the configured prices, before anything was bought.
 
@@ -23,26 +23,26 @@ _LABEL = 30  # tokens out for a sample in the label-free question
 _SENTENCE = "wake me at seven tomorrow please"  # as long as what is usually asked about
 
 
-def of_brief(wheel: Wheel, brief: Brief) -> tuple[tuple[prompts.Request, ...], float]:
+def of_brief(runtime: Runtime, brief: Brief) -> tuple[tuple[prompts.Request, ...], float]:
     """Return a brief's requests as they would leave the machine, and their price in US dollars."""
-    teacher, synthesis = wheel.config.teacher, wheel.config.synthesis
+    teacher, synthesis = runtime.config.teacher, runtime.config.synthesis
     people = redaction.finder(teacher.names_model) if teacher.redact else None
     requests = prompts.requests(brief, synthesis.per_request, redact=teacher.redact, names=people)
-    return requests, _price(wheel, sum(map(_tokens, requests)), brief.ask)
+    return requests, _price(runtime, sum(map(_tokens, requests)), brief.ask)
 
 
-def of_sample(wheel: Wheel) -> float:
+def of_sample(runtime: Runtime) -> float:
     """Return the usual price of one sample in US dollars; 0 where no prices are configured."""
-    return _price(wheel, _PROMPT / max(1, wheel.config.synthesis.per_request), 1)
+    return _price(runtime, _PROMPT / max(1, runtime.config.synthesis.per_request), 1)
 
 
-def _price(wheel: Wheel, sent: float, samples: int) -> float:
+def _price(runtime: Runtime, sent: float, samples: int) -> float:
     """Of prompts of so many tokens and the samples that they ask for, the second question too."""
-    teacher = wheel.config.teacher
+    teacher = runtime.config.teacher
     received = float(_WRITTEN)
-    if wheel.config.synthesis.verify:
+    if runtime.config.synthesis.verify:
         texts = [_SENTENCE] * prompts.TOGETHER
-        sent += samples * _tokens(prompts.question(texts, wheel.intents)) / prompts.TOGETHER
+        sent += samples * _tokens(prompts.question(texts, runtime.intents)) / prompts.TOGETHER
         received += _LABEL
     dear = sent * teacher.usd_per_million_input
     return (dear + received * samples * teacher.usd_per_million_output) / 1e6
@@ -58,10 +58,10 @@ _LOOKED_BACK = 12  # turns whose purchases teach what samples are worth
 _EXAMPLES = 5  # accepted samples of an intent, and of its neighbour, shown in a brief
 
 
-def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
+def diagnose(runtime: Runtime, turn: Turn) -> StepResult:
     """Judge every intent by its interval and write a brief for each failing one."""
-    with wheel.store.read() as con:
-        found, briefs = wanted(wheel, con)
+    with runtime.store.read() as con:
+        found, briefs = wanted(runtime, con)
     failing = [item for item in found if item.failing]
     names = ", ".join(item.intent for item in failing[:5]) + (" …" if len(failing) > 5 else "")
     judged = sum(1 for item in found if item.feedback)
@@ -74,58 +74,58 @@ def diagnose(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def wanted(wheel: Wheel, con: Connection) -> tuple[tuple[IntentHealth, ...], tuple[Brief, ...]]:
+def wanted(runtime: Runtime, con: Connection) -> tuple[tuple[IntentHealth, ...], tuple[Brief, ...]]:
     """How the intents do, and the briefs that a turn would write for them now."""
-    found = intent_health(wheel, con, wheel.clock())
+    found = intent_health(runtime, con, runtime.clock())
     failing = [item for item in found if item.failing]
     kept_out = held_out(con)
     return found, diagnosis.briefs(
         found,
-        wheel.intents,
-        _failures(wheel, con, failing, kept_out),
-        _examples(wheel, con, kept_out),
-        wheel.config.synthesis,
+        runtime.intents,
+        _failures(runtime, con, failing, kept_out),
+        _examples(runtime, con, kept_out),
+        runtime.config.synthesis,
         diagnosis.learned(
-            lessons(wheel, con), of_sample(wheel) if wheel.teacher is not None else 0.0
+            lessons(runtime, con), of_sample(runtime) if runtime.teacher is not None else 0.0
         ),
     )
 
 
 def intent_health(
-    wheel: Wheel, con: Connection, now: datetime, scope: health.Scope = health.EVERYTHING
+    runtime: Runtime, con: Connection, now: datetime, scope: health.HealthScope = health.EVERYTHING
 ) -> tuple[IntentHealth, ...]:
     """Health of every intent over the configured window, the worst first.
 
     Within a scope, the champion's own evaluation on dev says nothing and is left out.
     """
-    table = wheel.config.intents
-    since = _window_start(wheel, con, now)
+    table = runtime.config.intents
+    since = _window_start(runtime, con, now)
     middle = since + timedelta(days=table.window_days) / 2
     until = now + timedelta(days=1)  # clocks of producers run ahead a little
     champion = adapters.champion(con) if scope == health.EVERYTHING else None
     metrics = adapters.get(con, champion).metrics if champion else {}
     dev = {name: (n, errors) for name, (errors, n) in metrics.get("dev_intents", {}).items()}
     whole, earlier, recent = health.halves(con, since, middle, until, scope)
-    return diagnosis.health(whole, wheel.intents, table, dev=dev, earlier=earlier, recent=recent)
+    return diagnosis.health(whole, runtime.intents, table, dev=dev, earlier=earlier, recent=recent)
 
 
-def _window_start(wheel: Wheel, con: Connection, now: datetime) -> datetime:
+def _window_start(runtime: Runtime, con: Connection, now: datetime) -> datetime:
     """The window ends with the newest label, so that an imported archive is judged as it was."""
     newest = min(now, health.newest_label(con) or now)
-    return newest - timedelta(days=wheel.config.intents.window_days)
+    return newest - timedelta(days=runtime.config.intents.window_days)
 
 
 def _failures(
-    wheel: Wheel, con: Connection, failing: Sequence[IntentHealth], kept_out: Sequence[str]
+    runtime: Runtime, con: Connection, failing: Sequence[IntentHealth], kept_out: Sequence[str]
 ) -> dict[str, list[Failed]]:
     """What each intent failed on, newest first, as far as a teacher may see it."""
-    since = _window_start(wheel, con, wheel.clock())
-    most = wheel.config.synthesis.failed_texts * _LOOKED_AT
+    since = _window_start(runtime, con, runtime.clock())
+    most = runtime.config.synthesis.failed_texts * _LOOKED_AT
     trained = samples.training(con)
     slices = {f"{name}={value}" for one in trained for name, value in one.slices.items()}
-    found = {item.intent: _wrong(wheel, con, item.intent, since, most) for item in failing}
+    found = {item.intent: _wrong(runtime, con, item.intent, since, most) for item in failing}
     texts = sorted({each.text for answers in found.values() for each in answers})
-    showable = set(away_from_judges(wheel, texts, kept_out))
+    showable = set(away_from_judges(runtime, texts, kept_out))
     near = curation.near_duplicates(texts, [one.text for one in trained], _FAMILIAR)
     familiar = {texts[match.i] for match in near}
     return {
@@ -148,12 +148,12 @@ def _failures(
 
 
 def _wrong(
-    wheel: Wheel, con: Connection, intent: str, since: datetime, most: int
+    runtime: Runtime, con: Connection, intent: str, since: datetime, most: int
 ) -> list[health.FailedAnswer]:
     """Wrong answers that concern an intent, those under its former names after the others."""
-    names = lineage.current_names(wheel.intents)
+    names = lineage.current_names(runtime.intents)
     found: dict[str, health.FailedAnswer] = {}
-    for name in (intent, *lineage.former_names(wheel.intents).get(intent, ())):
+    for name in (intent, *lineage.former_names(runtime.intents).get(intent, ())):
         for each in health.failures(con, name, since, most):
             predicted = names.get(each.predicted, each.predicted)
             truth = each.truth and names.get(each.truth, each.truth)
@@ -170,15 +170,15 @@ def _new_slice(slices: Mapping[str, str], trained: Collection[str]) -> str:
     return next((one for one in told if one not in trained), "")
 
 
-def lessons(wheel: Wheel, con: Connection) -> list[Lesson]:
+def lessons(runtime: Runtime, con: Connection) -> list[Lesson]:
     """What earlier turns bought for challengers that were served, and how those did."""
     lessons = []
     for turn in turns.list_turns(con, _LOOKED_BACK):
         bought = sum(turn.cursor.get("written", {}).values())
         if not bought or not _served(con, turn):
             continue
-        scope = health.Scope(adapter=turn.cursor["challenger"])
-        since = {item.intent: item for item in intent_health(wheel, con, wheel.clock(), scope)}
+        scope = health.HealthScope(adapter=turn.cursor["challenger"])
+        since = {item.intent: item for item in intent_health(runtime, con, runtime.clock(), scope)}
         for brief in turn.cursor.get("briefs", ()):
             item, rate = since.get(brief.get("rated", "")), brief.get("rate")
             if item is not None and item.error_rate is not None and rate:
@@ -203,9 +203,9 @@ def _served(con: Connection, turn: Turn) -> bool:
     return decision.verdict == "promote" and decision.status == "applied"
 
 
-def away_from_judges(wheel: Wheel, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:
+def away_from_judges(runtime: Runtime, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:
     """The texts that are not too near an evaluation row."""
-    near = curation.near_duplicates(texts, kept_out, wheel.config.curation.leak)
+    near = curation.near_duplicates(texts, kept_out, runtime.config.curation.leak)
     leaked = {match.i for match in near}
     return [text for index, text in enumerate(texts) if index not in leaked]
 
@@ -221,11 +221,11 @@ def judged_by(con: Connection) -> list[str]:
     return golden + [row.text for row in samples.fresh(con)]
 
 
-def _examples(wheel: Wheel, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:
+def _examples(runtime: Runtime, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:
     """Some accepted samples of each intent, as far as a teacher may see them."""
-    trained = lineage.under_names(samples.training(con), wheel.intents)
+    trained = lineage.under_names(samples.training(con), runtime.intents)
     accepted = [sample for sample in trained if sample.origin in ("seed", "person")]
-    showable = set(away_from_judges(wheel, [sample.text for sample in accepted], kept_out))
+    showable = set(away_from_judges(runtime, [sample.text for sample in accepted], kept_out))
     shown: dict[str, list[str]] = {}
     for sample in accepted:
         texts = shown.setdefault(sample.intent, [])

@@ -16,10 +16,10 @@ from flywheel import datasets
 from flywheel.errors import Refused
 from flywheel.store import adapters, archive, erasure, golden_set, restoring, samples, turns
 from flywheel.store.erasure import Person, Traces
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 
-def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
+def erase(runtime: Runtime, person: Person) -> dict[str, Any]:
     """Remove a person's data, and prove it by a search.
 
     Returns:
@@ -30,7 +30,7 @@ def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
     Raises:
         Refused: a turn is running, which may hold the data in memory.
     """
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         if turns.open_turns(con):
             raise Refused(
                 "a turn is running and may hold the data",
@@ -39,17 +39,17 @@ def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
         found = erasure.traces(con, person)
         removed = erasure.remove(con, found)
         if "golden_rows" in removed:
-            _seal_again(wheel, con)
+            _seal_again(runtime, con)
         trained = adapters.list_adapters(con)
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         archive.settle(con)
-    touched = _files(wheel.config.state_dir, found)
+    touched = _files(runtime.config.state_dir, found)
     named = {Path(name).stem for name in touched}
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         left: dict[str, int] = dict(erasure.left(con, found))
-    left |= dict.fromkeys(_files(wheel.config.state_dir, found, only_look=True), 1)
-    left |= {path.name: 1 for path in restoring.set_aside(wheel.store.path)}  # not searched
-    if not wheel.store.compact(anyway=True):  # a deleted row's bytes stay in its file
+    left |= dict.fromkeys(_files(runtime.config.state_dir, found, only_look=True), 1)
+    left |= {path.name: 1 for path in restoring.set_aside(runtime.store.path)}  # not searched
+    if not runtime.store.compact(anyway=True):  # a deleted row's bytes stay in its file
         left["the file of the database"] = 1
     return {
         "removed": removed,
@@ -59,7 +59,7 @@ def erase(wheel: Wheel, person: Person) -> dict[str, Any]:
     }
 
 
-def _seal_again(wheel: Wheel, con: Any) -> None:
+def _seal_again(runtime: Runtime, con: Any) -> None:
     """The golden generation without the rows that went."""
     current = golden_set.current_generation(con)
     if current is not None:

@@ -23,7 +23,7 @@ from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import arguments_of, learned_rows, run_job
 from flywheel.turn.curate import from_feedback
 from flywheel.turn.evidence import FEEDBACK_SPLIT
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 
 # The fresh set: verified production texts that no challenger was trained on or judged by before.
 #
@@ -31,13 +31,13 @@ from flywheel.turn.runtime import StepResult, Wheel
 # by one turn, and written down before its answer is read; afterwards it may be trained on.
 
 
-def set_aside(wheel: Wheel, con: Connection) -> int:
+def set_aside(runtime: Runtime, con: Connection) -> int:
     """Keep experts' feedback out of training until the fresh set is full; returns how many.
 
     Only texts that the champion was not trained on count; those above what is needed are left
     to training.
     """
-    rule = wheel.config.gates.fresh
+    rule = runtime.config.gates.fresh
     room = rule.min_examples - len(samples.fresh(con))
     if not rule.required or room <= 0:
         return 0
@@ -46,39 +46,39 @@ def set_aside(wheel: Wheel, con: Connection) -> int:
     offered = [
         each for each in (from_feedback(row, "fresh") for row in said) if each.id not in known
     ]
-    new = _unlearned(wheel, offered, _trained_texts(wheel, adapters.champion(con), con))
-    return samples.add(con, new[:room], generation=None, bought_for=None, at=wheel.clock())
+    new = _unlearned(runtime, offered, _trained_texts(runtime, adapters.champion(con), con))
+    return samples.add(con, new[:room], generation=None, bought_for=None, at=runtime.clock())
 
 
-def to_ask(wheel: Wheel, con: Connection, turn: Turn) -> list[Sample]:
+def to_ask(runtime: Runtime, con: Connection, turn: Turn) -> list[Sample]:
     """The fresh samples of this turn: those it has asked already, else as many as are needed.
 
     None while there are too few, so that none is spent on a question that cannot be answered.
     """
-    rule = wheel.config.gates.fresh
+    rule = runtime.config.gates.fresh
     if not rule.required or turn.cursor["champion"] is None:
         return []
     if asked := samples.fresh(con, asked_by=turn.id):
         return asked
-    challenger = [row["text"] for row in _fresh_rows(wheel, turn.cursor["dataset"])]
-    champion = _trained_texts(wheel, turn.cursor["champion"], con)
-    usable = _unlearned(wheel, samples.fresh(con), [*challenger, *champion])
+    challenger = [row["text"] for row in _fresh_rows(runtime, turn.cursor["dataset"])]
+    champion = _trained_texts(runtime, turn.cursor["champion"], con)
+    usable = _unlearned(runtime, samples.fresh(con), [*challenger, *champion])
     return usable[: rule.min_examples] if len(usable) >= rule.min_examples else []
 
 
-def _unlearned(wheel: Wheel, offered: Sequence[Sample], trained: Sequence[str]) -> list[Sample]:
+def _unlearned(runtime: Runtime, offered: Sequence[Sample], trained: Sequence[str]) -> list[Sample]:
     """Those that are not near anything an adapter was trained on."""
-    jaccard = wheel.config.gates.hygiene.jaccard
+    jaccard = runtime.config.gates.hygiene.jaccard
     return list(curation.without_leaks(offered, trained, jaccard).kept)
 
 
-def _trained_texts(wheel: Wheel, adapter: str | None, con: Connection) -> list[str]:
+def _trained_texts(runtime: Runtime, adapter: str | None, con: Connection) -> list[str]:
     dataset = adapters.get(con, adapter).dataset if adapter else ""
-    return [row["text"] for row in _fresh_rows(wheel, dataset)]
+    return [row["text"] for row in _fresh_rows(runtime, dataset)]
 
 
-def _fresh_rows(wheel: Wheel, dataset: str) -> list[dict[str, str]]:
-    return learned_rows(wheel.datasets_dir / f"{dataset}.parquet") if dataset else []
+def _fresh_rows(runtime: Runtime, dataset: str) -> list[dict[str, str]]:
+    return learned_rows(runtime.datasets_dir / f"{dataset}.parquet") if dataset else []
 
 
 _FEEDBACK_ROWS = 200  # of the newest labelled production texts
@@ -100,23 +100,23 @@ class _Answer:
     confidence: float | None
 
 
-def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
+def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
     """Predict dev and golden rows with both models and keep every outcome."""
     challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
-    with wheel.store.write() as con:
-        asked_fresh = to_ask(wheel, con, turn)
+    with runtime.store.write() as con:
+        asked_fresh = to_ask(runtime, con, turn)
         names = [sample.id for sample in asked_fresh]
-        samples.use_fresh(con, names, turn.id, challenger, wheel.clock())
-    with wheel.store.read() as con:
-        rows = _rows(wheel, con, asked_fresh, compared=champion is not None)
+        samples.use_fresh(con, names, turn.id, challenger, runtime.clock())
+    with runtime.store.read() as con:
+        rows = _rows(runtime, con, asked_fresh, compared=champion is not None)
         earlier = reports.load(con, turn.id)
         external = champion is not None and adapters.get(con, champion).state == "external"
         stored = {name: _stored(con, name) for name in (champion, challenger) if name}
     known = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
     asked = [row for row in rows if row.sample.id not in known]
     run = [name for name in stored if not (external and name == champion)]
-    answers, values = _predict(wheel, turn, asked, run, stored)
-    before, after = _today(wheel, answers.get(champion, {})), _today(wheel, answers[challenger])
+    answers, values = _predict(runtime, turn, asked, run, stored)
+    before, after = _today(runtime, answers.get(champion, {})), _today(runtime, answers[challenger])
     new = [_outcome(row, before, after) for row in asked]
     outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + new
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
@@ -140,7 +140,9 @@ def evaluate(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _rows(wheel: Wheel, con: Connection, fresh: Sequence[Sample], *, compared: bool) -> list[_Row]:
+def _rows(
+    runtime: Runtime, con: Connection, fresh: Sequence[Sample], *, compared: bool
+) -> list[_Row]:
     """What is asked, each row under its intent's name of today; none of one that was split."""
     golden = samples.golden(con)
     if not golden:
@@ -152,13 +154,13 @@ def _rows(wheel: Wheel, con: Connection, fresh: Sequence[Sample], *, compared: b
     told = {each.id: each for each in map(from_feedback, labelled)}
     others = [*samples.dev(con), *fresh, *told.values()]
     bought = {row.sample.id for row in golden if row.bought}
-    rows = lineage.judging([*(row.sample for row in golden), *others], wheel.intents)
+    rows = lineage.judging([*(row.sample for row in golden), *others], runtime.intents)
     return [_Row(sample=one, bought=one.id in bought) for one in rows]
 
 
-def _today(wheel: Wheel, answers: Mapping[str, _Answer]) -> dict[str, _Answer]:
+def _today(runtime: Runtime, answers: Mapping[str, _Answer]) -> dict[str, _Answer]:
     """The answers under the names of today: a model may know an intent by its old one."""
-    names = lineage.current_names(wheel.intents)
+    names = lineage.current_names(runtime.intents)
     return {
         sample: replace(answer, intent=names.get(answer.intent, answer.intent))
         for sample, answer in answers.items()
@@ -191,7 +193,7 @@ def _stored(con: Connection, adapter: str) -> dict[str, _Answer]:
 
 
 def _predict(
-    wheel: Wheel,
+    runtime: Runtime,
     turn: Turn,
     asked: Sequence[_Row],
     run: Sequence[str],
@@ -206,19 +208,19 @@ def _predict(
     if not rows:
         return answers, {}
     part = f"evaluate-{turn.cursor.get('round', 0)}"
-    timed = wheel.config.gates.latency.required and not turn.cursor.get("latency_ms")
+    timed = runtime.config.gates.latency.required and not turn.cursor.get("latency_ms")
     result = run_job(
-        wheel,
+        runtime,
         turn,
         part,
         "predict",
         {
-            "adapters": {name: str(wheel.adapters_dir / name) for name in run},
+            "adapters": {name: str(runtime.adapters_dir / name) for name in run},
             "timed": _TIMED_ROWS if timed else 0,
         },
         datasets.rows_table([(row.sample.id, row.sample.text) for row in rows]),
     )
-    for row in pq.read_table(wheel.job_dir(result.id) / "predictions.parquet").to_pylist():
+    for row in pq.read_table(runtime.job_dir(result.id) / "predictions.parquet").to_pylist():
         answer = _Answer(
             intent=row["intent"],
             arguments=arguments_of(row["arguments"]),

@@ -16,7 +16,7 @@ from flywheel.records import Brief, GateResult, Intent, Outcome, Report
 from flywheel.store import Connection, adapters, golden_set, reports, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import learned_rows
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 _BRIEFS = TypeAdapter(tuple[Brief, ...])
 _GATES = TypeAdapter(tuple[GateResult, ...])
@@ -30,12 +30,12 @@ FEEDBACK_SPLIT = "train"
 
 
 def gathered(
-    wheel: Wheel, con: Connection, turn: Turn, report: Report, used: int
+    runtime: Runtime, con: Connection, turn: Turn, report: Report, used: int
 ) -> gates.Evidence:
     """Everything the gates look at, in the order it is stored in.
 
     Args:
-        wheel: the loop.
+        runtime: the loop.
         con: a reading connection.
         turn: evaluated already.
         report: its last.
@@ -47,25 +47,25 @@ def gathered(
     generation = golden_set.current_generation(con)
     if generation is None:
         raise LookupError("the golden set vanished between evaluation and judgement")
-    met = _met(wheel, con, turn, of(report, "golden"))
+    met = _met(runtime, con, turn, of(report, "golden"))
     golden = tuple(row for row in of(report, "golden") if row.sample not in met)
     return gates.Evidence(
         outcomes=golden,
         dev=of(report, "dev"),
         fresh=of(report, "fresh"),
-        hygiene=_hygiene(wheel, con, turn, generation.seal, golden),
+        hygiene=_hygiene(runtime, con, turn, generation.seal, golden),
         ledger=gates.Ledger(
             generation=generation.number,
             used=used,
-            capacity=wheel.config.gates.overall.queries,
+            capacity=runtime.config.gates.overall.queries,
             earlier_overall=earlier_overall(turn),
         ),
-        intents=tuple(_judged_part(intent) for intent in wheel.intents),
+        intents=tuple(_judged_part(intent) for intent in runtime.intents),
         latency_ms={name: tuple(ms) for name, ms in turn.cursor.get("latency_ms", {}).items()},
         asked=turn.cursor.get("asked", {}),
         first=turn.cursor["champion"] is None,
         fresh_waiting=0 if of(report, "fresh") else len(samples.fresh(con)),
-        disputed=golden_set.standing(con),
+        disputed=golden_set.disputed_samples(con),
         met=met,
     )
 
@@ -126,7 +126,9 @@ def last_report(con: Connection, turn: Turn) -> Report:
     return report
 
 
-def _met(wheel: Wheel, con: Connection, turn: Turn, judged: Sequence[Outcome]) -> tuple[str, ...]:
+def _met(
+    runtime: Runtime, con: Connection, turn: Turn, judged: Sequence[Outcome]
+) -> tuple[str, ...]:
     """Bought labels that the challenger had met in training.
 
     Such a label came after the dataset was written, so curation could not keep its like out;
@@ -134,24 +136,24 @@ def _met(wheel: Wheel, con: Connection, turn: Turn, judged: Sequence[Outcome]) -
     """
     texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
     bought = [row.sample for row in judged if row.bought]
-    trained = learned_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
+    trained = learned_rows(runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet")
     near = curation.near_duplicates(
         [texts[name] for name in bought],
         [row["text"] for row in trained],
-        wheel.config.gates.hygiene.jaccard,
+        runtime.config.gates.hygiene.jaccard,
     )
     return tuple(sorted({bought[each.i] for each in near}))
 
 
 def _hygiene(
-    wheel: Wheel, con: Connection, turn: Turn, sealed: str, judged: Sequence[Outcome]
+    runtime: Runtime, con: Connection, turn: Turn, sealed: str, judged: Sequence[Outcome]
 ) -> gates.HygieneFacts:
     """What G0 asks: did anything of the golden set reach training, and is all as it was sealed?"""
     golden = samples.golden(con)
     counted = {row.sample for row in judged}
     texts = [row.sample.text for row in golden if row.sample.id in counted]
-    jaccard = wheel.config.gates.hygiene.jaccard
-    trained = learned_rows(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet")
+    jaccard = runtime.config.gates.hygiene.jaccard
+    trained = learned_rows(runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet")
     briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
     shown = [text for b in briefs for text in (*b.failed_texts, *b.examples, *b.contrast)]
     challenger = turn.cursor["challenger"]

@@ -25,12 +25,12 @@ from flywheel.store import (
     turns,
 )
 from flywheel.turn import evidence
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 _RULED = ("verdict", "status", "actor", "because")
 
 
-def verify(wheel: Wheel, decision_id: str) -> dict[str, Any]:
+def verify(runtime: Runtime, decision_id: str) -> dict[str, Any]:
     """Judge a decision again from its stored outcomes, by the rules that held then.
 
     Returns:
@@ -40,7 +40,7 @@ def verify(wheel: Wheel, decision_id: str) -> dict[str, Any]:
     Raises:
         NotFound: there is no such decision.
     """
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         written = decisions.as_written(con, decision_id)
         stored = decisions.grounds(con, decision_id)
         report = reports.load(con, stored[0], stored[1]) if stored else None
@@ -55,22 +55,22 @@ def verify(wheel: Wheel, decision_id: str) -> dict[str, Any]:
     claimed = str(json.loads(written["rests_on"]).get("evidence", ""))
     checks = [
         _check("evidence", ok=now == claimed, detail=f"{claimed} was written, {now} is stored"),
-        *_judged_again(wheel, grounds, report, written),
+        *_judged_again(runtime, grounds, report, written),
     ]
     same = all(check["ok"] for check in checks)
     return {"id": decision_id, "same": same, "evidence": now, "checks": checks}
 
 
 def _judged_again(
-    wheel: Wheel, grounds: dict[str, Any], report: Report, written: dict[str, Any]
+    runtime: Runtime, grounds: dict[str, Any], report: Report, written: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    known = {gate.name: gate.source for gate in wheel.custom_gates}
+    known = {gate.name: gate.source for gate in runtime.custom_gates}
     changed = [name for name, source in grounds["plugins"].items() if known.get(name) != source]
     if changed:
         detail = f"the code of {', '.join(changed)} is not the one that judged"
         return [_check("plugins", ok=False, detail=detail)]
     shown = evidence.EVIDENCE.validate_python(grounds["evidence"])
-    own = tuple(gate for gate in wheel.custom_gates if gate.name in grounds["plugins"])
+    own = tuple(gate for gate in runtime.custom_gates if gate.name in grounds["plugins"])
     judgement = gates.judge(
         evidence.with_outcomes(shown, report), evidence.RULES.validate_python(grounds["gates"]), own
     )
@@ -127,7 +127,7 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
             key for kind in archive.KINDS for key in consistency.missing(con, kind, spooled[kind])
         ]
         rows = {name: int(mark.split(":")[0]) for name, mark in schema.fingerprints(con).items()}
-        log = decisions.check(con)
+        log = decisions.check_chain(con)
         rewritten = [f"the decision log was changed: {problem}" for problem in log.problems]
         problems = [*_turns(con), *_registry(con, state_dir), *_decisions(con), *rewritten]
         problems += consistency.differences(con)

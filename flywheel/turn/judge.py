@@ -14,19 +14,19 @@ from flywheel.store.turns import Turn
 from flywheel.turn import evidence
 from flywheel.turn.apply import replace_waiting
 from flywheel.turn.artifacts import dataset_rows
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 
 _JUDGEMENT = TypeAdapter(gates.Judgement)
 
 
-def gate(wheel: Wheel, turn: Turn) -> StepResult:
+def gate(runtime: Runtime, turn: Turn) -> StepResult:
     """Judge the evidence; the query to the golden set is on record before its answer is read."""
-    used = _write_query(wheel, turn)
-    with wheel.store.read() as con:
+    used = _write_query(runtime, turn)
+    with runtime.store.read() as con:
         report = evidence.last_report(con, turn)
-        shown = evidence.gathered(wheel, con, turn, report, used)
+        shown = evidence.gathered(runtime, con, turn, report, used)
         revision = reports.last_revision(con, turn.id)
-    judgement = gates.judge(shown, wheel.config.gates, wheel.custom_gates)
+    judgement = gates.judge(shown, runtime.config.gates, runtime.custom_gates)
     assert shown.ledger is not None
     assert shown.hygiene is not None
     return StepResult(
@@ -39,16 +39,16 @@ def gate(wheel: Wheel, turn: Turn) -> StepResult:
             "seal": shown.hygiene.sealed_hash,
             "generation": shown.ledger.generation,
             "queries": [shown.ledger.used, shown.ledger.capacity],
-            "rules": _rules(wheel),
+            "rules": _rules(runtime),
         },
     )
 
 
-def _write_query(wheel: Wheel, turn: Turn) -> int:
+def _write_query(runtime: Runtime, turn: Turn) -> int:
     """Put this turn's question into the ledger; returns how many others were asked before."""
     challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
-    rule = wheel.config.gates.overall
-    with wheel.store.write() as con:
+    rule = runtime.config.gates.overall
+    with runtime.store.write() as con:
         generation = golden_set.current_generation(con)
         if generation is None:
             raise LookupError("the golden set vanished between evaluation and judgement")
@@ -58,21 +58,21 @@ def _write_query(wheel: Wheel, turn: Turn) -> int:
         asks = bool(champion) and used == len(ledger) and used < rule.queries
         if asks and gates.prescreen(dev, rule) is None:
             golden_set.write_query(
-                con, generation.number, turn.id, challenger, "overall", wheel.clock()
+                con, generation.number, turn.id, challenger, "overall", runtime.clock()
             )
     return used
 
 
-def decide(wheel: Wheel, turn: Turn) -> StepResult:
+def decide(runtime: Runtime, turn: Turn) -> StepResult:
     """Turn the judgement into a decision: applied next, waiting for a person, or refused."""
     judgement = _JUDGEMENT.validate_python(turn.cursor["judgement"])
-    table = wheel.config.promotion  # a reload may replace it while this runs
-    with wheel.store.read() as con:
+    table = runtime.config.promotion  # a reload may replace it while this runs
+    with runtime.store.read() as con:
         identity = decisions.next_id(con)
         report = evidence.last_report(con, turn)
-        situation = _situation(wheel, con, turn)
+        situation = _situation(runtime, con, turn)
     ruling = promotion.decide(judgement, table, situation)
-    grounds = _grounds(wheel, turn, situation, table)
+    grounds = _grounds(runtime, turn, situation, table)
     decision = Decision(
         id=identity,
         turn=turn.id,
@@ -82,7 +82,7 @@ def decide(wheel: Wheel, turn: Turn) -> StepResult:
         status=ruling.status,
         by=ruling.by,
         because=ruling.because,
-        at=wheel.clock(),
+        at=runtime.clock(),
         gates=judgement.gates,
         intents=judgement.intents,
         rests_on=_rests_on(turn, ruling, evidence.digest(grounds, report)),
@@ -102,14 +102,14 @@ def decide(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _situation(wheel: Wheel, con: Connection, turn: Turn) -> promotion.Situation:
+def _situation(runtime: Runtime, con: Connection, turn: Turn) -> promotion.Situation:
     champion = turn.cursor["champion"]  # the one it was compared with, whoever serves by now
-    known = _intents_seen(wheel, con, champion)
+    known = _intents_seen(runtime, con, champion)
     report = evidence.last_report(con, turn)
     doubted = set(turn.cursor["evidence"]["disputed"])
     return promotion.Situation(
         champion=champion,
-        new_intents=tuple(sorted(_renamed_or_new(wheel, known))) if champion else (),
+        new_intents=tuple(sorted(_renamed_or_new(runtime, known))) if champion else (),
         labels_asked_this_turn=sum(turn.cursor.get("asked", {}).values()),
         disputed=tuple(
             sorted(
@@ -124,22 +124,22 @@ def _situation(wheel: Wheel, con: Connection, turn: Turn) -> promotion.Situation
 
 
 def _grounds(
-    wheel: Wheel, turn: Turn, situation: promotion.Situation, table: PromotionTable
+    runtime: Runtime, turn: Turn, situation: promotion.Situation, table: PromotionTable
 ) -> dict[str, Any]:
     """What it takes to judge again, beside the outcomes."""
     return {
         "evidence": turn.cursor["evidence"],
-        **turn.cursor.get("rules", _rules(wheel)),  # a restart since may have brought others
+        **turn.cursor.get("rules", _rules(runtime)),  # a restart since may have brought others
         "promotion": evidence.PROMOTION.dump_python(table, mode="json"),
         "situation": evidence.SITUATION.dump_python(situation, mode="json"),
     }
 
 
-def _rules(wheel: Wheel) -> dict[str, Any]:
+def _rules(runtime: Runtime) -> dict[str, Any]:
     """What the gates judge by."""
     return {
-        "gates": evidence.RULES.dump_python(wheel.config.gates, mode="json"),
-        "plugins": {each.name: each.source for each in wheel.custom_gates},
+        "gates": evidence.RULES.dump_python(runtime.config.gates, mode="json"),
+        "plugins": {each.name: each.source for each in runtime.custom_gates},
     }
 
 
@@ -159,15 +159,15 @@ def _record(con: Connection, turn: Turn, decision: Decision) -> None:
         adapters.set_state(con, decision.challenger, "rejected")
 
 
-def _intents_seen(wheel: Wheel, con: Connection, champion: str | None) -> frozenset[str]:
+def _intents_seen(runtime: Runtime, con: Connection, champion: str | None) -> frozenset[str]:
     """Intents that the champion was trained to tell apart; empty when nobody can say."""
     dataset = adapters.get(con, champion).dataset if champion else ""
-    rows = dataset_rows(wheel.datasets_dir / f"{dataset}.parquet")
+    rows = dataset_rows(runtime.datasets_dir / f"{dataset}.parquet")
     return frozenset(row["intent"] for row in rows)
 
 
-def _renamed_or_new(wheel: Wheel, known: frozenset[str]) -> set[str]:
-    return {intent.name for intent in wheel.intents} - known if known else set()
+def _renamed_or_new(runtime: Runtime, known: frozenset[str]) -> set[str]:
+    return {intent.name for intent in runtime.intents} - known if known else set()
 
 
 def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, str]:

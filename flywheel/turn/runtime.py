@@ -17,7 +17,7 @@ from flywheel.store import Connection, Store
 
 
 @dataclass(slots=True, kw_only=True)
-class Wheel:
+class Runtime:
     """The parts of the loop, and the two signals between its threads.
 
     Configuration, intents and teacher are replaced together by a reload, and only while no turn

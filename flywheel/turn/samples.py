@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from flywheel import datasets
 from flywheel.records import Decision, Sample
-from flywheel.store import Connection, decisions, golden_set, samples, turns
+from flywheel.store import Connection, decisions, golden_set, reports, samples, turns
+from flywheel.store.turns import Turn
 from flywheel.turn.apply import EXTERNAL, adopt_external
 from flywheel.turn.artifacts import cancel_jobs
-from flywheel.turn.label_state import unjudged
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Incoming:
 
 
 def add_samples(
-    wheel: Wheel, rows: Sequence[Incoming], *, new_generation: bool = False
+    runtime: Runtime, rows: Sequence[Incoming], *, new_generation: bool = False
 ) -> dict[str, Any]:
     """Store samples; golden rows join the current generation, or open a new one.
 
@@ -35,20 +36,20 @@ def add_samples(
     Returns:
         {"accepted", "duplicates", "generation", "bought"}.
     """
-    now = wheel.clock()
+    now = runtime.clock()
     golden = [row for row in rows if row.sample.split == "golden"]
     other = [row.sample for row in rows if row.sample.split != "golden"]
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         added = samples.add(con, other, generation=None, bought_for=None, at=now) if other else 0
         number, bought = None, 0
         if golden:
             number, new, bought = _add_golden(con, golden, new_generation, now)
             added += new
         ended = _keep_answers(con, rows, now)
-        woken = reopen_held(wheel, con)
-    cancel_jobs(wheel, ended)
+        woken = reopen_held(runtime, con)
+    cancel_jobs(runtime, ended)
     if woken:
-        wheel.wake.set()
+        runtime.wake.set()
     return {
         "accepted": added,
         "duplicates": len(rows) - added,
@@ -89,7 +90,9 @@ def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> l
     return adopt_external(con, now)
 
 
-def dispute(wheel: Wheel, sample: str, by: str, because: str, *, disputed: bool) -> dict[str, Any]:
+def dispute(
+    runtime: Runtime, sample: str, by: str, because: str, *, disputed: bool
+) -> dict[str, Any]:
     """Set a golden sample aside because its label is doubted, or put it back.
 
     Returns:
@@ -98,13 +101,15 @@ def dispute(wheel: Wheel, sample: str, by: str, because: str, *, disputed: bool)
     Raises:
         NotFound: it is in no golden generation.
     """
-    with wheel.store.write() as con:
-        golden_set.add(con, sample, disputed=disputed, by=by, because=because, at=wheel.clock())
-        standing = len(golden_set.standing(con))
+    with runtime.store.write() as con:
+        golden_set.set_disputed(
+            con, sample, disputed=disputed, by=by, because=because, at=runtime.clock()
+        )
+        standing = len(golden_set.disputed_samples(con))
     return {"sample": sample, "disputed": disputed, "standing": standing}
 
 
-def reopen_held(wheel: Wheel, con: Connection) -> bool:
+def reopen_held(runtime: Runtime, con: Connection) -> bool:
     """Judge a held challenger again when what it waits for is there.
 
     E-values are valid at any sample size, so bought labels may be judged as they come; the
@@ -117,13 +122,24 @@ def reopen_held(wheel: Wheel, con: Connection) -> bool:
         if turn.state != "held":
             continue
         labels = bool(turn.cursor.get("labels_wanted")) and bool(unjudged(con, turn))
-        if labels or _fresh_is_full(wheel, con, decision):
+        if labels or _fresh_is_full(runtime, con, decision):
             turns.reopen(con, turn.id, "evaluate")
             return True
     return False
 
 
-def _fresh_is_full(wheel: Wheel, con: Connection, decision: Decision) -> bool:
-    rule = wheel.config.gates.fresh
+def unjudged(con: Connection, turn: Turn) -> Counter[str]:
+    """Bought labels by intent that came in since the turn evaluated its challenger."""
+    report = reports.load(con, turn.id)
+    known = {row.sample for row in report.outcomes} if report else set()
+    return Counter(
+        row.sample.intent
+        for row in samples.golden(con)
+        if row.bought and row.sample.id not in known
+    )
+
+
+def _fresh_is_full(runtime: Runtime, con: Connection, decision: Decision) -> bool:
+    rule = runtime.config.gates.fresh
     unasked = any(line.gate == "fresh" and not line.n for line in decision.gates)
     return rule.required and unasked and len(samples.fresh(con)) >= rule.min_examples

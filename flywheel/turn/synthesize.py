@@ -13,14 +13,14 @@ from flywheel.errors import TeacherUnavailable
 from flywheel.protocols import Answer, Draft
 from flywheel.records import Brief, Sample
 from flywheel.store import Connection, samples
-from flywheel.store.teacher import Answers, spent
+from flywheel.store.teacher import AnswerTable, spent
 from flywheel.store.turns import Turn
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 
 _BRIEFS = TypeAdapter(tuple[Brief, ...])
 
 
-def synthesize(wheel: Wheel, turn: Turn) -> StepResult:
+def synthesize(runtime: Runtime, turn: Turn) -> StepResult:
     """Buy what the briefs ask for; a teacher that is down costs the turn nothing but samples.
 
     What an interrupted attempt had bought is paid by this turn too, and bought no second time.
@@ -28,17 +28,17 @@ def synthesize(wheel: Wheel, turn: Turn) -> StepResult:
     briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
     if not briefs:
         return _skipped("no failing intent to write for")
-    if wheel.teacher is None:
+    if runtime.teacher is None:
         return _skipped(f"no teacher configured; {len(briefs)} briefs stay unanswered")
     try:
-        answers = wheel.teacher.write(briefs, Answers(wheel.store, turn.id))
+        answers = runtime.teacher.write(briefs, AnswerTable(runtime.store, turn.id))
     except TeacherUnavailable as error:
-        return _skipped(f"teacher unavailable: {error.message}", _paid(wheel, turn))
+        return _skipped(f"teacher unavailable: {error.message}", _paid(runtime, turn))
     written = _samples(briefs, answers, turn.id)
     unread = sum(len(answer.problems) for given in answers.values() for answer in given)
 
     def writes(con: Connection) -> None:
-        samples.add(con, written, generation=None, bought_for=None, at=wheel.clock())
+        samples.add(con, written, generation=None, bought_for=None, at=runtime.clock())
 
     return StepResult(
         next_state="curate",
@@ -46,7 +46,7 @@ def synthesize(wheel: Wheel, turn: Turn) -> StepResult:
         + (f"; {unread} parts of answers unreadable" if unread else ""),
         outputs={"written": _counts(written)},
         writes=writes,
-        cost_usd=_paid(wheel, turn),
+        cost_usd=_paid(runtime, turn),
     )
 
 
@@ -54,8 +54,8 @@ def _skipped(detail: str, cost_usd: float = 0.0) -> StepResult:
     return StepResult(next_state="curate", detail=detail, state="skipped", cost_usd=cost_usd)
 
 
-def _paid(wheel: Wheel, turn: Turn) -> float:
-    with wheel.store.read() as con:
+def _paid(runtime: Runtime, turn: Turn) -> float:
+    with runtime.store.read() as con:
         return spent(con, turn.id)
 
 

@@ -17,13 +17,13 @@ from flywheel.turn.curate import curate
 from flywheel.turn.diagnose import diagnose
 from flywheel.turn.evaluate import evaluate
 from flywheel.turn.judge import decide, gate
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 from flywheel.turn.synthesize import synthesize
 from flywheel.turn.train import train
 
 log = logging.getLogger(__name__)
 
-STEPS: Mapping[str, Callable[[Wheel, Turn], StepResult]] = {
+STEPS: Mapping[str, Callable[[Runtime, Turn], StepResult]] = {
     "diagnose": diagnose,
     "synthesize": synthesize,
     "curate": curate,
@@ -37,17 +37,17 @@ STEPS: Mapping[str, Callable[[Wheel, Turn], StepResult]] = {
 FIRST_STATE = "diagnose"
 
 
-def run_until_idle(wheel: Wheel) -> None:
+def run_until_idle(runtime: Runtime) -> None:
     """Run every open turn to its end, the oldest first. One thread calls this, never two."""
-    while not wheel.stopping.is_set():
-        with wheel.store.read() as con:
+    while not runtime.stopping.is_set():
+        with runtime.store.read() as con:
             waiting = turns.open_turns(con)
         if not waiting:
             return
-        advance(wheel, waiting[0].id)
+        advance(runtime, waiting[0].id)
 
 
-def advance(wheel: Wheel, turn_id: str) -> Turn:
+def advance(runtime: Runtime, turn_id: str) -> Turn:
     """Run the one step that the turn's state calls for, and commit it with the next state.
 
     A step that fails ends the turn with its reason; while the daemon stops, nothing is
@@ -56,39 +56,39 @@ def advance(wheel: Wheel, turn_id: str) -> Turn:
     Raises:
         DiskFull: there is no room; nothing is recorded and the step waits to run again.
     """
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         turn = turns.get(con, turn_id)
         if turn.state in turns.ENDED:
             return turn
-        turns.start_step(con, turn_id, turn.state, wheel.clock())
-    if not _step(wheel, turn):
-        _step(wheel, turn, last=True)
-    with wheel.store.read() as con:
+        turns.start_step(con, turn_id, turn.state, runtime.clock())
+    if not _step(runtime, turn):
+        _step(runtime, turn, last=True)
+    with runtime.store.read() as con:
         return turns.get(con, turn_id)
 
 
-def _step(wheel: Wheel, turn: Turn, *, last: bool = False) -> bool:
+def _step(runtime: Runtime, turn: Turn, *, last: bool = False) -> bool:
     """Run the step and commit it; False when the commit was refused, so that it looks once more.
 
     What it read may have changed before the commit: the champion, or who has the word.
     """
     try:
-        result = STEPS[turn.state](wheel, turn)
+        result = STEPS[turn.state](runtime, turn)
     except Exception as error:  # noqa: BLE001  every kind has its end there
-        _stumble(wheel, turn, error)
+        _stumble(runtime, turn, error)
         return True
     try:
-        _finish(wheel, turn, result)
+        _finish(runtime, turn, result)
     except Refused as refused:
         if last:
-            _fail(wheel, turn, refused.message, refused.hint)
+            _fail(runtime, turn, refused.message, refused.hint)
         return last
     return True
 
 
-def _finish(wheel: Wheel, turn: Turn, result: StepResult) -> None:
-    now = wheel.clock()
-    with wheel.store.write() as con:
+def _finish(runtime: Runtime, turn: Turn, result: StepResult) -> None:
+    now = runtime.clock()
+    with runtime.store.write() as con:
         if turns.get(con, turn.id).state != turn.state:
             return  # cancelled meanwhile: the step's outputs are not wanted any more
         result.writes(con)
@@ -112,9 +112,9 @@ def _finish(wheel: Wheel, turn: Turn, result: StepResult) -> None:
     )
 
 
-def _fail(wheel: Wheel, turn: Turn, message: str, hint: str) -> None:
-    now = wheel.clock()
-    with wheel.store.write() as con:
+def _fail(runtime: Runtime, turn: Turn, message: str, hint: str) -> None:
+    now = runtime.clock()
+    with runtime.store.write() as con:
         if turns.get(con, turn.id).state != turn.state:
             return
         turns.finish_step(
@@ -134,23 +134,23 @@ def _fail(wheel: Wheel, turn: Turn, message: str, hint: str) -> None:
     log.error("%s failed in %s: %s", turn.id, turn.state, message, extra=_fields(turn))
 
 
-def _stumble(wheel: Wheel, turn: Turn, error: Exception) -> None:
+def _stumble(runtime: Runtime, turn: Turn, error: Exception) -> None:
     """End the turn with the reason; where there is only no room, leave the step to run again."""
     if isinstance(error, DiskFull):
         raise error
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        where = wheel.config.state_dir
+        where = runtime.config.state_dir
         raise DiskFull(
             f"no room for step {turn.state} of {turn.id} on the disk of {where}",
             hint="make room there; the step runs again by itself",
         ) from error
-    if wheel.stopping.is_set():
+    if runtime.stopping.is_set():
         return
     if isinstance(error, FlywheelError):
-        _fail(wheel, turn, error.message, error.hint)
+        _fail(runtime, turn, error.message, error.hint)
         return
     log.error("step %s of %s broke", turn.state, turn.id, exc_info=error, extra=_fields(turn))
-    _fail(wheel, turn, f"{type(error).__name__}: {error}", "see the log")
+    _fail(runtime, turn, f"{type(error).__name__}: {error}", "see the log")
 
 
 def _fields(turn: Turn) -> dict[str, str]:

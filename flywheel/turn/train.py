@@ -12,26 +12,26 @@ from flywheel.records import Adapter
 from flywheel.store import Connection, adapters, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import arguments_of, install_adapter, run_job
-from flywheel.turn.runtime import StepResult, Wheel
+from flywheel.turn.runtime import Runtime, StepResult
 
 FIRST_RECIPE = "frozen"
 """The first champion is logistic regression on the frozen embedding: nothing to overfit."""
 
 
-def train(wheel: Wheel, turn: Turn) -> StepResult:
+def train(runtime: Runtime, turn: Turn) -> StepResult:
     """Train from the base model, and put the adapter in its place under its content's name."""
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         champion = adapters.champion(con)
         known = {item.id for item in adapters.list_adapters(con)}
-    asked = wheel.config.training.recipe if champion else FIRST_RECIPE
-    result = run_job(wheel, turn, "train", "train", _spec(wheel, turn, asked, champion))
+    asked = runtime.config.training.recipe if champion else FIRST_RECIPE
+    result = run_job(runtime, turn, "train", "train", _spec(runtime, turn, asked, champion))
     challenger = str(result.values["adapter"])
     if challenger == champion:
         return StepResult(next_state="done", detail=f"training gave the champion {champion} again")
-    install_adapter(wheel, wheel.job_dir(f"{turn.id}-train") / "adapter", challenger)
+    install_adapter(runtime, runtime.job_dir(f"{turn.id}-train") / "adapter", challenger)
     metrics = dict(result.values.get("metrics", {}))
     recipe = str(metrics.get("recipe", asked))
-    unseen = _answers_on_dev(wheel, f"{turn.id}-train")
+    unseen = _answers_on_dev(runtime, f"{turn.id}-train")
 
     def writes(con: Connection) -> None:
         samples.add_answers(con, challenger, unseen)
@@ -42,11 +42,11 @@ def train(wheel: Wheel, turn: Turn) -> StepResult:
             con,
             Adapter(
                 id=challenger,
-                base=wheel.config.model.base,
+                base=runtime.config.model.base,
                 recipe=recipe,
                 dataset=turn.cursor["dataset"],
                 parent=champion,
-                created_at=wheel.clock(),
+                created_at=runtime.clock(),
                 state="challenger",
                 metrics=metrics,
             ),
@@ -60,9 +60,9 @@ def train(wheel: Wheel, turn: Turn) -> StepResult:
     )
 
 
-def _answers_on_dev(wheel: Wheel, job_id: str) -> list[tuple[str, str, Mapping[str, Any]]]:
+def _answers_on_dev(runtime: Runtime, job_id: str) -> list[tuple[str, str, Mapping[str, Any]]]:
     """What the model that chose on dev answered there, before it learned those rows."""
-    path = wheel.job_dir(job_id) / "dev.parquet"
+    path = runtime.job_dir(job_id) / "dev.parquet"
     if not path.exists():
         return []
     return [
@@ -95,15 +95,15 @@ def _told(metrics: Mapping[str, Any]) -> str:
     return said if accuracy is None else f"{said}; {accuracy:.1%} on dev, which chose it"
 
 
-def _spec(wheel: Wheel, turn: Turn, recipe: str, parent: str | None) -> dict[str, Any]:
+def _spec(runtime: Runtime, turn: Turn, recipe: str, parent: str | None) -> dict[str, Any]:
     return {
         "recipe": recipe,
-        "budget_minutes": wheel.config.training.budget_minutes,
-        "dataset": str(wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet"),
+        "budget_minutes": runtime.config.training.budget_minutes,
+        "dataset": str(runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet"),
         "dataset_id": turn.cursor["dataset"],
         "intents": [
             {"name": intent.name, "arguments": sorted(intent.argument_names())}
-            for intent in wheel.intents
+            for intent in runtime.intents
         ],
         "parent": parent,
         "code_version": __version__,

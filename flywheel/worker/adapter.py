@@ -24,7 +24,7 @@ from flywheel.errors import FlywheelError
 from flywheel.worker import lora
 from flywheel.worker.encoder import Encoder
 from flywheel.worker.logistic import Linear
-from flywheel.worker.out_of_scope import Scope
+from flywheel.worker.out_of_scope import ScopeRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Trained:
     labels: Sequence[str]
     arguments: Mapping[str, Sequence[str]]  # of each intent's schema
     slots: Sequence[str]  # order of the tag head's columns
-    scope: Scope
+    scope: ScopeRule
     factors: Mapping[str, Tensor]  # of LoRA, float32, by the names that `peft` saves them under
     head: Linear
     tag_head: Linear | None
@@ -114,7 +114,7 @@ def _trained(
         labels=facts["labels"],
         arguments=facts["arguments"],
         slots=facts["slots"],
-        scope=Scope(facts["scope"]["score"], facts["scope"]["threshold"]),
+        scope=ScopeRule(facts["scope"]["score"], facts["scope"]["threshold"]),
         factors=factors,
         head=Linear(heads["intents.weight"], heads["intents.bias"]),
         tag_head=Linear(heads["tags.weight"], heads["tags.bias"]) if has_tags else None,

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from flywheel.worker import base as bases
 from flywheel.worker import logistic
-from flywheel.worker.frozen_states import Report, Trunk
+from flywheel.worker.frozen_states import FrozenStates, Report
 from flywheel.worker.logistic import Linear
-from flywheel.worker.progress import Progress
+from flywheel.worker.progress import ProgressLog
 from flywheel.worker.recipes import LAYERS
 
 # What lies near each row in the embedding: which labels, and which rows say the same.
@@ -86,7 +86,7 @@ _TRUSTED = ("seed", "person")
 _WORTH = 3.0  # a trusted row counts as so many: where wrong labels agree, it is what contradicts
 
 
-def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
     """Read rows.parquet (id, text, intent, origin), write scores.parquet and pairs.parquet.
 
     Scores: id, p_label, top (the class that fits best), p_top, odds (see `fit_odds`), agree
@@ -102,7 +102,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     base = bases.load(spec["base"])
     depth = max(0, base.depth - LAYERS)
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
-    trunk = Trunk(base, depth, int(spec["max_length"]), cache)
+    trunk = FrozenStates(base, depth, int(spec["max_length"]), cache)
     x = trunk.states(rows["text"], progress.part(0.0, 0.5, "reading texts")).embedding
     labels = sorted(set(rows["intent"]))
     y = torch.tensor([labels.index(i) for i in rows["intent"]], dtype=torch.int64)

@@ -45,7 +45,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class DatasetRows:
     """A dataset's rows, each part by id: the order they were written in changes nothing."""
 
     train: Split
@@ -53,7 +53,7 @@ class Rows:
     unlabelled: list[str]  # texts
 
 
-def read(path: Path) -> Rows:
+def read(path: Path) -> DatasetRows:
     """The rows of a dataset."""
     names = ["id", "text", "intent", "arguments", "split", "weight"]
     rows = sorted(pq.read_table(path, columns=names).to_pylist(), key=lambda row: str(row["id"]))
@@ -70,7 +70,7 @@ def read(path: Path) -> Rows:
             )
         )
     unlabelled = [row["text"] for row in rows if row["split"] == "unlabelled"]
-    return Rows(train=splits[0], dev=splits[1], unlabelled=unlabelled)
+    return DatasetRows(train=splits[0], dev=splits[1], unlabelled=unlabelled)
 
 
 # Which rows make a training step, and which of their tokens: decided by seed and epoch alone.
@@ -89,7 +89,7 @@ def batches(hidden: Sequence[Tensor], size: int, seed: int) -> list[list[int]]:
     return [made[i] for i in torch.randperm(len(made), generator=generator).tolist()]
 
 
-class Thinning:
+class TokenDropout:
     """Drops tokens at random in one epoch, so that no text is learned by a single word.
 
     Source: word dropout, Iyyer et al. 2015 (deep averaging networks); here over the frozen states

@@ -52,7 +52,7 @@ class States:
         return States([self.hidden[row] for row in rows], self.embedding[list(rows)])
 
 
-class Trunk:
+class FrozenStates:
     """The lower layers of a base, with a cache. One process uses it at a time.
 
     Attributes:

@@ -18,7 +18,7 @@ from flywheel.worker import out_of_scope
 from flywheel.worker.adapter import Trained
 from flywheel.worker.dataset_rows import Split
 from flywheel.worker.logistic import Linear
-from flywheel.worker.out_of_scope import Scope
+from flywheel.worker.out_of_scope import ScopeRule
 from flywheel.worker.training_run import Unseen, Work
 from flywheel.worker.tuning import Heads, Tuned
 
@@ -89,17 +89,17 @@ Candidates = Mapping[str, Linear]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class HeadChoice:
     """Which head serves, and how its logits become an answer."""
 
     head: str
     temperature: float
     shift: Tensor  # float32 (labels,), added to the logits after the division
-    scope: Scope
+    scope: ScopeRule
     outside: Tensor  # float32, scores of the dev rows of `none` by the model it was made on
 
 
-def choose(labels: list[str], candidates: Candidates, dev: Split, x: Tensor) -> Choice:
+def choose(labels: list[str], candidates: Candidates, dev: Split, x: Tensor) -> HeadChoice:
     """Choose on dev; without dev rows, what needs none.
 
     Args:
@@ -115,11 +115,17 @@ def choose(labels: list[str], candidates: Candidates, dev: Split, x: Tensor) -> 
     rule = out_of_scope.choose(logits, labels, dev.intents)
     none = [row for row, intent in enumerate(dev.intents) if intent == NONE]
     outside = out_of_scope.score(logits[none], labels, rule.score)
-    return Choice(head=picked, temperature=temperature, shift=shift, scope=rule, outside=outside)
+    return HeadChoice(
+        head=picked, temperature=temperature, shift=shift, scope=rule, outside=outside
+    )
 
 
 def settle(
-    work: Work, candidates: Candidates, tuned: Tuned, choice: Choice, unseen: Unseen | None = None
+    work: Work,
+    candidates: Candidates,
+    tuned: Tuned,
+    choice: HeadChoice,
+    unseen: Unseen | None = None,
 ) -> Trained:
     """The trained model as it answers under the choice.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError
-from flywheel.worker.progress import Progress
+from flywheel.worker.progress import ProgressLog
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,7 +58,7 @@ def _run(kind: str, folder: Path, spec: Mapping[str, Any]) -> Mapping[str, Any]:
     import torch
 
     torch.set_num_threads(threads)
-    progress = Progress(folder / "progress.jsonl")
+    progress = ProgressLog(folder / "progress.jsonl")
     if kind == "train":
         from flywheel.worker import train
 

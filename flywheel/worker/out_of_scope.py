@@ -22,7 +22,7 @@ _NONE_COUNTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ScopeRule:
     """The rule: `none` where the score is below the threshold.
 
     energy: logsumexp of the in-scope logits; confidence: their largest softmax; margin: the
@@ -35,14 +35,14 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ScopedAnswers:
     """One answer a row."""
 
     intents: list[str]
     confidence: Tensor  # float32 (n,), 0..1
 
 
-def answer(logits: Tensor, labels: Sequence[str], scope: Scope) -> Answers:
+def answer(logits: Tensor, labels: Sequence[str], scope: ScopeRule) -> ScopedAnswers:
     """Turn logits float32 (n, labels) into intents.
 
     The confidence in an intent is its softmax over all labels; in `none`, one minus that of the
@@ -50,17 +50,17 @@ def answer(logits: Tensor, labels: Sequence[str], scope: Scope) -> Answers:
     """
     inside = [i for i, label in enumerate(labels) if label != NONE]
     if not inside:
-        return Answers([NONE] * len(logits), torch.ones(len(logits)))
+        return ScopedAnswers([NONE] * len(logits), torch.ones(len(logits)))
     best = logits[:, inside].argmax(1)
     p = logits.softmax(1)[:, inside].gather(1, best[:, None])[:, 0]
     out = score(logits, labels, scope.score) < scope.threshold
     names = [labels[i] for i in inside]
     picked = zip(best.tolist(), out.tolist(), strict=True)
     intents = [NONE if outside else names[row] for row, outside in picked]
-    return Answers(intents, torch.where(out, 1 - p, p).clamp(0, 1))
+    return ScopedAnswers(intents, torch.where(out, 1 - p, p).clamp(0, 1))
 
 
-def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope:
+def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> ScopeRule:
     """The rule that is right most often on dev, where a row of `none` counts twice.
 
     Args:
@@ -71,10 +71,10 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
     one, and every text is in scope where there is none.
     """
     has_class = NONE in labels
-    fallback = Scope("margin", 0.0) if has_class else Scope()
+    fallback = ScopeRule("margin", 0.0) if has_class else ScopeRule()
     if NONE not in truth or not set(truth) - {NONE}:
         return fallback
-    inside = answer(logits, labels, Scope()).intents
+    inside = answer(logits, labels, ScopeRule()).intents
     right = torch.tensor([a == b for a, b in zip(inside, truth, strict=True)])
     outside = torch.tensor([t == NONE for t in truth])
     scores: list[Score] = ["energy", "confidence"]
@@ -82,7 +82,7 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
         scores = ["both", "margin", *scores]
     found = [(*_best_cut(score(logits, labels, s), right, outside), s) for s in scores]
     _, threshold, best = max(found, key=lambda item: item[0])
-    return Scope(best, threshold)
+    return ScopeRule(best, threshold)
 
 
 _SCALES = (0.5, 2.0)
@@ -94,7 +94,7 @@ _ENOUGH = 8
 _SURE = 1e-6
 
 
-def carried(rule: Scope, before: Tensor, after: Tensor) -> Scope:
+def carried(rule: ScopeRule, before: Tensor, after: Tensor) -> ScopeRule:
     """The rule for another model: its threshold lies where the old one lay among the same texts.
 
     A model that learned more is surer of everything, so an old threshold would let all pass. Scores
@@ -115,7 +115,7 @@ def carried(rule: Scope, before: Tensor, after: Tensor) -> Scope:
     if len(old) >= _ENOUGH and old.std() > 0:
         scale = (new.std() / old.std()).clamp(*_SCALES)
     moved = new.mean() + scale * (at - old.mean())
-    return Scope(rule.score, float(moved.sigmoid() if odds else moved))
+    return ScopeRule(rule.score, float(moved.sigmoid() if odds else moved))
 
 
 def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:

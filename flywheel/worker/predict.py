@@ -21,8 +21,8 @@ from flywheel.worker import base as bases
 from flywheel.worker import lora, out_of_scope, slots
 from flywheel.worker.adapter import Trained
 from flywheel.worker.encoder import pool
-from flywheel.worker.frozen_states import Report, Trunk, padded_ids
-from flywheel.worker.progress import Progress
+from flywheel.worker.frozen_states import FrozenStates, Report, padded_ids
+from flywheel.worker.progress import ProgressLog
 from flywheel.worker.upper_layers import Finished, finish
 
 # How long one answer takes: one text at a time, the adapters in turn, nothing from a cache.
@@ -31,7 +31,7 @@ _WARM_UP = 3  # answers of each adapter that are not counted
 
 
 def interleaved(
-    adapters: Mapping[str, tuple[Trained, Trunk]], texts: Sequence[str]
+    adapters: Mapping[str, tuple[Trained, FrozenStates]], texts: Sequence[str]
 ) -> dict[str, list[float]]:
     """Return milliseconds of each answer by adapter, but for the first few.
 
@@ -50,7 +50,7 @@ def interleaved(
     return taken
 
 
-def _answering(trained: Trained, trunk: Trunk) -> Callable[[str], None]:
+def _answering(trained: Trained, trunk: FrozenStates) -> Callable[[str], None]:
     """All that an answer takes, from the text to intent and arguments."""
     whole = trunk.encoder.upper(0)
     if not trained.unchanged:
@@ -80,7 +80,7 @@ class Calls:
     confidence: Tensor  # float32 (n,)
 
 
-def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
     """Read rows.parquet (id, text), write predictions.parquet.
 
     Its columns: id, adapter, intent, arguments (a JSON object), confidence; the rows of one
@@ -92,9 +92,9 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
     """
     rows = pq.read_table(folder / "rows.parquet", columns=["id", "text"]).to_pydict()
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
-    trunks: dict[tuple[str, int, int], Trunk] = {}
+    trunks: dict[tuple[str, int, int], FrozenStates] = {}
     hashes, tables = {}, []
-    loaded: dict[str, tuple[Trained, Trunk]] = {}
+    loaded: dict[str, tuple[Trained, FrozenStates]] = {}
     for number, (name, place) in enumerate(spec["adapters"].items()):
         trained = adapters.load(Path(place))
         hashes[name] = adapters.content_id(trained)
@@ -113,7 +113,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
 
 
 def answer(
-    trained: Trained, trunk: Trunk, texts: Sequence[str], report: Report = lambda _: None
+    trained: Trained, trunk: FrozenStates, texts: Sequence[str], report: Report = lambda _: None
 ) -> Calls:
     """What the adapter answers to each text."""
     return calls(trained, trunk.tokenizer, texts, finished(trained, trunk, texts, report))
@@ -141,7 +141,7 @@ def calls(trained: Trained, tokenizer: Tokenizer, texts: Sequence[str], done: Fi
 
 
 def finished(
-    trained: Trained, trunk: Trunk, texts: Sequence[str], report: Report = lambda _: None
+    trained: Trained, trunk: FrozenStates, texts: Sequence[str], report: Report = lambda _: None
 ) -> Finished:
     """Embeddings of texts, and token states where the adapter spells arguments."""
     states = trunk.states(texts, lambda done: report(done / 2))
@@ -157,14 +157,14 @@ def finished(
     )
 
 
-def _trunk(trained: Trained, cache: Path | None) -> Trunk:
+def _trunk(trained: Trained, cache: Path | None) -> FrozenStates:
     base = bases.load(trained.base)
     if base.sha256 != trained.base_sha256:
         raise FlywheelError(
             f"base model {trained.base} is not the one the adapter was trained on",
             hint="put the old base back, or train again",
         )
-    return Trunk(base, trained.depth, trained.max_length, cache)
+    return FrozenStates(base, trained.depth, trained.max_length, cache)
 
 
 def write(path: Path, tables: Sequence[pa.Table]) -> None:

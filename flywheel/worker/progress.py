@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Progress:
+class ProgressLog:
     """Appends lines to progress.jsonl: fraction done, what is being done, seconds left."""
 
     def __init__(self, path: Path, every_s: float = 0.5) -> None:
@@ -37,7 +37,7 @@ class Progress:
 class Part:
     """A share of a job's progress."""
 
-    def __init__(self, progress: Progress, low: float, high: float, detail: str) -> None:
+    def __init__(self, progress: ProgressLog, low: float, high: float, detail: str) -> None:
         self._progress, self._low, self._high, self._detail = progress, low, high, detail
 
     def part(self, low: float, high: float, detail: str) -> Part:

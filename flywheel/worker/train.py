@@ -23,16 +23,16 @@ from flywheel.worker import dataset_rows, precision, predict, recipe_search, rec
 from flywheel.worker.adapter import Trained
 from flywheel.worker.curve import draw
 from flywheel.worker.dataset_rows import Split
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 from flywheel.worker.heads import candidates_of, choose, settle
 from flywheel.worker.predict import Calls
-from flywheel.worker.progress import Part, Progress
+from flywheel.worker.progress import Part, ProgressLog
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.selftraining import Attempt, Unlabelled
 from flywheel.worker.training_run import Unseen, Work
 
 
-def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
     """Train on the dataset's `train` rows, choose on its `dev` rows, write folder/adapter.
 
     Dev rows of positive weight are learned after the choosing; then folder/dev.parquet holds what
@@ -76,14 +76,14 @@ def run(folder: Path, spec: Mapping[str, Any], progress: Progress) -> dict[str, 
 def _read(
     spec: Mapping[str, Any],
     recipe: Recipe,
-    rows: dataset_rows.Rows,
+    rows: dataset_rows.DatasetRows,
     labels: list[str],
     part: Part,
 ) -> tuple[Work, Unseen, Unlabelled]:
     base = bases.load(spec["base"])
     recipe = replace(recipe, layers=min(recipe.layers, base.depth))
     cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
-    trunk = Trunk(base, base.depth - recipe.layers, int(spec["max_length"]), cache)
+    trunk = FrozenStates(base, base.depth - recipe.layers, int(spec["max_length"]), cache)
     train, dev = rows.train, rows.dev
     more = rows.unlabelled if recipe.epochs and dev.texts else []  # used where it can be judged
     states = trunk.states(train.texts + dev.texts + more, part)

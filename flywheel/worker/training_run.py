@@ -18,7 +18,7 @@ from flywheel.worker import base as bases
 from flywheel.worker import logistic, lora, precision, recipe_search, recipes, slots, tuning
 from flywheel.worker.checkpoints import Line
 from flywheel.worker.dataset_rows import Split
-from flywheel.worker.frozen_states import States, Trunk
+from flywheel.worker.frozen_states import FrozenStates, States
 from flywheel.worker.logistic import Linear
 from flywheel.worker.progress import Part
 from flywheel.worker.recipes import Recipe
@@ -45,7 +45,7 @@ class Work:
         self,
         spec: Mapping[str, Any],
         recipe: Recipe,
-        trunk: Trunk,
+        trunk: FrozenStates,
         train: Split,
         labels: list[str],
         states: States,
@@ -167,11 +167,11 @@ class Work:
             made = tuning.initial(encoder, self.trunk.depth, self.recipe, start, self.seed)
             return tuning.Training(made, [], 0)
         dtype = precision.number_type()
-        rows = tuning.Rows(
+        rows = tuning.TrainingRows(
             hidden=self.states.hidden, labels=self.y, weights=self.train.weights, tags=self.tags
         )
 
-        def watch(end: tuning.EpochEnd) -> tuning.Seen:
+        def watch(end: tuning.EpochEnd) -> tuning.EpochResult:
             line: Line = {"epoch": end.epoch, "loss": round(end.loss, 4)}
             right = None
             if unseen and unseen.rows.texts:
@@ -182,7 +182,7 @@ class Work:
                 right = torch.tensor([self.labels[i] == intent for i, intent in pairs])
                 line["dev_accuracy"] = round(float(right.float().mean()), 4)
             part(end.epoch / self.recipe.epochs, "epoch done", **line)
-            return tuning.Seen(line, right)
+            return tuning.EpochResult(line, right)
 
         return tuning.tune(
             encoder,

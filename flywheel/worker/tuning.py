@@ -34,7 +34,7 @@ Heads = tuple[Linear, Linear | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class TrainingRows:
     """Training rows."""
 
     hidden: Sequence[Tensor]  # below the first trained layer, see `trunk.States`
@@ -62,7 +62,7 @@ class EpochEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class EpochResult:
     """What a watcher makes of it."""
 
     line: Line
@@ -167,14 +167,14 @@ def tune(
     encoder: Encoder,
     depth: int,
     recipe: Recipe,
-    rows: Rows,
+    rows: TrainingRows,
     start: Heads,
     *,
     seed: int,
     dtype: torch.dtype,
     checkpoint: Path,
     fingerprint: str,
-    watch: Callable[[EpochEnd], Seen],
+    watch: Callable[[EpochEnd], EpochResult],
     report: Callable[[float, str], None],
     epochs: int | None = None,
 ) -> Training:
@@ -213,7 +213,7 @@ def tune(
 def _epoch(
     parameters: _Parameters,
     adam: _AdamW,
-    rows: Rows,
+    rows: TrainingRows,
     recipe: Recipe,
     seed: int,
     report: Callable[[float, str], None],
@@ -224,7 +224,7 @@ def _epoch(
         FlywheelError: the loss is no longer a number.
     """
     losses = []
-    thinning = dataset_rows.Thinning(recipe.token_dropout, seed)
+    thinning = dataset_rows.TokenDropout(recipe.token_dropout, seed)
     for batch in dataset_rows.batches(rows.hidden, recipe.batch, seed):
         losses.append(_step(parameters, adam, rows, batch, recipe, thinning))
         share = adam.step / adam.steps
@@ -240,10 +240,10 @@ def _epoch(
 def _step(
     parameters: _Parameters,
     adam: _AdamW,
-    rows: Rows,
+    rows: TrainingRows,
     batch: list[int],
     recipe: Recipe,
-    thinning: dataset_rows.Thinning,
+    thinning: dataset_rows.TokenDropout,
 ) -> float:
     flat = parameters.step()
     head, tag_head = parameters.heads(flat)

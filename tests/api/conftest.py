@@ -4,12 +4,12 @@ import pytest
 from socket_caller import through_socket
 from starlette.testclient import TestClient
 
-from flywheel.api import Vitals, create_app
+from flywheel.api import ProcessStatus, create_app
 from flywheel.config import load, load_intents
 from flywheel.executors.local import LocalExecutor
 from flywheel.serving.link import ChampionLink
 from flywheel.store import open_store
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 INTENTS = """
@@ -24,12 +24,12 @@ description = "播放音乐"
 
 
 @pytest.fixture
-def wheel(tmp_path):
+def runtime(tmp_path):
     (tmp_path / "intents.toml").write_text(INTENTS, encoding="utf-8")
     (tmp_path / "config.toml").write_text("[api]\nmax_body_mb = 1\nmax_line_kb = 1\n")
     config = load(tmp_path / "config.toml")
     store = open_store(config.state_dir / "flywheel.duckdb")
-    yield Wheel(
+    yield Runtime(
         config=config,
         intents=load_intents(tmp_path / "intents.toml"),
         store=store,
@@ -43,16 +43,16 @@ def wheel(tmp_path):
 
 @pytest.fixture
 def vitals():
-    return Vitals()
+    return ProcessStatus()
 
 
 @pytest.fixture
-def client(wheel, vitals):
-    app = create_app(wheel, vitals=vitals)
+def client(runtime, vitals):
+    app = create_app(runtime, vitals=vitals)
     return TestClient(through_socket(app), raise_server_exceptions=False)
 
 
 @pytest.fixture
-def over_tcp(wheel):
-    app = create_app(wheel, token="s3cret", hosts=frozenset({"wheel.example.org"}))
+def over_tcp(runtime):
+    app = create_app(runtime, token="s3cret", hosts=frozenset({"runtime.example.org"}))
     return TestClient(app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False)

@@ -36,8 +36,8 @@ def test_over_tcp_the_token_lets_in(over_tcp):
     assert over_tcp.get("/v1/status", headers=TOKEN).status_code == 200
 
 
-def test_without_a_configured_token_tcp_admits_nobody(wheel):
-    over_tcp = TestClient(create_app(wheel, token=None), base_url="http://127.0.0.1")
+def test_without_a_configured_token_tcp_admits_nobody(runtime):
+    over_tcp = TestClient(create_app(runtime, token=None), base_url="http://127.0.0.1")
     for headers in ({}, TOKEN, {"authorization": "Bearer "}, {"authorization": "Bearer None"}):
         assert over_tcp.get("/v1/status", headers=headers).status_code == 401
 
@@ -48,7 +48,7 @@ def test_health_checks_need_no_token(over_tcp):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1:8765", "[::1]:8765", "10.0.0.7", "localhost", "wheel.example.org:8765"]
+    "host", ["127.0.0.1:8765", "[::1]:8765", "10.0.0.7", "localhost", "runtime.example.org:8765"]
 )
 def test_a_host_that_is_ours_is_served(over_tcp, host):
     assert over_tcp.get("/healthz", headers={"host": host}).status_code == 200

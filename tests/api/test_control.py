@@ -11,26 +11,26 @@ ME = f"{getpass.getuser()} (uid {os.getuid()})"
 BECAUSE = {"because": "读过例子"}
 
 
-def adapter(name, wheel, state):
-    (wheel.adapters_dir / name).mkdir(parents=True)
+def adapter(name, runtime, state):
+    (runtime.adapters_dir / name).mkdir(parents=True)
     return Adapter(
         id=name,
         base="b",
         recipe="flywheel",
         dataset="ds-1",
         parent=None,
-        created_at=wheel.clock(),
+        created_at=runtime.clock(),
         state=state,
     )
 
 
 @pytest.fixture
-def waiting(wheel):
+def waiting(runtime):
     """Champion a-1 in service, and decision d-1: a-2 passed the gates and waits."""
-    with wheel.store.write() as con:
-        adapters.add(con, adapter("a-1", wheel, "champion"))
-        adapters.add(con, adapter("a-2", wheel, "challenger"))
-        adapters.set_champion(con, "a-1", "d-0", wheel.clock())
+    with runtime.store.write() as con:
+        adapters.add(con, adapter("a-1", runtime, "champion"))
+        adapters.add(con, adapter("a-2", runtime, "challenger"))
+        adapters.set_champion(con, "a-1", "d-0", runtime.clock())
         decisions.add(
             con,
             Decision(
@@ -42,10 +42,10 @@ def waiting(wheel):
                 status="pending",
                 by="gates",
                 because="every gate passed <b>",
-                at=wheel.clock(),
+                at=runtime.clock(),
             ),
         )
-    wheel.serving.promote("a-1")
+    runtime.serving.promote("a-1")
     return "d-1"
 
 
@@ -73,12 +73,12 @@ def make_ready(client):
         assert client.post("/v1/samples", json=row).json()["accepted"] == 1
 
 
-def test_a_turn_is_opened_by_its_caller_and_there_is_one_at_a_time(client, wheel):
+def test_a_turn_is_opened_by_its_caller_and_there_is_one_at_a_time(client, runtime):
     make_ready(client)
     reply = client.post("/v1/turns")
     assert reply.status_code == 202
     assert (reply.json()["id"], reply.json()["trigger"]) == ("t-1", f"asked by {ME}")
-    assert wheel.wake.is_set()
+    assert runtime.wake.is_set()
     again = client.post("/v1/turns", json={})
     assert again.status_code == 409
     assert "t-1 is open" in again.json()["error"]
@@ -134,12 +134,12 @@ def test_a_turn_is_cancelled_once(client):
     assert client.post("/v1/turns/t-1/cancel").status_code == 409
 
 
-def test_approving_promotes_and_keeps_who_and_why(client, wheel, waiting):
+def test_approving_promotes_and_keeps_who_and_why(client, runtime, waiting):
     said = client.post("/v1/decisions/d-1/approve", json=BECAUSE).json()
     assert (said["status"], said["challenger"]) == ("applied", "a-2")
     assert (said["events"][-1]["by"], said["events"][-1]["because"]) == (ME, "读过例子")
     assert client.get("/v1/status").json()["champion"] == "a-2"
-    assert wheel.serving.serving() == "a-2"
+    assert runtime.serving.serving() == "a-2"
     again = client.post("/v1/decisions/d-1/approve", json=BECAUSE)
     assert again.status_code == 409
     assert f"applied already, by {ME}: 读过例子" in again.text
@@ -151,11 +151,11 @@ def test_rejecting_leaves_the_champion_and_forbids_approval(client, waiting):
     assert client.post("/v1/decisions/d-1/approve", json=BECAUSE).status_code == 409
 
 
-def test_rollback_goes_back_and_says_who(client, wheel, waiting):
+def test_rollback_goes_back_and_says_who(client, runtime, waiting):
     client.post("/v1/decisions/d-1/approve", json=BECAUSE)
     said = client.post("/v1/rollback", json=BECAUSE).json()
     assert (said["verdict"], said["challenger"], said["by"]) == ("rollback", "a-1", ME)
-    assert wheel.serving.serving() == "a-1"
+    assert runtime.serving.serving() == "a-1"
     assert {one["id"]: one["state"] for one in client.get("/v1/adapters").json()}[
         "a-1"
     ] == "champion"
@@ -201,8 +201,8 @@ def test_intents_are_listed_worst_first(client):
     assert client.get("/v1/intents?failing=1").json() == []
 
 
-def test_a_daemon_whose_database_is_lost_says_so(client, wheel):
-    wheel.store.close()
+def test_a_daemon_whose_database_is_lost_says_so(client, runtime):
+    runtime.store.close()
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
     reply = client.get("/v1/status")
@@ -210,7 +210,7 @@ def test_a_daemon_whose_database_is_lost_says_so(client, wheel):
     assert "database" in reply.json()["error"]
 
 
-def test_a_defect_is_500_without_a_word_of_what_was_said(client, wheel, monkeypatch, caplog):
+def test_a_defect_is_500_without_a_word_of_what_was_said(client, runtime, monkeypatch, caplog):
     def broken(*args, **kwargs):
         raise ValueError("我要听音乐")
 
@@ -222,12 +222,14 @@ def test_a_defect_is_500_without_a_word_of_what_was_said(client, wheel, monkeypa
     assert [record.message for record in caplog.records] == ["GET /v1/turns broke"]
 
 
-def test_readiness_tells_what_is_wrong_with_the_turns(wheel):
+def test_readiness_tells_what_is_wrong_with_the_turns(runtime):
     from starlette.testclient import TestClient
 
-    from flywheel.api import Vitals, create_app
+    from flywheel.api import ProcessStatus, create_app
 
-    app = create_app(wheel, vitals=Vitals(problems=lambda: ("the thread that runs turns is dead",)))
+    app = create_app(
+        runtime, vitals=ProcessStatus(problems=lambda: ("the thread that runs turns is dead",))
+    )
     reply = TestClient(app).get("/readyz")
     assert reply.status_code == 503
     assert reply.json()["error"] == "the thread that runs turns is dead"
@@ -272,8 +274,8 @@ def test_the_openapi_document_describes_every_route(client):
     assert len(ids) == len(set(ids))
 
 
-def test_after_a_restore_to_before_the_first_champion_none_is_served(wheel):
-    (wheel.adapters_dir / "a-9").mkdir(parents=True)
-    wheel.serving.promote("a-9")
-    turn.reconcile(wheel)
-    assert wheel.serving.serving() is None
+def test_after_a_restore_to_before_the_first_champion_none_is_served(runtime):
+    (runtime.adapters_dir / "a-9").mkdir(parents=True)
+    runtime.serving.promote("a-9")
+    turn.reconcile(runtime)
+    assert runtime.serving.serving() is None

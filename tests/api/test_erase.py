@@ -12,7 +12,7 @@ from flywheel.store.columns import scalar
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def filled(client, wheel):
+def filled(client, runtime):
     """Two people; one text is said by both, one by the first alone."""
     spoken = [
         prediction(1, text="nur ich sage das", slices={"session": "s-1"}),
@@ -24,11 +24,11 @@ def filled(client, wheel):
     client.post("/v1/predictions", content=ndjson(b'{"text": "nur ich sage das", "id": 3}'))
     label = {"text": "nur ich sage das", "intent": "play_music", "split": "golden"}
     client.post("/v1/samples", json=label | {"provenance": {"prediction": "p-1"}})
-    folder = wheel.config.state_dir / "datasets"
+    folder = runtime.config.state_dir / "datasets"
     folder.mkdir()
     rows = pyarrow.table({"id": ["x", "y"], "text": ["nur ich sage das", "guten Morgen"]})
     pyarrow.parquet.write_table(rows, folder / "ds-1.parquet")
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         adapters.add(
             con,
             Adapter(
@@ -55,20 +55,20 @@ def filled(client, wheel):
         )
 
 
-def test_a_session_is_erased_everywhere_and_its_adapters_are_named(client, wheel):
-    filled(client, wheel)
-    wheel.store.checkpoint()
-    assert b"nur ich sage das" in wheel.store.path.read_bytes()
+def test_a_session_is_erased_everywhere_and_its_adapters_are_named(client, runtime):
+    filled(client, runtime)
+    runtime.store.checkpoint()
+    assert b"nur ich sage das" in runtime.store.path.read_bytes()
     said = client.post("/v1/erase", json={"session": "s-1"}).json()
     assert said["left"] == {}
-    assert b"nur ich sage das" not in wheel.store.path.read_bytes()
+    assert b"nur ich sage das" not in runtime.store.path.read_bytes()
     assert said["adapters"] == ["a-1"]
     assert said["files"] == ["datasets/ds-1.parquet"]
     assert said["removed"]["predictions"] == 2
     assert said["removed"]["rejected"] == 1
-    kept = pyarrow.parquet.read_table(wheel.config.state_dir / "datasets" / "ds-1.parquet")
+    kept = pyarrow.parquet.read_table(runtime.config.state_dir / "datasets" / "ds-1.parquet")
     assert kept["text"].to_pylist() == ["guten Morgen"]  # somebody else's too
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert events.counts(con).predictions == 1
         assert scalar(con, "SELECT sum(predictions) FROM daily") == 1
         (brief,) = json.loads(scalar(con, "SELECT cursor FROM turns"))["briefs"]
@@ -79,41 +79,41 @@ def test_a_session_is_erased_everywhere_and_its_adapters_are_named(client, wheel
         assert sum(whole.volume.values()) == 1
 
 
-def test_what_a_restore_set_aside_is_named_and_its_jobs_are_searched(client, wheel):
-    filled(client, wheel)
-    kept = wheel.store.path.with_name("flywheel.duckdb.before-20261122T120000")
+def test_what_a_restore_set_aside_is_named_and_its_jobs_are_searched(client, runtime):
+    filled(client, runtime)
+    kept = runtime.store.path.with_name("flywheel.duckdb.before-20261122T120000")
     kept.write_bytes(b"as it was")
-    rows = wheel.config.state_dir / "jobs.before-20261122T120000" / "t-1-train" / "rows.parquet"
+    rows = runtime.config.state_dir / "jobs.before-20261122T120000" / "t-1-train" / "rows.parquet"
     rows.parent.mkdir(parents=True)
     texts = pyarrow.table({"id": ["x", "y"], "text": ["nur ich sage das", "guten Morgen"]})
     pyarrow.parquet.write_table(texts, rows)
     said = client.post("/v1/erase", json={"session": "s-1"}).json()
     assert said["left"] == {kept.name: 1}
-    assert str(rows.relative_to(wheel.config.state_dir)) in said["files"]
+    assert str(rows.relative_to(runtime.config.state_dir)) in said["files"]
     assert pyarrow.parquet.read_table(rows)["text"].to_pylist() == ["guten Morgen"]
     kept.unlink()
     assert client.post("/v1/erase", json={"session": "s-1"}).json()["left"] == {}
 
 
-def test_a_raters_verdicts_are_erased_and_the_predictions_stay(client, wheel):
-    filled(client, wheel)
+def test_a_raters_verdicts_are_erased_and_the_predictions_stay(client, runtime):
+    filled(client, runtime)
     said = client.post("/v1/erase", json={"rater": "u-77"}).json()
     assert (said["left"], said["removed"]["feedback"]) == ({}, 2)
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert (events.counts(con).predictions, events.counts(con).feedback) == (3, 0)
 
 
-def test_a_file_that_a_reader_holds_is_told_as_left(client, wheel, monkeypatch):
-    filled(client, wheel)
-    with monkeypatch.context() as patch, wheel.store.read():
+def test_a_file_that_a_reader_holds_is_told_as_left(client, runtime, monkeypatch):
+    filled(client, runtime)
+    with monkeypatch.context() as patch, runtime.store.read():
         patch.setattr("flywheel.store.database.PATIENCE_S", 0)
         said = client.post("/v1/erase", json={"session": "s-1"}).json()
     assert list(said["left"]) == ["the file of the database"]
     assert client.post("/v1/erase", json={"session": "s-1"}).json()["left"] == {}
 
 
-def test_while_a_turn_runs_nothing_is_erased(client, wheel):
-    with wheel.store.write() as con:
+def test_while_a_turn_runs_nothing_is_erased(client, runtime):
+    with runtime.store.write() as con:
         turns.open_turn(con, "hand", NOW, "diagnose")
     assert client.post("/v1/erase", json={"rater": "u-77"}).status_code == 409
 

@@ -10,16 +10,16 @@ from flywheel.store import events
 NDJSON = {"content-type": "application/x-ndjson"}
 
 
-def counts(wheel):
-    with wheel.store.read() as con:
+def counts(runtime):
+    with runtime.store.read() as con:
         return events.counts(con)
 
 
-def test_one_object_is_stored(client, wheel):
+def test_one_object_is_stored(client, runtime):
     reply = client.post("/v1/predictions", json=prediction(1))
     assert reply.status_code == 200
     assert reply.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
-    assert counts(wheel).predictions == 1
+    assert counts(runtime).predictions == 1
 
 
 def test_one_object_may_be_written_on_many_lines(client):
@@ -27,25 +27,25 @@ def test_one_object_may_be_written_on_many_lines(client):
     assert client.post("/v1/predictions", content=pretty.encode()).json()["accepted"] == 1
 
 
-def test_sending_the_same_again_changes_nothing(client, wheel):
+def test_sending_the_same_again_changes_nothing(client, runtime):
     batch = ndjson(prediction(1), prediction(2))
     client.post("/v1/predictions", content=batch, headers=NDJSON)
     reply = client.post("/v1/predictions", content=batch, headers=NDJSON)
     assert reply.json() == {"accepted": 0, "duplicates": 2, "rejected": []}
     assert reply.status_code == 200
-    assert counts(wheel).predictions == 2
+    assert counts(runtime).predictions == 2
 
 
-def test_feedback_may_come_before_its_prediction(client, wheel):
+def test_feedback_may_come_before_its_prediction(client, runtime):
     assert client.post("/v1/feedback", json=verdict(1)).json()["accepted"] == 1
-    assert counts(wheel).waiting_feedback == 1
+    assert counts(runtime).waiting_feedback == 1
     client.post("/v1/predictions", json=prediction(1))
-    assert counts(wheel).waiting_feedback == 0
-    assert counts(wheel).labelled == 1
+    assert counts(runtime).waiting_feedback == 0
+    assert counts(runtime).labelled == 1
 
 
 @pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/json", ""])
-def test_good_lines_are_stored_whatever_the_bad_ones_look_like(client, wheel, content_type):
+def test_good_lines_are_stored_whatever_the_bad_ones_look_like(client, runtime, content_type):
     batch = ndjson(
         prediction(1), b"{not json", b"", b"[1]", prediction(2, ts="soon"), prediction(3)
     )
@@ -59,7 +59,7 @@ def test_good_lines_are_stored_whatever_the_bad_ones_look_like(client, wheel, co
         (5, "ts"),
     ]
     assert all(bad["why"] for bad in said["rejected"])
-    assert (counts(wheel).predictions, counts(wheel).rejected) == (2, 3)
+    assert (counts(runtime).predictions, counts(runtime).rejected) == (2, 3)
 
 
 def test_a_line_that_is_not_utf_8_is_rejected_alone(client):
@@ -91,12 +91,12 @@ def test_a_line_over_the_limit_is_rejected_and_the_rest_is_stored(client):
     assert "above 1024" in said["rejected"][0]["why"]
 
 
-def test_a_body_over_the_limit_is_413_by_its_declared_length(client, wheel):
+def test_a_body_over_the_limit_is_413_by_its_declared_length(client, runtime):
     reply = client.post("/v1/predictions", content=b" " * (2**20 + 1))
     assert reply.status_code == 413
     assert reply.json()["hint"] == "send smaller batches, or raise [api] max_body_mb"
     assert reply.headers["connection"] == "close"
-    assert counts(wheel).predictions == 0
+    assert counts(runtime).predictions == 0
 
 
 def test_a_body_over_the_limit_is_413_without_a_declared_length(client):
@@ -147,9 +147,9 @@ def test_a_sample_with_an_unknown_intent_is_rejected(client):
     assert reply.json()["rejected"][0]["field"] == "intent"
 
 
-def test_a_sample_whose_arguments_do_not_fit_is_rejected_by_line_argument_and_rule(client, wheel):
+def test_a_sample_whose_arguments_do_not_fit_is_rejected_by_line_argument_and_rule(client, runtime):
     schema = {"properties": {"hour": {"type": "integer", "maximum": 23}}}
-    wheel.intents = (Intent(name="set_alarm", parameters=schema),)
+    runtime.intents = (Intent(name="set_alarm", parameters=schema),)
     row = {"text": "wake me", "intent": "set_alarm", "split": "golden"}
     rows = [row | {"arguments": {"hour": 99}}, row | {"arguments": {"hour": 7}}]
     said = client.post("/v1/samples", content=ndjson(*rows), headers=NDJSON).json()
@@ -175,18 +175,18 @@ def test_samples_come_out_in_the_form_they_went_in(client):
     assert client.get("/v1/samples?format=ndjson&split=nothing").status_code == 400
 
 
-def test_what_was_rejected_is_read_once_more_when_asked(client, wheel):
+def test_what_was_rejected_is_read_once_more_when_asked(client, runtime):
     early = {"text": "fly", "intent": "not_yet", "split": "seed"}
     client.post("/v1/samples", json=early)
     client.post("/v1/predictions", content=b"{never")
-    known = [*wheel.intents, Intent(name="not_yet")]
-    object.__setattr__(wheel, "intents", tuple(known))  # as after an edit of intents.toml
+    known = [*runtime.intents, Intent(name="not_yet")]
+    object.__setattr__(runtime, "intents", tuple(known))  # as after an edit of intents.toml
     said = client.post("/v1/rejected/retry").json()
     assert (said["accepted"], said["duplicates"]) == (1, 0)
     assert [(one["kind"], one["why"]) for one in said["rejected"]] == [
         ("predictions", "is not JSON")
     ]
-    assert counts(wheel).rejected == 1
+    assert counts(runtime).rejected == 1
 
 
 def test_a_named_format_is_not_guessed_and_an_unknown_one_is_refused(client):
@@ -195,14 +195,14 @@ def test_a_named_format_is_not_guessed_and_an_unknown_one_is_refused(client):
     assert "native" in client.post("/v1/predictions?format=csv", json={}).json()["hint"]
 
 
-def test_foreign_events_are_taken_as_they_are(client, wheel):
+def test_foreign_events_are_taken_as_they_are(client, runtime):
     foreign = {
         "timestamp": 1_700_000_000,
         "request": {"messages": [{"role": "user", "content": "wake me"}]},
         "response": {"id": "r-1", "choices": [{"message": {"role": "assistant", "content": ""}}]},
     }
     assert client.post("/v1/predictions", json=foreign).json()["accepted"] == 1
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert con.execute("SELECT text, intent FROM predictions").fetchall() == [
             ("wake me", "none")
         ]

@@ -15,20 +15,24 @@ ME = f"{getpass.getuser()} (uid {os.getuid()})"
 
 
 @pytest.fixture
-def traffic(wheel):
+def traffic(runtime):
     """Predictions the model was unsure of, one of them hostile, and one on which raters differ."""
     texts = ["wake me", "我要听音乐", 'say "<b>" & \x1b[2J']
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(
             con,
             [
                 Prediction(
-                    id=f"p-{n}", ts=wheel.clock(), text=text, intent="set_alarm", confidence=0.1 * n
+                    id=f"p-{n}",
+                    ts=runtime.clock(),
+                    text=text,
+                    intent="set_alarm",
+                    confidence=0.1 * n,
                 )
                 for n, text in enumerate(texts, 1)
             ]
             + [
-                Prediction(id=f"q-{n}", ts=wheel.clock(), text="quiet", intent="set_alarm")
+                Prediction(id=f"q-{n}", ts=runtime.clock(), text="quiet", intent="set_alarm")
                 for n in range(2)
             ],
         )
@@ -38,7 +42,7 @@ def traffic(wheel):
                 Feedback(
                     id=f"f-{n}",
                     prediction_id=f"q-{n}",
-                    ts=wheel.clock() - timedelta(hours=1),
+                    ts=runtime.clock() - timedelta(hours=1),
                     verdict="corrected",
                     intent=("set_alarm", "play_music")[n],
                     rater=f"u-{n}",
@@ -68,7 +72,7 @@ def test_the_queue_names_its_caller_and_what_waits(client, traffic):
     assert kinds == {"uncertain"}
 
 
-def test_an_answer_is_its_callers_and_no_field_can_say_otherwise(client, wheel, traffic):
+def test_an_answer_is_its_callers_and_no_field_can_say_otherwise(client, runtime, traffic):
     body = {"item": "uncertain:p-1", "intent": "play_music"}
     assert client.post("/v1/labels", json=body | {"person": "boss"}).status_code == 400
     assert client.post("/v1/labels", json=body).json() == {
@@ -76,12 +80,12 @@ def test_an_answer_is_its_callers_and_no_field_can_say_otherwise(client, wheel, 
         "state": "kept",
         "settled": None,
     }
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         (said,) = labels.standing(con)
     assert (said.person, said.intent, said.predicted) == (ME, "play_music", "set_alarm")
 
 
-def test_a_token_is_one_person_beside_those_of_the_socket(client, over_tcp, wheel, traffic):
+def test_a_token_is_one_person_beside_those_of_the_socket(client, over_tcp, runtime, traffic):
     assert over_tcp.get("/v1/labels").status_code == 401
     ok = {"Authorization": "Bearer s3cret"}
     assert over_tcp.get("/v1/labels", headers=ok).json()["person"] == "token"
@@ -90,7 +94,7 @@ def test_a_token_is_one_person_beside_those_of_the_socket(client, over_tcp, whee
     assert client.post("/v1/labels/undo").json()["was"] == "set_alarm"
 
 
-def test_answers_take_effect_when_their_giver_is_done(client, wheel, traffic):
+def test_answers_take_effect_when_their_giver_is_done(client, runtime, traffic):
     client.post("/v1/labels", json={"item": "uncertain:p-2", "intent": "play_music"})
     client.post("/v1/labels", json={"item": "uncertain:p-1"})
     conflict = client.get("/v1/labels?kind=conflict").json()["items"][0]
@@ -157,7 +161,7 @@ def responded(record, label):
     return {**record, "responses": answers, "status": "completed", "_server_id": "8e1f…"}
 
 
-def test_label_studio_gets_tasks_and_gives_annotations_back(client, wheel, traffic):
+def test_label_studio_gets_tasks_and_gives_annotations_back(client, runtime, traffic):
     tasks = client.get("/v1/labels?format=labelstudio&kind=uncertain").json()
     assert [task["data"]["text"] for task in tasks] == traffic
     assert tasks[0]["data"] == {"text": "wake me", "item": "uncertain:p-1", "kind": "uncertain"}
@@ -167,7 +171,7 @@ def test_label_studio_gets_tasks_and_gives_annotations_back(client, wheel, traff
     assert told == {"accepted": 2, "duplicates": 0, "unanswered": 1, "rejected": []}
     again = client.post("/v1/labels/import?format=labelstudio", json=back).json()
     assert (again["accepted"], again["duplicates"]) == (0, 2)
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         said = {word.text: (word.intent, word.person) for word in labels.standing(con)}
     assert said == {"wake me": ("play_music", ME), "我要听音乐": ("none", ME)}
     assert client.post("/v1/labels/settle").json()["train"] == 0  # they did at once
@@ -203,15 +207,15 @@ def test_argilla_gets_records_and_gives_responses_back(client, traffic):
     assert told == {"accepted": 2, "duplicates": 0, "unanswered": 1, "rejected": []}
 
 
-def test_what_judges_models_leaves_without_any_models_answer(client, wheel):
+def test_what_judges_models_leaves_without_any_models_answer(client, runtime):
     from flywheel import labelling
 
     audited = [f"p-{n}" for n in range(900) if labelling.drawn("audit", f"p-{n}", 0.01)]
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(
             con,
             [
-                Prediction(id=key, ts=wheel.clock(), text=f"text {key}", intent="set_alarm")
+                Prediction(id=key, ts=runtime.clock(), text=f"text {key}", intent="set_alarm")
                 for key in audited
             ],
         )
@@ -233,7 +237,7 @@ def test_a_file_that_is_none_is_refused_and_nothing_breaks(client, traffic, form
     assert reply.status_code < 500
 
 
-def test_an_import_says_of_each_line_why_it_is_not_used(client, wheel, traffic):
+def test_an_import_says_of_each_line_why_it_is_not_used(client, runtime, traffic):
     tasks = client.get("/v1/labels?format=labelstudio&kind=uncertain").json()
     edited = {**tasks[1], "data": {**tasks[1]["data"], "text": "another text"}}
     two = annotated(tasks[0], "none")
@@ -257,13 +261,13 @@ def test_an_import_says_of_each_line_why_it_is_not_used(client, wheel, traffic):
     assert client.post("/v1/labels/import?format=prodigy", json=[]).status_code == 400
 
 
-def test_who_is_erased_is_gone_from_the_labels_too(client, wheel, traffic):
+def test_who_is_erased_is_gone_from_the_labels_too(client, runtime, traffic):
     client.post("/v1/labels", json={"item": "uncertain:p-1", "intent": "set_alarm"})
     client.post("/v1/labels/settle")
     said = client.post("/v1/erase", json={"prediction": "p-1"}).json()
     assert said["left"] == {}
     assert said["removed"]["labels"] == said["removed"]["label_effects"] == 1
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert labels.standing(con) == []
         assert labels.effects(con) == {}
     assert "wake me" not in client.get("/v1/labels").text

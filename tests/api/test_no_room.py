@@ -19,10 +19,10 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def served(wheel, spool):
+def served(runtime, spool):
     """A caller of an API whose events wait in this spool until they are loaded by hand."""
-    loader = Loader(wheel.store, spool)
-    app = create_app(wheel, loader=loader)
+    loader = Loader(runtime.store, spool)
+    app = create_app(runtime, loader=loader)
     return TestClient(through_socket(app), raise_server_exceptions=False), loader
 
 
@@ -30,14 +30,14 @@ def send(client, number):
     return client.post("/v1/predictions", content=ndjson(prediction(number)))
 
 
-def stored(wheel):
-    with wheel.store.read() as con:
+def stored(runtime):
+    with runtime.store.read() as con:
         return events.counts(con).predictions
 
 
-def test_above_the_spools_limit_a_caller_is_told_when_to_come_again(wheel, tmp_path):
+def test_above_the_spools_limit_a_caller_is_told_when_to_come_again(runtime, tmp_path):
     spool = Spool(tmp_path / "spool", 1000)
-    client, loader = served(wheel, spool)
+    client, loader = served(runtime, spool)
     taken = 0
     while (said := send(client, taken)).status_code == 200:
         taken += 1
@@ -46,18 +46,20 @@ def test_above_the_spools_limit_a_caller_is_told_when_to_come_again(wheel, tmp_p
     assert int(said.headers["Retry-After"]) >= 1
     assert "spool_mb" in said.text
     assert loader.empty()
-    assert stored(wheel) == taken
+    assert stored(runtime) == taken
     assert send(client, taken).status_code == 200
     loader.drain()
-    assert stored(wheel) == taken + 1
+    assert stored(runtime) == taken + 1
     spool.close()
 
 
 @needs_root
-def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_once_there_is_room(wheel, tmp_path):
+def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_once_there_is_room(
+    runtime, tmp_path
+):
     with small_disk(tmp_path / "disk", 4) as disk:
         spool = Spool(disk / "spool", 1 << 20)
-        client, loader = served(wheel, spool)
+        client, loader = served(runtime, spool)
         assert send(client, 0).status_code == 200
         fill(disk)
         refused = [send(client, number).status_code for number in range(1, 100)]
@@ -66,5 +68,5 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_once_there_is_roo
         make_room(disk)
         assert send(client, 100).status_code == 200
         loader.drain()
-        assert stored(wheel) == 2 + refused.count(200)
+        assert stored(runtime) == 2 + refused.count(200)
         spool.close()

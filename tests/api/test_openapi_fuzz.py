@@ -13,15 +13,15 @@ from flywheel.store import consistency
 
 
 @pytest.fixture
-def document(wheel, vitals):
+def document(runtime, vitals):
     vitals = dataclasses.replace(vitals, restart=lambda: None)
-    app = through_socket(create_app(wheel, vitals=vitals))
+    app = through_socket(create_app(runtime, vitals=vitals))
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_no_call_is_a_defect_of_the_daemon(document, wheel, route):
+def test_no_call_is_a_defect_of_the_daemon(document, runtime, route):
     operation = document[route.path][route.method]
 
     @settings(max_examples=60, suppress_health_check=list(HealthCheck))
@@ -37,5 +37,5 @@ def test_no_call_is_a_defect_of_the_daemon(document, wheel, route):
     as_documented()
     if route.body:
         otherwise()
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert consistency.differences(con) == []

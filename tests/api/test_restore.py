@@ -16,9 +16,9 @@ def restarts():
 
 
 @pytest.fixture
-def restartable(wheel, vitals, restarts):
+def restartable(runtime, vitals, restarts):
     vitals = dataclasses.replace(vitals, restart=lambda: restarts.append(1))
-    return TestClient(through_socket(create_app(wheel, vitals=vitals)))
+    return TestClient(through_socket(create_app(runtime, vitals=vitals)))
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def backup(tmp_path):
 
 
 def test_a_backup_is_staged_and_the_daemon_asked_to_start_anew(
-    wheel, restartable, restarts, backup
+    runtime, restartable, restarts, backup
 ):
     said = restartable.post("/v1/restore", content=backup)
     assert said.status_code == 202
-    database = wheel.store.path
+    database = runtime.store.path
     assert said.json()["kept"] == [f"{database}.before-20261122T120000"]
     assert said.json()["problems"] == []
     assert restoring.staged(database) == database.with_name(
@@ -43,21 +43,21 @@ def test_a_backup_is_staged_and_the_daemon_asked_to_start_anew(
     assert (again.status_code, restarts) == (409, [1])
 
 
-def test_a_file_that_is_no_backup_is_refused_and_leaves_nothing(wheel, restartable, restarts):
+def test_a_file_that_is_no_backup_is_refused_and_leaves_nothing(runtime, restartable, restarts):
     said = restartable.post("/v1/restore", content=b"nonsense" * 1000)
     assert said.status_code == 409
-    names = {path.name for path in wheel.store.path.parent.iterdir()}
+    names = {path.name for path in runtime.store.path.parent.iterdir()}
     assert not {name for name in names if "arriving" in name or "restoring" in name}
     assert restarts == []
 
 
-def test_a_backup_larger_than_the_disk_is_refused_before_it_is_sent(restartable, wheel):
+def test_a_backup_larger_than_the_disk_is_refused_before_it_is_sent(restartable, runtime):
     size = {"Content-Length": str(1 << 60)}
     said = restartable.post("/v1/restore", content=b"the beginning", headers=size)
     assert said.status_code == 507
-    assert not restoring.arriving(wheel.store.path).exists()
+    assert not restoring.arriving(runtime.store.path).exists()
 
 
-def test_an_application_that_cannot_start_anew_refuses(client, wheel, backup):
+def test_an_application_that_cannot_start_anew_refuses(client, runtime, backup):
     assert client.post("/v1/restore", content=backup).status_code == 409
-    assert restoring.staged(wheel.store.path) is None
+    assert restoring.staged(runtime.store.path) is None

@@ -19,12 +19,12 @@ from tests.waiting import until
 
 
 @pytest.fixture
-def address(wheel):
+def address(runtime):
     """Where the application listens, over TCP with a token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = create_app(wheel, token="s3cret")
+    app = create_app(runtime, token="s3cret")
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -34,8 +34,8 @@ def address(wheel):
     thread.join()
 
 
-def stored(wheel):
-    with wheel.store.read() as con:
+def stored(runtime):
+    with runtime.store.read() as con:
         return records(con, "SELECT * FROM predictions ORDER BY id")
 
 
@@ -60,7 +60,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_the_exporter_of_opentelemetry_is_understood(wheel, address, compression):
+def test_the_exporter_of_opentelemetry_is_understood(runtime, address, compression):
     headers = {"authorization": "Bearer s3cret"}
     exporter = OTLPSpanExporter(address, headers=headers, compression=compression)
     provider = TracerProvider()
@@ -72,7 +72,7 @@ def test_the_exporter_of_opentelemetry_is_understood(wheel, address, compression
         span.set_attributes(MESSAGES)
         span_id = f"{span.get_span_context().span_id:016x}"
     provider.shutdown()
-    (row,) = stored(wheel)
+    (row,) = stored(runtime)
     assert (row["id"], row["text"], row["intent"]) == (span_id, "wake me at seven", "set_alarm")
     assert (row["arguments"], row["adapter"]) == ('{"time":"seven"}', "router-1")
 
@@ -87,14 +87,14 @@ def envelope(*spans):
     return {"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]}
 
 
-def test_json_is_taken_and_a_bad_span_spoils_no_other(client, wheel):
+def test_json_is_taken_and_a_bad_span_spoils_no_other(client, runtime):
     bad = span(spanId=None)
     reply = client.post("/v1/traces", json=envelope(bad, span(), {"name": "GET /"}, 7))
     assert reply.status_code == 200
     assert reply.json()["partialSuccess"]["rejectedSpans"] == "1"
-    assert [row["id"] for row in stored(wheel)] == ["00f067aa0ba902b7"]
+    assert [row["id"] for row in stored(runtime)] == ["00f067aa0ba902b7"]
     assert client.post("/v1/traces", json=envelope(span())).json() == {}
-    assert len(stored(wheel)) == 1
+    assert len(stored(runtime)) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flywheel.cli import sending
-from flywheel.cli.client import Daemon
+from flywheel.cli.client import DaemonClient
 from flywheel.cli.sending import BATCH_BYTES, BATCH_LINES
 
 PREDICTION = {
@@ -133,7 +133,7 @@ def test_a_busy_daemon_is_asked_again(daemon, folder, monkeypatch):
 
 
 def test_ctrl_c_says_what_was_sent(taking, folder, monkeypatch):
-    real = Daemon.post_lines
+    real = DaemonClient.post_lines
     sent = []
 
     def second_time_interrupted(self, *segments, lines, query=None):
@@ -142,7 +142,7 @@ def test_ctrl_c_says_what_was_sent(taking, folder, monkeypatch):
         sent.append(lines)
         return real(self, *segments, lines=lines, query=query)
 
-    monkeypatch.setattr(Daemon, "post_lines", second_time_interrupted)
+    monkeypatch.setattr(DaemonClient, "post_lines", second_time_interrupted)
     many = [{**PREDICTION, "id": f"p-{i}"} for i in range(1200)]
     result = taking.run("ingest", write(folder, "many.jsonl", *many))
     assert (result.exit_code, result.stdout, result.stderr) == (

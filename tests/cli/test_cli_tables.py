@@ -163,7 +163,7 @@ def test_json_on_a_terminal_is_the_same_json_without_what_steers_it(monkeypatch,
 
 
 def test_progress_is_silent_where_there_is_no_terminal(capsys):
-    progress = screen.Progress()
+    progress = screen.ProgressLine()
     progress.show("half")
     progress.clear()
     assert capsys.readouterr() == ("", "")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flywheel.api import Vitals
+from flywheel.api import ProcessStatus
 from flywheel.cli.app import app
 from flywheel.config import load, load_intents
 from flywheel.daemon.sockets import listening, server_of
@@ -28,7 +28,7 @@ from flywheel.records import Adapter, Decision
 from flywheel.serving.link import ChampionLink
 from flywheel.spool import Spool
 from flywheel.store import adapters, decisions, open_store
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 INTENTS = """
@@ -378,7 +378,7 @@ def live(tmp_path_factory):
     config = load(folder / "config.toml")
     config.state_dir.mkdir()
     with contextlib.closing(open_store(config.state_dir / "flywheel.duckdb")) as store:
-        wheel = Wheel(
+        runtime = Runtime(
             config=config,
             intents=load_intents(folder / "intents.toml"),
             store=store,
@@ -387,16 +387,16 @@ def live(tmp_path_factory):
             teacher=None,
             clock=lambda: NOW,
         )
-        begun(wheel)
-        with answering(wheel):
+        begun(runtime)
+        with answering(runtime):
             yield folder
 
 
-def begun(wheel):
+def begun(runtime):
     """One champion, one rejected challenger, and an open turn that nobody runs."""
     from flywheel.store import turns
 
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         for name in ("a-1", "a-2"):
             adapters.add(
                 con,
@@ -430,12 +430,12 @@ def begun(wheel):
 
 
 @contextlib.contextmanager
-def answering(wheel):
+def answering(runtime):
     """The daemon's own server on the folder's socket, in a thread."""
-    loader = Loader(wheel.store, Spool(wheel.config.state_dir / "spool", 1 << 20))
+    loader = Loader(runtime.store, Spool(runtime.config.state_dir / "spool", 1 << 20))
     loader.start()
-    server = server_of(wheel, loader, Vitals())
-    with listening(wheel.config.socket_path, "") as sockets:
+    server = server_of(runtime, loader, ProcessStatus())
+    with listening(runtime.config.socket_path, "") as sockets:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets)))
         thread.start()
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from living import QUIET, Manager
+from real_daemon import QUIET, Manager
 from state_folder import write_config
 
 from flywheel import turn
@@ -15,7 +15,7 @@ from flywheel.executors.local import LocalExecutor
 from flywheel.records import Sample
 from flywheel.serving.link import ChampionLink
 from flywheel.store import open_store
-from flywheel.turn import Wheel
+from flywheel.turn import Runtime
 
 
 @dataclass
@@ -34,8 +34,8 @@ def clock():
 
 
 @pytest.fixture
-def make_wheel(tmp_path, clock):
-    """Builds wheels over one database, one after another; each closes the one before."""
+def make_runtime(tmp_path, clock):
+    """Builds runtimes over one database, one after another; each closes the one before."""
     opened = []
 
     def make(text=""):
@@ -44,7 +44,7 @@ def make_wheel(tmp_path, clock):
         config = load(write_config(tmp_path, text))
         store = open_store(config.state_dir / "flywheel.duckdb")
         opened.append(store)
-        wheel = Wheel(
+        runtime = Runtime(
             config=config,
             intents=load_intents(tmp_path / "intents.toml"),
             store=store,
@@ -58,7 +58,7 @@ def make_wheel(tmp_path, clock):
                 text = f"wake me, {split}"
                 given = sample_id(text, "set_alarm", None, "person", split)
                 turn.add_samples(
-                    wheel,
+                    runtime,
                     [
                         turn.Incoming(
                             sample=Sample(
@@ -71,7 +71,7 @@ def make_wheel(tmp_path, clock):
                         )
                     ],
                 )
-        return wheel
+        return runtime
 
     yield make
     for store in opened:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from wheels import wheel_in
+from runtimes import runtime_in
 
 from flywheel.config import HooksTable, PromotionTable
 from flywheel.daemon.hooks import Hooks
@@ -23,16 +23,16 @@ def make(tmp_path):
 
     def with_hooks(**table):
         promotion = PromotionTable(hooks=HooksTable(**table))
-        made.append(wheel_in(tmp_path, promotion=promotion))
+        made.append(runtime_in(tmp_path, promotion=promotion))
         return made[-1], Hooks(made[-1])
 
     yield with_hooks
-    for wheel in made:
-        wheel.store.close()
+    for runtime in made:
+        runtime.store.close()
 
 
-def decide(wheel, number, verdict, status, waits_for="a person"):
-    with wheel.store.write() as con:
+def decide(runtime, number, verdict, status, waits_for="a person"):
+    with runtime.store.write() as con:
         decisions.add(
             con,
             Decision(
@@ -50,23 +50,23 @@ def decide(wheel, number, verdict, status, waits_for="a person"):
         )
 
 
-def happen(wheel, name, status):
-    with wheel.store.write() as con:
+def happen(runtime, name, status):
+    with runtime.store.write() as con:
         decisions.set_status(con, name, status, "uid:7", "checked", NOON)
 
 
-def everything_happens(wheel):
-    decide(wheel, 1, "hold", "pending")
-    happen(wheel, "d-1", "applied")
-    decide(wheel, 2, "promote", "pending", waits_for="nobody")
-    happen(wheel, "d-2", "applied")
-    decide(wheel, 3, "reject", "rejected")
-    decide(wheel, 4, "rollback", "pending")
-    happen(wheel, "d-4", "applied")
-    decide(wheel, 5, "hold", "pending")
-    happen(wheel, "d-5", "expired")
-    decide(wheel, 6, "promote", "pending", waits_for="nobody")
-    with wheel.store.write() as con:  # [promotion] changed before it was applied
+def everything_happens(runtime):
+    decide(runtime, 1, "hold", "pending")
+    happen(runtime, "d-1", "applied")
+    decide(runtime, 2, "promote", "pending", waits_for="nobody")
+    happen(runtime, "d-2", "applied")
+    decide(runtime, 3, "reject", "rejected")
+    decide(runtime, 4, "rollback", "pending")
+    happen(runtime, "d-4", "applied")
+    decide(runtime, 5, "hold", "pending")
+    happen(runtime, "d-5", "expired")
+    decide(runtime, 6, "promote", "pending", waits_for="nobody")
+    with runtime.store.write() as con:  # [promotion] changed before it was applied
         decisions.set_status(con, "d-6", "pending", "gates", "so", NOON, decisions.WAITS)
 
 
@@ -97,10 +97,10 @@ def told(folder):
 
 
 def test_a_command_is_told_each_event_once_and_in_order(make, tmp_path):
-    wheel, hooks = make(command=keeping(tmp_path))
-    decide(wheel, 0, "reject", "rejected")  # before the hook was ever asked
+    runtime, hooks = make(command=keeping(tmp_path))
+    decide(runtime, 0, "reject", "rejected")  # before the hook was ever asked
     hooks.tell()
-    everything_happens(wheel)
+    everything_happens(runtime)
     hooks.tell()
     hooks.tell()
     assert told(tmp_path) == TOLD
@@ -108,17 +108,17 @@ def test_a_command_is_told_each_event_once_and_in_order(make, tmp_path):
 
 
 def test_only_the_events_asked_for_are_told(make, tmp_path):
-    wheel, hooks = make(command=keeping(tmp_path), events=("rolled_back",))
+    runtime, hooks = make(command=keeping(tmp_path), events=("rolled_back",))
     hooks.tell()
-    everything_happens(wheel)
+    everything_happens(runtime)
     hooks.tell()
     assert told(tmp_path) == [("d-4", "rolled_back")]
 
 
 def test_a_hook_that_fails_is_tried_again_and_shown(make, tmp_path):
-    wheel, failing = make(command=keeping(tmp_path, code=3))
+    runtime, failing = make(command=keeping(tmp_path, code=3))
     failing.tell()
-    decide(wheel, 1, "reject", "rejected")
+    decide(runtime, 1, "reject", "rejected")
     failing.tell()
     failing.tell()
     assert told(tmp_path) == [("d-1", "rejected")] * 2
@@ -144,14 +144,14 @@ def test_a_webhook_gets_json_with_its_token_and_the_number_of_the_event(make, mo
     thread.start()
     monkeypatch.setenv("HOOK_TOKEN", "s3cret")
     url = f"http://127.0.0.1:{server.server_port}/tell"
-    wheel, hooks = make(webhook=url, token_env="HOOK_TOKEN")
+    runtime, hooks = make(webhook=url, token_env="HOOK_TOKEN")
     hooks.tell()
-    decide(wheel, 1, "hold", "pending")
+    decide(runtime, 1, "hold", "pending")
     hooks.tell()
     server.shutdown()
     server.server_close()
     thread.join()
-    happen(wheel, "d-1", "applied")
+    happen(runtime, "d-1", "applied")
     hooks.tell()
     ((event, headers),) = got
     assert (event["event"], event["because"], event["challenger"]) == ("held", "so", "a-2")

@@ -13,7 +13,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 
-from living import QUIET, ask
+from real_daemon import QUIET, ask
 from state_folder import write_config
 
 import flywheel
@@ -133,8 +133,8 @@ def test_a_backup_is_taken_while_events_arrive(start, tmp_path):
     assert list((tmp_path / "var" / "outgoing").iterdir()) == []
 
 
-def test_who_stops_a_daemon_that_starts_anew_wants_it_to_stay_so(make_wheel):
-    daemon = Daemon(make_wheel(QUIET))
+def test_who_stops_a_daemon_that_starts_anew_wants_it_to_stay_so(make_runtime):
+    daemon = Daemon(make_runtime(QUIET))
     with daemon.taking_events():
         daemon._asked_to_restart()
         assert daemon.again

@@ -15,20 +15,20 @@ NIGHTLY = '[schedule]\ncron = "0 3 * * *"\n'
 
 
 @pytest.fixture
-def running(make_wheel):
-    """A wheel with its schedule and its reload, as a daemon has them."""
-    wheel = make_wheel(NIGHTLY)
-    schedule = Schedule(wheel)
+def running(make_runtime):
+    """A runtime with its schedule and its reload, as a daemon has them."""
+    runtime = make_runtime(NIGHTLY)
+    schedule = Schedule(runtime)
     schedule.start()
     level = logging.getLogger().level
-    yield wheel, schedule, Reload(wheel, schedule.reread)
+    yield runtime, schedule, Reload(runtime, schedule.reread)
     schedule.stop()
     logs.stop()
     logging.getLogger().setLevel(level)
 
 
 def test_what_can_change_changes_at_once_and_is_named(running, tmp_path):
-    wheel, schedule, reload = running
+    runtime, schedule, reload = running
     write_config(tmp_path, '[schedule]\ncron = "0 5 * * *"\n[promotion]\nmode = "auto"\n')
     assert reload.ask() == {
         "changed": ["schedule.cron", "promotion.mode"],
@@ -36,7 +36,7 @@ def test_what_can_change_changes_at_once_and_is_named(running, tmp_path):
         "at_once": ["promotion.mode"],
         "restart": [],
     }
-    assert wheel.config.promotion.mode == "auto"
+    assert runtime.config.promotion.mode == "auto"
     assert f"{schedule.next_turn():%H:%M}" == "05:00"
 
 
@@ -51,7 +51,7 @@ def test_the_same_file_changes_nothing(running):
 
 
 def test_what_is_read_at_the_start_only_is_named_and_stays(running, tmp_path):
-    wheel, _, reload = running
+    runtime, _, reload = running
     write_config(
         tmp_path,
         NIGHTLY
@@ -67,44 +67,44 @@ def test_what_is_read_at_the_start_only_is_named_and_stays(running, tmp_path):
     ]
     assert answer["changed"] == ["flywheel.log_level"]
     assert logging.getLogger().level == logging.DEBUG
-    assert wheel.config.state_dir == tmp_path / "var"
-    assert (wheel.config.api.tcp, wheel.config.sources) == ("", {})
+    assert runtime.config.state_dir == tmp_path / "var"
+    assert (runtime.config.api.tcp, runtime.config.sources) == ("", {})
 
 
 def test_a_mistake_changes_nothing(running, tmp_path):
-    wheel, schedule, reload = running
-    before = wheel.config
+    runtime, schedule, reload = running
+    before = runtime.config
     write_config(tmp_path, '[schedule]\ncron = "0 5 * * 1"\n[promotion]\nmode = "auto"\n')
     with pytest.raises(ConfigError, match="is a number"):
         reload.ask()
     reload.signalled()  # the same, told in the log
-    assert wheel.config is before
+    assert runtime.config is before
     assert f"{schedule.next_turn():%H:%M}" == "03:00"
 
 
 def test_an_open_turn_ends_by_the_configuration_it_began_with(running, tmp_path, clock):
-    wheel, _, reload = running
-    turn.request(wheel, "manual")
+    runtime, _, reload = running
+    turn.request(runtime, "manual")
     write_config(
         tmp_path, NIGHTLY + '[training]\nrecipe = "thorough"\n[promotion]\napprovals = 2\n'
     )
     answer = reload.ask()
     assert answer["changed"] == ["training.recipe", "promotion.approvals"]
     assert (answer["waits_for"], answer["at_once"]) == ("t-1", ["promotion.approvals"])
-    assert wheel.config.training.recipe != "thorough"
-    assert wheel.config.promotion.approvals == 2  # who is asked is never a matter of waiting
-    with wheel.store.write() as con:
+    assert runtime.config.training.recipe != "thorough"
+    assert runtime.config.promotion.approvals == 2  # who is asked is never a matter of waiting
+    with runtime.store.write() as con:
         turns.close(con, "t-1", clock.now, state="done")
     reload.settle()
-    assert wheel.config.training.recipe == "thorough"
+    assert runtime.config.training.recipe == "thorough"
 
 
 def test_a_new_intent_is_known_after_a_reload(running, tmp_path):
-    wheel, _, reload = running
+    runtime, _, reload = running
     path = tmp_path / "intents.toml"
     path.write_text(INTENTS + '[[intent]]\nname = "stop"\ndescription = "Stop"\n', encoding="utf-8")
     assert reload.ask()["changed"] == ["intents.toml"]
-    assert "stop" in wheel.known_intents
+    assert "stop" in runtime.known_intents
 
 
 def test_an_emptied_cron_line_starts_nothing_any_more(running, tmp_path):

@@ -12,7 +12,7 @@ import threading
 
 import duckdb
 import pytest
-from living import ask
+from real_daemon import ask
 
 from flywheel.store import open_store, schema
 from tests.waiting import CEILING_S, until

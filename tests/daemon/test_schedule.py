@@ -26,24 +26,24 @@ def at(text):
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def triggers_of(wheel):
-    with wheel.store.read() as con:
+def triggers_of(runtime):
+    with runtime.store.read() as con:
         return [one.trigger for one in reversed(turns.list_turns(con))]
 
 
 @pytest.fixture
-def started(make_wheel):
+def started(make_runtime):
     """Starts the schedule of a configuration as a daemon would, and stops the one before."""
     running = []
 
     def start(text):
         for schedule in running:
             schedule.stop()
-        wheel = make_wheel(text)
-        schedule = Schedule(wheel)
+        runtime = make_runtime(text)
+        schedule = Schedule(runtime)
         schedule.start()
         running.append(schedule)
-        return wheel, schedule
+        return runtime, schedule
 
     yield start
     for schedule in running:
@@ -80,9 +80,9 @@ def test_a_value_out_of_range_is_refused(cron):
 
 
 def test_an_empty_cron_starts_nothing(started):
-    wheel, schedule = started('[schedule]\ncron = ""\n')
+    runtime, schedule = started('[schedule]\ncron = ""\n')
     assert schedule.next_turn() is None
-    assert triggers_of(wheel) == []
+    assert triggers_of(runtime) == []
 
 
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
@@ -110,70 +110,70 @@ def test_the_latest_slot_is_the_last_of_all_slots_that_passed(cron, after, span)
 
 
 def test_the_first_start_counts_nothing_as_missed(started, clock):
-    wheel, schedule = started(NIGHTLY)
-    assert triggers_of(wheel) == []
+    runtime, schedule = started(NIGHTLY)
+    assert triggers_of(runtime) == []
     assert schedule.next_turn() == at("2026-11-23T03:00")
 
 
 def test_a_week_of_missed_slots_opens_exactly_one_turn(started, clock):
     started(NIGHTLY)
     clock.now += 7 * DAY
-    wheel, _ = started(NIGHTLY)
-    assert triggers_of(wheel) == ["schedule 2026-11-29T03:00Z (late)"]
+    runtime, _ = started(NIGHTLY)
+    assert triggers_of(runtime) == ["schedule 2026-11-29T03:00Z (late)"]
 
 
 def test_starting_again_after_the_catch_up_opens_no_second_turn(started, clock):
     started(NIGHTLY)
     clock.now += 7 * DAY
-    wheel, _ = started(NIGHTLY)
-    with wheel.store.write() as con:
+    runtime, _ = started(NIGHTLY)
+    with runtime.store.write() as con:
         turns.close(con, "t-1", clock.now, state="done")
-    wheel, _ = started(NIGHTLY)
-    assert triggers_of(wheel) == ["schedule 2026-11-29T03:00Z (late)"]
+    runtime, _ = started(NIGHTLY)
+    assert triggers_of(runtime) == ["schedule 2026-11-29T03:00Z (late)"]
 
 
 def test_a_slot_of_a_changed_cron_line_was_not_missed(started, clock):
     started(NIGHTLY)
     clock.now += 7 * DAY
-    wheel, _ = started('[schedule]\ncron = "0 5 * * *"\n')
-    assert triggers_of(wheel) == []
+    runtime, _ = started('[schedule]\ncron = "0 5 * * *"\n')
+    assert triggers_of(runtime) == []
 
 
 def test_each_slot_opens_a_turn_and_firing_again_does_not(started, clock):
-    wheel, schedule = started(NIGHTLY)
+    runtime, schedule = started(NIGHTLY)
     clock.now = at("2026-11-23T03:00")
     schedule.fire()
     schedule.fire()
-    assert triggers_of(wheel) == ["schedule 2026-11-23T03:00Z"]
-    assert wheel.wake.is_set()
+    assert triggers_of(runtime) == ["schedule 2026-11-23T03:00Z"]
+    assert runtime.wake.is_set()
 
 
 def test_a_slot_that_finds_a_turn_open_is_answered_by_that_turn(started, clock):
-    wheel, schedule = started(NIGHTLY)
-    turn.request(wheel, "asked by ana")
+    runtime, schedule = started(NIGHTLY)
+    turn.request(runtime, "asked by ana")
     clock.now = at("2026-11-23T03:00")
     schedule.fire()
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         turns.close(con, "t-1", clock.now, state="done")
-    wheel, _ = started(NIGHTLY)
-    assert triggers_of(wheel) == ["asked by ana"]
+    runtime, _ = started(NIGHTLY)
+    assert triggers_of(runtime) == ["asked by ana"]
 
 
 def test_a_clock_set_back_for_good_does_not_silence_the_schedule(started, clock):
     clock.now = at("2036-01-01T12:00")
     started(NIGHTLY)
     clock.now = at("2026-11-22T12:00")
-    wheel, schedule = started(NIGHTLY)
+    runtime, schedule = started(NIGHTLY)
     clock.now = at("2026-11-23T03:00")
     schedule.fire()
-    assert triggers_of(wheel) == ["schedule 2026-11-23T03:00Z"]
+    assert triggers_of(runtime) == ["schedule 2026-11-23T03:00Z"]
 
 
 def test_a_clock_set_back_while_running_does_not_silence_the_schedule(started, clock):
     clock.now = at("2036-01-01T12:00")
-    wheel, schedule = started(NIGHTLY)
+    runtime, schedule = started(NIGHTLY)
     clock.now = at("2026-11-22T12:00")
     schedule.clock_moved(-1.0)
     clock.now = at("2026-11-23T03:00")
     schedule.fire()
-    assert triggers_of(wheel) == ["schedule 2026-11-23T03:00Z"]
+    assert triggers_of(runtime) == ["schedule 2026-11-23T03:00Z"]

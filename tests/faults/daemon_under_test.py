@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.demo.grammar import STARTER
-from flywheel.demo.production import Client
+from flywheel.demo.production import DemoClient
 from tests.waiting import CEILING_S, until
 
 CONFIG = """
@@ -36,7 +36,7 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.client = Client(folder / "var" / "flywheel.sock")
+        self.client = DemoClient(folder / "var" / "flywheel.sock")
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Daemon:
@@ -75,7 +75,7 @@ class Daemon:
         return self.folder / "var" / "jobs" / name
 
     def turn(self) -> dict[str, Any]:
-        """Turn the wheel once, undisturbed."""
+        """Run one turn, undisturbed."""
         opened = self.client.post("/v1/turns", {})
         return self.ended(opened["id"])
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wheels import NOW, Parrot
+from runtimes import NOW, Parrot
 
 from flywheel.daemon import run, wiring
 from flywheel.executors.local import LocalExecutor
@@ -62,12 +62,12 @@ def plant(step: str, moment: str) -> None:
     """End this process at that moment of that step."""
     honest, finish = table.STEPS[step], table._finish
 
-    def mortal(wheel, turn):
+    def mortal(runtime, turn):
         if moment == "before":
             die()
         if moment == "in" and step in JOBS:
-            wheel.executor._wait = lambda *_: die()  # the worker is at work, and lives on
-        result = honest(wheel, turn)
+            runtime.executor._wait = lambda *_: die()  # the worker is at work, and lives on
+        result = honest(runtime, turn)
         if moment == "in":
             die()
         if moment == "committing":
@@ -79,8 +79,8 @@ def plant(step: str, moment: str) -> None:
             return dataclasses.replace(result, writes=writes)
         return result
 
-    def finish_and_die(wheel, turn, result):
-        finish(wheel, turn, result)
+    def finish_and_die(runtime, turn, result):
+        finish(runtime, turn, result)
         if moment == "after" and turn.state == step:
             die()
 

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from wheels import Memoriser
+from runtimes import Memoriser
 
 
 def main(folder: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from full_disk import fill, make_room, small_disk
-from wheels import Parrot, produce_failures, seed_the_wheel, wheel_in
+from runtimes import Parrot, produce_failures, runtime_in, seed_runtime
 
 from flywheel.daemon.turn_thread import TurnThread
 from flywheel.store import DiskFull, open_store, turns
@@ -48,19 +48,19 @@ def test_a_turn_waits_for_room_and_ends_as_if_there_had_always_been(disk, tmp_pa
     (tmp_path / "calm").mkdir()
     ends = []
     for folder, full in ((tmp_path / "calm", False), (disk, True)):
-        wheel = wheel_in(folder, teacher=Parrot())
-        with contextlib.closing(wheel.store):
-            seed_the_wheel(wheel)
-            produce_failures(wheel)
-            request(wheel, "manual")
+        runtime = runtime_in(folder, teacher=Parrot())
+        with contextlib.closing(runtime.store):
+            seed_runtime(runtime)
+            produce_failures(runtime)
+            request(runtime, "manual")
             if full:
                 fill(disk)
                 with pytest.raises(DiskFull):
                     for _ in table.STEPS:
-                        advance(wheel, "t-1")
+                        advance(runtime, "t-1")
                 make_room(disk)
-            run_until_idle(wheel)
-            with wheel.store.read() as con:
+            run_until_idle(runtime)
+            with runtime.store.read() as con:
                 steps = [(one.name, one.state, one.detail) for one in turns.steps(con, "t-1")]
                 ends.append((turns.get(con, "t-1").state, steps))
     assert ends[0] == ends[1]
@@ -68,32 +68,32 @@ def test_a_turn_waits_for_room_and_ends_as_if_there_had_always_been(disk, tmp_pa
 
 
 def test_the_thread_of_turns_waits_and_says_so(tmp_path, monkeypatch):
-    wheel = wheel_in(tmp_path)
+    runtime = runtime_in(tmp_path)
 
-    def no_room(wheel, turn):
+    def no_room(runtime, turn):
         raise OSError(errno.ENOSPC, "No space left on device", "datasets/x.parquet")
 
     monkeypatch.setitem(table.STEPS, "diagnose", no_room)
     monkeypatch.setattr("flywheel.daemon.turn_thread._NO_ROOM_S", 0.05)
-    with contextlib.closing(wheel.store):
-        seed_the_wheel(wheel)
-        request(wheel, "manual")
-        thread = TurnThread(wheel)
+    with contextlib.closing(runtime.store):
+        seed_runtime(runtime)
+        request(runtime, "manual")
+        thread = TurnThread(runtime)
         thread.start()
         until(thread.problems)
         (problem,) = thread.problems()
         assert problem.startswith("no room for step diagnose of t-1")
         assert thread.failure is None
         monkeypatch.undo()
-        with wheel.store.read() as con:
+        with runtime.store.read() as con:
             assert turns.get(con, "t-1").state == "diagnose"
-        until(lambda: turn_state(wheel) in turns.ENDED)
+        until(lambda: turn_state(runtime) in turns.ENDED)
         assert thread.stop(CEILING_S)
         assert not thread._no_room
 
 
-def turn_state(wheel):
-    with wheel.store.read() as con:
+def turn_state(runtime):
+    with runtime.store.read() as con:
         return turns.get(con, "t-1").state
 
 

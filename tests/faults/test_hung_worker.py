@@ -4,7 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from wheels import seed_the_wheel, turn_once, wheel_in
+from runtimes import runtime_in, seed_runtime, turn_once
 
 from flywheel.config import TrainingTable
 from flywheel.executors import local
@@ -30,12 +30,12 @@ def test_a_hung_worker_is_ended_with_its_children_and_fails_its_turn_with_the_re
         return list(jobs.glob("*/child"))
 
     monkeypatch.setattr(local.time, "time", lambda: 1e9 * bool(at_work()))
-    wheel = wheel_in(tmp_path, training=TrainingTable(timeout_minutes=1.5 / 60))
-    wheel.executor = LocalExecutor(jobs, command=(sys.executable, "-c", SCRIPT))
-    with contextlib.closing(wheel.store):
-        seed_the_wheel(wheel)
-        turn_once(wheel)
-        with wheel.store.read() as con:
+    runtime = runtime_in(tmp_path, training=TrainingTable(timeout_minutes=1.5 / 60))
+    runtime.executor = LocalExecutor(jobs, command=(sys.executable, "-c", SCRIPT))
+    with contextlib.closing(runtime.store):
+        seed_runtime(runtime)
+        turn_once(runtime)
+        with runtime.store.read() as con:
             turn = turns.get(con, "t-1")
     assert turn.state == "failed"
     assert "was still running after 2 s → raise [training] timeout_minutes" in turn.error

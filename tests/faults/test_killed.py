@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from aftermath import files_of, state_of
-from wheels import WORDS, Parrot, produce_failures, seed_the_wheel, turn_once, wheel_in
+from crash_state import files_of, state_of
+from runtimes import WORDS, Parrot, produce_failures, runtime_in, seed_runtime, turn_once
 
-from flywheel.cli.client import Daemon
+from flywheel.cli.client import DaemonClient
 from flywheel.errors import DaemonUnreachable
 from flywheel.store import turns
 from flywheel.turn import request, table
@@ -55,12 +55,12 @@ def prepared(tmp_path_factory):
     intents = [f'[[intent]]\nname = "{name}"\ndescription = "do {name}"\n' for name in WORDS]
     (folder / "intents.toml").write_text("".join(intents), encoding="utf-8")
     (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
-    wheel = wheel_in(folder, teacher=Parrot())
-    with contextlib.closing(wheel.store):
-        seed_the_wheel(wheel)
-        turn_once(wheel)
-        produce_failures(wheel)
-        request(wheel, "manual")
+    runtime = runtime_in(folder, teacher=Parrot())
+    with contextlib.closing(runtime.store):
+        seed_runtime(runtime)
+        turn_once(runtime)
+        produce_failures(runtime)
+        request(runtime, "manual")
     return folder
 
 
@@ -70,7 +70,7 @@ def undisturbed(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("calm") / "folder"
     shutil.copytree(prepared, folder, symlinks=True)
     end_the_turn(folder)
-    return aftermath(folder)
+    return crash_state(folder)
 
 
 @pytest.mark.parametrize("fate", SAMPLE, ids=" ".join)
@@ -91,12 +91,12 @@ def test_kills_at_any_time_change_nothing_in_the_end(seed, prepared, undisturbed
     shutil.copytree(prepared, folder, symlinks=True)
     for _ in range(6):
         daemon = start(folder, "operation", str(chance.randrange(1, OPERATIONS)))
-        with contextlib.closing(Daemon(folder / "var" / "flywheel.sock")) as client:
+        with contextlib.closing(DaemonClient(folder / "var" / "flywheel.sock")) as client:
             until(partial(is_over, daemon, client))
         daemon.kill()
         daemon.communicate()
     end_the_turn(folder)
-    assert aftermath(folder) == undisturbed
+    assert crash_state(folder) == undisturbed
 
 
 def suffer(fate, prepared, undisturbed, folder):
@@ -110,7 +110,7 @@ def suffer(fate, prepared, undisturbed, folder):
         (folder / "var" / f"die-{what}-{moment}").touch()
     end_the_turn(folder)
     assert not list((folder / "var").glob("die-*"))
-    assert aftermath(folder) == undisturbed
+    assert crash_state(folder) == undisturbed
 
 
 def start(folder, *fate):
@@ -127,7 +127,7 @@ def start(folder, *fate):
 def end_the_turn(folder):
     """Run the daemon until no turn is open, and stop it."""
     daemon = start(folder)
-    client = Daemon(folder / "var" / "flywheel.sock")
+    client = DaemonClient(folder / "var" / "flywheel.sock")
     try:
         until(partial(is_over, daemon, client))
         assert daemon.poll() is None, daemon.communicate()[1]
@@ -149,12 +149,12 @@ def is_over(daemon, client):
         return False
 
 
-def aftermath(folder):
-    wheel = wheel_in(folder)
-    with contextlib.closing(wheel.store):
+def crash_state(folder):
+    runtime = runtime_in(folder)
+    with contextlib.closing(runtime.store):
         files = {name for name in files_of(folder) if not name.endswith("worker.log")}
         noted = (folder / "var" / "bought").read_text().splitlines()
-        return state_of(wheel), files, paid(noted), wheel.serving.serving()
+        return state_of(runtime), files, paid(noted), runtime.serving.serving()
 
 
 def paid(noted):

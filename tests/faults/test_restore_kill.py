@@ -102,8 +102,8 @@ def restore(folder, deadly):
 def start_and_end(folder):
     """What the daemon does at its start, before it answers, and at its end."""
     config = load(folder / "config.toml")
-    with built(config) as wheel:
-        Loader(wheel.store, Spool(config.state_dir / "spool", 1 << 20)).stop()
+    with built(config) as runtime:
+        Loader(runtime.store, Spool(config.state_dir / "spool", 1 << 20)).stop()
 
 
 OLD = {"in the file", "in the log", "in the spool"}

@@ -221,7 +221,7 @@ class Whole:
 @pytest.mark.parametrize(
     "code",
     [
-        "def f(wheel): return wheel.config.named.file",
+        "def f(runtime): return runtime.config.named.file",
         "def f(table: Named): return table.file",
         "def f(config):\n    table = config.named\n    return table.file",
         "class A:\n  def __init__(self, t: Named): self._t = t\n  def f(self): return self._t.file",

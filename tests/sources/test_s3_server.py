@@ -27,7 +27,7 @@ def bucket(monkeypatch):
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
-    for name, value in (("ACCESS_KEY_ID", "wheel"), ("SECRET_ACCESS_KEY", "s3cret")):
+    for name, value in (("ACCESS_KEY_ID", "runtime"), ("SECRET_ACCESS_KEY", "s3cret")):
         monkeypatch.setenv(f"AWS_{name}", value)
 
     def put(key, body=b""):

@@ -16,15 +16,15 @@ def path(tmp_path):
 
 def cursors(store, *names):
     with store.read() as con:
-        return [events.cursor(con, name) for name in names]
+        return [events.source_cursor(con, name) for name in names]
 
 
 def test_each_source_has_its_own_cursor_and_keeps_it_over_a_restart(path):
     store = open_store(path)
     with store.write() as con:
-        events.set_cursor(con, "app", '["甲.csv", 7]', NOON)
-        events.set_cursor(con, "queue", "41", NOON)
-        events.set_cursor(con, "queue", "42", NOON)
+        events.set_source_cursor(con, "app", '["甲.csv", 7]', NOON)
+        events.set_source_cursor(con, "queue", "41", NOON)
+        events.set_source_cursor(con, "queue", "42", NOON)
     store.close()
     again = open_store(path)
     assert cursors(again, "app", "queue", "unheard_of") == ['["甲.csv", 7]', "42", None]
@@ -34,9 +34,9 @@ def test_each_source_has_its_own_cursor_and_keeps_it_over_a_restart(path):
 def test_a_transaction_that_fails_leaves_the_cursor_where_it_was(path):
     store = open_store(path)
     with store.write() as con:
-        events.set_cursor(con, "app", "1", NOON)
+        events.set_source_cursor(con, "app", "1", NOON)
     with pytest.raises(RuntimeError), store.write() as con:
-        events.set_cursor(con, "app", "2", NOON)
+        events.set_source_cursor(con, "app", "2", NOON)
         raise RuntimeError("the events could not be written")
     assert cursors(store, "app") == ["1"]
     store.close()

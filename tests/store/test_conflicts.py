@@ -45,7 +45,7 @@ def test_the_first_stays_and_the_other_is_kept_as_rejected(store, other, togethe
     if isinstance(other, Prediction):
         assert (raw["text"], raw["arguments"]) == (other.text, dict(other.arguments))
     with store.read() as con:
-        assert events.count(con) == 1
+        assert events.id_conflicts(con) == 1
         (text,) = con.execute("SELECT text FROM predictions").fetchone()
         (verdict,) = con.execute("SELECT verdict FROM feedback").fetchone()
     assert (text, verdict) == (SAID.text, WORD.verdict)

@@ -57,7 +57,7 @@ def decision(number):
 
 def test_an_honest_log_is_unbroken_and_each_event_carries_the_hash_before(log):
     with log.read() as con:
-        found = decisions.check(con)
+        found = decisions.check_chain(con)
         links = con.execute("SELECT previous, hash FROM decision_events ORDER BY number").fetchall()
     assert (found.events, found.problems, found.tip) == (4, (), links[-1][1])
     assert [previous for previous, _ in links] == ["", *(hashed for _, hashed in links[:-1])]
@@ -67,16 +67,16 @@ def test_an_honest_log_is_unbroken_and_each_event_carries_the_hash_before(log):
 def test_whatever_is_rewritten_shows(log, what):
     with log.write() as con:
         con.execute(REWRITES[what])
-        assert decisions.check(con).problems
+        assert decisions.check_chain(con).problems
 
 
 def test_events_from_before_the_chain_are_covered_by_the_first_that_is_chained(log):
     with log.write() as con:
         con.execute("UPDATE decision_events SET hash = NULL, previous = NULL")
         decisions.set_status(con, "d-2", "expired", "schedule", "nobody decided", NOON)
-        assert decisions.check(con).problems == ()
+        assert decisions.check_chain(con).problems == ()
         con.execute("UPDATE decision_events SET actor = 'uid:0' WHERE number = 2")
-        assert decisions.check(con).problems == (
+        assert decisions.check_chain(con).problems == (
             "event 5 of d-2: does not follow the event before it",
         )
 
@@ -91,5 +91,5 @@ def test_any_words_can_be_chained(tmp_path_factory, words):
         for word in words:
             decisions.set_status(con, "d-1", "pending", word, word, NOON)
     with store.read() as con:
-        assert decisions.check(con).problems == ()
+        assert decisions.check_chain(con).problems == ()
     store.close()

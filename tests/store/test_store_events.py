@@ -246,18 +246,18 @@ def test_a_thousand_events_go_in_as_columns_not_one_by_one(store):
 
 def test_a_source_goes_on_where_its_events_were_committed(store):
     with store.write() as con:
-        assert events.cursor(con, "csv") is None
-        events.set_cursor(con, "csv", "line 7", NOON)
-        events.set_cursor(con, "csv", "line 9", NOON)
+        assert events.source_cursor(con, "csv") is None
+        events.set_source_cursor(con, "csv", "line 7", NOON)
+        events.set_source_cursor(con, "csv", "line 9", NOON)
 
     def commit_nothing():
         with store.write() as con:
             events.add_predictions(con, [prediction("p-1")])
-            events.set_cursor(con, "csv", "line 10", NOON)
+            events.set_source_cursor(con, "csv", "line 10", NOON)
             raise KeyError
 
     with pytest.raises(KeyError):
         commit_nothing()
     with store.read() as con:
-        assert events.cursor(con, "csv") == "line 9"
+        assert events.source_cursor(con, "csv") == "line 9"
         assert events.counts(con).predictions == 0

@@ -134,7 +134,7 @@ def test_daily_sums_say_what_the_predictions_say_whatever_the_window_cuts(store)
 
     def counted(since, until, **scope):
         with store.read() as con:
-            return health.halves(con, since, since, until, health.Scope(**scope))[0].volume
+            return health.halves(con, since, since, until, health.HealthScope(**scope))[0].volume
 
     def wanted(since, until, keep=lambda p: True):
         kept = [p.intent for p in made if since <= p.ts < until and keep(p)]
@@ -155,8 +155,8 @@ def test_merging_the_days_changes_no_sum(store, monkeypatch):
         for n in range(6):
             one = Prediction(id=f"p-{n}", ts=START, text="x", intent="stop")
             events.add_predictions(con, [one])
-        assert events.merge_days(con)
-        assert not events.merge_days(con)
+        assert events.merge_daily_sums(con)
+        assert not events.merge_daily_sums(con)
         assert con.execute("SELECT count(*), sum(predictions) FROM daily").fetchone() == (1, 6)
         assert tallies(con, START, START + DAY).volume == {"stop": 6}
 
@@ -196,7 +196,7 @@ def test_sums_of_labels_say_what_the_labels_say_whatever_the_window_cuts(store):
 
     windows = [(0.5, 3.25, 9.75), (1, 3, 8), (2.1, 2.2, 2.6), (0, 5.5, 20), (1.9, 2.5, 3.5)]
     for since, middle, until in windows:
-        for scope in (health.EVERYTHING, health.Scope(adapter="4")):
+        for scope in (health.EVERYTHING, health.HealthScope(adapter="4")):
             moments = [START + at * DAY for at in (since, middle, until)]
             with store.read() as con:
                 whole, earlier, recent = health.halves(con, *moments, scope)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events, health
-from flywheel.store.label_candidates import counts, votes
+from flywheel.store.label_candidates import vote_counts, votes
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -40,4 +40,4 @@ def test_each_rater_has_the_last_word_of_their_own(store):
         said = [(row.rater, row.intent) for row in votes(con)]
         assert said == [("", "none"), ("u-2", "pause"), ("u-1", "play")]
         assert [row.intent for row in health.labelled_texts(con)] == ["none"]
-        assert counts(con) == {"none": 1, "pause": 1, "play": 1}
+        assert vote_counts(con) == {"none": 1, "pause": 1, "play": 1}

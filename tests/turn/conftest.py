@@ -1,11 +1,11 @@
-"""The wheel that the turn's tests share."""
+"""The loop that the turn's tests share."""
 
 import pytest
-from wheels import Parrot, wheel_in
+from runtimes import Parrot, runtime_in
 
 
 @pytest.fixture
-def wheel(tmp_path):
-    built = wheel_in(tmp_path, teacher=Parrot())
+def runtime(tmp_path):
+    built = runtime_in(tmp_path, teacher=Parrot())
     yield built
     built.store.close()

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from wheels import NOW, produce_failures, seed_the_wheel, turn_once, wheel_in
+from runtimes import NOW, produce_failures, runtime_in, seed_runtime, turn_once
 
 from flywheel import turn as turning
+from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.store import adapters, decisions, restoring, turns
-from flywheel.turn import Wheel, integrity, table, views
+from flywheel.turn import Runtime, integrity, table
 
 STEPS = list(table.STEPS)
 TURN = "t-4"  # the one that a person speaks into
@@ -47,17 +48,17 @@ class Story:
 def story(tmp_path_factory) -> Story:
     """Two promotions, then a turn whose promotion waits for a person."""
     folder = tmp_path_factory.mktemp("story")
-    wheel = open_wheel(folder)
-    with contextlib.closing(wheel.store):
-        seed_the_wheel(wheel, golden=48)
-        turn_once(wheel)
-        produce_failures(wheel, lacking=slice(2, 4))
-        turn_once(wheel)
-        produce_failures(wheel, lacking=slice(4, 6))
-    wheel = open_wheel(folder, REVIEW)
-    with contextlib.closing(wheel.store):
-        turn_once(wheel)
-        with wheel.store.read() as con:
+    runtime = open_runtime(folder)
+    with contextlib.closing(runtime.store):
+        seed_runtime(runtime, golden=48)
+        turn_once(runtime)
+        produce_failures(runtime, lacking=slice(2, 4))
+        turn_once(runtime)
+        produce_failures(runtime, lacking=slice(4, 6))
+    runtime = open_runtime(folder, REVIEW)
+    with contextlib.closing(runtime.store):
+        turn_once(runtime)
+        with runtime.store.read() as con:
             waiting = decisions.get(con, "d-3")
             first = decisions.get(con, "d-1").challenger
     assert (waiting.verdict, waiting.status) == ("promote", "pending")
@@ -71,58 +72,58 @@ def boundaries(story, tmp_path_factory) -> Callable[[str], Path]:
     made: dict[str, Path] = {}
     walked = tmp_path_factory.mktemp("walked")
     shutil.copytree(story.folder, walked, symlinks=True, dirs_exist_ok=True)
-    wheel = open_wheel(walked)
-    opened = turning.request(wheel, "manual")
+    runtime = open_runtime(walked)
+    opened = turning.request(runtime, "manual")
     assert opened.id == TURN
     for step in STEPS:
-        assert state_of(wheel) == step
-        wheel.store.close()
+        assert state_of(runtime) == step
+        runtime.store.close()
         made[step] = tmp_path_factory.mktemp(f"before-{step}")
         shutil.copytree(walked, made[step], symlinks=True, dirs_exist_ok=True)
-        wheel = open_wheel(walked)
-        turning.advance(wheel, TURN)
-    wheel.store.close()
+        runtime = open_runtime(walked)
+        turning.advance(runtime, TURN)
+    runtime.store.close()
     return made.__getitem__
 
 
-def open_wheel(folder: Path, promotion: PromotionTable = AUTO) -> Wheel:
-    """A daemon's start: the wheel, serving what the database says."""
-    wheel = wheel_in(folder, promotion=promotion)
-    turning.reconcile(wheel)
-    return wheel
+def open_runtime(folder: Path, promotion: PromotionTable = AUTO) -> Runtime:
+    """A daemon's start: the loop, serving what the database says."""
+    runtime = runtime_in(folder, promotion=promotion)
+    turning.reconcile(runtime)
+    return runtime
 
 
-def state_of(wheel: Wheel) -> str:
-    with wheel.store.read() as con:
+def state_of(runtime: Runtime) -> str:
+    with runtime.store.read() as con:
         return turns.get(con, TURN).state
 
 
-def pending(wheel: Wheel) -> str:
+def pending(runtime: Runtime) -> str:
     """The decision that waits."""
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         (waiting,) = decisions.list_decisions(con, status="pending")
     return waiting.id
 
 
-def roll_back(wheel: Wheel) -> None:
-    turning.rollback(wheel, None, "alice", "complaints")
+def roll_back(runtime: Runtime) -> None:
+    turning.rollback(runtime, None, "alice", "complaints")
 
 
-def reject(wheel: Wheel) -> None:
-    turning.reject(wheel, pending(wheel), "alice", "not this one")
+def reject(runtime: Runtime) -> None:
+    turning.reject(runtime, pending(runtime), "alice", "not this one")
 
 
-def approve(wheel: Wheel) -> None:
-    turning.approve(wheel, pending(wheel), "alice", "looks right")
+def approve(runtime: Runtime) -> None:
+    turning.approve(runtime, pending(runtime), "alice", "looks right")
 
 
-def cancel(wheel: Wheel) -> None:
-    turning.cancel(wheel, TURN, "alice")
+def cancel(runtime: Runtime) -> None:
+    turning.cancel(runtime, TURN, "alice")
 
 
-def reload(wheel: Wheel) -> None:
-    with wheel.store.write():
-        wheel.config = dataclasses.replace(wheel.config, promotion=REVIEW)
+def reload(runtime: Runtime) -> None:
+    with runtime.store.write():
+        runtime.config = dataclasses.replace(runtime.config, promotion=REVIEW)
 
 
 @dataclass
@@ -130,27 +131,27 @@ class Spoken:
     """What followed: who was champion when the word was given, and how all ended."""
 
     at_word: str | None
-    wheel: Wheel
+    runtime: Runtime
     acknowledged: bool
 
 
 @pytest.fixture
 def speak(boundaries, tmp_path, monkeypatch) -> Iterator[Callable[..., Spoken]]:
     """Give a word at a moment of a step, crash there if asked to, and let all come to its end."""
-    opened: list[Wheel] = []
+    opened: list[Runtime] = []
 
-    def given(word: Callable[[Wheel], None], step: str, moment: str, *, crash: bool) -> Spoken:
+    def given(word: Callable[[Runtime], None], step: str, moment: str, *, crash: bool) -> Spoken:
         shutil.copytree(boundaries(step), tmp_path, symlinks=True, dirs_exist_ok=True)
-        wheel = open_wheel(tmp_path)
-        opened.append(wheel)
+        runtime = open_runtime(tmp_path)
+        opened.append(runtime)
         told: list[str | None] = []
         acknowledged = [True]
 
         def say() -> None:
-            with wheel.store.read() as con:
+            with runtime.store.read() as con:
                 told.append(adapters.champion(con))
             try:
-                word(wheel)
+                word(runtime)
             except Refused:
                 acknowledged[0] = False
             if crash:
@@ -158,8 +159,8 @@ def speak(boundaries, tmp_path, monkeypatch) -> Iterator[Callable[..., Spoken]]:
 
         honest = table.STEPS[step]
 
-        def interrupted(wheel, turn):
-            result = honest(wheel, turn)
+        def interrupted(runtime, turn):
+            result = honest(runtime, turn)
             if not told:
                 say()
             return result
@@ -169,29 +170,29 @@ def speak(boundaries, tmp_path, monkeypatch) -> Iterator[Callable[..., Spoken]]:
                 say()
             else:
                 monkeypatch.setitem(table.STEPS, step, interrupted)
-            turning.run_until_idle(wheel)
+            turning.run_until_idle(runtime)
         if crash:
-            wheel.store.close()
-            wheel = open_wheel(tmp_path, wheel.config.promotion)
-            opened.append(wheel)
-            turning.run_until_idle(wheel)
-        return Spoken(told[0], wheel, acknowledged[0])
+            runtime.store.close()
+            runtime = open_runtime(tmp_path, runtime.config.promotion)
+            opened.append(runtime)
+            turning.run_until_idle(runtime)
+        return Spoken(told[0], runtime, acknowledged[0])
 
     yield given
-    for wheel in opened:
+    for runtime in opened:
         with contextlib.suppress(Exception):
-            wheel.store.close()
+            runtime.store.close()
 
 
-def ends(wheel: Wheel) -> tuple[str | None, str | None]:
+def ends(runtime: Runtime) -> tuple[str | None, str | None]:
     """Champion in the database, and in service."""
-    with wheel.store.read() as con:
-        return adapters.champion(con), wheel.serving.serving()
+    with runtime.store.read() as con:
+        return adapters.champion(con), runtime.serving.serving()
 
 
-def trail_is_true(wheel: Wheel) -> None:
+def trail_is_true(runtime: Runtime) -> None:
     """No decision names a champion that it was not made against, or an actor who said nothing."""
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert turns.open_turns(con) == []
         history = con.execute("SELECT adapter, decision FROM champions ORDER BY number").fetchall()
         served: list[str | None] = [None]
@@ -226,13 +227,13 @@ def moments(steps: list[str] = STEPS) -> pytest.MarkDecorator:
 def test_a_rollback_stands(story, speak, step, moment, crash):
     after = speak(roll_back, step, moment, crash=crash)
     wanted = {story.champion: story.first, story.better: story.champion}[after.at_word]
-    assert ends(after.wheel) == (wanted, wanted)
-    trail_is_true(after.wheel)
-    view = views.turn_view(after.wheel, TURN)
+    assert ends(after.runtime) == (wanted, wanted)
+    trail_is_true(after.runtime)
+    view = views.turn_view(after.runtime, TURN)
     assert view["state"] == "cancelled"
     assert view["error"].startswith("superseded by d-")
     assert view["error"].endswith(" (alice)")
-    with after.wheel.store.read() as con:
+    with after.runtime.store.read() as con:
         assert decisions.list_decisions(con, status="pending") == []
 
 
@@ -240,9 +241,9 @@ def test_a_rollback_stands(story, speak, step, moment, crash):
 def test_a_rejected_adapter_is_not_promoted_by_the_gates(story, speak, step, moment, crash):
     after = speak(reject, step, moment, crash=crash)
     assert after.acknowledged
-    assert ends(after.wheel) == (story.champion, story.champion)
-    trail_is_true(after.wheel)
-    with after.wheel.store.read() as con:
+    assert ends(after.runtime) == (story.champion, story.champion)
+    trail_is_true(after.runtime)
+    with after.runtime.store.read() as con:
         said = [d for d in decisions.list_decisions(con) if d.by == "alice"]
         waiting = decisions.list_decisions(con, status="pending")
     assert [(d.status, d.because) for d in said] == [("rejected", "not this one")]
@@ -253,9 +254,9 @@ def test_a_rejected_adapter_is_not_promoted_by_the_gates(story, speak, step, mom
 @moments(STEPS[:-1])
 def test_an_approval_stands_and_names_who_gave_it(story, speak, step, moment, crash):
     after = speak(approve, step, moment, crash=crash)
-    assert ends(after.wheel) == (story.better, story.better)
-    trail_is_true(after.wheel)
-    with after.wheel.store.read() as con:
+    assert ends(after.runtime) == (story.better, story.better)
+    trail_is_true(after.runtime)
+    with after.runtime.store.read() as con:
         latest = adapters.get(con, story.better)
         applied = decisions.list_decisions(con, status="applied", limit=1)[0]
     assert (latest.state, applied.by, applied.because) == ("champion", "alice", "looks right")
@@ -264,27 +265,27 @@ def test_an_approval_stands_and_names_who_gave_it(story, speak, step, moment, cr
 @moments()
 def test_a_cancelled_turn_promotes_nothing(story, speak, step, moment, crash):
     after = speak(cancel, step, moment, crash=crash)
-    assert ends(after.wheel) == (after.at_word, after.at_word)
-    trail_is_true(after.wheel)
-    view = views.turn_view(after.wheel, TURN)
+    assert ends(after.runtime) == (after.at_word, after.at_word)
+    trail_is_true(after.runtime)
+    view = views.turn_view(after.runtime, TURN)
     assert (view["state"], view["error"].split(";")[0]) == ("cancelled", "cancelled by alice")
     assert all(each["state"] != "running" for each in view["steps"])
     if after.at_word == story.better:
         assert "adapters rollback" in view["error"]
-    with after.wheel.store.read() as con:
+    with after.runtime.store.read() as con:
         assert all(d.turn != TURN for d in decisions.list_decisions(con, status="pending"))
 
 
 @moments()
 def test_who_asks_to_be_asked_is_asked(story, speak, step, moment, crash):
     after = speak(reload, step, moment, crash=crash)
-    assert ends(after.wheel) == (after.at_word, after.at_word)
-    trail_is_true(after.wheel)
+    assert ends(after.runtime) == (after.at_word, after.at_word)
+    trail_is_true(after.runtime)
     if after.at_word == story.champion:
-        assert pending(after.wheel) == "d-4"
-        assert views.turn_view(after.wheel, TURN)["state"] == "held"
-        turning.approve(after.wheel, "d-4", "alice", "asked at last")
-        assert ends(after.wheel) == (story.better, story.better)
+        assert pending(after.runtime) == "d-4"
+        assert views.turn_view(after.runtime, TURN)["state"] == "held"
+        turning.approve(after.runtime, "d-4", "alice", "asked at last")
+        assert ends(after.runtime) == (story.better, story.better)
 
 
 @pytest.mark.parametrize(
@@ -296,96 +297,96 @@ def test_a_restored_database_serves_what_it_named_and_resumes_nothing(
 ):
     """A backup made at any boundary; the promotion came after it."""
     shutil.copytree(boundaries(step), tmp_path, symlinks=True, dirs_exist_ok=True)
-    wheel = open_wheel(tmp_path)
-    database = wheel.store.path
+    runtime = open_runtime(tmp_path)
+    database = runtime.store.path
     backup = tmp_path / "backup"
-    wheel.store.copy_to(backup)
-    turning.run_until_idle(wheel)
-    assert ends(wheel) == (story.better, story.better)
-    wheel.store.close()
+    runtime.store.copy_to(backup)
+    turning.run_until_idle(runtime)
+    assert ends(runtime) == (story.better, story.better)
+    runtime.store.close()
     shutil.copy(backup, restoring.arriving(database))
     integrity.examine(restoring.arriving(database), tmp_path / "var", NOW)
     with restoring.held(database) as lock:
         restoring.stage(database, NOW, integrity.OF_ITS_TURNS)
         restoring.put_in_place(database, lock, lambda _: None, integrity.OF_ITS_TURNS)
-    wheel = open_wheel(tmp_path)
-    turning.run_until_idle(wheel)
-    with contextlib.closing(wheel.store):
+    runtime = open_runtime(tmp_path)
+    turning.run_until_idle(runtime)
+    with contextlib.closing(runtime.store):
         wanted = story.better if step == "watch" else story.champion
-        assert ends(wheel) == (wanted, wanted)
-        trail_is_true(wheel)
-        assert state_of(wheel) == "cancelled"
-        with wheel.store.read() as con:
+        assert ends(runtime) == (wanted, wanted)
+        trail_is_true(runtime)
+        assert state_of(runtime) == "cancelled"
+        with runtime.store.read() as con:
             assert all(d.turn != TURN for d in decisions.list_decisions(con, status="pending"))
 
 
 def test_an_adapter_that_a_person_rolled_back_is_not_promoted_again_by_the_gates(story, tmp_path):
     shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
-    wheel = open_wheel(tmp_path)
-    with contextlib.closing(wheel.store):
-        turning.approve(wheel, "d-3", "bob", "fine")
-        turning.rollback(wheel, None, "alice", "it is not")
-        turn_once(wheel)  # trains the very same adapter from the same samples
-        assert ends(wheel) == (story.champion, story.champion)
-        with wheel.store.read() as con:
-            waiting = decisions.get(con, pending(wheel))
+    runtime = open_runtime(tmp_path)
+    with contextlib.closing(runtime.store):
+        turning.approve(runtime, "d-3", "bob", "fine")
+        turning.rollback(runtime, None, "alice", "it is not")
+        turn_once(runtime)  # trains the very same adapter from the same samples
+        assert ends(runtime) == (story.champion, story.champion)
+        with runtime.store.read() as con:
+            waiting = decisions.get(con, pending(runtime))
         assert waiting.challenger == story.better
         assert f"a person decides: alice rolled {story.better} back" in waiting.because
-        turning.approve(wheel, waiting.id, "alice", "after all")
-        assert ends(wheel) == (story.better, story.better)
+        turning.approve(runtime, waiting.id, "alice", "after all")
+        assert ends(runtime) == (story.better, story.better)
 
 
 def test_said_twice_is_told_and_no_reason_is_dropped_silently(story, tmp_path):
     shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
-    wheel = open_wheel(tmp_path)
-    with contextlib.closing(wheel.store):
-        turning.approve(wheel, "d-3", "bob", "fine")
+    runtime = open_runtime(tmp_path)
+    with contextlib.closing(runtime.store):
+        turning.approve(runtime, "d-3", "bob", "fine")
         again = "d-3 is applied already, by bob: fine; nothing was changed, and your reason was not"
         for word in (turning.approve, turning.reject):
             with pytest.raises(Refused, match=again):
-                word(wheel, "d-3", "alice", "my own reason")
+                word(runtime, "d-3", "alice", "my own reason")
 
 
 def test_what_a_rollback_superseded_says_so(story, tmp_path):
     shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
-    wheel = open_wheel(tmp_path)
-    with contextlib.closing(wheel.store):
-        turning.rollback(wheel, None, "alice", "complaints")
+    runtime = open_runtime(tmp_path)
+    with contextlib.closing(runtime.store):
+        turning.rollback(runtime, None, "alice", "complaints")
         with pytest.raises(Refused, match="d-3 is superseded by d-4; nothing was changed"):
-            turning.approve(wheel, "d-3", "bob", "fine")
-        assert views.turn_view(wheel, "t-3")["state"] == "done"
+            turning.approve(runtime, "d-3", "bob", "fine")
+        assert views.turn_view(runtime, "t-3")["state"] == "done"
 
 
 def test_the_same_person_does_not_approve_twice(story, tmp_path):
     shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
     two = dataclasses.replace(REVIEW, approvals=2)
-    wheel = open_wheel(tmp_path, two)
-    with contextlib.closing(wheel.store):
-        turning.approve(wheel, "d-3", "bob", "fine")
+    runtime = open_runtime(tmp_path, two)
+    with contextlib.closing(runtime.store):
+        turning.approve(runtime, "d-3", "bob", "fine")
         with pytest.raises(Refused, match=r"bob has approved d-3 already \(1 of 2\)"):
-            turning.approve(wheel, "d-3", "bob", "still fine")
-        assert ends(wheel) == (story.champion, story.champion)
+            turning.approve(runtime, "d-3", "bob", "still fine")
+        assert ends(runtime) == (story.champion, story.champion)
 
 
 def test_a_decision_that_expired_while_the_daemon_was_down_is_not_applied(
     story, boundaries, tmp_path
 ):
     shutil.copytree(boundaries("apply"), tmp_path, symlinks=True, dirs_exist_ok=True)
-    wheel = open_wheel(tmp_path, dataclasses.replace(AUTO, hold_days=-1))
-    with contextlib.closing(wheel.store):
-        assert turning.expire(wheel) == ["d-4"]
-        turning.run_until_idle(wheel)
-        assert ends(wheel) == (story.champion, story.champion)
-        trail_is_true(wheel)
+    runtime = open_runtime(tmp_path, dataclasses.replace(AUTO, hold_days=-1))
+    with contextlib.closing(runtime.store):
+        assert turning.expire(runtime) == ["d-4"]
+        turning.run_until_idle(runtime)
+        assert ends(runtime) == (story.champion, story.champion)
+        trail_is_true(runtime)
 
 
 def test_two_threads_never_leave_an_earlier_champion_in_service(story, tmp_path):
     """The one that read the database before a rollback must not move the link after it."""
     shutil.copytree(story.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
-    wheel = open_wheel(tmp_path)
-    with contextlib.closing(wheel.store):
-        turning.approve(wheel, "d-3", "bob", "fine")
-        honest, spoke = wheel.serving.promote, []
+    runtime = open_runtime(tmp_path)
+    with contextlib.closing(runtime.store):
+        turning.approve(runtime, "d-3", "bob", "fine")
+        honest, spoke = runtime.serving.promote, []
 
         class Slow:
             """Serving that is asked for the earlier champion while it puts the new one in place."""
@@ -402,18 +403,18 @@ def test_two_threads_never_leave_an_earlier_champion_in_service(story, tmp_path)
 
                     spoke.append(
                         threading.Thread(
-                            target=turning.rollback, args=(wheel, None, "alice", "complaints")
+                            target=turning.rollback, args=(runtime, None, "alice", "complaints")
                         )
                     )
                     spoke[0].start()
                     committed = threading.Event()
                     while not committed.is_set():  # the rollback is committed, the link not moved
-                        with wheel.store.read() as con:
+                        with runtime.store.read() as con:
                             if adapters.champion(con) == story.champion:
                                 committed.set()
                 honest(adapter_id)
 
-        link, wheel.serving = wheel.serving, Slow()
-        turning.reconcile(wheel)
+        link, runtime.serving = runtime.serving, Slow()
+        turning.reconcile(runtime)
         spoke[0].join()
         assert link.serving() == story.champion

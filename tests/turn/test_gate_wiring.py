@@ -5,25 +5,26 @@ import json
 from collections import Counter
 
 import pytest
-from wheels import (
+from runtimes import (
     NOW,
     WORDS,
     Memoriser,
     Parrot,
     produce_failures,
+    runtime_in,
     sample,
-    seed_the_wheel,
+    seed_runtime,
     turn_once,
     two_turns,
-    wheel_in,
 )
 
 from flywheel import gates
+from flywheel.api import views
 from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, OverallRule, SlicesRule
 from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events, golden_set, samples
-from flywheel.turn import add_samples, integrity, overview, request, run_until_idle, views
+from flywheel.turn import add_samples, integrity, request, run_until_idle
 from tests.fakes.refusals import refusals
 
 FAST, WIDE = OverallRule(profile="fast"), IntentsRule(margin=0.30)
@@ -42,12 +43,12 @@ class Timed(Memoriser):
         return {**values, "latency_ms": timed if spec["timed"] else {}}
 
 
-def second_turn(wheel, **seeds):
-    return two_turns(wheel, **seeds)[1]
+def second_turn(runtime, **seeds):
+    return two_turns(runtime, **seeds)[1]
 
 
-def decided(wheel, turn_id):
-    return views.decision_view(wheel, views.turn_view(wheel, turn_id)["decision"])
+def decided(runtime, turn_id):
+    return views.decision_view(runtime, views.turn_view(runtime, turn_id)["decision"])
 
 
 def lines(decision):
@@ -56,17 +57,17 @@ def lines(decision):
 
 @pytest.fixture
 def made(tmp_path):
-    """Build a wheel with these gates."""
-    wheels = []
+    """Build a runtime with these gates."""
+    runtimes = []
 
     def make(table, **more):
-        built = wheel_in(tmp_path, teacher=Parrot(), gates=table)
+        built = runtime_in(tmp_path, teacher=Parrot(), gates=table)
         jobs = built.config.state_dir / "jobs"
-        wheels.append(dataclasses.replace(built, executor=Timed(jobs), **more))
-        return wheels[-1]
+        runtimes.append(dataclasses.replace(built, executor=Timed(jobs), **more))
+        return runtimes[-1]
 
     yield make
-    for each in wheels:
+    for each in runtimes:
         each.store.close()
 
 
@@ -78,10 +79,10 @@ def test_every_gate_that_is_on_speaks_over_real_evidence(made):
         out_of_scope=OutOfScopeRule(required=True),
         fresh=FreshRule(required=True, min_examples=12),
     )
-    wheel = made(table)
-    add_samples(wheel, [sample(f"blah golden{i}", "none", "golden") for i in range(60)])
-    add_samples(wheel, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(12)])
-    decision = decided(wheel, second_turn(wheel))
+    runtime = made(table)
+    add_samples(runtime, [sample(f"blah golden{i}", "none", "golden") for i in range(60)])
+    add_samples(runtime, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(12)])
+    decision = decided(runtime, second_turn(runtime))
     spoke = lines(decision)
     assert list(spoke) == (
         [
@@ -98,35 +99,35 @@ def test_every_gate_that_is_on_speaks_over_real_evidence(made):
     assert {line["verdict"] for line in spoke.values()} == {"PASS"}, spoke
     assert (spoke["fresh"]["n"], spoke["latency"]["n"]) == (12, 120)
     assert decision["rests_on"]["waits_for"] == "nobody"
-    assert integrity(wheel, decision["id"])["same"]
+    assert integrity(runtime, decision["id"])["same"]
 
 
 def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(made):
-    wheel = made(rules(fresh=FreshRule(required=True, min_examples=12)))
-    add_samples(wheel, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(7)])
-    turn = second_turn(wheel)
-    held = decided(wheel, turn)
+    runtime = made(rules(fresh=FreshRule(required=True, min_examples=12)))
+    add_samples(runtime, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(7)])
+    turn = second_turn(runtime)
+    held = decided(runtime, turn)
     line = lines(held)["fresh"]
     assert (held["status"], line["labels_needed"]) == ("pending", 5)
     assert line["detail"] == "5 more fresh examples are needed; 7 wait unasked"
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert len(samples.fresh(con)) == 7
-    add_samples(wheel, [sample(f"dawn fresh{i}", "set_alarm", "fresh") for i in range(6)])
-    run_until_idle(wheel)
-    final = decided(wheel, turn)
+    add_samples(runtime, [sample(f"dawn fresh{i}", "set_alarm", "fresh") for i in range(6)])
+    run_until_idle(runtime)
+    final = decided(runtime, turn)
     assert (final["verdict"], final["status"]) == ("promote", "applied")
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert len(samples.fresh(con)) == 1  # twelve are used up
         assert len(samples.fresh(con, asked_by=turn)) == 12
 
 
 def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
-    wheel = made(rules(fresh=FreshRule(required=True, min_examples=4)))
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
+    runtime = made(rules(fresh=FreshRule(required=True, min_examples=4)))
+    seed_runtime(runtime)
+    turn_once(runtime)
+    produce_failures(runtime)
     texts = [f"rooster expert{i}" for i in range(6)]
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(
             con, [Prediction(id=text, ts=NOW, text=text, intent="none") for text in texts]
         )
@@ -144,9 +145,9 @@ def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
                 for text in texts
             ],
         )
-    turn = turn_once(wheel)
-    assert lines(decided(wheel, turn))["fresh"]["n"] == 4
-    with wheel.store.read() as con:
+    turn = turn_once(runtime)
+    assert lines(decided(runtime, turn))["fresh"]["n"] == 4
+    with runtime.store.read() as con:
         refused = Counter(item.reason for item in refusals(con, turn))
     assert refused["leak"] >= 4  # the four, held out of training for the turn that asks them
 
@@ -161,52 +162,54 @@ def test_a_gate_of_ones_own_decides_with_the_others_and_is_held_to_their_rules(m
         "    return GateResult(gate='x', verdict=options['says'], n=n, detail='counted')\n"
     )
     table = rules(custom={"words": CustomRule(plugin="no_words", options={"says": "FAIL"})})
-    wheel = made(table, custom_gates=gates.custom_gates(table, folder))
-    decision = decided(wheel, second_turn(wheel))
+    runtime = made(table, custom_gates=gates.custom_gates(table, folder))
+    decision = decided(runtime, second_turn(runtime))
     assert (decision["verdict"], lines(decision)["words"]["detail"]) == ("reject", "counted")
-    assert integrity(wheel, decision["id"])["same"]
+    assert integrity(runtime, decision["id"])["same"]
     (folder / "no_words.py").write_text("def judge(evidence, options): ...\n")
-    changed = dataclasses.replace(wheel, custom_gates=gates.custom_gates(table, folder))
+    changed = dataclasses.replace(runtime, custom_gates=gates.custom_gates(table, folder))
     assert integrity(changed, decision["id"])["checks"][-1]["what"] == "plugins"
 
 
 def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_a_person(made):
-    wheel = made(rules())
+    runtime = made(rules())
     marked = sample("pasta marked", "set_alarm", "golden", must_pass=True)  # its label is wrong
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    add_samples(wheel, [marked])
-    with wheel.store.write() as con:
+    seed_runtime(runtime)
+    turn_once(runtime)
+    add_samples(runtime, [marked])
+    with runtime.store.write() as con:
         name = marked.sample.id
-        golden_set.add(con, name, disputed=True, by="uid:7", because="pasta is a timer", at=NOW)
-    produce_failures(wheel)
-    decision = decided(wheel, turn_once(wheel))
+        golden_set.set_disputed(
+            con, name, disputed=True, by="uid:7", because="pasta is a timer", at=NOW
+        )
+    produce_failures(runtime)
+    decision = decided(runtime, turn_once(runtime))
     assert (decision["verdict"], decision["rests_on"]["waits_for"]) == ("hold", "a person")
     assert "disputed labels" in decision["because"]
     assert "1 golden rows are disputed and set aside" in decision["rests_on"]["notes"]
     assert sum(line["n"] for line in decision["intents"]) == 120
-    assert integrity(wheel, decision["id"])["same"]
+    assert integrity(runtime, decision["id"])["same"]
 
 
 def test_wrong_feedback_that_gains_where_golden_loses_goes_to_a_person(tmp_path):
-    wheel = wheel_in(tmp_path)
+    runtime = runtime_in(tmp_path)
     rows = []
     for intent, words in WORDS.items():
         rows += [sample(f"{word} seed", intent, "train") for word in words]
         rows += [sample(f"{words[i % 6]} golden{intent}{i}", intent, "golden") for i in range(40)]
-    add_samples(wheel, rows)
-    turn_once(wheel)
-    produce_failures(wheel, right={"set_timer": "set_alarm"})
-    decision = decided(wheel, turn_once(wheel))
+    add_samples(runtime, rows)
+    turn_once(runtime)
+    produce_failures(runtime, right={"set_timer": "set_alarm"})
+    decision = decided(runtime, turn_once(runtime))
     assert lines(decision)["intents"]["verdict"] == "FAIL"
     assert (decision["verdict"], "poisoned" in decision["because"]) == ("hold", True)
-    wheel.store.close()
+    runtime.store.close()
 
 
 def test_the_turn_tells_what_it_asked_and_what_it_has_left(made):
-    wheel = made(rules())
-    decision = decided(wheel, second_turn(wheel))
+    runtime = made(rules())
+    decision = decided(runtime, second_turn(runtime))
     assert decision["rests_on"]["golden_queries"] == "1 of 30 asked"
-    assert overview.status(wheel, uptime_s=0, next_turn=None)["golden"]["queries_left"] == 29
+    assert views.status(runtime, uptime_s=0, next_turn=None)["golden"]["queries_left"] == 29
     assert json.loads(json.dumps(decision, default=str))
-    request(wheel, "manual")
+    request(runtime, "manual")

@@ -1,13 +1,13 @@
 """What a turn learns about the worth of samples: from labels on the adapter that learned them."""
 
-from wheels import ALARM, NOW, two_turns
+from runtimes import ALARM, NOW, two_turns
 
 from flywheel.records import Feedback, Prediction
 from flywheel.store import decisions, events, turns
 from flywheel.turn.diagnose import lessons
 
 
-def answered_right(wheel, adapter, count=20):
+def answered_right(runtime, adapter, count=20):
     said = [
         Prediction(id=f"p-{i}", ts=NOW, text=f"wake {i}", intent=ALARM, adapter=adapter)
         for i in range(count)
@@ -16,32 +16,32 @@ def answered_right(wheel, adapter, count=20):
         Feedback(id=f"v-{each.id}", prediction_id=each.id, ts=NOW, verdict="correct")
         for each in said
     ]
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(con, said)
         events.add_feedback(con, verdicts)
 
 
-def turn_over_failures(wheel):
-    _, second = two_turns(wheel)
-    with wheel.store.read() as con:
+def turn_over_failures(runtime):
+    _, second = two_turns(runtime)
+    with runtime.store.read() as con:
         return turns.get(con, second)
 
 
-def learned_from(wheel):
-    with wheel.store.read() as con:
-        return {(each.failure, each.labels, each.rate_since) for each in lessons(wheel, con)}
+def learned_from(runtime):
+    with runtime.store.read() as con:
+        return {(each.failure, each.labels, each.rate_since) for each in lessons(runtime, con)}
 
 
-def test_only_labels_on_the_adapter_that_learned_the_samples_teach_what_they_are_worth(wheel):
-    turn = turn_over_failures(wheel)
-    assert learned_from(wheel) == set()  # all failures were the first champion's
-    answered_right(wheel, turn.cursor["challenger"])
-    assert learned_from(wheel) == {("unseen_wording", 20, 0.0)}
+def test_only_labels_on_the_adapter_that_learned_the_samples_teach_what_they_are_worth(runtime):
+    turn = turn_over_failures(runtime)
+    assert learned_from(runtime) == set()  # all failures were the first champion's
+    answered_right(runtime, turn.cursor["challenger"])
+    assert learned_from(runtime) == {("unseen_wording", 20, 0.0)}
 
 
-def test_a_challenger_that_was_not_promoted_teaches_nothing(wheel):
-    turn = turn_over_failures(wheel)
-    answered_right(wheel, turn.cursor["challenger"])
-    with wheel.store.write() as con:
+def test_a_challenger_that_was_not_promoted_teaches_nothing(runtime):
+    turn = turn_over_failures(runtime)
+    answered_right(runtime, turn.cursor["challenger"])
+    with runtime.store.write() as con:
         decisions.set_status(con, turn.decision, "rejected", "uid 0", "it was a test", NOW)
-    assert learned_from(wheel) == set()
+    assert learned_from(runtime) == set()

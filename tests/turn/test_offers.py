@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from flywheel import promotion
+from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.records import Adapter, Decision, GateResult
 from flywheel.store import adapters, decisions
-from flywheel.turn import approve, reject, rollback, views
+from flywheel.turn import approve, reject, rollback
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 UNDECIDED = GateResult(gate="intents", verdict="INCONCLUSIVE")
@@ -18,7 +19,7 @@ LEAK = GateResult(gate="hygiene", verdict="FAIL")
 PASSED = GateResult(gate="overall", verdict="PASS")
 
 
-def adapter(con, wheel, name):
+def adapter(con, runtime, name):
     adapters.add(
         con,
         Adapter(
@@ -32,15 +33,15 @@ def adapter(con, wheel, name):
             metrics={},
         ),
     )
-    (wheel.adapters_dir / name).mkdir(parents=True)
-    (wheel.adapters_dir / name / "flywheel.json").write_text("{}")
+    (runtime.adapters_dir / name).mkdir(parents=True)
+    (runtime.adapters_dir / name / "flywheel.json").write_text("{}")
 
 
-def stands(wheel, *, status, by="gates", waits_for="a person", gates=(PASSED,), superseded=False):
+def stands(runtime, *, status, by="gates", waits_for="a person", gates=(PASSED,), superseded=False):
     """The decision d-2 over the champion a-1, as it came to stand."""
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         for name in ("a-1", "a-2"):
-            adapter(con, wheel, name)
+            adapter(con, runtime, name)
         adapters.set_champion(con, "a-1", "d-1", NOW)
         decisions.add(
             con,
@@ -86,39 +87,39 @@ EXPECTED = {
 }
 
 
-def offered(wheel):
+def offered(runtime):
     return [
         " with ".join(filter(None, (one["do"], " ".join(one.get("override", ())))))
-        for one in views.decision_view(wheel, "d-1")["offers"]
+        for one in views.decision_view(runtime, "d-1")["offers"]
     ]
 
 
-def tried(wheel, word):
+def tried(runtime, word):
     """What the daemon does when it is told so."""
     act, _, gates = word.partition(" with ")
     acts = {
-        "approve": lambda: approve(wheel, "d-1", "ana", "checked", tuple(gates.split())),
-        "reject": lambda: reject(wheel, "d-1", "ana", "checked"),
-        "rollback": lambda: rollback(wheel, None, "ana", "checked"),
+        "approve": lambda: approve(runtime, "d-1", "ana", "checked", tuple(gates.split())),
+        "reject": lambda: reject(runtime, "d-1", "ana", "checked"),
+        "rollback": lambda: rollback(runtime, None, "ana", "checked"),
     }
     acts[act]()
 
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("allowed", [True, False])
-def test_what_is_offered_works_and_nothing_else_does(wheel, state, allowed):
+def test_what_is_offered_works_and_nothing_else_does(runtime, state, allowed):
     table = PromotionTable(allow_override=("intents",) if allowed else ())
-    object.__setattr__(wheel.config, "promotion", table)
-    stands(wheel, **STATES[state])
+    object.__setattr__(runtime.config, "promotion", table)
+    stands(runtime, **STATES[state])
     expected = [each for each in EXPECTED[state] if allowed or " with " not in each]
-    assert offered(wheel) == (expected or ["turn"])
+    assert offered(runtime) == (expected or ["turn"])
     words = ["approve", "approve with intents", "reject"]
     for word in words:
         if word not in expected:
             with pytest.raises(Refused):
-                tried(wheel, word)
+                tried(runtime, word)
     for word in itertools.islice((each for each in expected if each in (*words, "rollback")), 1):
-        tried(wheel, word)
+        tried(runtime, word)
 
 
 def test_the_rules_that_offer_are_those_that_refuse():

@@ -1,11 +1,12 @@
 """A person may override a gate where the configuration says so, and it is on record."""
 
 import pytest
-from wheels import Parrot, produce_failures, sample, seed_the_wheel, turn_once, wheel_in
+from runtimes import Parrot, produce_failures, runtime_in, sample, seed_runtime, turn_once
 
+from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import NotFound, Refused
-from flywheel.turn import approve, dispute, reject, views
+from flywheel.turn import approve, dispute, reject
 
 
 @pytest.fixture
@@ -14,69 +15,69 @@ def make(tmp_path):
 
     def with_table(golden=4, **table):
         promotion = PromotionTable(**{"mode": "auto", "bootstrap": "auto", **table})
-        wheel = wheel_in(tmp_path, teacher=Parrot(), promotion=promotion)
-        made.append(wheel)
-        seed_the_wheel(wheel, golden=golden)
-        turn_once(wheel)
-        produce_failures(wheel)
-        turn_once(wheel)
-        return wheel
+        runtime = runtime_in(tmp_path, teacher=Parrot(), promotion=promotion)
+        made.append(runtime)
+        seed_runtime(runtime, golden=golden)
+        turn_once(runtime)
+        produce_failures(runtime)
+        turn_once(runtime)
+        return runtime
 
     yield with_table
-    for wheel in made:
-        wheel.store.close()
+    for runtime in made:
+        runtime.store.close()
 
 
 def test_what_waits_for_labels_is_not_approved_without_an_override(make):
-    wheel = make()
+    runtime = make()
     with pytest.raises(Refused, match="intents did not pass"):
-        approve(wheel, "d-2", "uid:7", "in a hurry")
+        approve(runtime, "d-2", "uid:7", "in a hurry")
     with pytest.raises(Refused, match="may not be overridden here"):
-        approve(wheel, "d-2", "uid:7", "in a hurry", ["intents"])
+        approve(runtime, "d-2", "uid:7", "in a hurry", ["intents"])
 
 
 def test_an_allowed_override_is_recorded_as_one(make):
-    wheel = make(allow_override=("intents",))
+    runtime = make(allow_override=("intents",))
     with pytest.raises(Refused, match="hygiene can never"):
-        approve(wheel, "d-2", "uid:7", "in a hurry", ["hygiene", "intents"])
-    done = approve(wheel, "d-2", "uid:7", "checked by hand", ["intents"])
-    assert (done.status, wheel.serving.serving()) == ("applied", done.challenger)
-    last = views.decision_view(wheel, "d-2")["events"][-1]
+        approve(runtime, "d-2", "uid:7", "in a hurry", ["hygiene", "intents"])
+    done = approve(runtime, "d-2", "uid:7", "checked by hand", ["intents"])
+    assert (done.status, runtime.serving.serving()) == ("applied", done.challenger)
+    last = views.decision_view(runtime, "d-2")["events"][-1]
     assert (last["what"], last["by"]) == ("applied by override of intents", "uid:7")
 
 
 def test_the_gates_rejection_may_be_lifted_and_a_persons_may_not(make):
-    wheel = make(allow_override=("intents",))
-    reject(wheel, "d-2", "uid:7", "no")
+    runtime = make(allow_override=("intents",))
+    reject(runtime, "d-2", "uid:7", "no")
     with pytest.raises(Refused, match="rejected already"):
-        approve(wheel, "d-2", "uid:8", "yes", ["intents"])
+        approve(runtime, "d-2", "uid:8", "yes", ["intents"])
 
 
 def test_two_different_people_approve_where_two_are_asked_for(make):
-    wheel = make(golden=40, mode="review", approvals=2)
-    before = wheel.serving.serving()
-    first = approve(wheel, "d-2", "uid:7", "good")
-    assert (first.status, wheel.serving.serving()) == ("pending", before)
+    runtime = make(golden=40, mode="review", approvals=2)
+    before = runtime.serving.serving()
+    first = approve(runtime, "d-2", "uid:7", "good")
+    assert (first.status, runtime.serving.serving()) == ("pending", before)
     with pytest.raises(Refused, match=r"uid:7 has approved d-2 already \(1 of 2\)"):
-        approve(wheel, "d-2", "uid:7", "very good")
-    second = approve(wheel, "d-2", "uid:8", "good too")
-    assert (second.status, wheel.serving.serving()) == ("applied", second.challenger)
-    said = [event["what"] for event in views.decision_view(wheel, "d-2")["events"]]
+        approve(runtime, "d-2", "uid:7", "very good")
+    second = approve(runtime, "d-2", "uid:8", "good too")
+    assert (second.status, runtime.serving.serving()) == ("applied", second.challenger)
+    said = [event["what"] for event in views.decision_view(runtime, "d-2")["events"]]
     assert said == ["promote", "approved 1 of 2", "applied"]
 
 
 def test_a_dispute_is_of_a_golden_sample_and_can_be_settled(make):
-    wheel = make()
+    runtime = make()
     golden = sample("sunrise goldenset_alarm3", "set_alarm", "golden").sample.id
-    assert dispute(wheel, golden, "uid:7", "odd", disputed=True)["standing"] == 1
-    assert dispute(wheel, golden, "uid:7", "checked", disputed=False)["standing"] == 0
+    assert dispute(runtime, golden, "uid:7", "odd", disputed=True)["standing"] == 1
+    assert dispute(runtime, golden, "uid:7", "checked", disputed=False)["standing"] == 0
     with pytest.raises(NotFound):
-        dispute(wheel, "s-unknown", "uid:7", "odd", disputed=True)
+        dispute(runtime, "s-unknown", "uid:7", "odd", disputed=True)
 
 
 def test_a_reviewer_sees_slices_intervals_confusions_and_what_approving_would_do(make):
-    wheel = make(golden=40, mode="review")
-    shown = views.decision_view(wheel, "d-2")
+    runtime = make(golden=40, mode="review")
+    shown = views.decision_view(runtime, "d-2")
     assert {row["slice"] for row in shown["slices"]} == {"length=short"}
     assert all(row["low"] < row["change"] < row["high"] for row in shown["intents"])
     assert all(row["after"] < row["before"] for row in shown["confusions"])

@@ -2,18 +2,18 @@
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from wheels import ALARM, NOW, PLAY, produce_failures, seed_the_wheel, turn_once
+from runtimes import ALARM, NOW, PLAY, produce_failures, seed_runtime, turn_once
 
+from flywheel.api import views
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events
-from flywheel.turn import views
 from tests.fakes.refusals import refusals
 
 
-def tell(wheel, said):
+def tell(runtime, said):
     """Feedback as (prediction, text, rater, kind, intent)."""
     texts = {key: text for key, text, *_ in said}
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(
             con, [Prediction(id=k, ts=NOW, text=t, intent="none") for k, t in texts.items()]
         )
@@ -34,17 +34,17 @@ def tell(wheel, said):
         )
 
 
-def trained(wheel, turn_id):
-    name = views.turn_view(wheel, turn_id)["dataset"]
-    return pq.read_table(wheel.datasets_dir / f"{name}.parquet").to_pylist()
+def trained(runtime, turn_id):
+    name = views.turn_view(runtime, turn_id)["dataset"]
+    return pq.read_table(runtime.datasets_dir / f"{name}.parquet").to_pylist()
 
 
-def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(wheel):
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
+def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(runtime):
+    seed_runtime(runtime)
+    turn_once(runtime)
+    produce_failures(runtime)
     tell(
-        wheel,
+        runtime,
         [
             ("p-1", "唱 egg", "u-1", "user", PLAY),
             ("p-1", "唱 egg", "u-2", "user", ALARM),
@@ -52,38 +52,40 @@ def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(wheel):
             ("p-2", "oven 早", "e-1", "expert", ALARM),
         ],
     )
-    turn_id = turn_once(wheel)
-    with wheel.store.read() as con:
+    turn_id = turn_once(runtime)
+    with runtime.store.read() as con:
         refused = refusals(con, turn_id)
     told = {(r.sample.text, r.sample.intent, r.reason) for r in refused}
     assert {("唱 egg", PLAY, "conflict"), ("唱 egg", ALARM, "conflict")} <= told
     assert ("oven 早", PLAY, "outvoted") in told
-    learnt = {(row["text"], row["intent"]) for row in trained(wheel, turn_id)}
+    learnt = {(row["text"], row["intent"]) for row in trained(runtime, turn_id)}
     assert ("oven 早", ALARM) in learnt
     assert "唱 egg" not in {text for text, _ in learnt}
 
 
-def test_a_rater_who_is_often_wrong_is_named_and_weighs_less(wheel):
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
-    wheel.executor._crossfit = doubting_the_bogus  # the model doubts most of what u-0 says
+def test_a_rater_who_is_often_wrong_is_named_and_weighs_less(runtime):
+    seed_runtime(runtime)
+    turn_once(runtime)
+    produce_failures(runtime)
+    runtime.executor._crossfit = doubting_the_bogus  # the model doubts most of what u-0 says
     # Different intents, so that no cap is met; five others who are right.
-    tell(wheel, [(f"b-{n}", f"bogus {n}", "u-0", "user", (PLAY, ALARM)[n % 2]) for n in range(10)])
+    tell(
+        runtime, [(f"b-{n}", f"bogus {n}", "u-0", "user", (PLAY, ALARM)[n % 2]) for n in range(10)]
+    )
     right = [(f"r-{n}", f"wake dawn r{n}", f"u-{1 + n % 5}", "user", ALARM) for n in range(25)]
-    tell(wheel, right)
-    turn_id = turn_once(wheel)
-    view = views.turn_view(wheel, turn_id)
+    tell(runtime, right)
+    turn_id = turn_once(runtime)
+    view = views.turn_view(runtime, turn_id)
     (named,) = view["raters"]["doubted"]
     assert (named["rater"], named["votes"]) == ("u-0", 10)
     assert named["wrong"] > 2 * view["raters"]["usual"]
     curated = next(step for step in view["steps"] if step["name"] == "curate")
     assert "1 of 6 raters wrong far more often than most" in curated["detail"]
     assert "u-0" not in curated["detail"]
-    rows = [row for row in trained(wheel, turn_id) if row["split"] == "train"]
+    rows = [row for row in trained(runtime, turn_id) if row["split"] == "train"]
     weights = {row["text"]: row["weight"] for row in rows if row["intent"] == ALARM}
     assert max(w for t, w in weights.items() if t.startswith("bogus")) < weights["wake dawn r1"]
-    shown = views.decision_view(wheel, view["decision"])["training"]
+    shown = views.decision_view(runtime, view["decision"])["training"]
     assert shown["raters"] == view["raters"]
 
 

@@ -5,19 +5,20 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from wheels import (
+from runtimes import (
     ALARM,
     WORDS,
     Memoriser,
     Parrot,
+    runtime_in,
     sample,
     two_turns,
-    wheel_in,
 )
 
+from flywheel.api import views
 from flywheel.config import TrainingTable
 from flywheel.store import reports, turns
-from flywheel.turn import add_samples, views
+from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows, learned_rows
 
 
@@ -38,37 +39,37 @@ class Refitting(Memoriser):
 
 
 @pytest.fixture
-def wheel(tmp_path):
-    built = wheel_in(tmp_path, teacher=Parrot())
+def runtime(tmp_path):
+    built = runtime_in(tmp_path, teacher=Parrot())
     built.executor.__class__ = Refitting
     yield built
     built.store.close()
 
 
-def a_second_turn(wheel):
-    names = two_turns(wheel)
-    with wheel.store.read() as con:
+def a_second_turn(runtime):
+    names = two_turns(runtime)
+    with runtime.store.read() as con:
         return [turns.get(con, name) for name in names]
 
 
-def of_dataset(wheel, turn):
-    return wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet"
+def of_dataset(runtime, turn):
+    return runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet"
 
 
-def test_the_first_champion_learns_the_seeds_alone_and_the_next_challenger_dev_too(wheel):
-    first, second = a_second_turn(wheel)
-    assert learned_rows(of_dataset(wheel, first)) == dataset_rows(of_dataset(wheel, first))
-    dev = dataset_rows(of_dataset(wheel, second), "dev")
+def test_the_first_champion_learns_the_seeds_alone_and_the_next_challenger_dev_too(runtime):
+    first, second = a_second_turn(runtime)
+    assert learned_rows(of_dataset(runtime, first)) == dataset_rows(of_dataset(runtime, first))
+    dev = dataset_rows(of_dataset(runtime, second), "dev")
     assert len(dev) == 6 * len(WORDS)
     assert all(row["weight"] > 0 for row in dev)
-    assert len(learned_rows(of_dataset(wheel, second))) == len(dev) + len(
-        dataset_rows(of_dataset(wheel, second))
+    assert len(learned_rows(of_dataset(runtime, second))) == len(dev) + len(
+        dataset_rows(of_dataset(runtime, second))
     )
 
 
-def test_what_is_said_of_dev_is_what_the_model_answered_before_it_learned_it(wheel):
-    _, second = a_second_turn(wheel)
-    with wheel.store.read() as con:
+def test_what_is_said_of_dev_is_what_the_model_answered_before_it_learned_it(runtime):
+    _, second = a_second_turn(runtime)
+    with runtime.store.read() as con:
         outcomes = reports.load(con, second.id).outcomes
     dev = [row for row in outcomes if row.split == "dev"]
     assert dev
@@ -79,21 +80,21 @@ def test_what_is_said_of_dev_is_what_the_model_answered_before_it_learned_it(whe
     assert all(row.challenger_correct for row in golden)
 
 
-def test_a_dev_sample_near_a_golden_one_is_not_learned(wheel):
+def test_a_dev_sample_near_a_golden_one_is_not_learned(runtime):
     near = sample("wake me up early tomorrow morning please", ALARM, "golden")
     twin = sample("please wake me up early tomorrow morning", ALARM, "dev")
-    add_samples(wheel, [near, twin])
-    _, second = a_second_turn(wheel)
-    weights = {row["id"]: row["weight"] for row in dataset_rows(of_dataset(wheel, second), "dev")}
+    add_samples(runtime, [near, twin])
+    _, second = a_second_turn(runtime)
+    weights = {row["id"]: row["weight"] for row in dataset_rows(of_dataset(runtime, second), "dev")}
     assert weights.pop(twin.sample.id) == 0
     assert all(weights.values())
-    decision = views.decision_view(wheel, views.turn_view(wheel, second.id)["decision"])
+    decision = views.decision_view(runtime, views.turn_view(runtime, second.id)["decision"])
     hygiene = next(gate for gate in decision["gates"] if gate["gate"] == "hygiene")
     assert hygiene["verdict"] == "PASS", json.dumps(hygiene)
 
 
 def test_refit_can_be_turned_off(tmp_path):
-    wheel = wheel_in(tmp_path, teacher=Parrot(), training=TrainingTable(refit=False))
-    _, second = a_second_turn(wheel)
-    assert learned_rows(of_dataset(wheel, second)) == dataset_rows(of_dataset(wheel, second))
-    wheel.store.close()
+    runtime = runtime_in(tmp_path, teacher=Parrot(), training=TrainingTable(refit=False))
+    _, second = a_second_turn(runtime)
+    assert learned_rows(of_dataset(runtime, second)) == dataset_rows(of_dataset(runtime, second))
+    runtime.store.close()

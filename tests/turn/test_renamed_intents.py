@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wheels import (
+from runtimes import (
     ALARM,
     PLAY,
     TIMER,
     WORDS,
     Parrot,
     produce_failures,
+    runtime_in,
     sample,
     turn_once,
     two_turns,
-    wheel_in,
 )
 
 from flywheel.lineage import current_names, judging, parted, under_names
@@ -27,22 +27,22 @@ from tests.fakes.refusals import refusals
 
 
 @pytest.fixture
-def wheel(tmp_path):
+def runtime(tmp_path):
     """After two turns under the old names."""
-    made = wheel_in(tmp_path)
+    made = runtime_in(tmp_path)
     two_turns(made)
     yield made
     made.store.close()
 
 
-def next_turn(wheel, *intents):
+def next_turn(runtime, *intents):
     """A turn under other intents, with one new sample; the turn, its training rows, its report."""
-    wheel.intents = intents
-    add_samples(wheel, [sample(f"{WORDS[PLAY][0]} another", PLAY, "train")])
-    name = turn_once(wheel)
-    with wheel.store.read() as con:
+    runtime.intents = intents
+    add_samples(runtime, [sample(f"{WORDS[PLAY][0]} another", PLAY, "train")])
+    name = turn_once(runtime)
+    with runtime.store.read() as con:
         turn, report = turns.get(con, name), reports.load(con, name)
-    path = wheel.datasets_dir / f"{turn.cursor['dataset']}.parquet"
+    path = runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet"
     return turn, dataset_rows(path) + dataset_rows(path, "dev"), report
 
 
@@ -50,11 +50,11 @@ def of(report, *intents):
     return [row for row in report.outcomes if row.split == "golden" and row.intent in intents]
 
 
-def test_samples_of_a_renamed_intent_are_learned_and_judged_under_its_name_of_today(wheel):
-    before = next_turn(wheel, *wheel.intents)
+def test_samples_of_a_renamed_intent_are_learned_and_judged_under_its_name_of_today(runtime):
+    before = next_turn(runtime, *runtime.intents)
     now = Intent(name="alarm.set", renamed_from=(ALARM,))
-    kept = [intent for intent in wheel.intents if intent.name != ALARM]
-    turn, rows, report = next_turn(wheel, *kept, now)
+    kept = [intent for intent in runtime.intents if intent.name != ALARM]
+    turn, rows, report = next_turn(runtime, *kept, now)
     counts = [sum(row["intent"] == name for row in rows) for name in (ALARM, "alarm.set")]
     assert counts == [0, sum(row["intent"] == ALARM for row in before[1])]
     assert counts[1] > 10
@@ -65,54 +65,54 @@ def test_samples_of_a_renamed_intent_are_learned_and_judged_under_its_name_of_to
     assert {row.challenger_intent for row in judged} == {"alarm.set"}
 
 
-def test_a_new_name_is_reason_enough_to_train(wheel):
-    first = wheel.intents
-    wheel.intents = (*first[:1], Intent(name="alarm.set", renamed_from=(ALARM,)), *first[2:])
-    with wheel.store.read() as con:
-        turn = turns.get(con, turn_once(wheel))
+def test_a_new_name_is_reason_enough_to_train(runtime):
+    first = runtime.intents
+    runtime.intents = (*first[:1], Intent(name="alarm.set", renamed_from=(ALARM,)), *first[2:])
+    with runtime.store.read() as con:
+        turn = turns.get(con, turn_once(runtime))
     assert turn.cursor["challenger"] != turn.cursor["champion"]
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         assert decisions.get(con, turn.decision).verdict == "hold"  # it is no better, by any name
 
 
 def test_a_failing_renamed_intent_is_shown_to_the_teacher_by_what_was_said_under_its_old_name(
-    wheel,
+    runtime,
 ):
-    wheel.intents = (
+    runtime.intents = (
         Intent(name=PLAY),
         Intent(name="alarm.set", renamed_from=(ALARM,)),
         Intent(name=TIMER),
     )
-    wheel.teacher = Parrot()
-    produce_failures(wheel)
-    with wheel.store.read() as con:
-        turn = turns.get(con, turn_once(wheel))
+    runtime.teacher = Parrot()
+    produce_failures(runtime)
+    with runtime.store.read() as con:
+        turn = turns.get(con, turn_once(runtime))
     briefs = {brief["intent"]["name"]: brief for brief in turn.cursor["briefs"]}
     assert briefs["alarm.set"]["failed_texts"]
     assert ALARM not in briefs
     assert "malformed" not in {brief["failure"] for brief in briefs.values()}
 
 
-def test_merged_intents_bring_their_samples_and_neither_old_answer_is_wrong(wheel):
+def test_merged_intents_bring_their_samples_and_neither_old_answer_is_wrong(runtime):
     now = Intent(name="remind", merged_from=(ALARM, TIMER))
-    _, rows, report = next_turn(wheel, Intent(name=PLAY), now)
+    _, rows, report = next_turn(runtime, Intent(name=PLAY), now)
     assert {row["intent"] for row in rows} == {PLAY, "remind"}
     judged = of(report, "remind")
     assert len(judged) == 80
     assert all(row.champion_correct and row.challenger_correct for row in judged)
 
 
-def test_what_a_split_intent_labelled_is_kept_aside_and_people_are_asked_about_it(wheel):
+def test_what_a_split_intent_labelled_is_kept_aside_and_people_are_asked_about_it(runtime):
     parts = [Intent(name=name, split_from=(ALARM,)) for name in ("wake", "remind")]
-    kept = [intent for intent in wheel.intents if intent.name != ALARM]
-    turn, rows, report = next_turn(wheel, *kept, *parts)
+    kept = [intent for intent in runtime.intents if intent.name != ALARM]
+    turn, rows, report = next_turn(runtime, *kept, *parts)
     assert {row["intent"] for row in rows if row["split"] == "dev"} == {PLAY, TIMER}
     assert {row.intent for row in report.outcomes} == {PLAY, TIMER}
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         decision = decisions.get(con, turns.get(con, turn.id).decision)
     assert decision.verdict != "reject"  # nobody is wrong for what cannot be answered
     assert {row["intent"] for row in rows if row["split"] == "train"} == {PLAY, TIMER}
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         told = {one.reason: one.detail for one in refusals(con, turn.id)}
         asked = label_candidates.conflicts(con, 0.75)
     assert told["split"] == f"{ALARM} was split into wake, remind: label it again"

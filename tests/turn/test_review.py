@@ -4,8 +4,18 @@ import dataclasses
 from datetime import timedelta
 
 import pytest
-from wheels import NOW, WORDS, Parrot, produce_failures, sample, seed_the_wheel, turn_once, wheel_in
+from runtimes import (
+    NOW,
+    WORDS,
+    Parrot,
+    produce_failures,
+    runtime_in,
+    sample,
+    seed_runtime,
+    turn_once,
+)
 
+from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import NotFound, Refused
 from flywheel.store import turns
@@ -14,30 +24,28 @@ from flywheel.turn import (
     approve,
     cancel,
     expire,
-    overview,
     reject,
     request,
     rollback,
     run_until_idle,
-    views,
 )
 
 
 @pytest.fixture
 def reviewed(tmp_path):
-    """A wheel where a person approves what the gates pass."""
+    """A runtime where a person approves what the gates pass."""
     table = PromotionTable(mode="review", bootstrap="review")
-    wheel = wheel_in(tmp_path, teacher=Parrot(), promotion=table)
-    yield wheel
-    wheel.store.close()
+    runtime = runtime_in(tmp_path, teacher=Parrot(), promotion=table)
+    yield runtime
+    runtime.store.close()
 
 
-def decided(wheel, turn_id):
-    return views.decision_view(wheel, views.turn_view(wheel, turn_id)["decision"])
+def decided(runtime, turn_id):
+    return views.decision_view(runtime, views.turn_view(runtime, turn_id)["decision"])
 
 
 def test_the_first_champion_waits_for_a_person(reviewed):
-    seed_the_wheel(reviewed)
+    seed_runtime(reviewed)
     decision = decided(reviewed, turn_once(reviewed))
     assert (decision["verdict"], decision["status"]) == ("hold", "pending")
     assert reviewed.serving.serving() is None
@@ -105,62 +113,62 @@ def test_a_held_decision_expires_after_its_days(reviewed):
 
 
 def test_labels_that_a_gate_asked_for_wake_the_held_turn(tmp_path):
-    wheel = wheel_in(tmp_path, teacher=Parrot())
-    seed_the_wheel(wheel, golden=4)  # too few to show that no intent lost .30
-    turn_once(wheel)
-    produce_failures(wheel)
-    turn_id = turn_once(wheel)
-    held = decided(wheel, turn_id)
+    runtime = runtime_in(tmp_path, teacher=Parrot())
+    seed_runtime(runtime, golden=4)  # too few to show that no intent lost .30
+    turn_once(runtime)
+    produce_failures(runtime)
+    turn_id = turn_once(runtime)
+    held = decided(runtime, turn_id)
     assert (held["verdict"], held["status"]) == ("hold", "pending")
     assert held["labels_wanted"]
-    assert overview.status(wheel, uptime_s=0, next_turn=None)["backlog"]["labels_wanted"]
+    assert views.status(runtime, uptime_s=0, next_turn=None)["backlog"]["labels_wanted"]
     rows = [
         sample(f"{WORDS[intent][i % 6]} bought{intent}{i}", intent, "golden")
         for intent, wanted in held["labels_wanted"].items()
         for i in range(wanted + 5)
     ]
-    answer = add_samples(wheel, rows)
+    answer = add_samples(runtime, rows)
     assert answer["bought"] == len(rows)
-    assert wheel.wake.is_set()
-    run_until_idle(wheel)
-    final = decided(wheel, turn_id)
+    assert runtime.wake.is_set()
+    run_until_idle(runtime)
+    final = decided(runtime, turn_id)
     assert (final["verdict"], final["status"]) == ("promote", "applied")
     overall = [next(g for g in d["gates"] if g["gate"] == "overall") for d in (held, final)]
     assert overall[0] == overall[1]  # the golden set was asked once
-    wheel.store.close()
+    runtime.store.close()
 
 
 def test_a_bought_label_that_was_trained_on_is_no_evidence_and_no_breach(tmp_path):
-    wheel = wheel_in(tmp_path, teacher=Parrot())
-    seed_the_wheel(wheel, golden=4)
-    turn_once(wheel)
-    produce_failures(wheel)
-    turn_id = turn_once(wheel)
-    intent, wanted = next(iter(decided(wheel, turn_id)["labels_wanted"].items()))
+    runtime = runtime_in(tmp_path, teacher=Parrot())
+    seed_runtime(runtime, golden=4)
+    turn_once(runtime)
+    produce_failures(runtime)
+    turn_id = turn_once(runtime)
+    intent, wanted = next(iter(decided(runtime, turn_id)["labels_wanted"].items()))
     trained = f"{WORDS[intent][2]} prod{intent}-{WORDS[intent][2]}-0"
-    add_samples(wheel, [sample(trained, intent, "golden")])
-    run_until_idle(wheel)
-    again = decided(wheel, turn_id)
+    add_samples(runtime, [sample(trained, intent, "golden")])
+    run_until_idle(runtime)
+    again = decided(runtime, turn_id)
     assert again["verdict"] == "hold"
     assert again["labels_wanted"][intent] == wanted
-    wheel.store.close()
+    runtime.store.close()
 
 
-def test_a_cancelled_turn_ends_where_it_is(wheel):
-    seed_the_wheel(wheel)
-    opened = request(wheel, "manual")
-    cancel(wheel, opened.id, "uid:0")
-    run_until_idle(wheel)
-    assert views.turn_view(wheel, opened.id)["state"] == "cancelled"
-    with wheel.store.read() as con:
+def test_a_cancelled_turn_ends_where_it_is(runtime):
+    seed_runtime(runtime)
+    opened = request(runtime, "manual")
+    cancel(runtime, opened.id, "uid:0")
+    run_until_idle(runtime)
+    assert views.turn_view(runtime, opened.id)["state"] == "cancelled"
+    with runtime.store.read() as con:
         assert turns.open_turns(con) == []
     with pytest.raises(Refused, match="has ended"):
-        cancel(wheel, opened.id, "uid:0")
+        cancel(runtime, opened.id, "uid:0")
 
 
-def first_and_second(wheel):
-    seed_the_wheel(wheel)
-    first = decided(wheel, turn_once(wheel))
-    approve(wheel, first["id"], "uid:0", "start")
-    produce_failures(wheel)
-    return first, decided(wheel, turn_once(wheel))
+def first_and_second(runtime):
+    seed_runtime(runtime)
+    first = decided(runtime, turn_once(runtime))
+    approve(runtime, first["id"], "uid:0", "start")
+    produce_failures(runtime)
+    return first, decided(runtime, turn_once(runtime))

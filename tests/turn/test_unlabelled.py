@@ -3,24 +3,24 @@
 import hashlib
 
 import pytest
-from wheels import (
+from runtimes import (
     ALARM,
     NOW,
     WORDS,
     Parrot,
+    runtime_in,
     sample,
     two_turns,
-    wheel_in,
 )
 
 from flywheel.config import TrainingTable
+from flywheel.label_queue.queue import trained_texts
 from flywheel.records import Prediction
 from flywheel.store import events, turns
 from flywheel.store.erasure import Person
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows, learned_rows
 from flywheel.turn.erase import erase
-from flywheel.turn.queue import trained_texts
 
 SAID = [f"{WORDS[ALARM][n % 6]} call number {n} {'abcdefgh'[n % 8] * 5}" for n in range(40)]
 
@@ -35,18 +35,18 @@ def make(tmp_path):
 
     def build(unlabelled):
         made.append(
-            wheel_in(tmp_path, teacher=Parrot(), training=TrainingTable(unlabelled=unlabelled))
+            runtime_in(tmp_path, teacher=Parrot(), training=TrainingTable(unlabelled=unlabelled))
         )
         return made[-1]
 
     yield build
-    for wheel in made:
-        wheel.store.close()
+    for runtime in made:
+        runtime.store.close()
 
 
-def after_a_second_turn(wheel, texts=SAID):
+def after_a_second_turn(runtime, texts=SAID):
     """The dataset of a turn after production has said `texts`."""
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(
             con,
             [
@@ -54,9 +54,9 @@ def after_a_second_turn(wheel, texts=SAID):
                 for n, text in enumerate(texts)
             ],
         )
-    _, name = two_turns(wheel)
-    with wheel.store.read() as con:
-        return wheel.datasets_dir / f"{turns.get(con, name).cursor['dataset']}.parquet"
+    _, name = two_turns(runtime)
+    with runtime.store.read() as con:
+        return runtime.datasets_dir / f"{turns.get(con, name).cursor['dataset']}.parquet"
 
 
 def unlabelled(path):
@@ -84,28 +84,28 @@ def test_no_more_texts_than_asked_for_and_those_in_words_of_their_own_kind(make)
 
 
 def test_a_text_that_was_learned_without_a_label_is_asked_about_no_more(make):
-    wheel = make(1000)
-    path = after_a_second_turn(wheel)
-    with wheel.store.read() as con:
-        known = set(trained_texts(wheel, con))
+    runtime = make(1000)
+    path = after_a_second_turn(runtime)
+    with runtime.store.read() as con:
+        known = set(trained_texts(runtime, con))
     assert unlabelled(path) <= known
     assert {row["text"] for row in learned_rows(path)} >= unlabelled(path)
     assert not {text for text in SAID if not learnable(text)} & known
 
 
 def test_a_text_near_one_that_judges_is_not_learned_without_a_label_either(make):
-    wheel = make(1000)
+    runtime = make(1000)
     mine = next(text for text in SAID if learnable(text))
-    add_samples(wheel, [sample(f"{mine} please", ALARM, "golden")])
-    assert mine not in unlabelled(after_a_second_turn(wheel))
+    add_samples(runtime, [sample(f"{mine} please", ALARM, "golden")])
+    assert mine not in unlabelled(after_a_second_turn(runtime))
 
 
 def test_an_erased_text_leaves_the_dataset_and_its_adapter_is_named(make):
-    wheel = make(1000)
-    path = after_a_second_turn(wheel)
+    runtime = make(1000)
+    path = after_a_second_turn(runtime)
     number, mine = next((n, text) for n, text in enumerate(SAID) if learnable(text))
     assert mine in unlabelled(path)
-    said = erase(wheel, Person(prediction=f"u-{number}"))
+    said = erase(runtime, Person(prediction=f"u-{number}"))
     assert said["left"] == {}
     assert f"datasets/{path.name}" in said["files"]
     assert said["adapters"]
@@ -113,6 +113,6 @@ def test_an_erased_text_leaves_the_dataset_and_its_adapter_is_named(make):
 
 
 def test_a_text_that_was_labelled_is_learned_by_its_label_alone(make):
-    wheel = make(1000)
-    path = after_a_second_turn(wheel)
+    runtime = make(1000)
+    path = after_a_second_turn(runtime)
     assert not unlabelled(path) & {row["text"] for row in dataset_rows(path)}

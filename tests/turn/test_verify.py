@@ -1,7 +1,7 @@
 """A decision is recomputed from its stored outcomes, to the byte."""
 
 import pytest
-from wheels import Parrot, produce_failures, seed_the_wheel, turn_once, wheel_in
+from runtimes import Parrot, produce_failures, runtime_in, seed_runtime, turn_once
 
 from flywheel.config import GatesTable, IntentsRule
 from flywheel.errors import NotFound
@@ -17,13 +17,13 @@ CHANGES = {
 
 @pytest.fixture
 def decided(tmp_path):
-    wheel = wheel_in(tmp_path, teacher=Parrot())
-    seed_the_wheel(wheel)
-    turn_once(wheel)
-    produce_failures(wheel)
-    turn_once(wheel)
-    yield wheel
-    wheel.store.close()
+    runtime = runtime_in(tmp_path, teacher=Parrot())
+    seed_runtime(runtime)
+    turn_once(runtime)
+    produce_failures(runtime)
+    turn_once(runtime)
+    yield runtime
+    runtime.store.close()
 
 
 def test_every_decision_of_a_turn_is_recomputed_to_the_same_bytes(decided):

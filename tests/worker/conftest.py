@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tiny_training import spec
 
-from flywheel.worker.progress import Progress
+from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 
 
@@ -14,4 +14,4 @@ from flywheel.worker.train import run
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Folder of a train job, and its values."""
     folder = tmp_path_factory.mktemp("train")
-    return folder, run(folder, spec(folder), Progress(folder / "progress.jsonl"))
+    return folder, run(folder, spec(folder), ProgressLog(folder / "progress.jsonl"))

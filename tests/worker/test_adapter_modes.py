@@ -15,7 +15,7 @@ from flywheel.serving import ChampionLink
 from flywheel.worker import adapter, base, lora
 from flywheel.worker.encoder import Encoder
 from flywheel.worker.logistic import Linear
-from flywheel.worker.out_of_scope import Scope
+from flywheel.worker.out_of_scope import ScopeRule
 
 OPERATORS, OPERATOR = 54321, 54322  # a group and a user that own nothing else
 
@@ -33,7 +33,7 @@ def untrained(encoder):
         labels=["none", "play"],
         arguments={"none": [], "play": ["song"]},
         slots=["song"],
-        scope=Scope("confidence", 0.5),
+        scope=ScopeRule("confidence", 0.5),
         factors={name: factor.detach() for name, factor in lora.names(wrapped.model).items()},
         head=Linear(torch.zeros(2, 384), torch.zeros(2)),
         tag_head=Linear(torch.zeros(3, 384), torch.zeros(3)),

@@ -11,8 +11,8 @@ from tiny_training import TEXTS
 
 from flywheel.errors import FlywheelError
 from flywheel.worker import base, checkpoints, logistic, lora, tuning
-from flywheel.worker.dataset_rows import Thinning
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.dataset_rows import TokenDropout
+from flywheel.worker.frozen_states import FrozenStates
 from flywheel.worker.recipes import Recipe
 from flywheel.worker.upper_layers import finish
 
@@ -66,7 +66,7 @@ def test_of_two_epochs_at_most_one_is_clearly_better(right):
 def test_the_first_token_and_those_of_arguments_are_never_dropped(length, rate, seed, data):
     tags = torch.tensor(data.draw(st.lists(st.integers(-1, 2), min_size=length, max_size=length)))
     states = torch.arange(length)
-    kept, its_tags = Thinning(rate, seed).apply(states, tags)
+    kept, its_tags = TokenDropout(rate, seed).apply(states, tags)
     assert {0, *states[tags > 0].tolist()} <= set(kept.tolist())
     assert kept.tolist() == sorted(kept.tolist())
     assert its_tags.tolist() == tags[kept].tolist()
@@ -74,21 +74,23 @@ def test_the_first_token_and_those_of_arguments_are_never_dropped(length, rate, 
 
 def test_about_the_asked_share_of_tokens_is_dropped_and_the_same_for_the_same_seed():
     states = torch.arange(10_000)
-    kept, _ = Thinning(0.2, 7).apply(states, None)
+    kept, _ = TokenDropout(0.2, 7).apply(states, None)
     assert 7_800 < len(kept) < 8_200
-    assert torch.equal(kept, Thinning(0.2, 7).apply(states, None)[0])
-    assert not torch.equal(kept, Thinning(0.2, 8).apply(states, None)[0])
+    assert torch.equal(kept, TokenDropout(0.2, 7).apply(states, None)[0])
+    assert not torch.equal(kept, TokenDropout(0.2, 8).apply(states, None)[0])
 
 
 @pytest.fixture(scope="module")
 def small():
     """An encoder, and rows to tune it on."""
     loaded = base.load("bundled:all-minilm-l6-v2")
-    trunk = Trunk(loaded, 5, 32, None)
+    trunk = FrozenStates(loaded, 5, 32, None)
     texts = [text for lines in TEXTS.values() for text in lines]
     states = trunk.states(texts)
     y = torch.arange(len(texts)) // 5
-    rows = tuning.Rows(hidden=states.hidden, labels=y, weights=torch.ones(len(y)), tags=None)
+    rows = tuning.TrainingRows(
+        hidden=states.hidden, labels=y, weights=torch.ones(len(y)), tags=None
+    )
     return trunk.encoder, rows, logistic.fit(states.embedding, y, len(TEXTS))
 
 
@@ -103,7 +105,7 @@ def trained(small, place: Path, hits, *, recipe=RECIPE, until=None, watched=None
     def watch(end):
         if watched is not None:
             watched.append(end)
-        return tuning.Seen({"epoch": end.epoch}, answers(hits[end.epoch - 1])[0])
+        return tuning.EpochResult({"epoch": end.epoch}, answers(hits[end.epoch - 1])[0])
 
     return tuning.tune(
         encoder,

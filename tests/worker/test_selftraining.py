@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_training import TEXTS, spec
 
 from flywheel.worker import adapter, selftraining
-from flywheel.worker.progress import Progress
+from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 
 SAID = ["play something by abba", "play a jazz song", "wake me at eight", "alarm for ten please",
@@ -60,7 +60,7 @@ def told_more(tmp_path_factory):
     """Values of a train job that has unlabelled texts, and its folder."""
     folder = tmp_path_factory.mktemp("more")
     known = TEXTS["joke"][0]
-    return folder, run(folder, with_unlabelled(folder, [*SAID, known]), Progress(folder / "p"))
+    return folder, run(folder, with_unlabelled(folder, [*SAID, known]), ProgressLog(folder / "p"))
 
 
 def test_the_model_that_is_better_on_dev_is_kept_and_what_was_tried_is_told(trained, told_more):
@@ -76,7 +76,7 @@ def test_the_model_that_is_better_on_dev_is_kept_and_what_was_tried_is_told(trai
 def test_the_second_model_is_served_where_it_is_better(monkeypatch, trained, tmp_path):
     first = iter([0, 1])
     monkeypatch.setattr(selftraining.Attempt, "right", lambda *_: next(first))
-    values = run(tmp_path, with_unlabelled(tmp_path, SAID), Progress(tmp_path / "p"))
+    values = run(tmp_path, with_unlabelled(tmp_path, SAID), ProgressLog(tmp_path / "p"))
     assert values["metrics"]["self_training"]["kept"]
     assert values["adapter"] != trained[1]["adapter"]
     facts = json.loads((tmp_path / "adapter" / "flywheel.json").read_text("utf-8"))
@@ -86,5 +86,5 @@ def test_the_second_model_is_served_where_it_is_better(monkeypatch, trained, tmp
 
 def test_unlabelled_texts_change_nothing_where_nothing_is_trained(tmp_path):
     told = with_unlabelled(tmp_path, SAID, recipe="frozen")
-    values = run(tmp_path, told, Progress(tmp_path / "p"))
+    values = run(tmp_path, told, ProgressLog(tmp_path / "p"))
     assert "self_training" not in values["metrics"]

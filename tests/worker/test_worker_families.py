@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from flywheel.worker import adapter, base, lora, predict
 from flywheel.worker.encoder import pool
-from flywheel.worker.frozen_states import Trunk, padded_ids
-from flywheel.worker.progress import Progress
+from flywheel.worker.frozen_states import FrozenStates, padded_ids
+from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 from flywheel.worker.upper_layers import finish
 
@@ -37,7 +37,7 @@ def test_an_encoder_of_another_family_is_trained_and_plain_peft_loads_it(tmp_pat
 
     folder = made(tmp_path / family, FAMILIES[family])
     told = spec(tmp_path, base=str(folder), recipe="balanced")
-    metrics = run(tmp_path, told, Progress(tmp_path / "p"))["metrics"]
+    metrics = run(tmp_path, told, ProgressLog(tmp_path / "p"))["metrics"]
     trained = adapter.load(tmp_path / "adapter")
     assert not trained.unchanged
     parted = family != "albert"  # its layers share their weights, so none of them is alone
@@ -45,7 +45,7 @@ def test_an_encoder_of_another_family_is_trained_and_plain_peft_loads_it(tmp_pat
     assert metrics["kept"].split(":")[0] == ("states below layer 1" if parted else "token ids")
     model = transformers.AutoModel.from_pretrained(folder)
     tuned = peft.PeftModel.from_pretrained(model, tmp_path / "adapter").eval()
-    trunk = Trunk(base.load(str(folder)), trained.depth, 32, None)
+    trunk = FrozenStates(base.load(str(folder)), trained.depth, 32, None)
     ids, mask = padded_ids(base.encode(trunk.tokenizer, LINES))
     with torch.no_grad():
         ids = ids.masked_fill(~mask, 1)
@@ -64,16 +64,16 @@ def test_the_same_job_makes_the_same_adapter_in_a_base_that_cannot_be_parted(tmp
         (tmp_path / place).mkdir()
         # One cache: which number type is fast here is measured once a machine and kept there.
         told = spec(tmp_path / place, base=str(folder), cache_dir=str(tmp_path))
-        names.add(run(tmp_path / place, told, Progress(tmp_path / "p"))["adapter"])
+        names.add(run(tmp_path / place, told, ProgressLog(tmp_path / "p"))["adapter"])
     assert len(names) == 1
 
 
 def test_predictions_need_no_model_when_nothing_was_adapted_and_all_is_known(tmp_path):
     folder = made(tmp_path / "base", FAMILIES["distilbert"])
     told = spec(tmp_path, base=str(folder), recipe="frozen")
-    run(tmp_path, told, Progress(tmp_path / "p"))
+    run(tmp_path, told, ProgressLog(tmp_path / "p"))
     trained = dataclasses.replace(adapter.load(tmp_path / "adapter"), tag_head=None)
-    trunk = Trunk(base.load(str(folder)), trained.depth, 32, tmp_path / "cache")
+    trunk = FrozenStates(base.load(str(folder)), trained.depth, 32, tmp_path / "cache")
     texts = pq.read_table(told["dataset"])["text"].to_pylist()
     assert len(predict.answer(trained, trunk, texts).intents) == len(texts)
     assert "encoder" not in vars(trunk)

@@ -11,7 +11,7 @@ import torch
 from tiny_training import spec
 
 from flywheel.worker import precision, train
-from flywheel.worker.progress import Progress
+from flywheel.worker.progress import ProgressLog
 
 WORKER = Path(precision.__file__).parent
 READ_A_CLOCK = {"jobs.py", "progress.py", "timing.py"}  # they report times and decide nothing
@@ -63,7 +63,9 @@ def test_the_same_data_give_the_same_adapter_whatever_the_clocks_say(tmp_path, m
                     return now[0]
 
                 patch.setattr(time, clock, read)
-            values = train.run(folder, spec(folder, recipe="quick"), Progress(folder / "p.jsonl"))
+            values = train.run(
+                folder, spec(folder, recipe="quick"), ProgressLog(folder / "p.jsonl")
+            )
         facts = json.loads((folder / "adapter" / "flywheel.json").read_text())
         return values["adapter"], facts["metrics"]
 

@@ -12,9 +12,9 @@ from tiny_training import TEXTS, spec
 
 from flywheel.errors import FlywheelError
 from flywheel.worker import base, crossfit, heads, logistic, out_of_scope, slots
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 from flywheel.worker.logistic import Linear
-from flywheel.worker.progress import Progress
+from flywheel.worker.progress import ProgressLog
 
 LINES = [line for lines in TEXTS.values() for line in lines]
 BUNDLED = base.load(base.BUNDLED)
@@ -63,11 +63,11 @@ def test_a_local_folder_is_a_base(tmp_path):
 
 
 def test_states_do_not_depend_on_what_was_computed_with_them(tmp_path):
-    one = Trunk(BUNDLED, 3, 64, None)
+    one = FrozenStates(BUNDLED, 3, 64, None)
     together = one.states([*LINES, "我要听音乐", ""])
     for row in (7, len(LINES) + 1):
         text = [*LINES, "我要听音乐", ""][row]
-        again = Trunk(BUNDLED, 3, 64, None)
+        again = FrozenStates(BUNDLED, 3, 64, None)
         again.encoder = one.encoder
         alone = again.states([text])
         assert alone.hidden[0].equal(together.hidden[row])
@@ -75,21 +75,21 @@ def test_states_do_not_depend_on_what_was_computed_with_them(tmp_path):
 
 
 def test_the_cache_on_disk_gives_the_same_states_and_survives_damage(tmp_path):
-    first = Trunk(BUNDLED, 3, 64, tmp_path).states(LINES)
-    again = Trunk(BUNDLED, 3, 64, tmp_path)
+    first = FrozenStates(BUNDLED, 3, 64, tmp_path).states(LINES)
+    again = FrozenStates(BUNDLED, 3, 64, tmp_path)
     assert again.states(LINES).embedding.equal(first.embedding)
     assert "encoder" not in vars(again)  # the model was not even loaded
     for path in tmp_path.rglob("*.safetensors"):
         path.write_bytes(b"damaged")
-    mended = Trunk(BUNDLED, 3, 64, tmp_path).states(LINES)
+    mended = FrozenStates(BUNDLED, 3, 64, tmp_path).states(LINES)
     assert all(a.equal(b) for a, b in zip(mended.hidden, first.hidden, strict=True))
 
 
 @pytest.mark.parametrize("damage", ["", "ye", "\0\0\0", "\u00ff"])
 def test_a_damaged_note_of_whether_the_base_can_be_parted_is_found_out_again(tmp_path, damage):
-    note = next(Trunk(BUNDLED, 3, 64, tmp_path)._folder.glob("parted"))
+    note = next(FrozenStates(BUNDLED, 3, 64, tmp_path)._folder.glob("parted"))
     note.write_text(damage, encoding="utf-8")
-    assert Trunk(BUNDLED, 3, 64, tmp_path).depth == 3
+    assert FrozenStates(BUNDLED, 3, 64, tmp_path).depth == 3
     assert note.read_text() == "yes"
 
 
@@ -117,7 +117,7 @@ def test_a_wrong_label_is_doubted_out_of_fold(tmp_path):
         "origin": ["feedback"] * len(rows),
     }
     pq.write_table(pa.table(told), tmp_path / "rows.parquet")
-    values = crossfit.run(tmp_path, spec(tmp_path, folds=5), Progress(tmp_path / "p"))
+    values = crossfit.run(tmp_path, spec(tmp_path, folds=5), ProgressLog(tmp_path / "p"))
     scores = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     assert [row["id"] for row in scores] == told["id"]
     assert values["rows"] == len(rows)
@@ -162,7 +162,7 @@ def test_the_threshold_separates_what_dev_can_separate():
 def test_without_dev_rows_of_none_every_text_is_in_scope():
     logits = torch.tensor([[9.0, 0], [0, 0.1]])
     rule = out_of_scope.choose(logits, ["a", "b"], ["a", "a"])
-    assert rule == out_of_scope.Scope()
+    assert rule == out_of_scope.ScopeRule()
     assert out_of_scope.answer(logits, ["a", "b"], rule).intents == ["a", "b"]
 
 
@@ -235,7 +235,7 @@ def test_too_few_rows_to_doubt_have_scores_all_the_same(tmp_path, count):
     told = {"id": ["s1"], "text": ["hello"], "intent": ["greet"], "origin": ["feedback"]}
     rows = pa.table({name: pa.array(value[:count], pa.string()) for name, value in told.items()})
     pq.write_table(rows, tmp_path / "rows.parquet")
-    values = crossfit.run(tmp_path, spec(tmp_path, folds=5), Progress(tmp_path / "p"))
+    values = crossfit.run(tmp_path, spec(tmp_path, folds=5), ProgressLog(tmp_path / "p"))
     assert values["rows"] == count
     assert pq.read_table(tmp_path / "scores.parquet").num_rows == count
 

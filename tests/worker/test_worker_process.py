@@ -11,7 +11,7 @@ import pytest
 from tiny_training import spec
 
 from flywheel.worker import base
-from flywheel.worker.frozen_states import Trunk
+from flywheel.worker.frozen_states import FrozenStates
 
 
 def test_a_killed_training_resumes_and_ends_in_the_same_adapter(trained, tmp_path):
@@ -62,7 +62,9 @@ def test_a_job_imports_nothing_that_takes_seconds_and_is_not_needed(tmp_path, ki
     told = spec(tmp_path, recipe="frozen", folds=2, threads=1)
     rows = pq.read_table(told["dataset"])
     pq.write_table(rows, tmp_path / "rows.parquet")
-    Trunk(base.load(base.BUNDLED), 3, 32, Path(told["cache_dir"])).states(rows["text"].to_pylist())
+    FrozenStates(base.load(base.BUNDLED), 3, 32, Path(told["cache_dir"])).states(
+        rows["text"].to_pylist()
+    )
     job(tmp_path, kind, told)
     code = (
         "import sys\n"

@@ -12,7 +12,7 @@ from tiny_training import DEV, spec
 from flywheel.worker import adapter, out_of_scope, recipes
 from flywheel.worker.dataset_rows import Split
 from flywheel.worker.frozen_states import States
-from flywheel.worker.progress import Progress
+from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 from flywheel.worker.training_run import Unseen, Work
 
@@ -23,7 +23,7 @@ ON_DEV = ("dev_accuracy", "dev_macro", "dev_intents", "dev_exact", "head", "temp
 def refitted(tmp_path_factory):
     """Folder and values of a train job that may learn dev."""
     folder = tmp_path_factory.mktemp("refit")
-    return folder, run(folder, spec(folder, learn_dev=True), Progress(folder / "p"))
+    return folder, run(folder, spec(folder, learn_dev=True), ProgressLog(folder / "p"))
 
 
 def test_the_choices_and_the_figures_on_dev_are_those_of_the_model_that_had_not_seen_it(
@@ -54,7 +54,7 @@ def test_a_training_killed_while_it_learns_dev_ends_in_the_same_adapter(refitted
     class Killed(BaseException):
         pass
 
-    class Watched(Progress):
+    class Watched(ProgressLog):
         def say(self, done, detail, **values):
             if detail.startswith("with dev rows") and values.get("epoch") == whole - 1:
                 raise Killed
@@ -63,13 +63,13 @@ def test_a_training_killed_while_it_learns_dev_ends_in_the_same_adapter(refitted
     with pytest.raises(Killed):
         run(tmp_path, told, Watched(tmp_path / "p"))
     assert not (tmp_path / "adapter").exists()
-    again = run(tmp_path, told, Progress(tmp_path / "p"))
+    again = run(tmp_path, told, ProgressLog(tmp_path / "p"))
     assert again["adapter"] == refitted[1]["adapter"]
 
 
 def test_the_frozen_recipe_learns_no_dev(tmp_path):
     values = run(
-        tmp_path, spec(tmp_path, learn_dev=True, recipe="frozen"), Progress(tmp_path / "p")
+        tmp_path, spec(tmp_path, learn_dev=True, recipe="frozen"), ProgressLog(tmp_path / "p")
     )
     assert values["metrics"]["dev_learned"] == 0
     facts = json.loads((tmp_path / "adapter" / "flywheel.json").read_text("utf-8"))
@@ -132,7 +132,7 @@ scores = st.lists(st.floats(-50, 50, width=32), min_size=1, unique=True)
 )
 def test_a_threshold_moves_as_the_scores_of_the_same_texts_do(before, at, scale, shift):
     old = torch.tensor(before, dtype=torch.float64)
-    rule = out_of_scope.carried(out_of_scope.Scope("energy", at), old, scale * old + shift)
+    rule = out_of_scope.carried(out_of_scope.ScopeRule("energy", at), old, scale * old + shift)
     assert rule.threshold == pytest.approx(scale * at + shift, abs=1e-3)
 
 
@@ -142,12 +142,14 @@ def test_a_threshold_moves_as_the_scores_of_the_same_texts_do(before, at, scale,
 )
 def test_a_carried_confidence_is_one_still(pairs, at):
     old, new = (torch.tensor(values) for values in zip(*pairs, strict=True))
-    assert 0 < out_of_scope.carried(out_of_scope.Scope("confidence", at), old, new).threshold < 1
+    assert (
+        0 < out_of_scope.carried(out_of_scope.ScopeRule("confidence", at), old, new).threshold < 1
+    )
 
 
 def test_two_texts_say_how_far_a_threshold_moves_and_nothing_of_its_spread():
     rule = out_of_scope.carried(
-        out_of_scope.Scope("margin", 0.8), torch.tensor([0.1, 0.1001]), torch.tensor([0.2, 0.9])
+        out_of_scope.ScopeRule("margin", 0.8), torch.tensor([0.1, 0.1001]), torch.tensor([0.2, 0.9])
     )
     assert rule.threshold == pytest.approx(1.25, abs=1e-3)
 
@@ -155,13 +157,13 @@ def test_two_texts_say_how_far_a_threshold_moves_and_nothing_of_its_spread():
 def test_one_text_of_none_that_looks_like_a_call_does_not_take_the_threshold_with_it():
     old = torch.tensor([-4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5])
     new = torch.cat([old[:-1], torch.tensor([6.0])])
-    rule = out_of_scope.carried(out_of_scope.Scope("margin", 1.0), old, new)
+    rule = out_of_scope.carried(out_of_scope.ScopeRule("margin", 1.0), old, new)
     assert 1.0 < rule.threshold < 4.0  # by order it would be above 6
 
 
 @given(scores, st.floats(-60, 60, width=32))
 def test_a_threshold_carried_to_the_same_model_stays(before, at):
     old = torch.tensor(before)
-    rule = out_of_scope.carried(out_of_scope.Scope("margin", at), old, old)
+    rule = out_of_scope.carried(out_of_scope.ScopeRule("margin", at), old, old)
     assert rule.threshold == pytest.approx(at, abs=1e-3)
     assert rule.score == "margin"

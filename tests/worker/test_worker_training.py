@@ -18,8 +18,8 @@ from tiny_training import COLUMNS, DEV, TEXTS, spec
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter, base, lora, predict, recipe_search, recipes
 from flywheel.worker.encoder import pool
-from flywheel.worker.frozen_states import Trunk, padded_ids
-from flywheel.worker.progress import Progress
+from flywheel.worker.frozen_states import FrozenStates, padded_ids
+from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 from flywheel.worker.upper_layers import finish
 
@@ -113,17 +113,17 @@ def test_the_same_job_elsewhere_later_and_for_another_parent_makes_the_same_adap
     trained, tmp_path
 ):
     changes = {"created_at": "2030-01-01T00:00:00Z", "parent": "a-000000000000"}
-    again = run(tmp_path, spec(tmp_path, **changes), Progress(tmp_path / "p"))
+    again = run(tmp_path, spec(tmp_path, **changes), ProgressLog(tmp_path / "p"))
     assert again["adapter"] == trained[1]["adapter"]
 
 
 def test_another_seed_makes_another_adapter(trained, tmp_path):
-    again = run(tmp_path, spec(tmp_path, seed=1), Progress(tmp_path / "p"))
+    again = run(tmp_path, spec(tmp_path, seed=1), ProgressLog(tmp_path / "p"))
     assert again["adapter"] != trained[1]["adapter"]
 
 
 def test_the_frozen_recipe_leaves_the_base_as_it_is(tmp_path):
-    values = run(tmp_path, spec(tmp_path, recipe="frozen"), Progress(tmp_path / "p"))
+    values = run(tmp_path, spec(tmp_path, recipe="frozen"), ProgressLog(tmp_path / "p"))
     told = adapter.load(tmp_path / "adapter")
     assert told.unchanged
     assert values["metrics"]["curve"] == []
@@ -136,7 +136,7 @@ def test_predictions_name_every_row_adapter_and_hash(trained, tmp_path):
     ids = [f"r{i}" for i in range(len(texts))]
     pq.write_table(pa.table({"id": ids, "text": texts}), tmp_path / "rows.parquet")
     told = spec(tmp_path, adapters={"a-1": str(folder / "adapter"), "b": str(folder / "adapter")})
-    said = predict.run(tmp_path, told, Progress(tmp_path / "p"))
+    said = predict.run(tmp_path, told, ProgressLog(tmp_path / "p"))
     assert said == {"hashes": {"a-1": values["adapter"], "b": values["adapter"]}, "rows": 5}
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert [(row["id"], row["adapter"]) for row in rows] == [
@@ -154,7 +154,7 @@ def test_answers_are_timed_one_at_a_time_for_each_adapter_in_turn(trained, tmp_p
     pq.write_table(pa.table({"id": ids, "text": LINES[:9]}), tmp_path / "rows.parquet")
     places = {"a-1": str(folder / "adapter"), "b": str(folder / "adapter")}
     told = spec(tmp_path, adapters=places, timed=8)
-    said = predict.run(tmp_path, told, Progress(tmp_path / "p"))["latency_ms"]
+    said = predict.run(tmp_path, told, ProgressLog(tmp_path / "p"))["latency_ms"]
     assert {name: len(times) for name, times in said.items()} == {"a-1": 5, "b": 5}
     assert all(0 < ms < 10_000 for times in said.values() for ms in times)
 
@@ -182,19 +182,19 @@ def test_one_intent_is_not_enough_to_train_on(tmp_path):
     rows = pq.read_table(told["dataset"]).select(COLUMNS)
     pq.write_table(rows.slice(0, 5), told["dataset"])
     with pytest.raises(FlywheelError, match="at least two are needed"):
-        run(tmp_path, told, Progress(tmp_path / "p"))
+        run(tmp_path, told, ProgressLog(tmp_path / "p"))
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(FlywheelError) as caught:
-        run(tmp_path, spec(tmp_path, recipe="fast"), Progress(tmp_path / "p"))
+        run(tmp_path, spec(tmp_path, recipe="fast"), ProgressLog(tmp_path / "p"))
     assert (
         caught.value.hint == "[training] recipe is one of frozen, quick, balanced, thorough, auto"
     )
 
 
 def test_auto_takes_the_recipe_that_does_best_on_dev_and_says_what_it_tried(tmp_path):
-    values = run(tmp_path, spec(tmp_path, recipe="auto"), Progress(tmp_path / "p"))
+    values = run(tmp_path, spec(tmp_path, recipe="auto"), ProgressLog(tmp_path / "p"))
     first, second = values["metrics"]["tried"]
     assert (first["share"], sorted(first["dev_accuracy"])) == (0.25, sorted(halves()))
     assert (second["share"], len(second["dev_accuracy"])) == (0.5, 2)
@@ -224,4 +224,4 @@ def halves():
 
 
 def trunk():
-    return Trunk(base.load(base.BUNDLED), 3, 32, None)
+    return FrozenStates(base.load(base.BUNDLED), 3, 32, None)

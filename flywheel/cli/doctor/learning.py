@@ -1,4 +1,4 @@
-"""What the wheel learns from: the intents, the teacher, the golden set."""
+"""What the loop learns from: the intents, the teacher, the golden set."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.cli.client import Daemon
+from flywheel.cli.client import DaemonClient
 from flywheel.cli.doctor.environment import Finding, fail, nearest, ok, warn
 from flywheel.errors import DaemonUnreachable, FlywheelError
 
@@ -24,7 +24,9 @@ _TIMEOUT_S = 10.0
 class Running:
     """What a running daemon says; nothing of it when there is none."""
 
-    def __init__(self, daemon: Daemon | None, status: Mapping[str, Any], trouble: str) -> None:
+    def __init__(
+        self, daemon: DaemonClient | None, status: Mapping[str, Any], trouble: str
+    ) -> None:
         self.daemon = daemon
         self.status = status
         self.trouble = trouble  # why a daemon that is there did not answer well
@@ -37,7 +39,7 @@ class Running:
 
 def ask(config: Config) -> Running:
     """Ask the daemon of this config for its status."""
-    daemon = Daemon(config.socket_path, timeout_s=_TIMEOUT_S)
+    daemon = DaemonClient(config.socket_path, timeout_s=_TIMEOUT_S)
     try:
         return Running(daemon, daemon.get("status").value, "")
     except DaemonUnreachable as error:

@@ -1,4 +1,4 @@
-"""A wheel with a real store and real files, whose jobs run in this process."""
+"""A runtime with a real store and real files, whose jobs run in this process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from flywheel.protocols import Answer, AnswerStore, Draft, Progress, StoredAnswe
 from flywheel.records import Brief, Feedback, Intent, Job, JobResult, Prediction, Sample
 from flywheel.serving.link import ChampionLink
 from flywheel.store import events, open_store
-from flywheel.turn import Incoming, Wheel, add_samples, request, run_until_idle
+from flywheel.turn import Incoming, Runtime, add_samples, request, run_until_idle
 
 NOW = datetime(2026, 11, 22, 5, 17, tzinfo=UTC)
 PLAY, ALARM, TIMER = "放音乐", "set_alarm", "set_timer"
@@ -142,8 +142,8 @@ class Parrot:
         return answers
 
 
-def wheel_in(folder: Path, *, teacher: Parrot | None = None, **tables: Any) -> Wheel:
-    """Build a wheel over a folder, as the daemon does at start."""
+def runtime_in(folder: Path, *, teacher: Parrot | None = None, **tables: Any) -> Runtime:
+    """Build a runtime over a folder, as the daemon does at start."""
     config = Config(
         path=folder / "config.toml",
         flywheel=FlywheelTable(state_dir="var"),
@@ -156,7 +156,7 @@ def wheel_in(folder: Path, *, teacher: Parrot | None = None, **tables: Any) -> W
         },
     )
     config.state_dir.mkdir(exist_ok=True)
-    return Wheel(
+    return Runtime(
         config=config,
         intents=tuple(Intent(name=name, description=f"do {name}") for name in WORDS),
         store=open_store(config.state_dir / "flywheel.duckdb"),
@@ -175,7 +175,7 @@ def sample(text: str, intent: str, split: str, **more: Any) -> Incoming:
     )
 
 
-def seed_the_wheel(wheel: Wheel, golden: int = 40) -> None:
+def seed_runtime(runtime: Runtime, golden: int = 40) -> None:
     """Seeds know the first two words of each intent; golden and dev use all six."""
     rows = []
     for intent, words in WORDS.items():
@@ -184,11 +184,11 @@ def seed_the_wheel(wheel: Wheel, golden: int = 40) -> None:
             sample(f"{words[i % 6]} golden{intent}{i}", intent, "golden") for i in range(golden)
         ]
         rows += [sample(f"{words[i % 6]} dev{intent}{i}", intent, "dev") for i in range(6)]
-    add_samples(wheel, rows)
+    add_samples(runtime, rows)
 
 
 def produce_failures(
-    wheel: Wheel,
+    runtime: Runtime,
     per_word: int = 6,
     *,
     right: Mapping[str, str] = {},
@@ -212,20 +212,20 @@ def produce_failures(
                         intent=right.get(intent, intent),
                     )
                 )
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(con, predictions)
         events.add_feedback(con, feedback)
 
 
-def two_turns(wheel: Wheel, **seeds: Any) -> tuple[str, str]:
+def two_turns(runtime: Runtime, **seeds: Any) -> tuple[str, str]:
     """A first champion, then a turn over what production got wrong."""
-    seed_the_wheel(wheel, **seeds)
-    first = turn_once(wheel)
-    produce_failures(wheel)
-    return first, turn_once(wheel)
+    seed_runtime(runtime, **seeds)
+    first = turn_once(runtime)
+    produce_failures(runtime)
+    return first, turn_once(runtime)
 
 
-def turn_once(wheel: Wheel, trigger: str = "manual") -> str:
-    opened = request(wheel, trigger)
-    run_until_idle(wheel)
+def turn_once(runtime: Runtime, trigger: str = "manual") -> str:
+    opened = request(runtime, trigger)
+    run_until_idle(runtime)
     return opened.id

@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 
 from flywheel import curation, datasets, labelling, lineage
 from flywheel.errors import NotFound
+from flywheel.label_queue.label_state import LabelState, held_turns, label_state
+from flywheel.label_queue.queue import trained_texts
 from flywheel.records import Feedback, Sample
 from flywheel.store import Connection, events, golden_set, labels
 from flywheel.store.labels import Effect, Said
-from flywheel.turn.label_state import Book, book, held_turns
-from flywheel.turn.queue import trained_texts
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import Incoming, add_samples
 
 _QUIET = timedelta(minutes=10)
@@ -29,12 +29,12 @@ _BY = "labelling"
 
 
 def settle(
-    wheel: Wheel, *, kinds: Collection[str] = labelling.KINDS, quiet: bool = False
+    runtime: Runtime, *, kinds: Collection[str] = labelling.KINDS, quiet: bool = False
 ) -> dict[str, int]:
     """Let answers take effect; what has its effect already is left as it is.
 
     Args:
-        wheel: the loop.
+        runtime: the loop.
         kinds: of items.
         quiet: only when nobody has said anything for ten minutes: whoever did went away.
 
@@ -43,13 +43,13 @@ def settle(
         were taken out, "unfit": texts that a model was trained on meanwhile, so that their labels
         are no evidence, "judging": a held challenger is judged again}.
     """
-    now = wheel.clock()
-    with wheel.store.write() as con:
-        kept, done = book(con), labels.effects(con)
+    now = runtime.clock()
+    with runtime.store.write() as con:
+        kept, done = label_state(con), labels.effects(con)
         changed = [
             item
             for item in _changed(kept, done)
-            if item.split(":")[0] in kinds and _known(wheel, kept, item)
+            if item.split(":")[0] in kinds and _known(runtime, kept, item)
         ]
         newest = max((said.at for said in kept.said.values()), default=now)
         if not changed or (quiet and newest > now - _QUIET):
@@ -57,9 +57,9 @@ def settle(
         by_kind: dict[str, list[str]] = {}
         for item in changed:
             by_kind.setdefault(item.split(":")[0], []).append(item)
-        told = _judge(wheel, con, kept, done, by_kind.get("gate", []))
+        told = _judge(runtime, con, kept, done, by_kind.get("gate", []))
         learned = [*by_kind.get("conflict", []), *by_kind.get("uncertain", [])]
-        told["train"], withdrawn = _teach(wheel, con, kept, done, learned)
+        told["train"], withdrawn = _teach(runtime, con, kept, done, learned)
         told["withdrawn"] += withdrawn
         told["feedback"] = _tell(con, kept, by_kind.get("audit", []), now)
     return told
@@ -70,7 +70,7 @@ def _counts(**known: int) -> dict[str, int]:
     return dict.fromkeys(names, 0) | known
 
 
-def _changed(kept: Book, done: Mapping[str, Effect]) -> list[str]:
+def _changed(kept: LabelState, done: Mapping[str, Effect]) -> list[str]:
     """Items whose label is not what it does now."""
     found = []
     for item in sorted({*kept.standings, *done}):
@@ -81,41 +81,45 @@ def _changed(kept: Book, done: Mapping[str, Effect]) -> list[str]:
     return found
 
 
-def _known(wheel: Wheel, kept: Book, item: str) -> bool:
+def _known(runtime: Runtime, kept: LabelState, item: str) -> bool:
     """Whether the label is an intent of today, by its name or a former one; of any other a person
     has the word."""
     label = kept.standings[item].label if item in kept.standings else None
-    names = lineage.current_names(wheel.intents)
-    return label is None or names.get(label, label) in wheel.known_intents
+    names = lineage.current_names(runtime.intents)
+    return label is None or names.get(label, label) in runtime.known_intents
 
 
 def _judge(
-    wheel: Wheel,
+    runtime: Runtime,
     con: Connection,
-    kept: Book,
+    kept: LabelState,
     done: Mapping[str, Effect],
     items: Sequence[str],
 ) -> dict[str, int]:
     """Golden samples of what the gates asked for; a label that changed sets its sample aside."""
-    now, withdrawn = wheel.clock(), 0
+    now, withdrawn = runtime.clock(), 0
     made: dict[str, Sample] = {}
     for item in items:
         old = done[item].sample if item in done else None
         if old is not None and done[item].intent is not None:
             with contextlib.suppress(NotFound):  # it went with its generation
-                golden_set.add(con, old, disputed=True, by=_BY, because="its label changed", at=now)
+                golden_set.set_disputed(
+                    con, old, disputed=True, by=_BY, because="its label changed", at=now
+                )
                 withdrawn += 1
         label = _label(kept, item)
         if label is not None:
             made[item] = _sample(label, "golden")
-    unfit = _unfit(wheel, con, {item: sample.text for item, sample in made.items()})
+    unfit = _unfit(runtime, con, {item: sample.text for item, sample in made.items()})
     fit = {item: sample for item, sample in made.items() if item not in unfit}
     waiting = len(held_turns(con))
-    added = add_samples(wheel, [Incoming(sample=each) for each in fit.values()])["accepted"]
-    doubted = set(golden_set.standing(con))
+    added = add_samples(runtime, [Incoming(sample=each) for each in fit.values()])["accepted"]
+    doubted = set(golden_set.disputed_samples(con))
     for sample in fit.values():
         if sample.id in doubted:  # it has its first label again
-            golden_set.add(con, sample.id, disputed=False, by=_BY, because="settled", at=now)
+            golden_set.set_disputed(
+                con, sample.id, disputed=False, by=_BY, because="settled", at=now
+            )
     _note(con, kept, items, {item: sample.id for item, sample in fit.items()}, now)
     return _counts(
         golden=added,
@@ -126,14 +130,14 @@ def _judge(
 
 
 def _teach(
-    wheel: Wheel,
+    runtime: Runtime,
     con: Connection,
-    kept: Book,
+    kept: LabelState,
     done: Mapping[str, Effect],
     items: Sequence[str],
 ) -> tuple[int, int]:
     """Training samples of what is to be learnt; how many are new, and how many were taken out."""
-    now, withdrawn = wheel.clock(), 0
+    now, withdrawn = runtime.clock(), 0
     made: dict[str, Sample] = {}
     for item in items:
         old = done[item].sample if item in done else None
@@ -141,12 +145,12 @@ def _teach(
         label = _label(kept, item)
         if label is not None:
             made[item] = _sample(label, "train")
-    added = add_samples(wheel, [Incoming(sample=each) for each in made.values()])["accepted"]
+    added = add_samples(runtime, [Incoming(sample=each) for each in made.values()])["accepted"]
     _note(con, kept, items, {item: sample.id for item, sample in made.items()}, now)
     return added, withdrawn
 
 
-def _tell(con: Connection, kept: Book, items: Sequence[str], now: datetime) -> int:
+def _tell(con: Connection, kept: LabelState, items: Sequence[str], now: datetime) -> int:
     """An expert's feedback on what was predicted; feedback is never taken back, only outdone."""
     said = [(item, label) for item in items if (label := _label(kept, item)) is not None]
     feedback = [
@@ -168,7 +172,7 @@ def _tell(con: Connection, kept: Book, items: Sequence[str], now: datetime) -> i
     return added
 
 
-def _label(kept: Book, item: str) -> Said | None:
+def _label(kept: LabelState, item: str) -> Said | None:
     """The newest word that says what the item comes to; None where it comes to nothing."""
     standing = kept.standings.get(item)
     if standing is None or standing.label is None:
@@ -193,20 +197,20 @@ def _sample(label: Said, split: str) -> Sample:
     )
 
 
-def _unfit(wheel: Wheel, con: Connection, texts: Mapping[str, str]) -> set[str]:
+def _unfit(runtime: Runtime, con: Connection, texts: Mapping[str, str]) -> set[str]:
     """Items whose text a model may have met since it was asked about."""
     if not texts:
         return set()
     items = list(texts)
-    jaccard = wheel.config.gates.hygiene.jaccard
+    jaccard = runtime.config.gates.hygiene.jaccard
     near = curation.near_duplicates(
-        [texts[item] for item in items], trained_texts(wheel, con), jaccard
+        [texts[item] for item in items], trained_texts(runtime, con), jaccard
     )
     return {items[pair.i] for pair in near}
 
 
 def _note(
-    con: Connection, kept: Book, items: Sequence[str], made: Mapping[str, str], now: datetime
+    con: Connection, kept: LabelState, items: Sequence[str], made: Mapping[str, str], now: datetime
 ) -> None:
     """Write down what the items' labels do from now on."""
     labels.add_effects(

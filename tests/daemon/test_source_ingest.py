@@ -42,23 +42,23 @@ def source():
 '''
 
 
-def has_read(wheel, feed):
+def has_read(runtime, feed):
     """Whether all three events are behind it."""
-    with wheel.store.read() as con:
-        cursor = events.cursor(con, "log")
+    with runtime.store.read() as con:
+        cursor = events.source_cursor(con, "log")
     return cursor == "3" and feed.states()[0]["state"] == "running"
 
 
-def test_a_source_feeds_the_store_and_goes_on_where_it_was(make_wheel, tmp_path):
+def test_a_source_feeds_the_store_and_goes_on_where_it_was(make_runtime, tmp_path):
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "three_events.py").write_text(PLUGIN, encoding="utf-8")
     for _ in range(2):  # the second start finds everything read
-        wheel = make_wheel(SOURCED)
-        feed = Feed(wheel)
+        runtime = make_runtime(SOURCED)
+        feed = Feed(runtime)
         feed.start()
-        until(partial(has_read, wheel, feed), what=feed.states)
+        until(partial(has_read, runtime, feed), what=feed.states)
         assert feed.stop(CEILING_S) == ()
-        with wheel.store.read() as con:
+        with runtime.store.read() as con:
             counts = events.counts(con)
         assert (counts.predictions, counts.feedback, counts.rejected) == (1, 1, 1)
         assert counts.labelled == 1

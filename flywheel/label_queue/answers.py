@@ -13,20 +13,20 @@ from typing import Any
 
 from flywheel import curation, labelling
 from flywheel.errors import FlywheelError, NotFound, Refused
+from flywheel.label_queue.effects import settle
+from flywheel.label_queue.label_state import LabelState, label_state, still_wanted
+from flywheel.label_queue.queue import conflict_key, queue
 from flywheel.labelling import Item
 from flywheel.metrics import agreement
 from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Arguments, Intent
 from flywheel.store import Connection, label_candidates, labels
 from flywheel.store.labels import Said
-from flywheel.turn.effects import settle
-from flywheel.turn.label_state import Book, book, still_wanted
-from flywheel.turn.queue import conflict_key, queue
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class LabelAnswer:
     """One answer to one item."""
 
     item: str
@@ -46,21 +46,23 @@ class _About:
     predicted_at: datetime | None = None
 
 
-def asked(wheel: Wheel, person: str, most: int = 50) -> tuple[dict[str, Any], tuple[Item, ...]]:
+def asked(runtime: Runtime, person: str, most: int = 50) -> tuple[dict[str, Any], tuple[Item, ...]]:
     """What one person is asked; `most` of the audit sample is listed.
 
     Returns:
         {"person", "waiting": items by kind, "wanted": labels that the gates want, "intents":
         [{"name", "description"}], "agreement"}; and the items, the most valuable first.
     """
-    with wheel.store.read() as con:
-        found = queue(wheel, con, person, most)
-        kept = book(con)
+    with runtime.store.read() as con:
+        found = queue(runtime, con, person, most)
+        kept = label_state(con)
     overview = {
         "person": person,
         "waiting": found.waiting,
         "wanted": sum(found.wanted.values()),
-        "intents": [{"name": each.name, "description": each.description} for each in wheel.intents],
+        "intents": [
+            {"name": each.name, "description": each.description} for each in runtime.intents
+        ],
         "agreement": agreed(kept),
     }
     return overview, found.items
@@ -78,7 +80,7 @@ def shown(item: Item) -> dict[str, Any]:
     }
 
 
-def agreed(kept: Book) -> dict[str, Any]:
+def agreed(kept: LabelState) -> dict[str, Any]:
     """How far two people agree by themselves, and how many items stand disputed."""
     found = agreement(labelling.judged_twice(kept.words))
     disputed = sum(standing.disputed for standing in kept.standings.values())
@@ -86,13 +88,13 @@ def agreed(kept: Book) -> dict[str, Any]:
     return {**asdict(found), "disputed": disputed, "people": people}
 
 
-def agreement_of(wheel: Wheel) -> dict[str, Any]:
+def agreement_of(runtime: Runtime) -> dict[str, Any]:
     """`agreed`, of what is stored."""
-    with wheel.store.read() as con:
-        return agreed(book(con))
+    with runtime.store.read() as con:
+        return agreed(label_state(con))
 
 
-def give(wheel: Wheel, person: str, answer: Answer) -> dict[str, Any]:
+def give(runtime: Runtime, person: str, answer: LabelAnswer) -> dict[str, Any]:
     """Keep one answer; a gate's last wanted label lets all of them take effect.
 
     Returns:
@@ -103,24 +105,26 @@ def give(wheel: Wheel, person: str, answer: Answer) -> dict[str, Any]:
         NotFound: there is no such item.
         Refused: the answer cannot be used; the message says why.
     """
-    with wheel.store.write() as con:
-        (state,) = _keep(wheel, con, person, [answer])
+    with runtime.store.write() as con:
+        (state,) = _keep(runtime, con, person, [answer])
         if isinstance(state, FlywheelError):
             raise state
-        last = answer.item.startswith("gate:") and not still_wanted(con, book(con))
-        settled = settle(wheel, kinds=("gate",)) if last and state == "kept" else None
+        last = answer.item.startswith("gate:") and not still_wanted(con, label_state(con))
+        settled = settle(runtime, kinds=("gate",)) if last and state == "kept" else None
     return {"item": answer.item, "state": state, "settled": settled}
 
 
-def give_many(wheel: Wheel, person: str, answers: Sequence[Answer]) -> list[str | FlywheelError]:
+def give_many(
+    runtime: Runtime, person: str, answers: Sequence[LabelAnswer]
+) -> list[str | FlywheelError]:
     """Keep many answers, which take effect at once; each one's state, or what is wrong with it."""
-    with wheel.store.write() as con:
-        states = _keep(wheel, con, person, answers)
-        settle(wheel)
+    with runtime.store.write() as con:
+        states = _keep(runtime, con, person, answers)
+        settle(runtime)
     return states
 
 
-def undo(wheel: Wheel, person: str) -> dict[str, Any]:
+def undo(runtime: Runtime, person: str) -> dict[str, Any]:
     """Take back the person's last answer.
 
     Returns:
@@ -130,21 +134,21 @@ def undo(wheel: Wheel, person: str) -> dict[str, Any]:
     Raises:
         NotFound: there is no answer left to take back.
     """
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         said = labels.take_back(con, person)
     if said is None:
         raise NotFound("there is no answer to take back", hint="go on with the next text")
-    _, items = asked(wheel, person)
+    _, items = asked(runtime, person)
     item = next((each for each in items if each.id == said.item), None)
     return {"item": said.item, "was": said.intent, "asked": shown(item) if item else None}
 
 
 def _keep(
-    wheel: Wheel, con: Connection, person: str, answers: Sequence[Answer]
+    runtime: Runtime, con: Connection, person: str, answers: Sequence[LabelAnswer]
 ) -> list[str | FlywheelError]:
     """Write down what can be used."""
-    kept = book(con)
-    about = _about(wheel, con, kept, answers)
+    kept = label_state(con)
+    about = _about(runtime, con, kept, answers)
     own = {(word.item, word.label) for word in kept.words if word.person == person}
     states: list[str | FlywheelError] = []
     said: list[Said] = []
@@ -152,13 +156,13 @@ def _keep(
         standing = kept.standings.get(answer.item)
         disputed = bool(standing and standing.disputed)
         on = about.get(answer.item)
-        wrong = _wrong(wheel, answer, on)
+        wrong = _wrong(runtime, answer, on)
         if on is None or wrong is not None:
             states.append(wrong or _unknown(answer.item))
         elif not disputed and (answer.item, answer.intent) in own:
             states.append("repeated")
         else:
-            said.append(_said(wheel, person, answer, on, resolves=disputed))
+            said.append(_said(runtime, person, answer, on, resolves=disputed))
             own.add((answer.item, answer.intent))
             states.append("kept" if answer.intent else "skipped")
     labels.add(con, said)
@@ -166,7 +170,7 @@ def _keep(
 
 
 def _about(
-    wheel: Wheel, con: Connection, kept: Book, answers: Sequence[Answer]
+    runtime: Runtime, con: Connection, kept: LabelState, answers: Sequence[LabelAnswer]
 ) -> dict[str, _About]:
     """What the answers are on; an item that is not there is missing."""
     found: dict[str, _About] = {}
@@ -183,7 +187,7 @@ def _about(
             conflict_key(one.text): one.text
             for one in reversed(label_candidates.conflicts(con, curation.AGREED))
         }
-    share = wheel.config.labelling.audit
+    share = runtime.config.labelling.audit
     for item, (kind, key) in keys.items():
         if item in kept.said:
             said = kept.said[item]  # the prediction itself may be in the archive by now
@@ -208,7 +212,7 @@ def _about(
     return found
 
 
-def _wrong(wheel: Wheel, answer: Answer, on: _About | None) -> FlywheelError | None:
+def _wrong(runtime: Runtime, answer: LabelAnswer, on: _About | None) -> FlywheelError | None:
     """Why an answer cannot be used; None: it can."""
     if on is None:
         return _unknown(answer.item)
@@ -216,7 +220,7 @@ def _wrong(wheel: Wheel, answer: Answer, on: _About | None) -> FlywheelError | N
         return Refused(f"the text of {answer.item} is another one", hint="export the queue again")
     if answer.intent is None:
         return None
-    known = {each.name: each for each in wheel.intents} | {NONE: Intent(name=NONE)}
+    known = {each.name: each for each in runtime.intents} | {NONE: Intent(name=NONE)}
     if answer.intent not in known:
         near = difflib.get_close_matches(answer.intent, known, 1)
         hint = f"did you mean `{near[0]}`?" if near else "`flywheel intents` lists them"
@@ -234,7 +238,9 @@ def _unknown(item: str) -> NotFound:
     )
 
 
-def _said(wheel: Wheel, person: str, answer: Answer, on: _About, *, resolves: bool) -> Said:
+def _said(
+    runtime: Runtime, person: str, answer: LabelAnswer, on: _About, *, resolves: bool
+) -> Said:
     return Said(
         item=answer.item,
         kind=on.kind,
@@ -247,5 +253,5 @@ def _said(wheel: Wheel, person: str, answer: Answer, on: _About, *, resolves: bo
         arguments=answer.arguments,
         person=person,
         resolves=resolves,
-        at=wheel.clock(),
+        at=runtime.clock(),
     )

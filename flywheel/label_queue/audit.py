@@ -11,27 +11,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flywheel import diagnosis, lineage
+from flywheel.label_queue.label_state import LabelState, label_state
 from flywheel.metrics import IntentPair, Tallies, wilson
 from flywheel.records import IntentHealth
 from flywheel.store import Connection
-from flywheel.turn.label_state import Book, book
-from flywheel.turn.queue import window_start
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.curate import window_start
+from flywheel.turn.runtime import Runtime
 
 
-def accuracy(wheel: Wheel, con: Connection) -> dict[str, Any]:
+def accuracy(runtime: Runtime, con: Connection) -> dict[str, Any]:
     """The share of right answers in the window, with Wilson's interval.
 
     Returns:
         {"n", "errors", "accuracy", "low", "high", "skipped", "disputed"}; accuracy is None, and
         the interval 0 to 1, before the first label.
     """
-    kept = book(con)
-    audited = _audited(wheel, con, kept)
+    kept = label_state(con)
+    audited = _audited(runtime, con, kept)
     pairs = [pair for pair in audited.values() if pair is not None]
     n = len(pairs)
     errors = sum(predicted != label for predicted, label in pairs)
-    low, high = wilson(n - errors, n, wheel.config.intents.confidence)
+    low, high = wilson(n - errors, n, runtime.config.intents.confidence)
     standings = [kept.standings[item] for item, pair in audited.items() if pair is None]
     return {
         "n": n,
@@ -44,13 +44,13 @@ def accuracy(wheel: Wheel, con: Connection) -> dict[str, Any]:
     }
 
 
-def by_intent(wheel: Wheel, con: Connection) -> dict[str, dict[str, Any]]:
+def by_intent(runtime: Runtime, con: Connection) -> dict[str, dict[str, Any]]:
     """The same for each intent: of the audited predictions that concern it, as `intents` says.
 
     Returns:
         By intent: {"n", "errors", "low", "high"}, the interval being that of the error rate.
     """
-    pairs = [pair for pair in _audited(wheel, con, book(con)).values() if pair is not None]
+    pairs = [pair for pair in _audited(runtime, con, label_state(con)).values() if pair is not None]
     return {
         each.intent: {
             "n": each.feedback,
@@ -58,15 +58,17 @@ def by_intent(wheel: Wheel, con: Connection) -> dict[str, dict[str, Any]]:
             "low": each.low,
             "high": each.high,
         }
-        for each in _health(wheel, pairs)
+        for each in _health(runtime, pairs)
         if each.feedback
     }
 
 
-def _audited(wheel: Wheel, con: Connection, kept: Book) -> Mapping[str, tuple[str, str] | None]:
+def _audited(
+    runtime: Runtime, con: Connection, kept: LabelState
+) -> Mapping[str, tuple[str, str] | None]:
     """By item: what was predicted and what is right, under the names of today; None: not known."""
-    since = window_start(wheel, con)
-    names = lineage.current_names(wheel.intents)
+    since = window_start(runtime, con)
+    names = lineage.current_names(runtime.intents)
     found: dict[str, tuple[str, str] | None] = {}
     for item, said in kept.said.items():
         if said.kind != "audit" or said.predicted_at is None or said.predicted_at < since:
@@ -77,7 +79,7 @@ def _audited(wheel: Wheel, con: Connection, kept: Book) -> Mapping[str, tuple[st
     return found
 
 
-def _health(wheel: Wheel, pairs: Sequence[tuple[str, str]]) -> tuple[IntentHealth, ...]:
+def _health(runtime: Runtime, pairs: Sequence[tuple[str, str]]) -> tuple[IntentHealth, ...]:
     counts = Counter(pairs)
     tallies = Tallies(
         pairs=tuple(
@@ -85,4 +87,4 @@ def _health(wheel: Wheel, pairs: Sequence[tuple[str, str]]) -> tuple[IntentHealt
             for (predicted, label), count in sorted(counts.items())
         )
     )
-    return diagnosis.health(tallies, wheel.intents, wheel.config.intents)
+    return diagnosis.health(tallies, runtime.intents, runtime.config.intents)

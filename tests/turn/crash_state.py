@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flywheel.api import views
 from flywheel.store import golden_set, turns
-from flywheel.turn import views
 from tests.fakes.refusals import refusals
 
 
-def state_of(wheel) -> dict:
+def state_of(runtime) -> dict:
     """Every table a turn writes, less its stopwatch."""
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         latest = turns.list_turns(con, 1)[0]
         refused = [(r.sample.id, r.reason) for r in refusals(con, latest.id)]
         ledger = [(row["turn"], row["challenger"]) for row in golden_set.queries(con, 1)]
-    view = views.turn_view(wheel, latest.id)
+    view = views.turn_view(runtime, latest.id)
     steps = [(s["name"], s["state"], s["detail"]) for s in view["steps"]]
     return {
         "turn": {**view, "steps": steps},
-        "decisions": [views.decision_view(wheel, d["id"]) for d in views.decisions_view(wheel)],
-        "adapters": views.adapters_view(wheel),
+        "decisions": [views.decision_view(runtime, d["id"]) for d in views.decisions_view(runtime)],
+        "adapters": views.adapters_view(runtime),
         "refused": sorted(refused),
         "ledger": ledger,
-        "intents": views.intents(wheel),
+        "intents": views.intents(runtime),
     }
 
 

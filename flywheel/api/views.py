@@ -1,37 +1,42 @@
-"""What people and programs see of the wheel: the JSON of the commands and the routes."""
+"""What people and programs see of the loop: the JSON of the commands and the routes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from flywheel.records import Adapter, Decision
+from flywheel import __version__
+from flywheel.api import review
+from flywheel.api.review import moved, offers, report_of, training
+from flywheel.label_queue import audit
+from flywheel.records import Adapter, Brief, Decision
 from flywheel.store import (
     Connection,
     adapters,
+    archive,
     decisions,
+    events,
+    golden_set,
     health,
     turns,
 )
 from flywheel.store.turns import Turn
-from flywheel.turn import audit, comparison
-from flywheel.turn.diagnose import intent_health
+from flywheel.turn import control, diagnose
+from flywheel.turn.diagnose import intent_health, wanted
 from flywheel.turn.evidence import of
-from flywheel.turn.examples import moved, report_of, training
-from flywheel.turn.offers import offers
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 _LISTED = 50  # newest turns and decisions in a listing
 
 
 def intents(
-    wheel: Wheel, *, failing_only: bool = False, scope: health.Scope = health.EVERYTHING
+    runtime: Runtime, *, failing_only: bool = False, scope: health.HealthScope = health.EVERYTHING
 ) -> list[dict[str, Any]]:
     """Health of each intent with its interval, the worst first; `audit`: by the audit sample."""
-    with wheel.store.read() as con:
-        found = intent_health(wheel, con, wheel.clock(), scope)
-        audited = audit.by_intent(wheel, con) if scope == health.EVERYTHING else {}
+    with runtime.store.read() as con:
+        found = intent_health(runtime, con, runtime.clock(), scope)
+        audited = audit.by_intent(runtime, con) if scope == health.EVERYTHING else {}
     return [
         {
             **{field.name: getattr(item, field.name) for field in fields(item)},
@@ -45,21 +50,21 @@ def intents(
     ]
 
 
-def turns_view(wheel: Wheel) -> list[dict[str, Any]]:
+def turns_view(runtime: Runtime) -> list[dict[str, Any]]:
     """The newest turns, newest first."""
-    with wheel.store.read() as con:
-        return [_turn(wheel, con, turn) for turn in turns.list_turns(con, _LISTED)]
+    with runtime.store.read() as con:
+        return [_turn(runtime, con, turn) for turn in turns.list_turns(con, _LISTED)]
 
 
-def turn_view(wheel: Wheel, turn_id: str) -> dict[str, Any]:
+def turn_view(runtime: Runtime, turn_id: str) -> dict[str, Any]:
     """One turn with its steps.
 
     Raises:
         NotFound: no such turn.
     """
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         turn = turns.get(con, turn_id)
-        view = _turn(wheel, con, turn)
+        view = _turn(runtime, con, turn)
     cursor = turn.cursor
     return {
         **view,
@@ -85,19 +90,19 @@ def turn_view(wheel: Wheel, turn_id: str) -> dict[str, Any]:
     }
 
 
-def decisions_view(wheel: Wheel) -> list[dict[str, Any]]:
+def decisions_view(runtime: Runtime) -> list[dict[str, Any]]:
     """The newest decisions, newest first."""
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         return [_decision(item) for item in decisions.list_decisions(con, limit=_LISTED)]
 
 
-def decision_view(wheel: Wheel, decision_id: str) -> dict[str, Any]:
+def decision_view(runtime: Runtime, decision_id: str) -> dict[str, Any]:
     """One decision with what a person needs to judge it.
 
     Raises:
         NotFound: no such decision.
     """
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         decision = decisions.get(con, decision_id)
         turn = turns.get(con, decision.turn) if decision.turn else None
         report = report_of(con, decision)
@@ -105,32 +110,32 @@ def decision_view(wheel: Wheel, decision_id: str) -> dict[str, Any]:
         fixed, broken = moved(con, report)
         return {
             **_decision(decision),
-            "intents": comparison.intent_lines(decision.intents, golden),
-            "golden": comparison.golden(golden),
-            "slices": comparison.slices(golden),
-            "calibration": comparison.calibration(golden),
-            "confusions": comparison.confusions(golden),
+            "intents": review.intent_lines(decision.intents, golden),
+            "golden": review.golden(golden),
+            "slices": review.slices(golden),
+            "calibration": review.calibration(golden),
+            "confusions": review.confusions(golden),
             "would": _would(decision),
             "summary": _summary(decision),
             "fixed": fixed,
             "broken": broken,
-            "training": training(wheel, con, decision, turn),
+            "training": training(runtime, con, decision, turn),
             "labels_wanted": labels_wanted(con, [decision]) if decision.status == "pending" else {},
             "rests_on": dict(decision.rests_on),
-            "offers": offers(con, decision, wheel.config.promotion),
+            "offers": offers(con, decision, runtime.config.promotion),
             "events": decisions.events(con, decision_id),
         }
 
 
-def adapters_view(wheel: Wheel) -> list[dict[str, Any]]:
+def adapters_view(runtime: Runtime) -> list[dict[str, Any]]:
     """Every adapter, newest first."""
-    with wheel.store.read() as con:
+    with runtime.store.read() as con:
         return [_adapter(item) for item in adapters.list_adapters(con)]
 
 
-def _turn(wheel: Wheel, con: Connection, turn: Turn) -> dict[str, Any]:
+def _turn(runtime: Runtime, con: Connection, turn: Turn) -> dict[str, Any]:
     return {
-        **turn_line(turn, wheel),
+        **turn_line(turn, runtime),
         "closed_at": turn.closed_at.isoformat() if turn.closed_at else None,
         "error": turn.error,
         "steps": [
@@ -140,7 +145,7 @@ def _turn(wheel: Wheel, con: Connection, turn: Turn) -> dict[str, Any]:
     }
 
 
-def turn_line(turn: Turn, wheel: Wheel) -> dict[str, Any]:
+def turn_line(turn: Turn, runtime: Runtime) -> dict[str, Any]:
     """A turn in a line: what it is, what opened it, how far it is."""
     return {
         "id": turn.id,
@@ -149,17 +154,17 @@ def turn_line(turn: Turn, wheel: Wheel) -> dict[str, Any]:
         "opened_at": turn.opened_at.isoformat(),
         "cost_usd": turn.cost_usd,
         "decision": turn.decision,
-        "progress": _progress(turn, wheel),
+        "progress": _progress(turn, runtime),
     }
 
 
-def _progress(turn: Turn, wheel: Wheel) -> dict[str, Any] | None:
+def _progress(turn: Turn, runtime: Runtime) -> dict[str, Any] | None:
     job = {
         "curate": f"{turn.id}-crossfit",
         "train": f"{turn.id}-train",
         "evaluate": f"{turn.id}-evaluate-{turn.cursor.get('round', 0)}",
     }.get(turn.state)
-    latest = wheel.executor.progress(job) if job else None
+    latest = runtime.executor.progress(job) if job else None
     if latest is None:
         return None
     return {"done": latest.done, "detail": latest.detail, "eta_s": latest.eta_s}
@@ -242,3 +247,111 @@ def labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int
         if decision.turn and turns.get(con, decision.turn).decision == decision.id:
             wanted.update(turns.get(con, decision.turn).cursor.get("labels_wanted", {}))
     return wanted
+
+
+# What the daemon is doing, what waits for a person, and what is wrong: the answer of `status`.
+
+
+def status(
+    runtime: Runtime,
+    *,
+    uptime_s: float,
+    next_turn: str | None,
+    sources: Sequence[Mapping[str, Any]] = (),
+    problems: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the daemon is doing, and what waits for a person."""
+    with runtime.store.read() as con:
+        gone = archive.archived(con)
+        generation = golden_set.current_generation(con)
+        running = turns.open_turns(con)
+        waiting = decisions.list_decisions(con, status="pending")
+        champion = adapters.champion(con)
+        counted = _backlog(con, waiting)
+        audited = audit.accuracy(runtime, con)
+        found = [*problems, *_problems(con, champion)]
+    capacity = runtime.config.gates.overall.queries
+    return {
+        "version": __version__,
+        "uptime_s": round(uptime_s, 1),
+        "champion": champion,
+        "turn": turn_line(running[0], runtime) if running else None,
+        "next_turn": next_turn,
+        "backlog": {**counted, "held": [decision.id for decision in waiting]},
+        "audit": audited,
+        "sources": list(sources),
+        "archive": {
+            **asdict(gone),
+            "keep_days": runtime.config.flywheel.keep_days,
+            "before": gone.before.isoformat() if gone.before else None,
+        },
+        "golden": {
+            "generation": generation.number if generation else None,
+            "rows": generation.rows if generation else 0,
+            "queries_left": max(0, capacity - generation.queries_used) if generation else 0,
+        },
+        "problems": found,
+    }
+
+
+def _backlog(con: Connection, waiting: Sequence[Decision]) -> dict[str, Any]:
+    counts = events.counts(con)
+    return {
+        "predictions": counts.predictions,
+        "feedback": counts.feedback,
+        "labelled": counts.labelled,
+        "waiting_feedback": counts.waiting_feedback,
+        "rejected": counts.rejected,
+        "id_conflicts": events.id_conflicts(con),
+        "labels_wanted": labels_wanted(con, waiting),
+    }
+
+
+def _problems(con: Connection, champion: str | None) -> list[str]:
+    found = []
+    lacks = control.missing(con)
+    found += [f"no turn can be opened: {each}" for each in lacks]
+    if champion is None and not lacks:
+        found.append("no champion yet: `flywheel turn start --wait`")
+    latest = turns.list_turns(con, 1)
+    if latest and latest[0].state == "failed":
+        found.append(f"{latest[0].id} failed: {latest[0].error}")
+    return found
+
+
+# What a turn would ask its teacher now, and what that would cost. Buys and writes nothing.
+
+
+def preview(runtime: Runtime) -> dict[str, Any]:
+    """Return the prompts of the next turn as they would leave the machine, with estimates."""
+    with runtime.store.read() as con:
+        _, briefs = wanted(runtime, con)
+    asked = [_brief(runtime, brief) for brief in briefs]
+    return {
+        "requests": sum(len(brief["prompts"]) for brief in asked),
+        "samples": sum(brief["ask"] for brief in asked),
+        "usd": round(sum(brief["usd"] for brief in asked), 6),
+        "max_usd": runtime.config.synthesis.max_usd,
+        "briefs": asked,
+    }
+
+
+def _line(brief: Brief) -> dict[str, Any]:
+    """One brief as `turn show` prints it: what is asked for, why, and what it is hoped to mend."""
+    return {
+        "intent": brief.intent.name,
+        "neighbour": brief.neighbour.name if brief.neighbour else None,
+        "failure": brief.failure,
+        "ask": brief.ask,
+        "expected": brief.expected,
+        "why": brief.why,
+    }
+
+
+def _brief(runtime: Runtime, brief: Brief) -> dict[str, Any]:
+    requests, usd = diagnose.of_brief(runtime, brief)
+    return {
+        **_line(brief),
+        "usd": round(usd, 6),
+        "prompts": [request.messages[-1]["content"] for request in requests],
+    }

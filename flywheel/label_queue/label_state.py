@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from flywheel import labelling
 from flywheel.labelling import Standing, Word
-from flywheel.store import Connection, decisions, labels, reports, samples, turns
+from flywheel.store import Connection, decisions, labels, turns
 from flywheel.store.labels import Said
 from flywheel.store.turns import Turn
+from flywheel.turn.samples import unjudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Book:
+class LabelState:
     """What was said so far, and what it comes to."""
 
     said: Mapping[str, Said]  # the newest of each item
@@ -28,7 +29,7 @@ class Book:
         return labelling.is_open(self.standings.get(item), person, twice=twice)
 
 
-def book(con: Connection) -> Book:
+def label_state(con: Connection) -> LabelState:
     """Read what was said."""
     said = labels.standing(con)
     words = tuple(
@@ -44,7 +45,7 @@ def book(con: Connection) -> Book:
     by_item: dict[str, list[Said]] = {}
     for each in said:
         by_item.setdefault(each.item, []).append(each)
-    return Book(
+    return LabelState(
         said={each.item: each for each in said},
         by_item=by_item,
         words=words,
@@ -59,18 +60,7 @@ def held_turns(con: Connection) -> list[Turn]:
     return [turn for turn in found if turn.state == "held" and turn.cursor.get("labels_wanted")]
 
 
-def unjudged(con: Connection, turn: Turn) -> Counter[str]:
-    """Bought labels by intent that came in since the turn evaluated its challenger."""
-    report = reports.load(con, turn.id)
-    known = {row.sample for row in report.outcomes} if report else set()
-    return Counter(
-        row.sample.intent
-        for row in samples.golden(con)
-        if row.bought and row.sample.id not in known
-    )
-
-
-def still_wanted(con: Connection, kept: Book) -> dict[str, int]:
+def still_wanted(con: Connection, kept: LabelState) -> dict[str, int]:
     """Labels by intent that would decide what is held, less those that were given."""
     done = labels.effects(con)
     given: Counter[str] = Counter()

@@ -3,37 +3,37 @@
 import doctest
 from datetime import UTC, datetime, timedelta
 
+from flywheel.api import views
 from flywheel.daemon import retention
-from flywheel.daemon.retention import Keeping
+from flywheel.daemon.retention import Retention
 from flywheel.records import Prediction
 from flywheel.store import events
-from flywheel.turn import overview, views
 
 
-def arrive(wheel):
+def arrive(runtime):
     ages = [timedelta(days=n / 2, hours=1) for n in range(20)]
-    with wheel.store.write() as con:
+    with runtime.store.write() as con:
         events.add_predictions(
             con,
             [
-                Prediction(id=f"p-{n}", ts=wheel.clock() - age, text="x", intent="set_alarm")
+                Prediction(id=f"p-{n}", ts=runtime.clock() - age, text="x", intent="set_alarm")
                 for n, age in enumerate(ages)
             ],
         )
 
 
-def archived(wheel):
-    told = overview.status(wheel, uptime_s=1, next_turn=None)
+def archived(runtime):
+    told = views.status(runtime, uptime_s=1, next_turn=None)
     return told["backlog"]["predictions"], told["archive"]
 
 
-def test_what_is_older_than_keep_days_leaves_and_status_and_log_say_so(make_wheel, caplog):
+def test_what_is_older_than_keep_days_leaves_and_status_and_log_say_so(make_runtime, caplog):
     caplog.set_level("INFO")
-    wheel = make_wheel("[flywheel]\nkeep_days = 4\n")
-    arrive(wheel)
-    before = views.intents(wheel)
-    assert Keeping(wheel).look() == 11
-    assert archived(wheel) == (
+    runtime = make_runtime("[flywheel]\nkeep_days = 4\n")
+    arrive(runtime)
+    before = views.intents(runtime)
+    assert Retention(runtime).look() == 11
+    assert archived(runtime) == (
         9,
         {
             "keep_days": 4,
@@ -44,21 +44,21 @@ def test_what_is_older_than_keep_days_leaves_and_status_and_log_say_so(make_whee
         },
     )
     assert "11 events older than 4 days moved to the archive" in caplog.text
-    assert views.intents(wheel) == before
-    assert Keeping(wheel).look() == 0
+    assert views.intents(runtime) == before
+    assert Retention(runtime).look() == 0
 
 
-def test_nothing_leaves_by_default(make_wheel):
-    wheel = make_wheel()
-    arrive(wheel)
-    assert Keeping(wheel).look() == 0
-    assert archived(wheel)[0] == 20
+def test_nothing_leaves_by_default(make_runtime):
+    runtime = make_runtime()
+    arrive(runtime)
+    assert Retention(runtime).look() == 0
+    assert archived(runtime)[0] == 20
 
 
-def test_asked_to_stop_it_stops_between_two_days(make_wheel):
-    wheel = make_wheel("[flywheel]\nkeep_days = 1\n")
-    arrive(wheel)
-    looking = Keeping(wheel)
+def test_asked_to_stop_it_stops_between_two_days(make_runtime):
+    runtime = make_runtime("[flywheel]\nkeep_days = 1\n")
+    arrive(runtime)
+    looking = Retention(runtime)
     looking.stop(0)
     assert looking.look() == 0
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flywheel import content, curation, labelling, lineage
+from flywheel.label_queue.label_state import LabelState, held_turns, label_state, still_wanted
 from flywheel.labelling import Item, Kind
 from flywheel.records import NONE
 from flywheel.store import Connection, adapters, health, label_candidates, reports, samples
 from flywheel.turn import evidence
 from flywheel.turn.artifacts import learned_rows
+from flywheel.turn.curate import window_start
 from flywheel.turn.diagnose import held_out, intent_health
-from flywheel.turn.label_state import Book, book, held_turns, still_wanted
-from flywheel.turn.runtime import Wheel
+from flywheel.turn.runtime import Runtime
 
 _NEIGHBOURS = 3  # intents confused with an undecided one, that are drawn from too
 _SPARE = 2  # candidates for each label wanted: some will turn out to be of another intent
@@ -38,20 +39,20 @@ class Queue:
     wanted: Mapping[str, int]  # by intent, less what was given
 
 
-def queue(wheel: Wheel, con: Connection, person: str, most: int) -> Queue:
+def queue(runtime: Runtime, con: Connection, person: str, most: int) -> Queue:
     """What this person may be asked now, the most valuable first; `most` of the audit sample."""
-    kept = book(con)
+    kept = label_state(con)
     wanted = still_wanted(con, kept)
-    since = window_start(wheel, con)
-    bar = labelling.bar(wheel.config.labelling.audit)
-    confused = _confused(wheel, con)
+    since = window_start(runtime, con)
+    bar = labelling.bar(runtime.config.labelling.audit)
+    confused = _confused(runtime, con)
     audited, whole = label_candidates.audited(con, since, bar, most)
     found = [
-        *_again(wheel, kept, person, confused),
-        *_for_gates(wheel, con, wanted, since, bar),
+        *_again(runtime, kept, person, confused),
+        *_for_gates(runtime, con, wanted, since, bar),
         *(_item("audit", one, rank=(0.0, one.lot)) for one in audited),
-        *_conflicts(wheel, con, kept),
-        *_uncertain(wheel, con, since, bar, confused),
+        *_conflicts(runtime, con, kept),
+        *_uncertain(runtime, con, since, bar, confused),
     ]
     items = tuple(labelling.ordered(found))
     counts = Counter(item.kind for item in items)
@@ -65,14 +66,7 @@ def conflict_key(text: str) -> str:
     return content.content_id("t", curation.normalise(text))
 
 
-def window_start(wheel: Wheel, con: Connection) -> datetime:
-    """Asked about is what was predicted in `window_days` up to the newest prediction."""
-    now = wheel.clock()
-    newest = min(now, label_candidates.newest(con) or now)
-    return newest - timedelta(days=wheel.config.intents.window_days)
-
-
-def trained_texts(wheel: Wheel, con: Connection) -> list[str]:
+def trained_texts(runtime: Runtime, con: Connection) -> list[str]:
     """Every text that a model in question was trained on, or that the next one may be."""
     texts = {row.text for row in samples.training(con)}
     texts |= {row.text for row in health.labelled_texts(con)}
@@ -80,13 +74,13 @@ def trained_texts(wheel: Wheel, con: Connection) -> list[str]:
     datasets = {adapters.get(con, champion).dataset} if champion else set()
     datasets |= {turn.cursor.get("dataset", "") for turn in held_turns(con)}
     for name in datasets - {""}:
-        texts |= {row["text"] for row in learned_rows(wheel.datasets_dir / f"{name}.parquet")}
+        texts |= {row["text"] for row in learned_rows(runtime.datasets_dir / f"{name}.parquet")}
     return sorted(texts)
 
 
 def _item(
     kind: Kind,
-    one: label_candidates.Seen,
+    one: label_candidates.SeenPrediction,
     rank: tuple[float, str],
     guesses: Sequence[str] = (),
 ) -> Item:
@@ -101,10 +95,10 @@ def _item(
 
 
 def _again(
-    wheel: Wheel, kept: Book, person: str, confused: Mapping[str, Sequence[str]]
+    runtime: Runtime, kept: LabelState, person: str, confused: Mapping[str, Sequence[str]]
 ) -> list[Item]:
     """What somebody was asked already, and this person may be asked too."""
-    share = wheel.config.labelling.second_opinion
+    share = runtime.config.labelling.second_opinion
     found = []
     for item, standing in kept.standings.items():
         if not kept.open_to(item, person, share):
@@ -113,7 +107,7 @@ def _again(
         kind, _ = labelling.kind_and_key(item)
         guesses: tuple[str, ...] = ()
         if kind not in labelling.BLIND and said.predicted and not standing.disputed:
-            guesses = _guesses(wheel, said.predicted, confused)
+            guesses = _guesses(runtime, said.predicted, confused)
         found.append(
             Item(
                 id=item,
@@ -130,22 +124,22 @@ def _again(
 
 
 def _for_gates(
-    wheel: Wheel, con: Connection, wanted: Mapping[str, int], since: datetime, bar: str
+    runtime: Runtime, con: Connection, wanted: Mapping[str, int], since: datetime, bar: str
 ) -> list[Item]:
     """Texts for what the gates want, mixed by lot, so that their order tells nothing."""
     if not wanted:
         return []
     near = _neighbours(con, wanted)
     drawn = {*wanted, *(name for names in near.values() for name in names)}
-    former, today = lineage.former_names(wheel.intents), lineage.current_names(wheel.intents)
+    former, today = lineage.former_names(runtime.intents), lineage.current_names(runtime.intents)
     drawn |= {old for name in drawn for old in former.get(name, ())}
     most = max(wanted.values()) * _SPARE * _LOOKED_AT
     pool = label_candidates.answered_as(con, drawn, since, bar, most)
-    fit = _fit(wheel, pool, [*trained_texts(wheel, con), *held_out(con)])
-    by_intent: dict[str, list[label_candidates.Seen]] = {}
+    fit = _fit(runtime, pool, [*trained_texts(runtime, con), *held_out(con)])
+    by_intent: dict[str, list[label_candidates.SeenPrediction]] = {}
     for one in fit:
         by_intent.setdefault(today.get(one.intent, one.intent), []).append(one)
-    taken: dict[str, label_candidates.Seen] = {}
+    taken: dict[str, label_candidates.SeenPrediction] = {}
     for intent, count in wanted.items():
         for one in by_intent.get(intent, ())[: _SPARE * count]:
             taken[one.id] = one
@@ -171,10 +165,10 @@ def _neighbours(con: Connection, wanted: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _fit(
-    wheel: Wheel, pool: Sequence[label_candidates.Seen], known: Sequence[str]
-) -> list[label_candidates.Seen]:
+    runtime: Runtime, pool: Sequence[label_candidates.SeenPrediction], known: Sequence[str]
+) -> list[label_candidates.SeenPrediction]:
     """Those that are near no known text and near none before them."""
-    jaccard = wheel.config.gates.hygiene.jaccard
+    jaccard = runtime.config.gates.hygiene.jaccard
     texts = [one.text for one in pool]
     unfit = {pair.i for pair in curation.near_duplicates(texts, known, jaccard)}
     for pair in curation.near_duplicates(texts, texts, jaccard):
@@ -183,12 +177,12 @@ def _fit(
     return [one for index, one in enumerate(pool) if index not in unfit]
 
 
-def _conflicts(wheel: Wheel, con: Connection, kept: Book) -> list[Item]:
+def _conflicts(runtime: Runtime, con: Connection, kept: LabelState) -> list[Item]:
     """Texts on which raters differ, as far as a person's word on them is missing and could be
     learnt.
     """
     differing = label_candidates.conflicts(con, curation.AGREED)
-    leaked = _leaked(wheel, con, [one.text for one in differing])
+    leaked = _leaked(runtime, con, [one.text for one in differing])
     trusted = [one.text for one in samples.training(con) if one.origin in curation.TRUSTED]
     settled = {conflict_key(text) for text in trusted}
     found: dict[str, Item] = {}
@@ -201,7 +195,7 @@ def _conflicts(wheel: Wheel, con: Connection, kept: Book) -> list[Item]:
             id=item,
             kind="conflict",
             text=one.text,
-            guesses=tuple(name for name in one.labels if name in wheel.known_intents),
+            guesses=tuple(name for name in one.labels if name in runtime.known_intents),
             said=one.labels,
             rank=(-float(one.votes), key),
         )
@@ -209,41 +203,44 @@ def _conflicts(wheel: Wheel, con: Connection, kept: Book) -> list[Item]:
 
 
 def _uncertain(
-    wheel: Wheel,
+    runtime: Runtime,
     con: Connection,
     since: datetime,
     bar: str,
     confused: Mapping[str, Sequence[str]],
 ) -> list[Item]:
-    below = wheel.config.labelling.uncertain
+    below = runtime.config.labelling.uncertain
     pool = label_candidates.uncertain(con, below, since, bar, _MOST_UNCERTAIN)
-    leaked = _leaked(wheel, con, [one.text for one in pool])
+    leaked = _leaked(runtime, con, [one.text for one in pool])
     return [
         _item(
-            "uncertain", one, (one.confidence or 0.0, one.id), _guesses(wheel, one.intent, confused)
+            "uncertain",
+            one,
+            (one.confidence or 0.0, one.id),
+            _guesses(runtime, one.intent, confused),
         )
         for index, one in enumerate(pool)
         if index not in leaked
     ]
 
 
-def _leaked(wheel: Wheel, con: Connection, texts: Sequence[str]) -> Collection[int]:
+def _leaked(runtime: Runtime, con: Connection, texts: Sequence[str]) -> Collection[int]:
     """Places of texts that are too near one that judges models: nothing is learnt from them."""
     if not texts:
         return ()
-    near = curation.near_duplicates(texts, held_out(con), wheel.config.curation.leak)
+    near = curation.near_duplicates(texts, held_out(con), runtime.config.curation.leak)
     return {pair.i for pair in near}
 
 
-def _confused(wheel: Wheel, con: Connection) -> dict[str, list[str]]:
+def _confused(runtime: Runtime, con: Connection) -> dict[str, list[str]]:
     """What each intent is confused with in production, most often first."""
-    found = intent_health(wheel, con, wheel.clock())
+    found = intent_health(runtime, con, runtime.clock())
     return {each.intent: [name for name, _ in each.confused_with] for each in found}
 
 
 def _guesses(
-    wheel: Wheel, predicted: str, confused: Mapping[str, Sequence[str]]
+    runtime: Runtime, predicted: str, confused: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    name = lineage.current_names(wheel.intents).get(predicted, predicted)
+    name = lineage.current_names(runtime.intents).get(predicted, predicted)
     names = dict.fromkeys([name, *confused.get(name, ())])
-    return tuple(each for each in names if each in wheel.known_intents - {NONE})[:_GUESSES]
+    return tuple(each for each in names if each in runtime.known_intents - {NONE})[:_GUESSES]

@@ -26,8 +26,8 @@ DONE = (
 )
 
 
-def one_job(wheel, one):
-    wheel.executor.run(Job(id=f"{one.id}-train", kind="train", spec={}, timeout_s=900))
+def one_job(runtime, one):
+    runtime.executor.run(Job(id=f"{one.id}-train", kind="train", spec={}, timeout_s=900))
     return StepResult(next_state="done", detail="ran")
 
 
@@ -35,10 +35,10 @@ def one_job(wheel, one):
 def threads():
     started = []
 
-    def start(wheel):
-        thread = TurnThread(wheel)
+    def start(runtime):
+        thread = TurnThread(runtime)
         thread.start()
-        started.append((thread, wheel))
+        started.append((thread, runtime))
         return thread
 
     yield start
@@ -46,96 +46,96 @@ def threads():
         thread.stop(CEILING_S)
 
 
-def with_worker(wheel, command):
+def with_worker(runtime, command):
     return replace(
-        wheel,
-        executor=LocalExecutor(wheel.config.state_dir / "jobs", command),
+        runtime,
+        executor=LocalExecutor(runtime.config.state_dir / "jobs", command),
         wake=threading.Event(),
         stopping=threading.Event(),
     )
 
 
-def state(wheel, turn_id="t-1"):
-    with wheel.store.read() as con:
+def state(runtime, turn_id="t-1"):
+    with runtime.store.read() as con:
         return turns.get(con, turn_id).state
 
 
-def test_a_turn_that_is_asked_for_runs_to_its_end(make_wheel, threads, monkeypatch):
+def test_a_turn_that_is_asked_for_runs_to_its_end(make_runtime, threads, monkeypatch):
     monkeypatch.setitem(table.STEPS, "diagnose", one_job)
-    wheel = with_worker(make_wheel(), DONE)
-    thread = threads(wheel)
-    turn.request(wheel, "asked by ana")
-    until(lambda: state(wheel) == "done")
+    runtime = with_worker(make_runtime(), DONE)
+    thread = threads(runtime)
+    turn.request(runtime, "asked by ana")
+    until(lambda: state(runtime) == "done")
     assert thread.alive()
     assert thread.problems() == ()
 
 
 def test_stopping_kills_the_worker_fails_nothing_and_the_next_start_goes_on(
-    make_wheel, threads, monkeypatch
+    make_runtime, threads, monkeypatch
 ):
     monkeypatch.setitem(table.STEPS, "diagnose", one_job)
-    wheel = with_worker(make_wheel(), SLEEPER)
-    thread = threads(wheel)
-    turn.request(wheel, "asked by ana")
-    worker = wheel.job_dir("t-1-train") / "worker.json"
+    runtime = with_worker(make_runtime(), SLEEPER)
+    thread = threads(runtime)
+    turn.request(runtime, "asked by ana")
+    worker = runtime.job_dir("t-1-train") / "worker.json"
     until(worker.exists)
     assert thread.stop(CEILING_S)  # the worker ends by a kill alone
-    assert state(wheel) == "diagnose"
-    with wheel.store.read() as con:
+    assert state(runtime) == "diagnose"
+    with runtime.store.read() as con:
         assert [step.state for step in turns.steps(con, "t-1")] == ["running"]
-    again = with_worker(wheel, DONE)
+    again = with_worker(runtime, DONE)
     threads(again)
     until(lambda: state(again) == "done")
 
 
-def test_a_lost_database_ends_the_thread_and_says_so(make_wheel, threads, caplog):
-    wheel = make_wheel()
-    thread = threads(wheel)
-    wheel.store.close()
-    wheel.wake.set()
+def test_a_lost_database_ends_the_thread_and_says_so(make_runtime, threads, caplog):
+    runtime = make_runtime()
+    thread = threads(runtime)
+    runtime.store.close()
+    runtime.wake.set()
     until(lambda: thread.failure is not None)
     until(lambda: not thread.alive())
     assert thread.problems()
 
 
-def test_a_defect_outside_every_step_is_told_and_tried_again(make_wheel, threads, monkeypatch):
+def test_a_defect_outside_every_step_is_told_and_tried_again(make_runtime, threads, monkeypatch):
     monkeypatch.setattr(turn_thread, "_BACKOFF_S", (0.2,))
     calls = []
 
-    def broken(wheel):
+    def broken(runtime):
         calls.append(1)
         if len(calls) == 1:
             raise ValueError("我要听音乐")
 
     monkeypatch.setattr(turn, "run_until_idle", broken)
-    thread = threads(make_wheel())
+    thread = threads(make_runtime())
     until(lambda: thread.problems() != ())
     assert thread.alive()
     until(lambda: thread.problems() == ())
     assert len(calls) == 2
 
 
-def test_a_held_decision_expires_while_nothing_else_happens(make_wheel, threads, monkeypatch):
+def test_a_held_decision_expires_while_nothing_else_happens(make_runtime, threads, monkeypatch):
     monkeypatch.setattr(turn_thread, "IDLE_S", 0.05)
     monkeypatch.setattr(turn_thread, "_EXPIRE_S", 0.1)
     calls = []
-    monkeypatch.setattr(turn, "expire", lambda wheel: calls.append(1))
-    threads(make_wheel())
+    monkeypatch.setattr(turn, "expire", lambda runtime: calls.append(1))
+    threads(make_runtime())
     until(lambda: len(calls) >= 3)
 
 
-def test_the_process_ends_with_1_when_its_database_is_lost(make_wheel, monkeypatch, caplog):
+def test_the_process_ends_with_1_when_its_database_is_lost(make_runtime, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr(process, "PULSE_S", 0.1)
-    wheel = make_wheel()
+    runtime = make_runtime()
 
     async def live():
-        daemon = Daemon(wheel)
+        daemon = Daemon(runtime)
         living = asyncio.create_task(daemon.live(sockets, once=False))
         while "ready" not in caplog.messages:
             await asyncio.sleep(0.02)
-        wheel.store.close()
+        runtime.store.close()
         return await asyncio.wait_for(living, CEILING_S)
 
-    with listening(wheel.config.socket_path, "") as sockets:
+    with listening(runtime.config.socket_path, "") as sockets:
         assert asyncio.run(live()) == 1
