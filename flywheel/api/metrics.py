@@ -1,23 +1,69 @@
-"""Counts for Prometheus, in its text format (version 0.0.4). Names and counts, never text."""
+"""`/metrics` for Prometheus: what arrived, what was answered and how fast, and how things stand.
+
+Names, counts and seconds, never text. Counters and histograms live as long as the process and
+belong to one application. Gauges are made of the `status` view at each scrape, so that they agree
+with what people read.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flywheel.api.process_status import Requests
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-Line = tuple[Mapping[str, str], float]
+# Else each series has a second one with the time of its first count. The function is untyped.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class RequestMetrics:
+    """Counts of answered requests and of events; safe from any thread."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._events = Counter(
+            "flywheel_events",
+            "Events since the start, by kind and outcome.",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            "flywheel_http_requests",
+            "Requests answered since the start.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "flywheel_http_request_seconds",
+            "Seconds from a request's arrival to its answer's end.",
+            ("route",),
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One more request was answered."""
+        self._requests.labels(route, method, status).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def arrived(self, kind: str, **outcomes: int) -> None:
+        """Events arrived; `outcomes` are accepted, duplicate and rejected."""
+        for outcome, count in outcomes.items():
+            self._events.labels(kind, outcome).inc(count)
 
 
 class Meter:
-    """Counts each answer by route, so that an id in a path makes no series of its own."""
+    """Measures each answer by its route, so that an id in a path makes no series of its own."""
 
-    def __init__(self, app: ASGIApp, requests: Requests) -> None:
+    def __init__(self, app: ASGIApp, requests: RequestMetrics) -> None:
         self._app = app
         self._requests = requests
 
@@ -41,69 +87,34 @@ class Meter:
             self._requests.answered(route, scope["method"], status, time.perf_counter() - began)
 
 
-def render(status: Mapping[str, Any], requests: Requests) -> str:
-    """The metrics page, from the same `status` that people read."""
-    gauges = [_family(name, "gauge", *line) for name, line in _gauges(status).items()]
-    return "".join([*gauges, *_counters(requests)])
+def render(status: Mapping[str, Any], requests: RequestMetrics) -> bytes:
+    """The metrics page in the text format, from the same `status` that people read."""
+    now = CollectorRegistry()
+    now.register(_StatusGauges(status))
+    return generate_latest(now) + generate_latest(requests.registry)
 
 
-def _gauges(status: Mapping[str, Any]) -> dict[str, tuple[str, list[Line]]]:
-    """Meaning and lines by name."""
-    backlog = status["backlog"]
-    plain = {
-        "uptime_seconds": ("Since the start.", status["uptime_s"]),
-        "predictions": ("Predictions stored.", backlog["predictions"]),
-        "feedback": ("Feedback stored.", backlog["feedback"]),
-        "feedback_waiting": ("Its prediction has not arrived.", backlog["waiting_feedback"]),
-        "decisions_pending": ("Waiting for a person.", len(backlog["held"])),
-        "labels_wanted": ("Asked for by gates.", sum(backlog["labels_wanted"].values())),
-        "golden_queries_left": ("Of this generation.", status["golden"]["queries_left"]),
-        "turn_open": ("1 while a turn runs.", int(bool(status["turn"]))),
-        "problems": ("Problems that `flywheel status` names.", len(status["problems"])),
-    }
-    info = {"version": status["version"], "champion": status["champion"] or ""}
-    lines: dict[str, tuple[str, list[Line]]] = {"info": ("Version and champion.", [(info, 1)])}
-    return lines | {name: (meaning, [({}, value)]) for name, (meaning, value) in plain.items()}
+class _StatusGauges(Collector):
+    """One gauge for each count of a `status` view."""
 
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        self._status = status
 
-def _counters(requests: Requests) -> list[str]:
-    answered, seconds, events = requests.snapshot()
-    return [
-        _family(
-            "events_total",
-            "counter",
-            "Events since the start, by kind and outcome.",
-            [({"kind": kind, "outcome": what}, n) for (kind, what), n in sorted(events.items())],
-        ),
-        _family(
-            "http_requests_total",
-            "counter",
-            "Requests answered since the start.",
-            [
-                ({"route": route, "method": method, "status": str(code)}, n)
-                for (route, method, code), n in sorted(answered.items())
-            ],
-        ),
-        _family(
-            "http_request_seconds_total",
-            "counter",
-            "Seconds spent answering.",
-            [({"route": route}, spent) for route, spent in sorted(seconds.items())],
-        ),
-    ]
-
-
-def _family(name: str, kind: str, meaning: str, lines: Iterable[Line]) -> str:
-    name = f"flywheel_{name}"
-    head = f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n"
-    return head + "".join(f"{name}{_labels(labels)} {value:g}\n" for labels, value in lines)
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    escaped = (
-        (key, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
-        for key, value in labels.items()
-    )
-    return "{" + ",".join(f'{key}="{value}"' for key, value in escaped) + "}"
+    def collect(self) -> Iterator[Metric]:
+        status, backlog = self._status, self._status["backlog"]
+        about = {"version": status["version"], "champion": status["champion"] or ""}
+        info = GaugeMetricFamily("flywheel_info", "Version and champion.", labels=list(about))
+        info.add_metric(list(about.values()), 1)
+        yield info
+        for name, meaning, value in (
+            ("uptime_seconds", "Since the start.", status["uptime_s"]),
+            ("predictions", "Predictions stored.", backlog["predictions"]),
+            ("feedback", "Feedback stored.", backlog["feedback"]),
+            ("feedback_waiting", "Its prediction is missing.", backlog["waiting_feedback"]),
+            ("decisions_pending", "Waiting for a person.", len(backlog["held"])),
+            ("labels_wanted", "Asked for by gates.", sum(backlog["labels_wanted"].values())),
+            ("golden_queries_left", "Of this generation.", status["golden"]["queries_left"]),
+            ("turn_open", "1 while a turn runs.", int(bool(status["turn"]))),
+            ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
+        ):
+            yield GaugeMetricFamily(f"flywheel_{name}", meaning, value=value)

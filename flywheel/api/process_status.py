@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from flywheel.api.metrics import RequestMetrics
 from flywheel.errors import Refused
 
 
@@ -34,39 +33,10 @@ class ProcessStatus:
     problems: Callable[[], Sequence[str]] = _no_problems
     reload: Callable[[], Mapping[str, Any]] = _no_reload
     restart: Callable[[], None] | None = None  # on the event loop's thread; None: it cannot
-    requests: Requests = field(default_factory=lambda: Requests())
+    requests: RequestMetrics = field(default_factory=RequestMetrics)
     started: float = field(default_factory=time.monotonic)
 
     @property
     def uptime_s(self) -> float:
         """Seconds since the daemon was built."""
         return time.monotonic() - self.started
-
-
-class Requests:
-    """Counts answered requests by route, method and status; events by kind and outcome."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answered: Counter[tuple[str, str, int]] = Counter()
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._events: Counter[tuple[str, str]] = Counter()
-
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One more request was answered."""
-        with self._lock:
-            self._answered[route, method, status] += 1
-            self._seconds[route] += seconds
-
-    def arrived(self, kind: str, **outcomes: int) -> None:
-        """Events arrived; `outcomes` are accepted, duplicate and rejected."""
-        with self._lock:
-            for outcome, count in outcomes.items():
-                self._events[kind, outcome] += count
-
-    def snapshot(
-        self,
-    ) -> tuple[dict[tuple[str, str, int], int], dict[str, float], dict[tuple[str, str], int]]:
-        """Answered by (route, method, status); seconds by route; events by (kind, outcome)."""
-        with self._lock:
-            return dict(self._answered), dict(self._seconds), dict(self._events)

@@ -1,14 +1,18 @@
 """A decision as a document that can be mailed: Markdown, or one HTML file with its plots.
 
-Self-contained: no script, nothing is fetched. What came from outside is cleaned and escaped.
+Self-contained: no script, nothing is fetched. What came from outside is cleaned and escaped; for
+HTML by the template, `report.html`. Plots are SVG in user units (pixels), with classes instead of
+style attributes, so that the policy admits one style sheet and nothing else.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from typing import Any
 
 from flywheel.cli.decision_page import GATES, gate_cells, legend
@@ -24,111 +28,7 @@ from flywheel.cli.text import (
     wrong_raters,
 )
 
-# Plots of a decision as SVG text: no script, no style attribute, everything escaped.
-
-_ROW = 20
-_LEFT, _WIDTH = 220, 360
-_SIDE = 260
-
-
-def forest(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line an intent: the change of its recall with the 95 % interval, zero in the middle."""
-    drawn = [row for row in rows if row.get("change") is not None]
-    if not drawn:
-        return ""
-    reach = max(max(abs(row["low"]), abs(row["high"])) for row in drawn) or 1.0
-    height = _ROW * (len(drawn) + 2)
-    middle = _LEFT + _WIDTH / 2
-    parts = [f'<line class="zero" x1="{middle}" y1="0" x2="{middle}" y2="{height - _ROW}"/>']
-    for place, row in enumerate(drawn):
-        y = _ROW * place + _ROW / 2
-        low, at, high = (middle + _WIDTH / 2 * row[k] / reach for k in ("low", "change", "high"))
-        kind = escape(str(row.get("verdict", "")))
-        parts += [
-            f'<text x="{_LEFT - 8}" y="{y + 4}" class="name">{_short(row["intent"])}</text>',
-            f'<line class="interval" x1="{low:.1f}" y1="{y}" x2="{high:.1f}" y2="{y}"/>',
-            f'<circle class="{kind}" cx="{at:.1f}" cy="{y}" r="4"/>',
-        ]
-    y = height - _ROW / 2
-    for x, value in ((_LEFT, -reach), (middle, 0.0), (_LEFT + _WIDTH, reach)):
-        parts.append(f'<text x="{x}" y="{y}" class="tick">{100 * value:+.0f}</text>')
-    return _svg(_LEFT + _WIDTH + 40, height, "change of recall by intent, points", parts)
-
-
-def calibration(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Accuracy over confidence for both models; the diagonal is honest confidence."""
-    if not any(bins.values()):
-        return ""
-    size, edge = _SIDE, 30
-    parts = [f'<line class="zero" x1="{edge}" y1="{size}" x2="{edge + size}" y2="0"/>']
-    for model, members in bins.items():
-        places = [
-            (edge + size * each["confidence"], size - size * each["accuracy"]) for each in members
-        ]
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline class="{escape(model)}" points="{line}"/>')
-        parts += [
-            f'<circle class="{escape(model)}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places
-        ]
-    parts += [
-        f'<text x="{edge}" y="{size + 18}" class="tick">0</text>',
-        f'<text x="{edge + size}" y="{size + 18}" class="tick">confidence 1</text>',
-    ]
-    return _svg(size + 2 * edge + 60, size + edge, "accuracy over confidence", parts)
-
-
-def confusions(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How often each wrong answer was given, before (above) and after (below)."""
-    if not rows:
-        return ""
-    most = max(max(row["before"], row["after"]) for row in rows) or 1
-    parts = []
-    for place, row in enumerate(rows):
-        y = 2 * _ROW * place
-        name = _short(f"{row['intent']} → {row['answer']}")
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 22}" class="name">{name}</text>')
-        for offset, model, key in ((4, "champion", "before"), (20, "challenger", "after")):
-            width = _WIDTH * row[key] / most
-            parts += [
-                f'<rect class="{model}" x="{_LEFT}" y="{y + offset}" width="{width:.1f}" '
-                f'height="13"/>',
-                f'<text x="{_LEFT + width + 4:.1f}" y="{y + offset + 11}" class="count">'
-                f"{row[key]}</text>",
-            ]
-    height = 2 * _ROW * len(rows) + 8
-    return _svg(_LEFT + _WIDTH + 40, height, "wrong answers before and after", parts)
-
-
-def _short(text: object) -> str:
-    shown = str(text)
-    return escape(shown if len(shown) <= 34 else f"{shown[:33]}…")
-
-
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img"><title>{escape(title)}</title>'
-        f"{''.join(parts)}</svg>"
-    )
-
-
 Table = tuple[tuple[str, ...], list[list[str]]]
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
-td, th { border-bottom: 1px solid #ccc; padding: .2rem .7rem .2rem 0; text-align: left; }
-td { vertical-align: top; }
-svg { display: block; margin: .5rem 0 1.5rem; max-width: 100%; font: 12px system-ui, sans-serif; }
-.name { text-anchor: end; } .tick { text-anchor: middle; fill: #666; } .count { fill: #444; }
-.zero { stroke: #aaa; } .interval { stroke: #456; stroke-width: 2; }
-circle.PASS { fill: #287d3c; } circle.FAIL { fill: #b3261e; }
-circle.INCONCLUSIVE { fill: #c98a00; }
-rect.champion, circle.champion { fill: #9aa7b5; }
-rect.challenger, circle.challenger { fill: #2764a8; }
-polyline { fill: none; stroke-width: 2; }
-polyline.champion { stroke: #9aa7b5; } polyline.challenger { stroke: #2764a8; }
-"""
 
 
 def markdown(decision: Mapping[str, Any]) -> str:
@@ -145,28 +45,44 @@ def markdown(decision: Mapping[str, Any]) -> str:
 
 def html(decision: Mapping[str, Any]) -> str:
     """The whole decision as one HTML document with its plots."""
-    sealed = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{sealed}'; base-uri 'none'; form-action 'none'"
-    drawn = {
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # not for every command
+    from markupsafe import Markup
+
+    style = files("flywheel.cli").joinpath("report.css").read_text(encoding="utf-8")
+    seal = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    templates = Environment(
+        loader=PackageLoader("flywheel.cli", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["any"] = any
+    return templates.get_template("report.html").render(
+        policy=f"default-src 'none'; style-src 'sha256-{seal}'; "
+        "base-uri 'none'; form-action 'none'",
+        style=Markup(style),  # noqa: S704  our own file, whose hash the policy names
+        title=_title(decision),
+        summary=clean(decision.get("summary") or ""),
+        sections=list(_sections(decision)),
+    )
+
+
+def _sections(decision: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What has rows or a plot: the tables in their order, then plots without a table."""
+    plots = {
         "Intents": forest(_moved(decision)),
         "Calibration": calibration(decision.get("calibration") or {}),
         "Confusions": confusions(decision.get("confusions") or []),
     }
-    body = [f"<h1>{escape(_title(decision))}</h1>"]
-    body.append(f"<p>{escape(clean(decision.get('summary') or ''))}</p>")
     for name, (heads, rows) in _tables(decision):
-        plot = drawn.pop(name, "")
+        plot = plots.pop(name, None)
         if rows or plot:
-            body.append(f"<h2>{escape(name)}</h2>{plot}{_html_table(heads, rows)}")
-        if rows and (said := _below(name, decision)):
-            body.append(f"<p>{escape(said)}</p>")
-    body += [f"<h2>{escape(name)}</h2>{plot}" for name, plot in drawn.items() if plot]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
-        f"<title>{escape(_title(decision))}</title><style>{_STYLE}</style></head>"
-        f"<body>{''.join(body)}</body></html>\n"
-    )
+            below = _below(name, decision) if rows else ""
+            yield {"name": name, "plot": plot, "heads": heads, "rows": rows, "below": below}
+    for name, plot in plots.items():
+        if plot:
+            yield {"name": name, "plot": plot, "heads": (), "rows": [], "below": ""}
 
 
 def _title(decision: Mapping[str, Any]) -> str:
@@ -306,16 +222,6 @@ def _events(decision: Mapping[str, Any]) -> Table:
     return ("at", "what", "by", "because"), rows
 
 
-def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    top = "".join(f"<th>{escape(head)}</th>" for head in heads) if any(heads) else ""
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
-    return f"<table><tr>{top}</tr>{body}</table>" if top else f"<table>{body}</table>"
-
-
 def _md_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -325,3 +231,104 @@ def _md(text: str) -> str:
     for mark in ("\\", "|", "`", "*", "_", "[", "]"):
         text = text.replace(mark, f"\\{mark}")
     return escape(text, quote=False)
+
+
+# Plots.
+
+_ROW = 20
+_LEFT, _WIDTH = 220, 360
+_SIDE = 260
+
+Shape = tuple[str, Mapping[str, object], str]
+"""An SVG element: tag, attributes, text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A drawing; sizes in pixels."""
+
+    width: int
+    height: int
+    title: str
+    shapes: Sequence[Shape]
+
+
+def forest(rows: Sequence[Mapping[str, Any]]) -> Plot | None:
+    """One line an intent: the change of its recall with the 95 % interval, zero in the middle."""
+    drawn = [row for row in rows if row.get("change") is not None]
+    if not drawn:
+        return None
+    reach = max(max(abs(row["low"]), abs(row["high"])) for row in drawn) or 1.0
+    height = _ROW * (len(drawn) + 2)
+    middle = _LEFT + _WIDTH / 2
+    shapes = [_line("zero", middle, 0, middle, height - _ROW)]
+    for place, row in enumerate(drawn):
+        y = _ROW * place + _ROW / 2
+        low, at, high = (middle + _WIDTH / 2 * row[k] / reach for k in ("low", "change", "high"))
+        shapes += [
+            _text("name", _LEFT - 8, y + 4, _short(row["intent"])),
+            _line("interval", low, y, high, y),
+            _dot(str(row.get("verdict", "")), at, y, 4),
+        ]
+    for x, value in ((_LEFT, -reach), (middle, 0.0), (_LEFT + _WIDTH, reach)):
+        shapes.append(_text("tick", x, height - _ROW / 2, f"{100 * value:+.0f}"))
+    return Plot(_LEFT + _WIDTH + 40, height, "change of recall by intent, points", shapes)
+
+
+def calibration(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> Plot | None:
+    """Accuracy over confidence for both models; the diagonal is honest confidence."""
+    if not any(bins.values()):
+        return None
+    size, edge = _SIDE, 30
+    shapes = [_line("zero", edge, size, edge + size, 0)]
+    for model, members in bins.items():
+        places = [
+            (edge + size * each["confidence"], size - size * each["accuracy"]) for each in members
+        ]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        shapes.append(("polyline", {"class": model, "points": line}, ""))
+        shapes += [_dot(model, x, y, 3) for x, y in places]
+    shapes += [
+        _text("tick", edge, size + 18, "0"),
+        _text("tick", edge + size, size + 18, "confidence 1"),
+    ]
+    return Plot(size + 2 * edge + 60, size + edge, "accuracy over confidence", shapes)
+
+
+def confusions(rows: Sequence[Mapping[str, Any]]) -> Plot | None:
+    """How often each wrong answer was given, before (above) and after (below)."""
+    if not rows:
+        return None
+    most = max(max(row["before"], row["after"]) for row in rows) or 1
+    shapes: list[Shape] = []
+    for place, row in enumerate(rows):
+        y = 2 * _ROW * place
+        name = _short(f"{row['intent']} → {row['answer']}")
+        shapes.append(_text("name", _LEFT - 8, y + 22, name))
+        for offset, model, key in ((4, "champion", "before"), (20, "challenger", "after")):
+            width = _WIDTH * row[key] / most
+            bar = {"class": model, "x": _LEFT, "y": y + offset, "width": f"{width:.1f}"}
+            shapes += [
+                ("rect", bar | {"height": 13}, ""),
+                _text("count", _LEFT + width + 4, y + offset + 11, str(row[key])),
+            ]
+    height = 2 * _ROW * len(rows) + 8
+    return Plot(_LEFT + _WIDTH + 40, height, "wrong answers before and after", shapes)
+
+
+def _text(kind: str, x: float, y: float, text: str) -> Shape:
+    return "text", {"class": kind, "x": f"{x:.1f}", "y": f"{y:.1f}"}, text
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Shape:
+    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    return "line", {"class": kind} | {name: f"{value:.1f}" for name, value in ends.items()}, ""
+
+
+def _dot(kind: str, x: float, y: float, radius: int) -> Shape:
+    return "circle", {"class": kind, "cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": radius}, ""
+
+
+def _short(text: object) -> str:
+    shown = clean(text)
+    return shown if len(shown) <= 34 else f"{shown[:33]}…"

@@ -1,9 +1,19 @@
+import base64
 import getpass
+import hashlib
 import os
+from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from socket_caller import through_socket
+from starlette.testclient import TestClient
 
 from flywheel import turn
+from flywheel.api import create_app
+from flywheel.api.page import render
 from flywheel.records import Adapter, Decision
 from flywheel.store import adapters, decisions, turns
 
@@ -246,6 +256,52 @@ def test_the_page_shows_what_waits_escaped_and_without_script(client, waiting):
     assert "http" not in reply.text
 
 
+def test_the_policy_of_the_page_admits_its_own_style_and_no_other(client):
+    reply = client.get("/")
+    style = reply.text.partition("<style>")[2].partition("</style>")[0]
+    seal = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{seal}'" in reply.headers["content-security-policy"]
+
+
+@given(st.text(alphabet="<>\"'&{}%音 a", min_size=1))
+def test_whatever_a_text_says_the_page_shows_it_as_text(hostile):
+    status = {"turn": None, "next_turn": None, "champion": hostile, "version": hostile}
+    confused = [{"intent": hostile, "count": 2}]
+    intent = {"intent": hostile, "predictions": 1, "feedback": 1, "errors": 1, "failing": True}
+    turn = {"id": "t-1", "state": "done", "trigger": hostile, "opened_at": "", "decision": None}
+    shown = render(
+        status | {"problems": [hostile]},
+        [{"id": "d-1", "summary": hostile, "labels_wanted": {hostile: 2}, "at": ""}],
+        [intent | {"error_rate": 0.5, "low": 0.1, "high": 0.9, "confused_with": confused}],
+        [turn],
+    )
+    texts = TextOf()
+    texts.feed(shown)
+    assert texts.tags <= KNOWN_TAGS
+    assert "".join(texts.parts).count(hostile) >= 5
+
+
+KNOWN_TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer"),
+    *("h1", "h2", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "span", "code"),
+}
+
+
+class TextOf(HTMLParser):
+    """The text between the tags of a page, and the names of the tags."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.parts = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        assert {name for name, _ in attrs} <= {"class", "lang", "charset", "name", "content"}
+
+    def handle_data(self, data):
+        self.parts.append(data)
+
+
 def test_metrics_count_requests_by_route_and_never_by_id(client, waiting):
     client.get("/v1/decisions/d-1")
     client.get("/v1/turns/t-9")
@@ -253,11 +309,48 @@ def test_metrics_count_requests_by_route_and_never_by_id(client, waiting):
     page = client.get("/metrics")
     assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = page.text.splitlines()
-    one = '{route="/v1/decisions/{id}",method="GET",status="200"}'
-    assert f"flywheel_http_requests_total{one} 1" in lines
-    assert 'flywheel_http_requests_total{route="other",method="GET",status="404"} 1' in lines
-    assert "flywheel_decisions_pending 1" in lines
+    one = '{method="GET",route="/v1/decisions/{id}",status="200"}'
+    assert f"flywheel_http_requests_total{one} 1.0" in lines
+    assert 'flywheel_http_requests_total{method="GET",route="other",status="404"} 1.0' in lines
+    assert "flywheel_decisions_pending 1.0" in lines
     assert "t-9" not in page.text
+
+
+def test_metrics_say_how_long_the_answers_of_a_route_took(client, waiting):
+    client.get("/v1/decisions/d-1")
+    client.get("/v1/decisions/d-1")
+    lines = client.get("/metrics").text.splitlines()
+    route = 'route="/v1/decisions/{id}"'
+    assert f'flywheel_http_request_seconds_bucket{{le="+Inf",{route}}} 2.0' in lines
+    assert f"flywheel_http_request_seconds_count{{{route}}} 2.0" in lines
+
+
+def test_the_names_of_the_metrics_are_a_contract(client):
+    client.get("/v1/status")
+    families = list(text_string_to_metric_families(client.get("/metrics").text))
+    assert {(family.name, family.type) for family in families} == {
+        ("flywheel_info", "gauge"),
+        ("flywheel_uptime_seconds", "gauge"),
+        ("flywheel_predictions", "gauge"),
+        ("flywheel_feedback", "gauge"),
+        ("flywheel_feedback_waiting", "gauge"),
+        ("flywheel_decisions_pending", "gauge"),
+        ("flywheel_labels_wanted", "gauge"),
+        ("flywheel_golden_queries_left", "gauge"),
+        ("flywheel_turn_open", "gauge"),
+        ("flywheel_problems", "gauge"),
+        ("flywheel_events", "counter"),
+        ("flywheel_http_requests", "counter"),
+        ("flywheel_http_request_seconds", "histogram"),
+    }
+    assert all(family.documentation for family in families)
+
+
+def test_each_application_counts_for_itself(runtime):
+    first, second = (TestClient(through_socket(create_app(runtime))) for _ in range(2))
+    first.get("/v1/status")
+    assert 'route="/v1/status"' in first.get("/metrics").text
+    assert 'route="/v1/status"' not in second.get("/metrics").text
 
 
 def test_the_openapi_document_describes_every_route(client):

@@ -1,7 +1,10 @@
 """`flywheel review`: what a person reads before a decision, to the letter."""
 
+import base64
+import hashlib
 import json
 import unicodedata
+from xml.etree import ElementTree
 
 import pytest
 
@@ -424,12 +427,13 @@ def test_the_html_report_is_self_contained_escaped_and_has_its_plots(reviewed):
     text = made.stdout
     assert made.exit_code == 0
     assert text.count("<svg") == 3
-    assert "default-src &#x27;none&#x27;" in text
+    assert "default-src &#39;none&#39;" in text
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    seal = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src &#39;sha256-{seal}&#39;" in text
     for forbidden in ("<script", "<b>", "style=", "src=", "href=", "\x1b"):
         assert forbidden not in text
     assert "&lt;script&gt;" in text
-    from xml.etree import ElementTree
-
     for svg in text.split("<svg")[1:]:
         ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
 
