@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from flywheel import files
 from flywheel.errors import NO_ROOM, DiskFull, FlywheelError
 
 log = logging.getLogger(__name__)
@@ -203,11 +204,7 @@ class Spool:
         self._file = os.open(path, flags, 0o640)
         self._number += 1
         self._path = path
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        files.sync(self.folder)
 
     def _end_segment(self) -> None:
         if self._path is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from flywheel import files
 from flywheel.errors import (
     NO_ROOM,
     ConfigError,
@@ -159,8 +159,7 @@ async def save_body(request: Request, file: BinaryIO) -> None:
 
 def _finish(file: BinaryIO, rest: bytes) -> None:
     file.write(rest)
-    file.flush()
-    os.fsync(file.fileno())
+    files.flush(file)
 
 
 def refuse_unreadable(body: bytes) -> None:

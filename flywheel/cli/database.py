@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flywheel import files
 from flywheel.cli.command import Json, place, running
 from flywheel.cli.paths import Place
 from flywheel.cli.screen import ProgressLine, prose, remark, say
@@ -248,7 +249,7 @@ def backup(
         else:
             _copy_alone(folders, arriving)
         _prove(arriving)
-        arriving.rename(to)
+        files.move(arriving, to)
     finally:
         arriving.unlink(missing_ok=True)
     say(f"wrote {clean(to)}: {number(to.stat().st_size // 1_000_000)} MB, opens and reads")
@@ -302,8 +303,7 @@ def _fetch(ask: DaemonClient, to: Path) -> None:
                 file.write(part)
                 if whole:
                     progress.show(f"{100 * done // whole} % of {whole // 1_000_000} MB")
-            file.flush()
-            os.fsync(file.fileno())
+            files.flush(file)
     finally:
         progress.clear()
 

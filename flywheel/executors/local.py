@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from flywheel import files
 from flywheel.errors import JobFailed
 from flywheel.protocols import Progress
 from flywheel.records import Job, JobResult
@@ -114,7 +115,7 @@ class LocalExecutor:
     def _start(self, job: Job, folder: Path) -> _Worker:
         if not (folder / "job.json").exists():
             told = {"id": job.id, "kind": job.kind, "spec": dict(job.spec)}
-            _write_json(folder / "job.json", told)
+            files.write_json(folder / "job.json", told)
         with (folder / "worker.log").open("ab") as log:
             child = subprocess.Popen(
                 [*self._command, str(folder)],
@@ -128,7 +129,7 @@ class LocalExecutor:
             self._children[job.id] = child
         worker = _Worker(child.pid, _started(child.pid) or "", time.time())
         try:
-            _write_json(folder / "worker.json", asdict(worker))
+            files.write_json(folder / "worker.json", asdict(worker))
         except OSError:  # nobody would find it again
             _end(worker, child)
             raise
@@ -229,12 +230,3 @@ def _environment(spec: Mapping[str, Any]) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads must not keep other processes from a core
         "TOKENIZERS_PARALLELISM": "false",
     }
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    staged = path.with_suffix(".tmp")
-    with staged.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)

@@ -10,6 +10,7 @@ import os
 import stat
 from pathlib import Path
 
+from flywheel import files
 from flywheel.errors import NotFound
 
 CHAMPION = "champion"
@@ -40,13 +41,13 @@ class ChampionLink:
         staged.unlink(missing_ok=True)
         staged.symlink_to(adapter_id)
         staged.replace(self._folder / CHAMPION)
-        _sync(self._folder)
+        files.sync(self._folder)
 
     def retire(self) -> None:
         """Serve none from now on; durable when it returns."""
         if self.serving() is not None:
             (self._folder / CHAMPION).unlink()
-            _sync(self._folder)
+            files.sync(self._folder)
 
     def serving(self) -> str | None:
         """The adapter served now; None when there is none."""
@@ -68,11 +69,3 @@ def _share(adapter: Path) -> None:
         if path.is_file() and mode | readers != mode:
             with contextlib.suppress(PermissionError):  # another owner's: it is theirs to say
                 path.chmod(mode | readers)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

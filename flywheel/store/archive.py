@@ -7,7 +7,6 @@ they may be all that is left of a database that was set aside.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Literal
 
 import pyarrow
 
+from flywheel import files
 from flywheel.store.columns import Connection, first_row, moment, records, scalar
 
 Kind = Literal["predictions", "feedback"]
@@ -149,7 +149,7 @@ def settle(con: Connection) -> None:
         base, revision = _parts(path.name)
         if revision < newest.get(base, 0):
             path.unlink()
-    sync(folder)
+    files.sync(folder)
 
 
 def unnamed(con: Connection) -> Iterator[str]:
@@ -164,15 +164,6 @@ def renewed(name: str) -> str:
     """The name of the next revision of a file."""
     base, revision = _parts(name)
     return f"{base}.{revision + 1}.parquet"
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _parts(name: str) -> tuple[str, int]:

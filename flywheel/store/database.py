@@ -22,9 +22,9 @@ from pathlib import Path
 
 import duckdb
 
+from flywheel import files
 from flywheel.errors import DatabaseHeld, FlywheelError
 from flywheel.store import archive, schema, segments
-from flywheel.store.archive import sync
 from flywheel.store.columns import Connection, first_row, scalar
 from flywheel.store.db_errors import StoreFailed, lost, no_room, readable_failures
 
@@ -49,8 +49,7 @@ def copy_file(source: Path, to: Path) -> None:
     if done.returncode:
         to.unlink(missing_ok=True)
         raise FlywheelError(done.stderr.strip() or f"cannot write {to}", hint="is there room?")
-    with to.open("rb") as file:
-        os.fsync(file.fileno())
+    files.sync(to)
 
 
 # The database written anew, without the room that deleted rows left.
@@ -82,7 +81,7 @@ def compact(con: Connection, path: Path) -> Path:
             cursor.execute(f'COPY FROM DATABASE "{name}" TO fresh')
         finally:
             cursor.execute("DETACH fresh")
-    sync(fresh)
+    files.sync(fresh)
     return fresh
 
 
@@ -94,9 +93,7 @@ def put_in_place(fresh: Path, path: Path) -> bool:
     wal = path.with_name(f"{path.name}.wal")
     if wal.exists() and wal.stat().st_size:
         return False
-    fresh.chmod(path.stat().st_mode & 0o777)
-    fresh.replace(path)
-    sync(path.parent)
+    files.replace(fresh, path)
     shutil.rmtree(fresh.parent, ignore_errors=True)
     return True
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 
+from flywheel import files
 from flywheel.errors import Refused
 from flywheel.store import archive
 from flywheel.store.columns import scalar
@@ -86,9 +87,7 @@ def stage(database: Path, now: datetime, beside: Sequence[str] = ()) -> list[Pat
         beside: folders in the database's folder that belong to the old database alone.
     """
     copy, when = arriving(database), _free(database, f"{now:%Y%m%dT%H%M%S}")
-    archive.sync(copy)
-    copy.rename(database.with_name(f"{database.name}.restoring-{when}"))
-    archive.sync(database.parent)
+    files.replace(copy, database.with_name(f"{database.name}.restoring-{when}"))
     moves = _moves(database, when, beside)  # less the log, which will be in its file by then
     return [there for here, there in moves if here.suffix != ".wal" and _worth_keeping(here)]
 
@@ -136,10 +135,8 @@ def put_in_place(
     moves = [*_moves(database, when, beside)]
     for here, there in moves:
         if _worth_keeping(here) and not there.exists():
-            here.rename(there)
-            archive.sync(database.parent)
-    copy.replace(database)
-    archive.sync(database.parent)
+            files.move(here, there)
+    files.replace(copy, database)
     return [there for _, there in moves if there.exists()]
 
 

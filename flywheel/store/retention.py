@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from flywheel import files
 from flywheel.store import archive
 from flywheel.store.archive import ARRIVING, KINDS, Kind
 from flywheel.store.columns import Connection, changed, scalar, stamp
@@ -82,8 +83,8 @@ def _move(con: Connection, kind: Kind, day: datetime, now: datetime) -> int:
     path = archive.folder_of(con) / f"{name}{ARRIVING}"
     path.parent.mkdir(mode=0o750, exist_ok=True)
     con.execute(_COPY.format(kind=kind, day=day, end=end, path=_quoted(path)))
-    archive.sync(path)
-    archive.sync(path.parent)
+    files.sync(path)
+    files.sync(path.parent)
     con.execute(
         "INSERT INTO archives VALUES (?, ?, ?, ?, ?, ?, ?)",
         [number, kind, day, name, rows, labelled, stamp(now)],
@@ -121,7 +122,7 @@ def rewrite(con: Connection, kind: Kind, condition: str, bound: dict[str, object
             bound,
         )
         con.execute(f"COPY kept TO '{_quoted(fresh)}' (FORMAT parquet, COMPRESSION zstd)")
-        archive.sync(fresh)
+        files.sync(fresh)
         labelled = "SELECT count(*) FROM judged WHERE feedback_id IN (SELECT id FROM kept)"
         con.execute(
             "UPDATE archives SET file = ?, row_count = ?, labelled = ? WHERE file = ?",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flywheel import files
 from flywheel.errors import JobFailed
 from flywheel.records import Job, JobResult
 from flywheel.store import turns
@@ -21,21 +21,8 @@ from flywheel.turn.runtime import Runtime
 def write_table(path: Path, table: pa.Table) -> None:
     """Write Parquet so that a crash leaves the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(table, temporary)
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with files.replacing(path) as staged:
+        pq.write_table(table, staged)
 
 
 def run_job(
@@ -94,8 +81,7 @@ def install_adapter(runtime: Runtime, built: Path, adapter_id: str) -> Path:
     final = runtime.adapters_dir / adapter_id
     if not final.exists():
         final.parent.mkdir(parents=True, exist_ok=True)
-        built.rename(final)
-        sync_folder(final.parent)
+        files.move(built, final)
     return final
 
 

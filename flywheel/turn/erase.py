@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from flywheel import datasets
+from flywheel import datasets, files
 from flywheel.errors import Refused
 from flywheel.store import adapters, archive, erasure, golden_set, restoring, samples, turns
 from flywheel.store.erasure import Person, Traces
@@ -104,12 +103,8 @@ def _table_held(path: Path, found: Traces, *, only_look: bool) -> bool:
     if not pyarrow.compute.any(mine).as_py():
         return False
     if not only_look:
-        arriving = path.with_suffix(".arriving")
-        pyarrow.parquet.write_table(table.filter(pyarrow.compute.invert(mine)), arriving)
-        arriving.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        with files.replacing(path) as staged:
+            pyarrow.parquet.write_table(table.filter(pyarrow.compute.invert(mine)), staged)
     return True
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from flywheel import files
 from flywheel.errors import FlywheelError
 from flywheel.worker import lora
 from flywheel.worker.encoder import Encoder
@@ -77,8 +77,7 @@ def write(folder: Path, trained: Trained, encoder: Encoder, facts: Mapping[str, 
     card = _card(name, trained, encoder.base.hub_name, facts)
     (folder / "README.md").write_text(card, encoding="utf-8")
     _share(folder)
-    for path in [*folder.iterdir(), folder]:
-        _sync(path)
+    files.sync_tree(folder)
     return name
 
 
@@ -183,11 +182,3 @@ def _share(folder: Path) -> None:
     mode = stat.S_IMODE((folder / "flywheel.json").stat().st_mode)
     for path in folder.iterdir():
         path.chmod(mode)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from flywheel import files
+
 # Which epoch is taken, and when no further one is worth its time; by the dev rows it gets right.
 #
 # The rate falls to zero over a recipe's epochs, so the last one is the one to expect. Two epochs
@@ -89,14 +91,13 @@ class Checkpoint:
 
 
 def save(path: Path, fingerprint: str, now: Checkpoint) -> None:
-    """Write it beside, then put it in its place."""
-    staged = path.with_suffix(".tmp")
+    """Write it, whole or not at all; it is on disk when this returns."""
     tensors = {"flat": now.flat, "mean": now.mean, "square": now.square, "best": now.best}
     if now.right:
         tensors["right"] = torch.stack(now.right)
     facts = {"fingerprint": fingerprint, "curve": json.dumps(now.curve), "step": str(now.step)}
-    save_file(tensors, staged, metadata=facts)
-    staged.replace(path)
+    with files.replacing(path) as staged:
+        save_file(tensors, staged, metadata=facts)
 
 
 def load(path: Path, fingerprint: str) -> Checkpoint | None:

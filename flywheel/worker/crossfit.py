@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from flywheel import files
 from flywheel.worker import base as bases
 from flywheel.worker import logistic
 from flywheel.worker.frozen_states import FrozenStates, Report
@@ -127,9 +128,8 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
         "cosine": pa.array(cosines, pa.float64()),
     }
     for name, columns in (("pairs", pairs), ("scores", scores)):
-        staged = folder / f"{name}.tmp"
-        pq.write_table(pa.table(columns), staged)
-        staged.replace(folder / f"{name}.parquet")
+        with files.replacing(folder / f"{name}.parquet") as staged:
+            pq.write_table(pa.table(columns), staged)
     agreed = float((top == y).float().mean()) if len(p) else 1.0
     return {"rows": len(y), "agreed": round(agreed, 4)}
 

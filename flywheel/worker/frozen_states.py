@@ -16,7 +16,6 @@ adapter's content id therefore does not depend on what was cached before.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ from safetensors.torch import save_file
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
+from flywheel import files
 from flywheel.worker import base as bases
 from flywheel.worker.base import Base
 from flywheel.worker.encoder import Encoder, pool
@@ -93,9 +93,8 @@ class FrozenStates:
             return depth if known else 0
         found = self.encoder.replays(depth)
         if note is not None:
-            staged = note.with_suffix(f".{os.getpid()}.tmp")
-            staged.write_text("yes" if found else "no", encoding="ascii")
-            staged.replace(note)
+            with files.replacing(note, durable=False) as staged:
+                staged.write_text("yes" if found else "no", encoding="ascii")
         return depth if found else 0
 
     def states(self, texts: Sequence[str], report: Report = lambda _: None) -> States:
@@ -150,14 +149,13 @@ class FrozenStates:
             return
         name = hashlib.sha256("".join(made).encode()).hexdigest()[:24]
         path = self._folder / f"{name}.safetensors"
-        staged = path.with_suffix(f".{os.getpid()}.tmp")
         tensors = {
             "lengths": torch.tensor([len(h) for h, _ in made.values()]),
             "hidden": torch.cat([h for h, _ in made.values()]),
             "embedding": torch.stack([e for _, e in made.values()]),
         }
-        save_file(tensors, staged, metadata={"keys": " ".join(made)})
-        staged.replace(path)
+        with files.replacing(path, durable=False) as staged:
+            save_file(tensors, staged, metadata={"keys": " ".join(made)})
 
 
 def padded_ids(encodings: Sequence[Encoding], *, whole: bool = False) -> tuple[Tensor, Tensor]:

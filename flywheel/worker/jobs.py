@@ -1,6 +1,7 @@
 """One job, from `job.json` to `result.json`.
 
-The result is written last and whole, so a job without one has not finished. A lock on the
+The result is written last and whole, after all that it tells of is on disk, so a job without one
+has not finished. A lock on the
 folder keeps two workers from doing the same job; whoever comes second finds the result.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flywheel import files
 from flywheel.errors import FlywheelError
 from flywheel.worker.progress import ProgressLog
 
@@ -41,12 +43,7 @@ def _work(folder: Path) -> None:
     except FlywheelError as error:
         result |= {"ok": False, "error": f"{error.message}; {error.hint}".removesuffix("; ")}
     result["seconds"] = round(time.monotonic() - began, 3)
-    staged = folder / "result.tmp"
-    with staged.open("w", encoding="utf-8") as file:
-        json.dump(result, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(folder / "result.json")
+    files.write_json(folder / "result.json", result)
 
 
 def _run(kind: str, folder: Path, spec: Mapping[str, Any]) -> Mapping[str, Any]:

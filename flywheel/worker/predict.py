@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from flywheel import files
 from flywheel.errors import FlywheelError
 from flywheel.worker import adapter as adapters
 from flywheel.worker import base as bases
@@ -168,10 +169,9 @@ def _trunk(trained: Trained, cache: Path | None) -> FrozenStates:
 
 
 def write(path: Path, tables: Sequence[pa.Table]) -> None:
-    """Put the tables into one file, whole or not at all."""
-    staged = path.with_suffix(".tmp")
-    pq.write_table(pa.concat_tables(tables), staged)
-    staged.replace(path)
+    """Put the tables into one file, whole or not at all; it is on disk when this returns."""
+    with files.replacing(path) as staged:
+        pq.write_table(pa.concat_tables(tables), staged)
 
 
 def table(ids: Sequence[str], name: str, calls: Calls) -> pa.Table:

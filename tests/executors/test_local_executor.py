@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flywheel import files
 from flywheel.errors import JobFailed
 from flywheel.executors import LocalExecutor, local
 from flywheel.protocols import Progress
@@ -97,7 +98,7 @@ def test_cancelling_a_worker_that_has_a_result_and_lingers_leaves_no_process(tmp
 
 def test_a_worker_that_cannot_be_noted_down_is_ended(tmp_path, monkeypatch):
     started = []
-    write = local._write_json
+    write = files.write_json
 
     def no_room(path, value):
         if path.name == "worker.json":
@@ -105,7 +106,7 @@ def test_a_worker_that_cannot_be_noted_down_is_ended(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, value)
 
-    monkeypatch.setattr(local, "_write_json", no_room)
+    monkeypatch.setattr(files, "write_json", no_room)
     with pytest.raises(OSError, match="No space"):
         executor(tmp_path, CHILDREN).run(job())
     (pid,) = started

@@ -18,10 +18,10 @@ CHILD = """
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from flywheel.store import compaction, open_store, retention
+from flywheel.store import database, open_store, retention
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-compaction.worth_it = lambda con: True
+database.worth_compacting = lambda con: True
 store = open_store(Path(sys.argv[1]))
 print("open", flush=True)
 for days in range(300, 0, -1):

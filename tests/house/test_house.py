@@ -124,3 +124,10 @@ def test_one_module_alone_sets_the_champion():
     texts = [*CODE, *ROOT.glob("flywheel/**/*.sql")]
     writes = [path for path in texts if "INTO champions" in path.read_text(encoding="utf-8")]
     assert writes == [ROOT / "flywheel/store/adapters.py"]
+
+
+def test_one_module_makes_files_durable():
+    """The spool alone syncs by itself too: it appends, and syncs many events at once."""
+    calls = ("os.fsync(", "os.fdatasync(")
+    syncing = [path for path in CODE if any(c in path.read_text(encoding="utf-8") for c in calls)]
+    assert syncing == [ROOT / "flywheel/files.py", ROOT / "flywheel/spool.py"]

@@ -206,7 +206,7 @@ def test_a_file_that_is_mostly_free_is_written_anew_while_others_read_and_write(
 
 
 def test_a_reader_in_the_way_leaves_the_file_as_it_was(store, monkeypatch):
-    monkeypatch.setattr(database, "worth_it", lambda con: True)
+    monkeypatch.setattr(database, "worth_compacting", lambda con: True)
     monkeypatch.setattr(database, "PATIENCE_S", 0.1)
     fill(store)
     with store.read() as con:

@@ -1,0 +1,108 @@
+"""How a file is made durable, and how it takes the place of another at once.
+
+A file is written beside its place, synced, renamed, and then its folder is synced. After a crash
+at any moment the old file or the new one is there, whole. Nothing else in flywheel calls fsync,
+but for the spool, which syncs what it appends in groups.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk when this returns.
+
+    Raises:
+        OSError: it is not there, or the disk failed.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have a folder on disk: every file below it, the names in it, and its own name."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
+        if not path.is_symlink():
+            sync(path)
+    sync(folder)
+    sync(folder.parent)
+
+
+def flush(file: IO[Any]) -> None:
+    """Have what was written to an open file on disk; its name is on disk after a folder's sync."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def replace(written: Path, path: Path) -> None:
+    """Put a closed file in the place of `path`, with the permissions of the file it replaces.
+
+    Durable when it returns. Both are in the same file system.
+
+    Raises:
+        OSError: `path` is as it was, unless its folder alone could not be synced.
+    """
+    _take_permissions(written, path)
+    sync(written)
+    written.replace(path)
+    sync(path.parent)
+
+
+def move(source: Path, to: Path) -> None:
+    """Rename a file or a folder, durably: both folders' names are on disk when it returns.
+
+    What is in it must be on disk already.
+    """
+    source.rename(to)
+    sync(to.parent)
+    if source.parent != to.parent:
+        sync(source.parent)
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a name to write to; at the end of the block that file is put in the place of `path`.
+
+    After an error, the old file is as it was and the new one is removed.
+
+    Args:
+        path: one writer at a time, in all processes, unless `durable` is False.
+        durable: on disk at the end of the block. False for a cache, which may be lost, but is
+            never half: several processes may write the same file.
+    """
+    own = "" if durable else f".{os.getpid()}"
+    staged = path.with_name(f".{path.name}{own}.tmp")
+    try:
+        yield staged
+        if durable:
+            replace(staged, path)
+        else:
+            staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a file by a JSON object; durable when it returns."""
+    with replacing(path) as staged:
+        staged.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def _take_permissions(written: Path, path: Path) -> None:
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(before.st_mode):
+        written.chmod(stat.S_IMODE(before.st_mode))
