@@ -166,6 +166,46 @@ class Brief:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRecord:
+    """What the steps of a turn left for later steps; each step sets fields of its own.
+
+    A field keeps its default until its step has run. It is stored as one JSON object, so a new
+    field needs no migration.
+    """
+
+    # diagnose
+    briefs: tuple[Brief, ...] = ()
+    # synthesize
+    written: Mapping[str, int] = field(default_factory=dict)  # samples by intent
+    # curate
+    dataset: str = ""  # id of the dataset to train on
+    by_origin: Mapping[str, int] = field(default_factory=dict)  # its samples by origin
+    new: int = 0  # samples that the champion's dataset lacks
+    refused: Mapping[str, int] = field(default_factory=dict)  # samples kept out, by reason
+    raters: Mapping[str, Any] = field(default_factory=dict)  # by rater: how far it is believed
+    spread: Mapping[str, float] = field(default_factory=dict)  # by intent: diversity of samples
+    # train
+    challenger: str = ""  # id of the adapter
+    champion: str | None = None  # what the challenger is compared with; None: it is the first
+    # evaluate
+    hashes: Mapping[str, str] = field(default_factory=dict)  # by adapter: its content as evaluated
+    latency_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by role
+    round: int = 0  # evaluations so far; bought labels cause further ones
+    asked: Mapping[str, int] = field(default_factory=dict)  # labels bought in this turn, by intent
+    # gate
+    judgement: Mapping[str, Any] | None = None  # a `gates.Judgement` as JSON
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # a `gates.Evidence` without rows
+    revision: int = 0  # of the evaluation's report that was judged
+    seal: str = ""  # hash of the golden generation
+    generation: int = 0  # of the golden set
+    queries: tuple[int, int] = (0, 0)  # of the generation: asked before this one, and capacity
+    rules: Mapping[str, Any] | None = None  # the gates' rules and plug-ins judged by, as JSON
+    # decide
+    decision: str = ""
+    labels_wanted: Mapping[str, int] = field(default_factory=dict)  # by intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """The samples one adapter is trained on and chosen with; never golden or fresh."""
 

@@ -204,9 +204,9 @@ def training(
         ],
         "added_total": len(added),
         "added_by_intent": dict(Counter(row["intent"] for row in added).most_common()),
-        "refused": dict(turn.cursor.get("refused", {})) if turn else {},
+        "refused": dict(turn.record.refused) if turn else {},
         "by_rater": _raters(con, added),
-        "raters": dict(turn.cursor.get("raters", {})) if turn else {},
+        "raters": dict(turn.record.raters) if turn else {},
         "cost_usd": turn.cost_usd if turn else 0.0,
     }
 

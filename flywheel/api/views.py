@@ -65,28 +65,28 @@ def turn_view(runtime: Runtime, turn_id: str) -> dict[str, Any]:
     with runtime.store.read() as con:
         turn = turns.get(con, turn_id)
         view = _turn(runtime, con, turn)
-    cursor = turn.cursor
+    record = turn.record
     return {
         **view,
         "briefs": [
             {
-                "intent": brief["intent"]["name"],
-                "neighbour": brief["neighbour"]["name"] if brief["neighbour"] else None,
-                "failure": brief.get("failure", "wrong_intent"),
-                "ask": brief["ask"],
-                "expected": brief.get("expected"),
-                "usd": brief.get("usd"),
-                "why": brief["why"],
+                "intent": brief.intent.name,
+                "neighbour": brief.neighbour.name if brief.neighbour else None,
+                "failure": brief.failure,
+                "ask": brief.ask,
+                "expected": brief.expected,
+                "usd": brief.usd,
+                "why": brief.why,
             }
-            for brief in cursor.get("briefs", ())
+            for brief in record.briefs
         ],
-        "written": cursor.get("written", {}),
-        "refused": cursor.get("refused", {}),
-        "raters": cursor.get("raters", {}),
-        "spread": cursor.get("spread", {}),
-        "dataset": cursor.get("dataset"),
-        "challenger": cursor.get("challenger"),
-        "labels_wanted": cursor.get("labels_wanted", {}),
+        "written": record.written,
+        "refused": record.refused,
+        "raters": record.raters,
+        "spread": record.spread,
+        "dataset": record.dataset or None,
+        "challenger": record.challenger or None,
+        "labels_wanted": record.labels_wanted,
     }
 
 
@@ -162,7 +162,7 @@ def _progress(turn: Turn, runtime: Runtime) -> dict[str, Any] | None:
     job = {
         "curate": f"{turn.id}-crossfit",
         "train": f"{turn.id}-train",
-        "evaluate": f"{turn.id}-evaluate-{turn.cursor.get('round', 0)}",
+        "evaluate": f"{turn.id}-evaluate-{turn.record.round}",
     }.get(turn.state)
     latest = runtime.executor.progress(job) if job else None
     if latest is None:
@@ -245,7 +245,7 @@ def labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int
     wanted: dict[str, int] = {}
     for decision in waiting:
         if decision.turn and turns.get(con, decision.turn).decision == decision.id:
-            wanted.update(turns.get(con, decision.turn).cursor.get("labels_wanted", {}))
+            wanted.update(turns.get(con, decision.turn).record.labels_wanted)
     return wanted
 
 

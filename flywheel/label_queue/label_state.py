@@ -57,7 +57,7 @@ def held_turns(con: Connection) -> list[Turn]:
     """The turns whose challenger waits for labels."""
     waiting = [d.turn for d in decisions.list_decisions(con, status="pending") if d.turn]
     found = [turns.get(con, name) for name in waiting]
-    return [turn for turn in found if turn.state == "held" and turn.cursor.get("labels_wanted")]
+    return [turn for turn in found if turn.state == "held" and turn.record.labels_wanted]
 
 
 def still_wanted(con: Connection, kept: LabelState) -> dict[str, int]:
@@ -70,6 +70,6 @@ def still_wanted(con: Connection, kept: LabelState) -> dict[str, int]:
             given[standing.label] += 1
     wanted: Counter[str] = Counter()
     for turn in held_turns(con):
-        asked = Counter(turn.cursor["labels_wanted"])
+        asked = Counter(turn.record.labels_wanted)
         wanted |= asked - given - unjudged(con, turn)
     return dict(wanted)

@@ -72,7 +72,7 @@ def trained_texts(runtime: Runtime, con: Connection) -> list[str]:
     texts |= {row.text for row in health.labelled_texts(con)}
     champion = adapters.champion(con)
     datasets = {adapters.get(con, champion).dataset} if champion else set()
-    datasets |= {turn.cursor.get("dataset", "") for turn in held_turns(con)}
+    datasets |= {turn.record.dataset for turn in held_turns(con)}
     for name in datasets - {""}:
         texts |= {row["text"] for row in learned_rows(runtime.datasets_dir / f"{name}.parquet")}
     return sorted(texts)

@@ -390,4 +390,4 @@ def source_cursor(con: Connection, name: str) -> str | None:
 def set_source_cursor(con: Connection, name: str, cursor: str, at: datetime) -> None:
     """Move the source to `cursor`; call it in the write transaction that adds the events."""
     con.execute(_FORGET, [name])
-    con.execute(_PUT, [name, source_cursor, stamp(at)])
+    con.execute(_PUT, [name, cursor, stamp(at)])

@@ -6,12 +6,16 @@ transaction of the step's other effects and a crash repeats one step and nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
+
 from flywheel.errors import NotFound
+from flywheel.records import TurnRecord
 from flywheel.store.columns import (
     Connection,
     Row,
@@ -61,7 +65,7 @@ _FINISH_STEP = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One revolution of the runtime."""
+    """One revolution of the loop."""
 
     id: str  # "t-1", "t-2" …
     state: str  # the step to run next, or one of ENDED
@@ -71,7 +75,7 @@ class Turn:
     cost_usd: float
     decision: str | None
     error: str | None
-    cursor: Mapping[str, Any]  # outputs of the steps so far, for later steps
+    record: TurnRecord  # outputs of the steps so far, for later steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +156,10 @@ def finish_step(
     state: Literal["done", "failed", "skipped"],
     detail: str,
     next_state: str,
-    outputs: Mapping[str, Any],
+    outputs: Callable[[TurnRecord], TurnRecord] = lambda record: record,
     cost_usd: float = 0.0,
 ) -> None:
-    """Note a step's end, merge its outputs into the turn's cursor, and set what comes next.
+    """Note a step's end, put its outputs into the turn's record, and set what comes next.
 
     Args:
         con: the write transaction that holds the step's other effects.
@@ -165,7 +169,8 @@ def finish_step(
         state: how it ended.
         detail: one phrase for a person.
         next_state: the step to run next; one of `ENDED` closes the turn.
-        outputs: JSON values; a key replaces the same key of an earlier step.
+        outputs: returns the record with the step's own fields set. It is given the record as it
+            is stored now, which an erasure may have changed since the step began.
         cost_usd: added to the turn's cost.
 
     Raises:
@@ -177,7 +182,8 @@ def finish_step(
         start_step(con, turn_id, name, at)
         con.execute(_FINISH_STEP, ended)
     closed = stamp(at) if next_state in ENDED else None
-    con.execute(_SET, [next_state, closed, pack({**turn.cursor, **outputs}), cost_usd, turn_id])
+    record = pack(_as_json(outputs(turn.record)))
+    con.execute(_SET, [next_state, closed, record, cost_usd, turn_id])
 
 
 def reopen(con: Connection, turn_id: str, state: str) -> None:
@@ -247,5 +253,30 @@ def _turn(row: Row) -> Turn:
         cost_usd=row["cost_usd"],
         decision=row["decision"],
         error=row["error"],
-        cursor=unpack(row["cursor"]),
+        record=_record(unpack(row["cursor"])),
     )
+
+
+def _record(stored: Mapping[str, Any]) -> TurnRecord:
+    """The record of a turn; a field that does not read as its type keeps its default.
+
+    An earlier version may have stored it in another form, and an erasure blanks texts.
+    """
+    try:
+        return msgspec.convert(stored, TurnRecord, strict=False)
+    except msgspec.ValidationError:
+        readable: dict[str, Any] = {}
+        for name, value in stored.items():
+            with contextlib.suppress(msgspec.ValidationError):
+                msgspec.convert({name: value}, TurnRecord, strict=False)
+                readable[name] = value
+        return msgspec.convert(readable, TurnRecord, strict=False)
+
+
+def _as_json(record: TurnRecord) -> dict[str, Any]:
+    """The fields that were set."""
+    values: dict[str, Any] = msgspec.to_builtins(record)
+    return {name: value for name, value in values.items() if value != _UNSET[name]}
+
+
+_UNSET: Mapping[str, Any] = msgspec.to_builtins(TurnRecord())

@@ -28,7 +28,7 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
     Since `decide`, a person may have changed [promotion] or refused this adapter elsewhere.
     """
     with runtime.store.read() as con:
-        decision = decisions.get(con, turn.cursor["decision"])
+        decision = decisions.get(con, turn.record.decision)
         decided = decisions.events(con, decision.id)[0]
         waits = _asks_a_person(runtime, con, decision)
         refuse_without_files(runtime, con, decision.challenger)
@@ -46,7 +46,7 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
             raise Refused(
                 f"{decision.id} is not applied: {said}", hint="see it with `flywheel review show`"
             )
-        install(con, decision, turn.cursor["champion"], decided["by"], decided["because"], now)
+        install(con, decision, turn.record.champion, decided["by"], decided["because"], now)
 
     if waits:
         return StepResult(

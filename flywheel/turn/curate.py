@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def sift(
 
 def _shown(turn: Turn) -> dict[str, Sequence[str]]:
     """By brief of this turn, the production texts in it."""
-    return {brief["id"]: brief["failed_texts"] for brief in turn.cursor.get("briefs", ())}
+    return {brief.id: brief.failed_texts for brief in turn.record.briefs}
 
 
 def _through(
@@ -193,14 +193,15 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         + _of_raters(sifted.raters)
         + _of_spread(sifted.spread)
         + ("" if enough else "; too little is new to train on"),
-        outputs={
-            "dataset": dataset.id,
-            "by_origin": dict(dataset.by_origin),
-            "new": new,
-            "refused": dict(Counter(item.reason for item in sifted.refused)),
-            "raters": dict(sifted.raters),
-            "spread": dict(sifted.spread),
-        },
+        outputs=lambda record: replace(
+            record,
+            dataset=dataset.id,
+            by_origin=dataset.by_origin,
+            new=new,
+            refused=Counter(item.reason for item in sifted.refused),
+            raters=sifted.raters,
+            spread=sifted.spread,
+        ),
         writes=writes,
     )
 

@@ -70,7 +70,7 @@ def diagnose(runtime: Runtime, turn: Turn) -> StepResult:
         detail=f"{len(failing)} of {len(found)} intents fail"
         + (names and f": {names}")
         + f"; {judged} have feedback",
-        outputs={"briefs": [dataclasses.asdict(brief) for brief in briefs]},
+        outputs=lambda record: dataclasses.replace(record, briefs=briefs),
     )
 
 
@@ -174,20 +174,20 @@ def lessons(runtime: Runtime, con: Connection) -> list[Lesson]:
     """What earlier turns bought for challengers that were served, and how those did."""
     lessons = []
     for turn in turns.list_turns(con, _LOOKED_BACK):
-        bought = sum(turn.cursor.get("written", {}).values())
+        bought = sum(turn.record.written.values())
         if not bought or not _served(con, turn):
             continue
-        scope = health.HealthScope(adapter=turn.cursor["challenger"])
+        scope = health.HealthScope(adapter=turn.record.challenger)
         since = {item.intent: item for item in intent_health(runtime, con, runtime.clock(), scope)}
-        for brief in turn.cursor.get("briefs", ()):
-            item, rate = since.get(brief.get("rated", "")), brief.get("rate")
-            if item is not None and item.error_rate is not None and rate:
+        for brief in turn.record.briefs:
+            item = since.get(brief.rated)
+            if item is not None and item.error_rate is not None and brief.rate:
                 lessons.append(
                     Lesson(
-                        failure=brief["failure"],
-                        samples=brief["ask"],
-                        usd=turn.cost_usd * brief["ask"] / bought,
-                        rate_before=rate,
+                        failure=brief.failure,
+                        samples=brief.ask,
+                        usd=turn.cost_usd * brief.ask / bought,
+                        rate_before=brief.rate,
                         rate_since=item.error_rate,
                         labels=item.feedback,
                     )
@@ -197,7 +197,7 @@ def lessons(runtime: Runtime, con: Connection) -> list[Lesson]:
 
 def _served(con: Connection, turn: Turn) -> bool:
     """Whether what the turn trained came to answer in production."""
-    if turn.decision is None or "challenger" not in turn.cursor:
+    if turn.decision is None or not turn.record.challenger:
         return False
     decision = decisions.get(con, turn.decision)
     return decision.verdict == "promote" and decision.status == "applied"

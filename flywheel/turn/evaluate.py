@@ -56,12 +56,12 @@ def to_ask(runtime: Runtime, con: Connection, turn: Turn) -> list[Sample]:
     None while there are too few, so that none is spent on a question that cannot be answered.
     """
     rule = runtime.config.gates.fresh
-    if not rule.required or turn.cursor["champion"] is None:
+    if not rule.required or turn.record.champion is None:
         return []
     if asked := samples.fresh(con, asked_by=turn.id):
         return asked
-    challenger = [row["text"] for row in _fresh_rows(runtime, turn.cursor["dataset"])]
-    champion = _trained_texts(runtime, turn.cursor["champion"], con)
+    challenger = [row["text"] for row in _fresh_rows(runtime, turn.record.dataset)]
+    champion = _trained_texts(runtime, turn.record.champion, con)
     usable = _unlearned(runtime, samples.fresh(con), [*challenger, *champion])
     return usable[: rule.min_examples] if len(usable) >= rule.min_examples else []
 
@@ -102,7 +102,7 @@ class _Answer:
 
 def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
     """Predict dev and golden rows with both models and keep every outcome."""
-    challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
+    challenger, champion = turn.record.challenger, turn.record.champion
     with runtime.store.write() as con:
         asked_fresh = to_ask(runtime, con, turn)
         names = [sample.id for sample in asked_fresh]
@@ -116,7 +116,8 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
     asked = [row for row in rows if row.sample.id not in known]
     run = [name for name in stored if not (external and name == champion)]
     answers, values = _predict(runtime, turn, asked, run, stored)
-    before, after = _today(runtime, answers.get(champion, {})), _today(runtime, answers[challenger])
+    before = _today(runtime, answers[champion]) if champion else {}
+    after = _today(runtime, answers[challenger])
     new = [_outcome(row, before, after) for row in asked]
     outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + new
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
@@ -124,18 +125,19 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
     def writes(con: Connection) -> None:
         reports.save(con, turn.id, report)
 
-    again = turn.cursor.get("round", 0)
+    again = turn.record.round
     counts = Counter(_CALLED[outcome.split] for outcome in outcomes)
     inside = ", ".join(f"{count} {name}" for name, count in counts.items())
     return StepResult(
         next_state="gate",
         detail=f"{len(asked)} rows asked; {inside} in all",
-        outputs={
-            "hashes": {**turn.cursor.get("hashes", {}), **values.get("hashes", {})},
-            "latency_ms": turn.cursor.get("latency_ms") or _latency(values, challenger, champion),
-            "round": again + 1,
-            "asked": _bought_this_turn(turn, asked) if again else {},
-        },
+        outputs=lambda record: replace(
+            record,
+            hashes={**record.hashes, **values.get("hashes", {})},
+            latency_ms=record.latency_ms or _latency(values, challenger, champion),
+            round=again + 1,
+            asked=_bought_this_turn(turn, asked) if again else {},
+        ),
         writes=writes,
     )
 
@@ -169,16 +171,16 @@ def _today(runtime: Runtime, answers: Mapping[str, _Answer]) -> dict[str, _Answe
 
 def _latency(
     values: Mapping[str, Any], challenger: str, champion: str | None
-) -> dict[str, list[float]]:
+) -> dict[str, tuple[float, ...]]:
     """Milliseconds by role, where the worker timed its answers."""
     timed = values.get("latency_ms", {})
     roles = {"challenger": challenger, "champion": champion}
-    return {role: timed[name] for role, name in roles.items() if timed.get(name)}
+    return {role: tuple(timed[name]) for role, name in roles.items() if timed.get(name)}
 
 
 def _bought_this_turn(turn: Turn, asked: Sequence[_Row]) -> dict[str, int]:
     """Labels by intent that came in since this turn first evaluated its challenger."""
-    counts = Counter(turn.cursor.get("asked", {}))
+    counts = Counter(turn.record.asked)
     counts.update(row.sample.intent for row in asked if row.bought)
     return dict(counts)
 
@@ -207,8 +209,8 @@ def _predict(
     rows = [row for row in asked if any(row.sample.id not in stored[name] for name in run)]
     if not rows:
         return answers, {}
-    part = f"evaluate-{turn.cursor.get('round', 0)}"
-    timed = runtime.config.gates.latency.required and not turn.cursor.get("latency_ms")
+    part = f"evaluate-{turn.record.round}"
+    timed = runtime.config.gates.latency.required and not turn.record.latency_ms
     result = run_job(
         runtime,
         turn,

@@ -61,9 +61,9 @@ def gathered(
             earlier_overall=earlier_overall(turn),
         ),
         intents=tuple(_judged_part(intent) for intent in runtime.intents),
-        latency_ms={name: tuple(ms) for name, ms in turn.cursor.get("latency_ms", {}).items()},
-        asked=turn.cursor.get("asked", {}),
-        first=turn.cursor["champion"] is None,
+        latency_ms=turn.record.latency_ms,
+        asked=turn.record.asked,
+        first=turn.record.champion is None,
         fresh_waiting=0 if of(report, "fresh") else len(samples.fresh(con)),
         disputed=golden_set.disputed_samples(con),
         met=met,
@@ -95,7 +95,7 @@ def digest(grounds: dict[str, Any], report: Report) -> str:
 
 def earlier_overall(turn: Turn) -> GateResult | None:
     """The first answer of the golden set to this challenger; bought labels do not ask again."""
-    judgement = turn.cursor.get("judgement")
+    judgement = turn.record.judgement
     if judgement is None:
         return None
     return next(
@@ -136,7 +136,7 @@ def _met(
     """
     texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
     bought = [row.sample for row in judged if row.bought]
-    trained = learned_rows(runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet")
+    trained = learned_rows(runtime.datasets_dir / f"{turn.record.dataset}.parquet")
     near = curation.near_duplicates(
         [texts[name] for name in bought],
         [row["text"] for row in trained],
@@ -153,17 +153,17 @@ def _hygiene(
     counted = {row.sample for row in judged}
     texts = [row.sample.text for row in golden if row.sample.id in counted]
     jaccard = runtime.config.gates.hygiene.jaccard
-    trained = learned_rows(runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet")
-    briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
+    trained = learned_rows(runtime.datasets_dir / f"{turn.record.dataset}.parquet")
+    briefs = turn.record.briefs
     shown = [text for b in briefs for text in (*b.failed_texts, *b.examples, *b.contrast)]
-    challenger = turn.cursor["challenger"]
+    challenger = turn.record.challenger
     return gates.HygieneFacts(
         leaks=curation.leaks([row["text"] for row in trained], texts, jaccard),
         golden_in_prompts=len(curation.leaks(shown, texts, jaccard)),
         sealed_hash=sealed,
         current_hash=datasets.seal(row.sample for row in golden if not row.bought),
         trained_hash=challenger,
-        evaluated_hash=turn.cursor.get("hashes", {}).get(challenger, ""),
+        evaluated_hash=turn.record.hashes.get(challenger, ""),
         chosen_on=str(adapters.get(con, challenger).metrics.get("chosen_on", "")),
         champion_rows=sum(1 for row in judged if row.champion_correct is not None),
         challenger_rows=sum(1 for row in judged if row.challenger_correct is not None),

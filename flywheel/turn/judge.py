@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -27,26 +28,28 @@ def gate(runtime: Runtime, turn: Turn) -> StepResult:
         shown = evidence.gathered(runtime, con, turn, report, used)
         revision = reports.last_revision(con, turn.id)
     judgement = gates.judge(shown, runtime.config.gates, runtime.custom_gates)
-    assert shown.ledger is not None
-    assert shown.hygiene is not None
+    ledger, hygiene = shown.ledger, shown.hygiene
+    assert ledger is not None
+    assert hygiene is not None
     return StepResult(
         next_state="decide",
         detail=", ".join(f"{line.gate} {line.verdict}" for line in judgement.gates),
-        outputs={
-            "judgement": _JUDGEMENT.dump_python(judgement, mode="json"),
-            "evidence": evidence.EVIDENCE.dump_python(evidence.bare(shown), mode="json"),
-            "revision": revision,
-            "seal": shown.hygiene.sealed_hash,
-            "generation": shown.ledger.generation,
-            "queries": [shown.ledger.used, shown.ledger.capacity],
-            "rules": _rules(runtime),
-        },
+        outputs=lambda record: replace(
+            record,
+            judgement=_JUDGEMENT.dump_python(judgement, mode="json"),
+            evidence=evidence.EVIDENCE.dump_python(evidence.bare(shown), mode="json"),
+            revision=revision,
+            seal=hygiene.sealed_hash,
+            generation=ledger.generation,
+            queries=(ledger.used, ledger.capacity),
+            rules=_rules(runtime),
+        ),
     )
 
 
 def _write_query(runtime: Runtime, turn: Turn) -> int:
     """Put this turn's question into the ledger; returns how many others were asked before."""
-    challenger, champion = turn.cursor["challenger"], turn.cursor["champion"]
+    challenger, champion = turn.record.challenger, turn.record.champion
     rule = runtime.config.gates.overall
     with runtime.store.write() as con:
         generation = golden_set.current_generation(con)
@@ -65,7 +68,7 @@ def _write_query(runtime: Runtime, turn: Turn) -> int:
 
 def decide(runtime: Runtime, turn: Turn) -> StepResult:
     """Turn the judgement into a decision: applied next, waiting for a person, or refused."""
-    judgement = _JUDGEMENT.validate_python(turn.cursor["judgement"])
+    judgement = _JUDGEMENT.validate_python(turn.record.judgement)
     table = runtime.config.promotion  # a reload may replace it while this runs
     with runtime.store.read() as con:
         identity = decisions.next_id(con)
@@ -76,7 +79,7 @@ def decide(runtime: Runtime, turn: Turn) -> StepResult:
     decision = Decision(
         id=identity,
         turn=turn.id,
-        challenger=turn.cursor["challenger"],
+        challenger=turn.record.challenger,
         champion=situation.champion,
         verdict=ruling.verdict,
         status=ruling.status,
@@ -91,26 +94,28 @@ def decide(runtime: Runtime, turn: Turn) -> StepResult:
 
     def writes(con: Connection) -> None:
         _record(con, turn, decision)
-        decisions.add_grounds(con, identity, turn.id, turn.cursor["revision"], grounds)
+        decisions.add_grounds(con, identity, turn.id, turn.record.revision, grounds)
 
     following = "apply" if applies else ("done" if ruling.verdict == "reject" else "held")
     return StepResult(
         next_state=following,
         detail=f"{decision.id}: {ruling.verdict}: {ruling.because}",
-        outputs={"decision": identity, "labels_wanted": dict(judgement.labels_wanted)},
+        outputs=lambda record: replace(
+            record, decision=identity, labels_wanted=judgement.labels_wanted
+        ),
         writes=writes,
     )
 
 
 def _situation(runtime: Runtime, con: Connection, turn: Turn) -> promotion.Situation:
-    champion = turn.cursor["champion"]  # the one it was compared with, whoever serves by now
+    champion = turn.record.champion  # the one it was compared with, whoever serves by now
     known = _intents_seen(runtime, con, champion)
     report = evidence.last_report(con, turn)
-    doubted = set(turn.cursor["evidence"]["disputed"])
+    doubted = set(turn.record.evidence["disputed"])
     return promotion.Situation(
         champion=champion,
         new_intents=tuple(sorted(_renamed_or_new(runtime, known))) if champion else (),
-        labels_asked_this_turn=sum(turn.cursor.get("asked", {}).values()),
+        labels_asked_this_turn=sum(turn.record.asked.values()),
         disputed=tuple(
             sorted(
                 row.sample
@@ -119,7 +124,7 @@ def _situation(runtime: Runtime, con: Connection, turn: Turn) -> promotion.Situa
             )
         ),
         feedback_change=evidence.feedback_change(report),
-        refused=promotion.refused_by(decisions.settling_events(con), turn.cursor["challenger"]),
+        refused=promotion.refused_by(decisions.settling_events(con), turn.record.challenger),
     )
 
 
@@ -128,8 +133,8 @@ def _grounds(
 ) -> dict[str, Any]:
     """What it takes to judge again, beside the outcomes."""
     return {
-        "evidence": turn.cursor["evidence"],
-        **turn.cursor.get("rules", _rules(runtime)),  # a restart since may have brought others
+        "evidence": turn.record.evidence,
+        **(turn.record.rules or _rules(runtime)),  # a restart since may have brought others
         "promotion": evidence.PROMOTION.dump_python(table, mode="json"),
         "situation": evidence.SITUATION.dump_python(situation, mode="json"),
     }
@@ -171,21 +176,21 @@ def _renamed_or_new(runtime: Runtime, known: frozenset[str]) -> set[str]:
 
 
 def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, str]:
-    cursor = turn.cursor
-    used, capacity = cursor["queries"]
+    record = turn.record
+    used, capacity = record.queries
     waits = "nobody" if ruling.status == "rejected" else "labels"
     if ruling.person:
         waits = "a person"
     elif ruling.verdict == "promote":
         waits = "nobody"
     return {
-        "golden_seal": cursor["seal"],
-        "golden_generation": str(cursor["generation"]),
-        "golden_queries": f"{used + bool(cursor['champion'])} of {capacity} asked",
-        "dataset": cursor["dataset"],
-        "challenger": cursor["challenger"],
-        "champion": cursor["champion"] or "",
+        "golden_seal": record.seal,
+        "golden_generation": str(record.generation),
+        "golden_queries": f"{used + bool(record.champion)} of {capacity} asked",
+        "dataset": record.dataset,
+        "challenger": record.challenger,
+        "champion": record.champion or "",
         "waits_for": waits,
         "evidence": digest,
-        "notes": "; ".join(cursor["judgement"]["notes"]),
+        "notes": "; ".join(record.judgement["notes"] if record.judgement else ()),
     }

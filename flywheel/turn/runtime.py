@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from flywheel.config import Config
 from flywheel.gates import CustomGate
 from flywheel.protocols import Executor, Serving, Teacher
-from flywheel.records import NONE, Intent
+from flywheel.records import NONE, Intent, TurnRecord
 from flywheel.store import Connection, Store
 
 
@@ -75,6 +75,10 @@ class Runtime:
 # What a step of the turn gives back.
 
 
+def _unchanged(record: TurnRecord) -> TurnRecord:
+    return record
+
+
 def _nothing(con: Connection) -> None:
     """Write nothing."""
 
@@ -85,7 +89,7 @@ class StepResult:
 
     next_state: str  # a step's name, or a state of ENDED
     detail: str  # one sentence for `turn show`
-    outputs: Mapping[str, Any] = field(default_factory=dict)  # JSON, read by later steps
+    outputs: Callable[[TurnRecord], TurnRecord] = _unchanged  # the record with its fields set
     writes: Callable[[Connection], None] = _nothing  # in the same transaction as the move
     state: Literal["done", "skipped"] = "done"
     cost_usd: float = 0.0

@@ -121,7 +121,7 @@ def reopen_held(runtime: Runtime, con: Connection) -> bool:
         turn = turns.get(con, decision.turn)
         if turn.state != "held":
             continue
-        labels = bool(turn.cursor.get("labels_wanted")) and bool(unjudged(con, turn))
+        labels = bool(turn.record.labels_wanted) and bool(unjudged(con, turn))
         if labels or _fresh_is_full(runtime, con, decision):
             turns.reopen(con, turn.id, "evaluate")
             return True

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from flywheel import datasets
 from flywheel.errors import TeacherUnavailable
 from flywheel.protocols import Answer, Draft
@@ -17,15 +15,13 @@ from flywheel.store.teacher import AnswerTable, spent
 from flywheel.store.turns import Turn
 from flywheel.turn.runtime import Runtime, StepResult
 
-_BRIEFS = TypeAdapter(tuple[Brief, ...])
-
 
 def synthesize(runtime: Runtime, turn: Turn) -> StepResult:
     """Buy what the briefs ask for; a teacher that is down costs the turn nothing but samples.
 
     What an interrupted attempt had bought is paid by this turn too, and bought no second time.
     """
-    briefs = _BRIEFS.validate_python(turn.cursor.get("briefs", ()))
+    briefs = turn.record.briefs
     if not briefs:
         return _skipped("no failing intent to write for")
     if runtime.teacher is None:
@@ -44,7 +40,7 @@ def synthesize(runtime: Runtime, turn: Turn) -> StepResult:
         next_state="curate",
         detail=f"{len(written)} samples written for {len(answers)} of {len(briefs)} intents"
         + (f"; {unread} parts of answers unreadable" if unread else ""),
-        outputs={"written": _counts(written)},
+        outputs=lambda record: dataclasses.replace(record, written=_counts(written)),
         writes=writes,
         cost_usd=_paid(runtime, turn),
     )

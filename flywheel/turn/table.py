@@ -125,7 +125,6 @@ def _fail(runtime: Runtime, turn: Turn, message: str, hint: str) -> None:
             state="failed",
             detail=message,
             next_state="failed",
-            outputs={},
             cost_usd=0.0,
         )
         turns.close(

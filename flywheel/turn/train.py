@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -44,7 +45,7 @@ def train(runtime: Runtime, turn: Turn) -> StepResult:
                 id=challenger,
                 base=runtime.config.model.base,
                 recipe=recipe,
-                dataset=turn.cursor["dataset"],
+                dataset=turn.record.dataset,
                 parent=champion,
                 created_at=runtime.clock(),
                 state="challenger",
@@ -55,7 +56,7 @@ def train(runtime: Runtime, turn: Turn) -> StepResult:
     return StepResult(
         next_state="evaluate",
         detail=f"{challenger} trained with {recipe} in {result.seconds:.0f} s{_told(metrics)}",
-        outputs={"challenger": challenger, "champion": champion},
+        outputs=lambda record: replace(record, challenger=challenger, champion=champion),
         writes=writes,
     )
 
@@ -99,8 +100,8 @@ def _spec(runtime: Runtime, turn: Turn, recipe: str, parent: str | None) -> dict
     return {
         "recipe": recipe,
         "budget_minutes": runtime.config.training.budget_minutes,
-        "dataset": str(runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet"),
-        "dataset_id": turn.cursor["dataset"],
+        "dataset": str(runtime.datasets_dir / f"{turn.record.dataset}.parquet"),
+        "dataset_id": turn.record.dataset,
         "intents": [
             {"name": intent.name, "arguments": sorted(intent.argument_names())}
             for intent in runtime.intents

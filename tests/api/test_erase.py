@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow
 import pyarrow.parquet
 from wire_events import ndjson, prediction, verdict
 
-from flywheel.records import Adapter
+from flywheel.records import Adapter, Brief, Intent
 from flywheel.store import adapters, events, health, turns
 from flywheel.store.columns import scalar
 
@@ -42,7 +43,16 @@ def filled(client, runtime):
             ),
         )
         turn = turns.open_turn(con, "hand", NOW, "diagnose")
-        brief = {"failed_texts": ["nur ich sage das", "guten Morgen"]}
+        brief = Brief(
+            id="b-1",
+            intent=Intent(name="greet"),
+            neighbour=None,
+            failed_texts=("nur ich sage das", "guten Morgen"),
+            examples=(),
+            contrast=(),
+            ask=1,
+            why="it fails",
+        )
         turns.finish_step(
             con,
             turn.id,
@@ -51,7 +61,7 @@ def filled(client, runtime):
             state="done",
             detail="",
             next_state="done",
-            outputs={"briefs": [brief]},
+            outputs=lambda record: replace(record, briefs=(brief,)),
         )
 
 

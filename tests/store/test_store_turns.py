@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from flywheel.errors import NotFound
+from flywheel.records import TurnRecord
 from flywheel.store import turns
 
 
@@ -21,7 +24,7 @@ def test_turns_are_numbered_and_open_until_they_end(store, now):
             cost_usd=0.0,
             decision=None,
             error=None,
-            cursor={},
+            record=TurnRecord(),
         )
         turns.close(con, "t-1", now, "failed", "the worker died")
         assert turns.open_turns(con) == [second]
@@ -44,7 +47,7 @@ def test_a_step_leaves_its_outputs_its_cost_and_what_comes_next(store, now):
             state="done",
             detail="2 intents fail",
             next_state="synthesize",
-            outputs={"failing": ["听音乐"], "seed": 1},
+            outputs=lambda record: replace(record, written={"听音乐": 2}, new=1),
             cost_usd=0.25,
         )
         turns.finish_step(
@@ -55,7 +58,7 @@ def test_a_step_leaves_its_outputs_its_cost_and_what_comes_next(store, now):
             state="skipped",
             detail="",
             next_state="done",
-            outputs={"seed": 2},
+            outputs=lambda record: replace(record, new=2),
             cost_usd=0.5,
         )
         turn, steps = turns.get(con, "t-1"), turns.steps(con, "t-1")
@@ -65,7 +68,7 @@ def test_a_step_leaves_its_outputs_its_cost_and_what_comes_next(store, now):
         ),
         turns.Step(name="synthesize", state="skipped", started_at=now, seconds=0.0, detail=""),
     ]
-    assert turn.cursor == {"failing": ["听音乐"], "seed": 2}
+    assert turn.record == TurnRecord(written={"听音乐": 2}, new=2)
     assert (turn.state, turn.cost_usd, turn.closed_at) == ("done", 0.75, now)
 
 
@@ -107,14 +110,17 @@ def test_a_step_and_its_effects_are_one_transaction(store, now):
                 state="done",
                 detail="",
                 next_state="evaluate",
-                outputs={"adapter": "a-1"},
+                outputs=lambda record: replace(record, challenger="a-1"),
             )
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         die_before_the_commit()
     with store.read() as con:
-        assert (turns.get(con, "t-1").state, turns.get(con, "t-1").cursor) == ("train", {})
+        assert (turns.get(con, "t-1").state, turns.get(con, "t-1").record) == (
+            "train",
+            TurnRecord(),
+        )
         assert turns.steps(con, "t-1")[0].state == "running"
 
 
@@ -138,3 +144,34 @@ def test_a_slot_is_served_once_and_the_last_is_remembered(store, now):
         assert turns.record_slot(con, "other", now + timedelta(days=9))
         assert turns.record_slot(con, "nightly", now - timedelta(days=1))
         assert turns.last_slot(con, "nightly") == now
+
+
+def test_a_record_of_an_earlier_version_is_read_without_what_is_no_field_any_more(store, now):
+    brief = {"id": "b-1", "intent": {"name": "play"}, "neighbour": None, "failed_texts": ["x"]}
+    brief |= {"examples": [], "contrast": [], "ask": 2, "why": "it fails"}
+    stored = {"briefs": [brief], "failing": ["play"], "queries": [3, 30], "new": "many"}
+    with store.write() as con:
+        turns.open_turn(con, "manual", now, "diagnose")
+        con.execute("UPDATE turns SET cursor = ?", [json.dumps(stored)])
+        record = turns.get(con, "t-1").record
+    assert (record.briefs[0].failed_texts, record.briefs[0].failure) == (("x",), "wrong_intent")
+    assert (record.queries, record.new) == ((3, 30), 0)
+
+
+def test_a_step_sets_its_fields_on_the_record_as_it_is_at_its_commit(store, now):
+    with store.write() as con:
+        turns.open_turn(con, "manual", now, "diagnose")
+        before = turns.get(con, "t-1").record
+        con.execute("""UPDATE turns SET cursor = '{"seal": "written meanwhile"}'""")
+        turns.finish_step(
+            con,
+            "t-1",
+            "diagnose",
+            now,
+            state="done",
+            detail="",
+            next_state="synthesize",
+            outputs=lambda record: replace(record, new=1),
+        )
+        record = turns.get(con, "t-1").record
+    assert (before.seal, record.seal, record.new) == ("", "written meanwhile", 1)

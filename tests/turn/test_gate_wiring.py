@@ -24,7 +24,7 @@ from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, Ove
 from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events, golden_set, samples
-from flywheel.turn import add_samples, integrity, request, run_until_idle
+from flywheel.turn import add_samples, request, run_until_idle, verify
 from tests.fakes.refusals import refusals
 
 FAST, WIDE = OverallRule(profile="fast"), IntentsRule(margin=0.30)
@@ -99,7 +99,7 @@ def test_every_gate_that_is_on_speaks_over_real_evidence(made):
     assert {line["verdict"] for line in spoke.values()} == {"PASS"}, spoke
     assert (spoke["fresh"]["n"], spoke["latency"]["n"]) == (12, 120)
     assert decision["rests_on"]["waits_for"] == "nobody"
-    assert integrity(runtime, decision["id"])["same"]
+    assert verify(runtime, decision["id"])["same"]
 
 
 def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(made):
@@ -165,10 +165,10 @@ def test_a_gate_of_ones_own_decides_with_the_others_and_is_held_to_their_rules(m
     runtime = made(table, custom_gates=gates.custom_gates(table, folder))
     decision = decided(runtime, second_turn(runtime))
     assert (decision["verdict"], lines(decision)["words"]["detail"]) == ("reject", "counted")
-    assert integrity(runtime, decision["id"])["same"]
+    assert verify(runtime, decision["id"])["same"]
     (folder / "no_words.py").write_text("def judge(evidence, options): ...\n")
     changed = dataclasses.replace(runtime, custom_gates=gates.custom_gates(table, folder))
-    assert integrity(changed, decision["id"])["checks"][-1]["what"] == "plugins"
+    assert verify(changed, decision["id"])["checks"][-1]["what"] == "plugins"
 
 
 def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_a_person(made):
@@ -188,7 +188,7 @@ def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_
     assert "disputed labels" in decision["because"]
     assert "1 golden rows are disputed and set aside" in decision["rests_on"]["notes"]
     assert sum(line["n"] for line in decision["intents"]) == 120
-    assert integrity(runtime, decision["id"])["same"]
+    assert verify(runtime, decision["id"])["same"]
 
 
 def test_wrong_feedback_that_gains_where_golden_loses_goes_to_a_person(tmp_path):

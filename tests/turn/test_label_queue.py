@@ -26,7 +26,7 @@ from flywheel.api import views
 from flywheel.config import LabellingTable
 from flywheel.errors import NotFound, Refused
 from flywheel.label_queue import LabelAnswer, asked, give, give_many, settle, undo
-from flywheel.records import Feedback, Prediction
+from flywheel.records import Feedback, Prediction, TurnRecord
 from flywheel.store import events, golden_set, health, labels, samples, turns
 from flywheel.turn import add_samples, expire, run_until_idle
 from flywheel.turn.curate import curate
@@ -240,8 +240,8 @@ def test_labels_for_the_gates_decide_the_held_challenger_as_they_come_in(held):
     with runtime.store.read() as con:
         turn = turns.get(con, turn_id)
         bought = [row.sample for row in samples.golden(con) if row.bought]
-    assert turn.cursor["asked"] == {
-        intent: sum(one.intent == intent for one in bought) for intent in turn.cursor["asked"]
+    assert turn.record.asked == {
+        intent: sum(one.intent == intent for one in bought) for intent in turn.record.asked
     }
     assert len(bought) == settled["golden"]
     assert {one.provenance["rater"] for one in bought} == {ANN}
@@ -289,7 +289,7 @@ def test_a_label_that_came_in_while_the_challenger_was_judged_is_judged_next(hel
     expire(runtime)
     run_until_idle(runtime)
     with runtime.store.read() as con:
-        assert sum(turns.get(con, turn_id).cursor["asked"].values()) == 2
+        assert sum(turns.get(con, turn_id).record.asked.values()) == 2
 
 
 def test_a_text_that_was_trained_on_meanwhile_is_no_evidence(held):
@@ -358,7 +358,7 @@ def test_a_person_outvotes_the_raters_of_a_conflict(make):
     say(runtime, item.id, ALARM)
     assert settle(runtime)["train"] == 1
     step = curate(runtime, open_turn(runtime))
-    assert step.outputs["refused"]["outvoted"] == 5
+    assert step.outputs(TurnRecord()).refused["outvoted"] == 5
     with runtime.store.read() as con:
         kept = [one for one in samples.training(con) if one.text == "oven dawn"]
     assert [(one.intent, one.origin) for one in kept] == [(ALARM, "person")]

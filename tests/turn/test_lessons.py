@@ -35,13 +35,13 @@ def learned_from(runtime):
 def test_only_labels_on_the_adapter_that_learned_the_samples_teach_what_they_are_worth(runtime):
     turn = turn_over_failures(runtime)
     assert learned_from(runtime) == set()  # all failures were the first champion's
-    answered_right(runtime, turn.cursor["challenger"])
+    answered_right(runtime, turn.record.challenger)
     assert learned_from(runtime) == {("unseen_wording", 20, 0.0)}
 
 
 def test_a_challenger_that_was_not_promoted_teaches_nothing(runtime):
     turn = turn_over_failures(runtime)
-    answered_right(runtime, turn.cursor["challenger"])
+    answered_right(runtime, turn.record.challenger)
     with runtime.store.write() as con:
         decisions.set_status(con, turn.decision, "rejected", "uid 0", "it was a test", NOW)
     assert learned_from(runtime) == set()

@@ -11,17 +11,17 @@ from flywheel.turn.artifacts import dataset_rows
 def names_learned(runtime):
     name = turn_once(runtime)
     with runtime.store.read() as con:
-        cursor = turns.get(con, name).cursor
-    rows = dataset_rows(runtime.datasets_dir / f"{cursor['dataset']}.parquet")
-    return {row["text"]: row["intent"] for row in rows if row["origin"] == "name"}, cursor
+        record = turns.get(con, name).record
+    rows = dataset_rows(runtime.datasets_dir / f"{record.dataset}.parquet")
+    return {row["text"]: row["intent"] for row in rows if row["origin"] == "name"}, record
 
 
 def test_the_names_of_intents_are_learned_and_are_not_called_new_samples(tmp_path):
     runtime = runtime_in(tmp_path)
     seed_runtime(runtime)
-    names, cursor = names_learned(runtime)
+    names, record = names_learned(runtime)
     assert names == {"放音乐": PLAY, "set alarm": ALARM, "set timer": TIMER}
-    assert "name" not in cursor["by_origin"]
+    assert "name" not in record.by_origin
     runtime.store.close()
 
 

@@ -53,7 +53,7 @@ def a_second_turn(runtime):
 
 
 def of_dataset(runtime, turn):
-    return runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet"
+    return runtime.datasets_dir / f"{turn.record.dataset}.parquet"
 
 
 def test_the_first_champion_learns_the_seeds_alone_and_the_next_challenger_dev_too(runtime):

@@ -42,7 +42,7 @@ def next_turn(runtime, *intents):
     name = turn_once(runtime)
     with runtime.store.read() as con:
         turn, report = turns.get(con, name), reports.load(con, name)
-    path = runtime.datasets_dir / f"{turn.cursor['dataset']}.parquet"
+    path = runtime.datasets_dir / f"{turn.record.dataset}.parquet"
     return turn, dataset_rows(path) + dataset_rows(path, "dev"), report
 
 
@@ -58,7 +58,7 @@ def test_samples_of_a_renamed_intent_are_learned_and_judged_under_its_name_of_to
     counts = [sum(row["intent"] == name for row in rows) for name in (ALARM, "alarm.set")]
     assert counts == [0, sum(row["intent"] == ALARM for row in before[1])]
     assert counts[1] > 10
-    assert turn.cursor["refused"] == before[0].cursor["refused"]
+    assert turn.record.refused == before[0].record.refused
     judged = of(report, "alarm.set")
     assert len(judged) == 40
     assert all(row.champion_correct and row.challenger_correct for row in judged)
@@ -70,7 +70,7 @@ def test_a_new_name_is_reason_enough_to_train(runtime):
     runtime.intents = (*first[:1], Intent(name="alarm.set", renamed_from=(ALARM,)), *first[2:])
     with runtime.store.read() as con:
         turn = turns.get(con, turn_once(runtime))
-    assert turn.cursor["challenger"] != turn.cursor["champion"]
+    assert turn.record.challenger != turn.record.champion
     with runtime.store.read() as con:
         assert decisions.get(con, turn.decision).verdict == "hold"  # it is no better, by any name
 
@@ -87,10 +87,10 @@ def test_a_failing_renamed_intent_is_shown_to_the_teacher_by_what_was_said_under
     produce_failures(runtime)
     with runtime.store.read() as con:
         turn = turns.get(con, turn_once(runtime))
-    briefs = {brief["intent"]["name"]: brief for brief in turn.cursor["briefs"]}
-    assert briefs["alarm.set"]["failed_texts"]
+    briefs = {brief.intent.name: brief for brief in turn.record.briefs}
+    assert briefs["alarm.set"].failed_texts
     assert ALARM not in briefs
-    assert "malformed" not in {brief["failure"] for brief in briefs.values()}
+    assert "malformed" not in {brief.failure for brief in briefs.values()}
 
 
 def test_merged_intents_bring_their_samples_and_neither_old_answer_is_wrong(runtime):

@@ -56,7 +56,7 @@ def after_a_second_turn(runtime, texts=SAID):
         )
     _, name = two_turns(runtime)
     with runtime.store.read() as con:
-        return runtime.datasets_dir / f"{turns.get(con, name).cursor['dataset']}.parquet"
+        return runtime.datasets_dir / f"{turns.get(con, name).record.dataset}.parquet"
 
 
 def unlabelled(path):

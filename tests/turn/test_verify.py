@@ -5,7 +5,7 @@ from runtimes import Parrot, produce_failures, runtime_in, seed_runtime, turn_on
 
 from flywheel.config import GatesTable, IntentsRule
 from flywheel.errors import NotFound
-from flywheel.turn import integrity, rollback
+from flywheel.turn import integrity, rollback, verify
 
 CHANGES = {
     "evidence": "UPDATE outcomes SET champion_correct = true",
@@ -28,7 +28,7 @@ def decided(tmp_path):
 
 def test_every_decision_of_a_turn_is_recomputed_to_the_same_bytes(decided):
     for name in ("d-1", "d-2"):
-        found = integrity(decided, name)
+        found = verify(decided, name)
         assert (found["same"], [check["ok"] for check in found["checks"]]) == (True, [True] * 4)
     assert integrity.check(decided.store, decided.config.state_dir)["problems"] == []
     with decided.store.write() as con:
@@ -41,7 +41,7 @@ def test_every_decision_of_a_turn_is_recomputed_to_the_same_bytes(decided):
 def test_a_change_behind_the_decision_is_found_where_it_is(decided, what):
     with decided.store.write() as con:
         con.execute(CHANGES[what])
-    found = integrity(decided, "d-2")
+    found = verify(decided, "d-2")
     assert not found["same"]
     assert what in [check["what"] for check in found["checks"] if not check["ok"]]
 
@@ -51,12 +51,12 @@ def test_later_rules_do_not_change_what_an_old_decision_recomputes_to(decided):
 
     rules = GatesTable(intents=IntentsRule(margin=0.05))
     later = dataclasses.replace(decided, config=dataclasses.replace(decided.config, gates=rules))
-    assert integrity(later, "d-2")["same"]
+    assert verify(later, "d-2")["same"]
 
 
 def test_what_nobody_judged_cannot_be_recomputed_and_says_so(decided):
     made = rollback(decided, None, "uid:0", "complaints")
-    found = integrity(decided, made.id)
+    found = verify(decided, made.id)
     assert (found["same"], found["checks"][0]["what"]) == (False, "grounds")
     with pytest.raises(NotFound):
-        integrity(decided, "d-99")
+        verify(decided, "d-99")
