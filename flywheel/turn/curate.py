@@ -157,8 +157,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
     """Screen every candidate, drop likely wrong labels, and write the dataset."""
     with runtime.store.read() as con:
         champion = adapters.champion(con)
-        own = champion is not None and adapters.get(con, champion).state != "external"
-        before = adapters.get(con, champion).dataset if champion and own else ""
+        before = _dataset_of(con, champion)
         candidates = _candidates(runtime, con)
         dev = lineage.judging(samples.dev(con), runtime.intents)
         kept_out, judged = held_out(con), judged_by(con)
@@ -182,7 +181,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
     )
     write_table(runtime.config.state_dir / dataset.path, rows)
     new = _new(sifted.kept, runtime.datasets_dir / f"{before}.parquet")
-    enough = not own or new >= runtime.config.training.min_new_samples
+    enough = not before or new >= runtime.config.training.min_new_samples
 
     def writes(con: Connection) -> None:
         samples.add_refusals(con, turn.id, sifted.refused, runtime.clock())
@@ -204,6 +203,13 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         ),
         writes=writes,
     )
+
+
+def _dataset_of(con: Connection, champion: str | None) -> str:
+    """What the champion was trained on; "" of none, and of a production model from outside."""
+    if champion is None or adapters.get(con, champion).state == "external":
+        return ""
+    return adapters.get(con, champion).dataset
 
 
 def _candidates(runtime: Runtime, con: Connection) -> list[Sample]:
