@@ -59,6 +59,16 @@ def configuration() -> str:
         "Every table and key with its default. Made by `make docs`; do not edit. Unknown keys are",
         "refused at start with the nearest known name.",
         "",
+        "A variable of the environment goes before the file:",
+        "`FLYWHEEL_API__TCP=127.0.0.1:8765`, `FLYWHEEL_GATES__OVERALL__ALPHA=0.05`. Its name is",
+        "`FLYWHEEL_`, the table and the key, joined by two underscores, in capitals or not.",
+        "Texts are written as they are; numbers, `true` and `false`, lists and tables as TOML",
+        "or JSON. Tables under `[sources]` and gates of your own have to be in the file; then",
+        "their options can be set too. A reload reads the environment that the process was",
+        "started with. Commands that look for the daemon read `FLYWHEEL_FLYWHEEL__STATE_DIR`",
+        "and `…__LOG_DIR` in their own. `flywheel doctor` and the log of the start name the",
+        "variables that are in use.",
+        "",
     ]
     tables = filter(_is_class, ast.parse(source).body)
     for node in sorted(tables, key=lambda node: "[gates." in (ast.get_docstring(node) or "")):

@@ -1,6 +1,8 @@
 """Which daemon is meant: where its config.toml is, and so its folders and its socket.
 
-Reads `[flywheel]` only; the daemon checks the whole file (`flywheel doctor` does it without one).
+Reads `[flywheel]` only, and what the environment sets of it; the daemon checks the whole
+(`flywheel doctor` does it without one). `flywheel.config` would take longer to import than a
+command takes to answer.
 """
 
 from __future__ import annotations
@@ -75,12 +77,21 @@ def find(named: Path | None) -> Place:
             f"{path}: {error}", hint=f"correct it; check with `flywheel doctor --config {path}`"
         ) from error
     table = content.get("flywheel", {})
+    if isinstance(table, dict):
+        table |= _from_environment("state_dir", "log_dir")
     log_dir = _text(table, "log_dir", "logs", path)
     return Place(
         config=path,
         state_dir=(path.parent / _text(table, "state_dir", "var", path)).resolve(),
         log_dir=(path.parent / log_dir).resolve() if log_dir else None,
     )
+
+
+def _from_environment(*keys: str) -> dict[str, str]:
+    """Those keys of `[flywheel]` that a variable sets, as `config.environment` reads them."""
+    variables = {name.upper(): value for name, value in os.environ.items()}
+    names = {key: f"FLYWHEEL_FLYWHEEL__{key.upper()}" for key in keys}
+    return {key: variables[name] for key, name in names.items() if name in variables}
 
 
 def _text(table: Any, key: str, default: str, path: Path) -> str:

@@ -1,4 +1,8 @@
-"""Read config.toml into a frozen `Config`, or say on which line it is wrong."""
+"""Read config.toml into a frozen `Config`, or say on which line it is wrong.
+
+What the environment sets stands over the file (`environment`). Below: what differs between two
+configurations, what of it a running daemon can take on, and what is asked for in vain.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,41 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from flywheel.config.environment import NOT_KEYS, Key, overridden
 from flywheel.config.tables import Config, SourceTable, WatchTable
 from flywheel.errors import ConfigError
 
-_NOT_A_TABLE = {"path"}
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where values come from, for messages."""
+
+    path: Path
+    text: str
+    variables: Mapping[Key, str]
+
+    def at(self, key: Key) -> str:
+        """`FILE:LINE`, or the variable that sets the key or something of its table."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.variables:
+                return self.variables[key[:length]]
+        inside = [name for each, name in self.variables.items() if each[: len(key)] == key]
+        return ", ".join([f"{self.path}:{_line(self.text, key)}", *inside])
 
 
-def load(path: Path) -> Config:
-    """Read and check a config file.
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read and check a config file, with what the environment sets over it.
 
     Raises:
         ConfigError: the file is missing, is not TOML, has an unknown key, or a value of the
-            wrong type or out of range; the message names the file, the line and the key.
+            wrong type or out of range; the message names the file, the line and the key, or
+            the variable and the key.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -41,19 +63,21 @@ def load(path: Path) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="mend that line") from error
-    values = {name: value for name, value in raw.items() if name != "sources"}
+    values, variables = overridden(raw, environment)
+    origin = _Origin(path, text, variables)
+    sources = _sources(values.pop("sources", {}), origin)
     if isinstance(values.get("gates"), Mapping):
         values["gates"] = _with_custom_gates(values["gates"])
-    _refuse_unknown(values, Config, (), path, text)
-    sources = _sources(raw.get("sources", {}), path, text)
+    _refuse_unknown(values, Config, (), origin)
     checked = {
-        name: _table(hint, values[name], (name,), path, text)
+        name: _table(hint, values[name], (name,), origin)
         for name, hint in get_type_hints(Config).items()
         if name in values
     }
     for name, value in values.items():
-        _refuse_negative(value, (name,), path, text)
-    return Config(**checked, sources=sources, path=path.resolve())
+        _refuse_negative(value, (name,), origin)
+    overrides = tuple(variables.values())
+    return Config(**checked, sources=sources, path=path.resolve(), overrides=overrides)
 
 
 def secret(name: str) -> str | None:
@@ -66,27 +90,26 @@ def secret(name: str) -> str | None:
     return os.environ.get(name)
 
 
-def _table(hint: Any, value: Any, where: tuple[str, ...], path: Path, text: str) -> Any:
+def _table(hint: Any, value: Any, where: Key, origin: _Origin) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         at = (*where, *(str(part) for part in first["loc"]))
-        message = f"{path}:{_line(text, at)}: {'.'.join(at)}: {first['msg'].lower()}"
+        message = f"{origin.at(at)}: {'.'.join(at)}: {first['msg'].lower()}"
         raise ConfigError(
             f"{message}, not {first['input']!r}", hint="mend that line and start again"
         ) from error
 
 
-def _sources(value: Any, path: Path, text: str) -> dict[str, SourceTable]:
+def _sources(value: Any, origin: _Origin) -> dict[str, SourceTable]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: sources must be tables like [sources.NAME]")
+        raise ConfigError(f"{origin.path}: sources must be tables like [sources.NAME]")
     found = {}
     for name, table in value.items():
         if not isinstance(table, Mapping) or not isinstance(table.get("plugin"), str):
-            line = _line(text, ("sources", name))
             raise ConfigError(
-                f"{path}:{line}: [sources.{name}] needs `plugin`",
+                f"{origin.at(('sources', name))}: [sources.{name}] needs `plugin`",
                 hint='for example plugin = "csv_drop"',
             )
         options = {key: item for key, item in table.items() if key != "plugin"}
@@ -108,39 +131,37 @@ def _with_custom_gates(gates: Mapping[str, Any]) -> dict[str, Any]:
     return {**shipped, "custom": own} if own else shipped
 
 
-def _refuse_unknown(
-    values: Mapping[str, Any], kind: type, where: tuple[str, ...], path: Path, text: str
-) -> None:
-    hints = {k: v for k, v in get_type_hints(kind).items() if k not in _NOT_A_TABLE}
+def _refuse_unknown(values: Mapping[str, Any], kind: type, where: Key, origin: _Origin) -> None:
+    hints = {k: v for k, v in get_type_hints(kind).items() if k not in NOT_KEYS}
     for key, value in values.items():
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
             name = ".".join((*where, key))
             raise ConfigError(
-                f"{path}:{_line(text, (*where, key))}: unknown key {name}",
+                f"{origin.at((*where, key))}: unknown key {name}",
                 hint=f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(hints)}",
             )
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
-                line = _line(text, (*where, key))
-                raise ConfigError(f"{path}:{line}: {'.'.join((*where, key))} must be a table")
-            _refuse_unknown(value, hints[key], (*where, key), path, text)
+                name = ".".join((*where, key))
+                raise ConfigError(f"{origin.at((*where, key))}: {name} must be a table")
+            _refuse_unknown(value, hints[key], (*where, key), origin)
 
 
-def _refuse_negative(value: Any, where: tuple[str, ...], path: Path, text: str) -> None:
+def _refuse_negative(value: Any, where: Key, origin: _Origin) -> None:
     """No key of flywheel's own takes a number below 0; a plug-in's options are its own."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key != "options":
-                _refuse_negative(item, (*where, key), path, text)
+                _refuse_negative(item, (*where, key), origin)
     elif isinstance(value, int | float) and value < 0:
         name = ".".join(where)
         raise ConfigError(
-            f"{path}:{_line(text, where)}: {name} is negative ({value})", hint="write 0 or more"
+            f"{origin.at(where)}: {name} is negative ({value})", hint="write 0 or more"
         )
 
 
-def _line(text: str, where: tuple[str, ...]) -> int:
+def _line(text: str, where: Key) -> int:
     """Number of the line that sets the key, or of its table's header; 1 when neither is found."""
     table = ""
     best = 1
@@ -162,9 +183,7 @@ def _line(text: str, where: tuple[str, ...]) -> int:
     return best
 
 
-# What differs between two configurations, and what of it a running daemon can take on.
-#
-# Pure: two configurations in, names and a third configuration out.
+# Two configurations: what differs, and what of it a running daemon can take on. Pure.
 
 _AT_START = (
     "flywheel.state_dir",
@@ -219,13 +238,11 @@ def _flat(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
         yield where, value
         return
     for name, item in items:
-        if name != "path":
+        if name not in NOT_KEYS:
             yield from _flat(item, f"{where}.{name}" if where else name)
 
 
-# Keys that may be set and that nothing acts on yet: each is a problem that is said, not a silence.
-#
-# Pure: a configuration in, words out.
+# Keys that nothing acts on yet: to set one is a problem that is said. Pure.
 
 
 def without_effect(config: Config) -> tuple[str, ...]:

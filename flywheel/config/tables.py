@@ -323,6 +323,7 @@ class Config:
     serving: ServingTable = ServingTable()
     watch: WatchTable = WatchTable()
     path: Path = Path("config.toml")  # where it was read from; not a key
+    overrides: tuple[str, ...] = ()  # variables of the environment that set keys; not a key
 
     @property
     def root(self) -> Path:

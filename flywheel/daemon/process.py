@@ -150,6 +150,9 @@ def run(config_path: Path, once: bool) -> int:
     wiring.refuse_start(config)
     table = config.flywheel
     logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level)
+    if config.overrides:
+        names = ", ".join(config.overrides)
+        log.info("set over config.toml: %s", names, extra={"event": "config.overridden"})
     try:
         with built(config) as runtime:
             daemon = Daemon(runtime)

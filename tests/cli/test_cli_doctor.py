@@ -52,6 +52,12 @@ def test_a_good_folder_is_ok_in_every_line(ready):
     assert "watch" not in checks
 
 
+def test_doctor_names_the_variables_that_go_before_the_file(ready, monkeypatch):
+    monkeypatch.setenv("FLYWHEEL_TRAINING__SEED", "7")
+    checks, _ = found(ready)
+    assert checks["environment"][:2] == ("ok", "FLYWHEEL_TRAINING__SEED: over config.toml, here")
+
+
 def test_lines_fit_the_screen_and_say_what_to_do(ready):
     (ready.folder / "intents.toml").unlink()
     result = ready.run("doctor", env={"COLUMNS": "80"})

@@ -36,7 +36,7 @@ AFTER_THE_TUTORIAL = {
 QUICK = {"connect-a-teacher.md", "keep-less.md", "write-a-source.md"}
 """Pages that the quick tests paste; the others train, or start several daemons."""
 
-LANGUAGES = {"sh", "python", "toml", "json", "ini", "text", "yaml"}
+LANGUAGES = {"promql", "sh", "python", "toml", "json", "ini", "text", "yaml"}
 NEEDS = re.compile(r"# needs (.+)\n")
 KNOWN_NEEDS = {
     "a broker",

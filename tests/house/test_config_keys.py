@@ -26,7 +26,7 @@ CODE = [
     for path in sorted(ROOT.glob("flywheel/**/*.py"))
     if path.relative_to(ROOT).parts[1] != "config"
 ]
-NOT_KEYS = {"Config.path"}
+NOT_KEYS = {"Config.path", "Config.overrides"}
 READ_OTHERWISE = {
     "FlywheelTable.state_dir": "by `Config.state_dir`",
     "SourceTable.options": "by the runner, which holds the tables by name",

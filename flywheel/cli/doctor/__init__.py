@@ -36,6 +36,9 @@ def examine(path: Path, announce: Callable[[str], None] = lambda text: None) -> 
         yield fail("config", error.message, error.hint)
         return
     yield Finding(level="ok", check="config", text=f"{path}; state in {config.state_dir}")
+    if config.overrides:
+        names = ", ".join(config.overrides)
+        yield Finding(level="ok", check="environment", text=f"{names}: over config.toml, here")
     with closing(state.ask(config)) as daemon:
         yield from _with_config(config, daemon, announce)
 
