@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from flywheel import __version__
+from flywheel import __version__, gates
 from flywheel.api import review
 from flywheel.api.review import moved, offers, report_of, training
 from flywheel.label_queue import audit
@@ -182,7 +182,9 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "by": decision.by,
         "because": decision.because,
         "at": decision.at.isoformat(),
-        "gates": [asdict(line) for line in decision.gates],
+        "gates": [
+            {**asdict(line), "measures": gates.measures(line.gate)} for line in decision.gates
+        ],
         "intents": [asdict(line) for line in decision.intents],
     }
 

@@ -123,33 +123,18 @@ def gate_cells(gate: Mapping[str, Any]) -> list[str]:
     ]
 
 
-_P_VALUE = "p-value, which passes at or below its limit"
-_E_VALUE = (
-    "e-value (the lowest of its parts), which passes at or above its limit: where the margin was "
-    "lost, chance reaches 20 at most once in 20 times"
-)
-_MEASURES = {
-    "overall": _P_VALUE,
-    "latency": _P_VALUE,
-    "intents": _E_VALUE,
-    "slices": _E_VALUE,
-    "out_of_scope": _E_VALUE,
-    "fresh": "number of gains less losses, which passes at or above its limit",
-    "calibration": "rise of the Brier score, which passes at or below its limit",
-}
-
-
 def legend(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the column `value` measures, a sentence for each kind that occurs.
 
-    >>> legend([{"gate": "overall", "value": 0.01}, {"gate": "hygiene", "value": None}])
+    >>> p_value = "p-value, which passes at or below its limit"
+    >>> legend([{"gate": "overall", "value": 0.01, "measures": p_value}])
     ['The value of overall is a p-value, which passes at or below its limit.']
     """
     named: dict[str, list[str]] = {}
     for gate in gates:
-        measure = _MEASURES.get(gate["gate"])
+        measure = gate.get("measures")
         if measure and gate.get("value") is not None:
-            named.setdefault(measure, []).append(clean(gate["gate"]))
+            named.setdefault(clean(measure), []).append(clean(gate["gate"]))
     return [
         f"The value of {', '.join(names)} is {'an' if measure[0] == 'e' else 'a'} {measure}."
         for measure, names in named.items()

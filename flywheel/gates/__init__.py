@@ -8,7 +8,7 @@ leaves a note instead of a verdict.
 
 from flywheel.gates.evidence import Evidence, HygieneFacts, Judgement, Ledger
 from flywheel.gates.groups import out_of_scope, slices
-from flywheel.gates.judge import CustomGate, check, custom_gates, judge
+from flywheel.gates.judge import GATES, CustomGate, Gate, check, custom_gates, judge, measures
 from flywheel.gates.measures import calibration, latency
 from flywheel.gates.overall import fresh, overall, prescreen
 from flywheel.gates.per_intent import IntentsJudged, intents
@@ -16,8 +16,10 @@ from flywheel.gates.prerequisites import hygiene, must_pass
 from flywheel.gates.units import Kept, Units, kept, pair
 
 __all__ = [
+    "GATES",
     "CustomGate",
     "Evidence",
+    "Gate",
     "HygieneFacts",
     "IntentsJudged",
     "Judgement",
@@ -33,6 +35,7 @@ __all__ = [
     "judge",
     "kept",
     "latency",
+    "measures",
     "must_pass",
     "out_of_scope",
     "overall",

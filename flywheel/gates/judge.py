@@ -1,4 +1,11 @@
-"""All gates over one body of evidence."""
+"""All gates over one body of evidence: the table of shipped gates, and gates of the user's own.
+
+A shipped gate is a function and a row of `GATES`, with its rule in `config.tables`. A gate of
+the user's own is `[gates.NAME] plugin = "…"`: a file `plugins/NAME.py` or an entry point in
+`flywheel.gates` that offers `judge(evidence, options) -> GateResult`. It must be pure, so that a
+decision can be recomputed. Its answer is held to the rule of every gate: an error, a wrong type,
+no number where one is needed, or a PASS over nothing is INCONCLUSIVE.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +13,9 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from flywheel.config.tables import GatesTable
 from flywheel.errors import ConfigError
@@ -20,15 +26,97 @@ from flywheel.gates.overall import fresh, overall
 from flywheel.gates.per_intent import IntentsJudged, intents
 from flywheel.gates.prerequisites import hygiene, must_pass
 from flywheel.metrics import loss_e_value
-from flywheel.plugin import import_file
+from flywheel.plugin import find_plugin, plugin_name
 from flywheel.records import GateResult
 
-# Gates of the reader's own: `[gates.NAME] plugin = "…"`.
-#
-# A plug-in, `plugins/NAME.py` or an entry point in `flywheel.gates`, offers
-# `judge(evidence, options) -> GateResult`: pure, so that a decision can be recomputed. What it
-# answers is held to the rule of every gate: an error, a wrong type, no number where one is needed,
-# or a PASS over nothing is INCONCLUSIVE.
+_P_VALUE = "p-value, which passes at or below its limit"
+_E_VALUE = (
+    "e-value (the lowest of its parts), which passes at or above its limit: where the margin was "
+    "lost, chance reaches 20 at most once in 20 times"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A shipped gate: how it is asked, and what is said where it is not."""
+
+    name: str  # of its result, of its table [gates.NAME], and of the field in `GatesTable`
+    ask: Callable[[Evidence, Any], GateResult | IntentsJudged | None]
+    # of the evidence and its rule; None: there was nothing to judge
+    measures: str = ""  # what `value` of its result is, and when it passes
+    compares: bool = True  # it needs a champion
+    disputed: bool = False  # it is shown rows whose label a person disputes, too
+    labels: Literal["after PASS", "unless FAIL"] = "unless FAIL"  # when labels are worth buying
+    on: Callable[[GatesTable], bool] = lambda table: True
+    off: str = ""  # note where it is not on
+    nothing: str = ""  # note where there was nothing to judge
+
+
+GATES: tuple[Gate, ...] = (
+    Gate(
+        name="hygiene",
+        ask=lambda shown, rule: hygiene(shown.hygiene, shown.outcomes, first=shown.first),
+        compares=False,
+        disputed=True,
+        labels="after PASS",
+    ),
+    Gate(
+        name="must_pass",
+        on=lambda table: table.must_pass.required,
+        ask=lambda shown, rule: must_pass(shown.outcomes),
+        compares=False,
+        disputed=True,
+        labels="after PASS",
+        off="must_pass was off",
+        nothing="must_pass: no example is marked",
+    ),
+    Gate(
+        name="overall",
+        ask=lambda shown, rule: overall(
+            (row for row in shown.outcomes if not row.bought), rule, shown.ledger, shown.dev
+        ),
+        measures=_P_VALUE,
+        labels="after PASS",
+    ),
+    Gate(
+        name="fresh",
+        on=lambda table: table.fresh.required,
+        ask=lambda shown, rule: fresh(shown.fresh, rule, shown.fresh_waiting),
+        measures="number of gains less losses, which passes at or above its limit",
+        labels="after PASS",
+        off="fresh was off: no production sample confirmed the golden set",
+    ),
+    Gate(
+        name="intents",
+        ask=lambda shown, rule: intents(shown.outcomes, shown.intents, rule, shown.asked),
+        measures=_E_VALUE,
+    ),
+    Gate(
+        name="slices",
+        ask=lambda shown, rule: slices(shown.outcomes, rule),
+        measures=_E_VALUE,
+    ),
+    Gate(
+        name="out_of_scope",
+        on=lambda table: table.out_of_scope.required,
+        ask=lambda shown, rule: out_of_scope(shown.outcomes, rule),
+        measures=_E_VALUE,
+    ),
+    Gate(
+        name="calibration",
+        on=lambda table: table.calibration.required,
+        ask=lambda shown, rule: calibration(shown.outcomes, rule),
+        measures="rise of the Brier score, which passes at or below its limit",
+    ),
+    Gate(
+        name="latency",
+        on=lambda table: table.latency.required,
+        ask=lambda shown, rule: latency(shown.latency_ms, rule, first=shown.first),
+        measures=_P_VALUE,
+        compares=False,
+    ),
+)
+"""The shipped gates, in the order in which they are asked and shown."""
 
 GROUP = "flywheel.gates"
 Judge = Callable[[Evidence, Mapping[str, Any]], GateResult]
@@ -78,20 +166,15 @@ def _undecided(name: str, why: str) -> GateResult:
 
 
 def _load(plugin: str, plugins_dir: Path) -> tuple[Judge, str]:
-    name = plugin.removeprefix("plugins/").removesuffix(".py")
-    path = plugins_dir / f"{name}.py"
-    if Path(name).name == name and path.is_file():
-        source = path.read_bytes()
-        return _offered(import_file(path), str(path)), hashlib.sha256(source).hexdigest()
-    for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            offered = entry.load()
-            judge = offered if inspect.isroutine(offered) else _offered(offered, entry.value)
-            module = inspect.getsource(inspect.getmodule(judge) or judge)
-            return cast(Judge, judge), hashlib.sha256(module.encode()).hexdigest()
-    raise ConfigError(
-        f"no gate is called `{plugin}`", hint=f"write {path}, or install what offers it"
-    )
+    found = find_plugin(plugin, plugins_dir, GROUP)
+    if found is None:
+        path = plugins_dir / f"{plugin_name(plugin)}.py"
+        raise ConfigError(
+            f"no gate is called `{plugin}`", hint=f"write {path}, or install what offers it"
+        )
+    offered = found.offered
+    judge = offered if inspect.isroutine(offered) else _offered(offered, found.where)
+    return cast(Judge, judge), hashlib.sha256(found.source(judge)).hexdigest()
 
 
 def _offered(module: object, where: str) -> Judge:
@@ -101,10 +184,6 @@ def _offered(module: object, where: str) -> Judge:
             f"{where} offers no `judge`", hint="define `def judge(evidence, options)` in it"
         )
     return cast(Judge, judge)
-
-
-_SHIPPED = frozenset(each.name for each in fields(GatesTable)) - {"custom"}
-_BEFORE_LABELS = frozenset({"hygiene", "must_pass", "overall", "fresh"})
 
 
 def check(table: GatesTable) -> None:
@@ -134,7 +213,7 @@ def check(table: GatesTable) -> None:
                 f"[gates.slices] margins: `{name}` is not written key=value",
                 hint='for example "channel=voice" = 0.20',
             )
-    clash = sorted(set(table.custom) & _SHIPPED)
+    clash = sorted(set(table.custom) & {gate.name for gate in GATES})
     if clash:
         raise ConfigError(
             f"[gates.{clash[0]}] is a gate of flywheel's and takes no plugin",
@@ -154,69 +233,54 @@ def judge(evidence: Evidence, table: GatesTable, custom: Sequence[CustomGate] = 
     Labels are wanted only of a challenger that every earlier gate passed and none failed.
     A gate that is off, or has nothing to judge, is left out and leaves a note, for a gate
     that looked at nothing must not read as passed. Rows whose label a person disputes are
-    judged by no gate but must-pass.
+    judged by no gate but hygiene and must-pass.
     """
-    everything = evidence
-    notes: list[str] = []
-    if evidence.disputed:
-        disputed = frozenset(evidence.disputed)
-        rows = tuple(row for row in evidence.outcomes if row.sample not in disputed)
-        notes.append(f"{len(evidence.outcomes) - len(rows)} golden rows are disputed and set aside")
-        evidence = replace(evidence, outcomes=rows)
-    rows = evidence.outcomes
-    gates = [hygiene(evidence.hygiene, everything.outcomes, first=evidence.first)]
-    _judge_must_pass(everything, table, gates, notes)
-    by_intent = intents(rows, evidence.intents, table.intents, evidence.asked)
-    if evidence.first:
-        by_intent = _without_comparison(by_intent)
+    undisputed, notes = _without_disputed(evidence)
+    results: list[GateResult] = []
+    by_intent: IntentsJudged | None = None
+    for gate in GATES:
+        if gate.compares and evidence.first:
+            continue
+        if not gate.on(table):
+            notes += [gate.off] if gate.off else []
+            continue
+        rule = getattr(table, gate.name)
+        answer = gate.ask(evidence if gate.disputed else undisputed, rule)
+        if isinstance(answer, IntentsJudged):
+            by_intent, answer = answer, answer.result
+        if answer is not None:
+            results.append(answer)
+        elif gate.nothing:
+            notes.append(gate.nothing)
+    if by_intent is None:
+        by_intent = _without_comparison(
+            intents(undisputed.outcomes, evidence.intents, table.intents, evidence.asked)
+        )
         notes.append("there is no champion: nothing was compared")
-    else:
-        _judge_compared(evidence, table, gates, notes, by_intent)
-    if table.latency.required:
-        gates.append(latency(evidence.latency_ms, table.latency, first=evidence.first))
-    gates += [ask(gate, evidence) for gate in custom]
-    asking = _worth_labels(gates)
+    results += [ask(gate, undisputed) for gate in custom]
+    worth = _worth_labels(results)
     return Judgement(
-        gates=tuple(gates),
+        gates=tuple(results),
         intents=by_intent.lines,
-        labels_wanted=by_intent.labels_wanted if asking else {},
-        capped=by_intent.capped if asking else (),
+        labels_wanted=by_intent.labels_wanted if worth else {},
+        capped=by_intent.capped if worth else (),
         notes=tuple(notes),
     )
 
 
-def _judge_must_pass(
-    evidence: Evidence, table: GatesTable, gates: list[GateResult], notes: list[str]
-) -> None:
-    if not table.must_pass.required:
-        notes.append("must_pass was off")
-    elif (marked := must_pass(evidence.outcomes)) is None:
-        notes.append("must_pass: no example is marked")
-    else:
-        gates.append(marked)
+def measures(gate: str) -> str:
+    """What the value of a shipped gate's result is, and when it passes; "" of any other."""
+    return next((row.measures for row in GATES if row.name == gate), "")
 
 
-def _judge_compared(
-    evidence: Evidence,
-    table: GatesTable,
-    gates: list[GateResult],
-    notes: list[str],
-    by_intent: IntentsJudged,
-) -> None:
-    rows = evidence.outcomes
-    sealed = (row for row in rows if not row.bought)
-    gates.append(overall(sealed, table.overall, evidence.ledger, evidence.dev))
-    if table.fresh.required:
-        gates.append(fresh(evidence.fresh, table.fresh, evidence.fresh_waiting))
-    else:
-        notes.append("fresh was off: no production sample confirmed the golden set")
-    gates.append(by_intent.result)
-    if (cut := slices(rows, table.slices)) is not None:
-        gates.append(cut)
-    if table.out_of_scope.required:
-        gates.append(out_of_scope(rows, table.out_of_scope))
-    if table.calibration.required:
-        gates.append(calibration(rows, table.calibration))
+def _without_disputed(evidence: Evidence) -> tuple[Evidence, list[str]]:
+    """The evidence without the rows whose label a person disputes, and the note on them."""
+    if not evidence.disputed:
+        return evidence, []
+    disputed = frozenset(evidence.disputed)
+    rows = tuple(row for row in evidence.outcomes if row.sample not in disputed)
+    count = len(evidence.outcomes) - len(rows)
+    return replace(evidence, outcomes=rows), [f"{count} golden rows are disputed and set aside"]
 
 
 def _without_comparison(by_intent: IntentsJudged) -> IntentsJudged:
@@ -228,8 +292,9 @@ def _without_comparison(by_intent: IntentsJudged) -> IntentsJudged:
     return replace(by_intent, lines=lines, labels_wanted={}, capped=())
 
 
-def _worth_labels(gates: Sequence[GateResult]) -> bool:
+def _worth_labels(results: Sequence[GateResult]) -> bool:
+    must_have_passed = {gate.name for gate in GATES if gate.labels == "after PASS"}
     return all(
-        result.verdict == "PASS" if result.gate in _BEFORE_LABELS else result.verdict != "FAIL"
-        for result in gates
+        result.verdict == "PASS" if result.gate in must_have_passed else result.verdict != "FAIL"
+        for result in results
     )

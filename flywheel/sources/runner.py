@@ -3,6 +3,9 @@
 Events and cursor are committed together, then acknowledged; so each source is at-least-once and
 the effect exactly-once. Whatever a source raises stops that source alone: it is closed, left
 alone for a while, and opened again at its last committed cursor.
+
+A source's name in config.toml is looked up among the built-in sources, then as plugins/NAME.py
+beside config.toml, then among the entry points of group `flywheel.sources`; the first wins.
 """
 
 from __future__ import annotations
@@ -16,27 +19,29 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 from flywheel.config.tables import SourceTable
 from flywheel.errors import ConfigError, FlywheelError
-from flywheel.plugin import import_file
+from flywheel.plugin import entries, find_plugin, plugin_name
 from flywheel.protocols import Source
 
-# Which source does a name in config.toml stand for?
-#
-# A name is looked up among the built-in sources, then as plugins/NAME.py beside config.toml, then
-# among the entry points of group `flywheel.sources`; the first that has it wins. Only a configured
-# name is ever imported: installed is not active.
+log = logging.getLogger(__name__)
 
 GROUP = "flywheel.sources"
 BUILT_IN = ("jsonl", "parquet", "csv", "postgres", "kafka", "s3")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 MakeSource = Callable[[], Source]
+Commit = Callable[[str, Sequence[Mapping[str, Any]], str], None]
+"""(name, events, cursor): one transaction for both; bad events are kept aside, not raised."""
+
+BATCH = 1_000  # events asked for at a time
+POLL_S = 1.0  # that a poll may wait; also the pause after an empty one
+FIRST_BACKOFF_S = 1.0
+LONGEST_BACKOFF_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +63,20 @@ def find(plugin: str, plugins_dir: Path) -> MakeSource:
     Raises:
         ConfigError: nothing has that name, it cannot be imported, or it offers no `source()`.
     """
-    name = plugin.removeprefix("plugins/").removesuffix(".py")
+    name = plugin_name(plugin)
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"`{plugin}` is no name of a plug-in", hint="use a-z, 0-9, _ and -, at most 64"
         )
     if name in BUILT_IN:
         return _offered(importlib.import_module(f"flywheel.sources.{name}"), name)
-    path = plugins_dir / f"{name}.py"
-    if path.is_file():
-        return _offered(import_file(path), str(path))
-    for entry in _entries():
-        if entry.name == name:
-            return _loaded(entry)
+    found = find_plugin(name, plugins_dir, GROUP)
+    if found is not None:
+        return _offered(found.offered, found.where)
     raise ConfigError(
         f"no source is called `{name}`",
         hint=f"there is {', '.join(found.name for found in available(plugins_dir))}; "
-        f"or write {path}",
+        f"or write {plugins_dir / f'{name}.py'}",
     )
 
 
@@ -88,7 +90,9 @@ def available(plugins_dir: Path) -> tuple[Found, ...]:
         for path in sorted(plugins_dir.glob("*.py"))
         if _NAME.fullmatch(path.stem)
     ]
-    found += [Found(name=entry.name, kind="entry point", where=entry.value) for entry in _entries()]
+    found += [
+        Found(name=entry.name, kind="entry point", where=entry.value) for entry in entries(GROUP)
+    ]
     return tuple({each.name: each for each in reversed(found)}[name] for name in _names(found))
 
 
@@ -96,42 +100,14 @@ def _names(found: list[Found]) -> list[str]:
     return list(dict.fromkeys(each.name for each in found))
 
 
-def _entries() -> list[EntryPoint]:
-    return sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-
-
-def _loaded(entry: EntryPoint) -> MakeSource:
-    """The entry point's value: the function `source` itself, or the module that has it."""
-    try:
-        offered = entry.load()
-    except Exception as error:  # a stranger's code may raise anything at import
-        raise ConfigError(
-            f"entry point {entry.name} ({entry.value}) fails on import: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if isinstance(offered, ModuleType):
-        return _offered(offered, entry.value)
-    return cast(MakeSource, offered)
-
-
-def _offered(module: ModuleType, where: str) -> MakeSource:
-    make = getattr(module, "source", None)
+def _offered(offered: object, where: str) -> MakeSource:
+    """The function `source` itself, as an entry point may name it, or that of the module."""
+    make = getattr(offered, "source", None) if isinstance(offered, ModuleType) else offered
     if not callable(make):
         raise ConfigError(
             f"{where} offers no `source()`", hint="define `def source() -> Source` in it"
         )
     return cast(MakeSource, make)
-
-
-log = logging.getLogger(__name__)
-
-Commit = Callable[[str, Sequence[Mapping[str, Any]], str], None]
-"""(name, events, cursor): one transaction for both; bad events are kept aside, not raised."""
-
-BATCH = 1_000  # events asked for at a time
-POLL_S = 1.0  # that a poll may wait; also the pause after an empty one
-FIRST_BACKOFF_S = 1.0
-LONGEST_BACKOFF_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from flywheel.gates import measures
+
 SHOWN = """\
 d-7: held, waits for a person
 a-5b1e09c2d3f4 is held: the evidence does not decide yet. 播放音乐 is undecided
@@ -84,6 +86,7 @@ GATES = [
         "threshold": None,
         "n": 0,
         "labels_needed": 0,
+        "measures": measures("hygiene"),
         "detail": "no golden text reached training",
     },
     {
@@ -95,6 +98,7 @@ GATES = [
         "threshold": 0.05,
         "n": 620,
         "labels_needed": 0,
+        "measures": measures("overall"),
         "detail": "31 won, 5 lost; the smallest gain this set would show is 2.1 points",
     },
     {
@@ -106,6 +110,7 @@ GATES = [
         "threshold": 20.0,
         "n": 8,
         "labels_needed": 21,
+        "measures": measures("intents"),
         "detail": "播放音乐 is undecided",
     },
 ]

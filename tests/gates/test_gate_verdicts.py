@@ -1,11 +1,12 @@
 """Each gate's word on a hand-made case, and that missing evidence never passes."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from gate_cases import ALARM, MUSIC, NONE, TIMER, better, evidence, facts, row, rows
 
+from flywheel import gates
 from flywheel.config.tables import (
     CalibrationRule,
     FreshRule,
@@ -452,3 +453,24 @@ def test_a_better_rejector_that_loses_in_scope_is_told_so_and_not_called_better(
     line = judged.gate("overall")
     assert (line.verdict, line.value < 0.01) == ("INCONCLUSIVE", True)
     assert "in scope alone -0.3 points on 1499 examples (3 gained, 8 lost)" in line.detail
+
+
+def test_every_shipped_gate_has_its_rule_and_every_rule_its_gate():
+    rules = {field.name for field in fields(GatesTable)} - {"custom"}
+    assert [gate.name for gate in gates.GATES] == [
+        "hygiene",
+        "must_pass",
+        "overall",
+        "fresh",
+        "intents",
+        "slices",
+        "out_of_scope",
+        "calibration",
+        "latency",
+    ]
+    assert rules == {gate.name for gate in gates.GATES}
+
+
+def test_what_a_value_measures_is_said_of_shipped_gates_alone():
+    assert gates.measures("overall") == "p-value, which passes at or below its limit"
+    assert gates.measures("one_of_my_own") == ""

@@ -30,6 +30,9 @@ NOT_KEYS = {"Config.path", "Config.overrides"}
 READ_OTHERWISE = {
     "FlywheelTable.state_dir": "by `Config.state_dir`",
     "SourceTable.options": "by the runner, which holds the tables by name",
+    "MustPassRule.required": "by the gate's row in `gates.GATES`, a lambda over the tables",
+    "OutOfScopeRule.required": "likewise",
+    "CalibrationRule.required": "likewise",
 }
 UNREAD = {
     "ExecutorTable.kind": "one kind so far",
