@@ -41,8 +41,10 @@ from partition import Row, read
 from flywheel import curation
 from flywheel.config import CurationTable
 from flywheel.records import NONE
-from flywheel.worker import adapter, base, out_of_scope, predict
-from flywheel.worker.frozen_states import FrozenStates
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder import adapter, out_of_scope
+from flywheel.worker.models.encoder.frozen_states import FrozenStates
+from flywheel.worker.models.encoder.model import TrainedEncoder
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 QUICK_INTENTS = 30
@@ -142,9 +144,9 @@ def _logits(
     folder: Path, rows: list[Row], cache: Path
 ) -> tuple[torch.Tensor, Any, out_of_scope.ScopeRule]:
     trained = adapter.load(folder)
-    trunk = FrozenStates(base.load(trained.base), trained.depth, trained.max_length, cache)
-    done = predict.finished(trained, trunk, [row.text for row in rows])
-    return trained.head.logits(done.embedding), trained.labels, trained.scope
+    frozen = FrozenStates(base.load(trained.base), trained.depth, trained.max_length, cache)
+    states = TrainedEncoder(trained, frozen).adapted([row.text for row in rows])
+    return trained.head.logits(states.embedding), trained.labels, trained.scope
 
 
 def _out_of_scope(

@@ -25,8 +25,7 @@ import jobs
 from partition import Row, read
 
 from flywheel.records import NONE
-from flywheel.worker import adapter, base, predict
-from flywheel.worker.frozen_states import FrozenStates
+from flywheel.worker import models
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 TURNS = 10
@@ -82,9 +81,8 @@ def _of(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 def _accuracy(folder: Path, cache: Path, rows: Sequence[Row]) -> float:
     """Per cent of the rows that the adapter answers rightly, as deployed."""
-    trained = adapter.load(folder)
-    trunk = FrozenStates(base.load(trained.base), trained.depth, trained.max_length, cache)
-    said = predict.answer(trained, trunk, [row.text for row in rows]).intents
+    adapter = models.load({"": folder}, cache_dir=cache)[""]
+    said = adapter.answer([row.text for row in rows], lambda _: None).intents
     return 100 * mean(a == row.intent for a, row in zip(said, rows, strict=True))
 
 

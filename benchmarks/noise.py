@@ -31,8 +31,8 @@ from flywheel import curation
 from flywheel.config.tables import CurationTable, TrainingTable
 from flywheel.datasets import TrainingSet, assemble, rows_table, sample_id
 from flywheel.records import NONE, Sample
-from flywheel.worker import base
-from flywheel.worker.frozen_states import FrozenStates
+from flywheel.worker import models
+from flywheel.worker.models.protocol import ModelSettings
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 RATES = (10, 20, 40)
@@ -205,9 +205,11 @@ class _Bench:
 
     def _neighbours(self) -> dict[str, str]:
         """The intent whose dev texts lie nearest, by the frozen base."""
-        trunk = FrozenStates(base.load(jobs.BASE), 3, 64, self.place / "cache")
+        cache = self.place / "cache"
+        settings = ModelSettings(base=jobs.BASE, max_length=64, cache_dir=cache)
+        model = models.open_model(settings)
         rows = self.sets["val"]
-        x = trunk.states([row.text for row in rows]).embedding
+        x = model.embed([row.text for row in rows], lambda _: None)
         centres = {
             name: x[[n for n, row in enumerate(rows) if row.intent == name]].mean(0)
             for name in self.names

@@ -101,19 +101,18 @@ class Outside:
 
 def main() -> None:
     """Answer one question of `Outside.best_wrong`."""
-    from flywheel.worker import adapter as adapters
-    from flywheel.worker import base as bases
-    from flywheel.worker import lora
-    from flywheel.worker.frozen_states import FrozenStates
-    from flywheel.worker.upper_layers import finish
+    from flywheel.worker.models import base as bases
+    from flywheel.worker.models.encoder import adapter as adapters
+    from flywheel.worker.models.encoder import lora
+    from flywheel.worker.models.encoder.frozen_states import FrozenStates, run_upper
 
     asked = json.load(sys.stdin)
     trained = adapters.load(Path(asked["adapter"]))
     base = bases.load(trained.base)
-    trunk = FrozenStates(base, trained.depth, trained.max_length, Path(asked["cache"]))
-    hidden = trunk.states([text for text, _ in asked["rows"]]).hidden
-    upper = lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha)
-    found = finish(upper, base.width, hidden)
+    frozen = FrozenStates(base, trained.depth, trained.max_length, Path(asked["cache"]))
+    hidden = frozen.states([text for text, _ in asked["rows"]]).hidden
+    upper = lora.merged(frozen.encoder, trained.depth, trained.factors, trained.alpha)
+    found = run_upper(upper, base.width, hidden)
     labels = list(trained.labels)
     best = []
     for logits, (_, intent) in zip(

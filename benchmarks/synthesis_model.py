@@ -25,10 +25,9 @@ from flywheel.metrics import IntentPair, Tallies
 from flywheel.protocols import AnswerStore, StoredAnswer
 from flywheel.records import NONE, Brief, Intent, IntentHealth, Sample
 from flywheel.teacher.openai import OpenAITeacher
-from flywheel.worker import base as bases
-from flywheel.worker import crossfit, logistic
-from flywheel.worker.frozen_states import FrozenStates
-from flywheel.worker.recipes import LAYERS
+from flywheel.worker import crossfit, logistic, models
+from flywheel.worker.models import base as bases
+from flywheel.worker.models.protocol import ModelSettings
 
 _LABEL_BASED = ("verification", "unverified", "copied", "neighbourhood", "label_noise", "conflict")
 _CURATION = CurationTable()
@@ -117,15 +116,15 @@ class Model:
 
     def __init__(self, cache: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        base = bases.load(bases.BUNDLED)
-        self._trunk = FrozenStates(base, max(0, base.depth - LAYERS), 64, cache)
+        settings = ModelSettings(base=bases.BUNDLED, max_length=64, cache_dir=cache)
+        self._base = models.open_model(settings)
         self._known: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
         """float32 (n, width); each text is computed once."""
         missing = sorted(set(texts) - set(self._known))
         if missing:
-            found = self._trunk.states(missing).embedding
+            found = self._base.embed(missing, lambda _: None)
             self._known.update(zip(missing, found, strict=True))
         return torch.stack([self._known[text] for text in texts])
 

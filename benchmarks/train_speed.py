@@ -35,11 +35,12 @@ import transformers
 from partition import Row, read
 
 from flywheel.records import NONE
-from flywheel.worker import base, logistic, lora, precision, tuning
-from flywheel.worker.encoder import Encoder, pool
-from flywheel.worker.frozen_states import FrozenStates
+from flywheel.worker import device, logistic
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder import lora, tuning
+from flywheel.worker.models.encoder.frozen_states import FrozenStates, run_upper
+from flywheel.worker.models.encoder.layers import Encoder, pool
 from flywheel.worker.recipes import DEFAULT, LAYERS, RECIPES, Recipe
-from flywheel.worker.upper_layers import finish
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 EPOCHS = 4  # over which the cost of keeping states is spread
@@ -91,8 +92,8 @@ class _Setup:
         labels = sorted({row.intent for row in rows})
         self.y = torch.tensor([labels.index(row.intent) for row in rows])
         self.classes = len(labels)
-        trunk = FrozenStates(self.base, 0, 64, None)
-        self.ids = trunk.states(self.texts)
+        frozen = FrozenStates(self.base, 0, 64, None)
+        self.ids = frozen.states(self.texts)
         self.head = logistic.fit(self.ids.embedding, self.y, self.classes)
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.base.folder)
         with tempfile.TemporaryDirectory() as place:
@@ -118,10 +119,10 @@ class _Setup:
         depth = self.base.depth - layers
         keeping, hidden = 0.0, self.ids.hidden
         if depth:
-            trunk = FrozenStates(self.base, depth, 64, None)
-            trunk.encoder = self.encoder
+            frozen = FrozenStates(self.base, depth, 64, None)
+            frozen.encoder = self.encoder
             began = time.process_time()
-            hidden = trunk.states(self.texts).hidden
+            hidden = frozen.states(self.texts).hidden
             keeping = (time.process_time() - began) / EPOCHS
         rows = tuning.TrainingRows(
             hidden=hidden, labels=self.y, weights=torch.ones(len(self.y)), tags=None
@@ -134,7 +135,7 @@ class _Setup:
             rows,
             (self.head, None),
             seed=number,
-            dtype=precision.number_type(),
+            dtype=device.number_type(),
             checkpoint=place / f"{layers}-{recipe.name}.safetensors",
             fingerprint=str(time.time()),
             watch=lambda _: tuning.EpochResult({}),
@@ -175,18 +176,18 @@ class _Setup:
 
     def _two_models(self, *, known: bool) -> float:
         """Answers per second of the gates' way, for champion and challenger."""
-        trunk = self._trunk()
+        frozen = self._frozen()
         if known:
-            trunk.states(self.texts)
+            frozen.states(self.texts)
         began = time.process_time()
         for _ in range(2):
-            self._by_evaluation(trunk)
+            self._by_evaluation(frozen)
         return 2 * len(self.texts) / (time.process_time() - began)
 
-    def _trunk(self) -> FrozenStates:
-        trunk = FrozenStates(self.base, self.base.depth - LAYERS, 64, None)
-        trunk.encoder = self.encoder
-        return trunk
+    def _frozen(self) -> FrozenStates:
+        frozen = FrozenStates(self.base, self.base.depth - LAYERS, 64, None)
+        frozen.encoder = self.encoder
+        return frozen
 
     def _peft(self) -> Any:
         model = transformers.AutoModel.from_pretrained(self.base.folder)
@@ -208,16 +209,16 @@ class _Setup:
             found.append(self.head.logits(pool(last, batch["attention_mask"].bool())).argmax(1))
         return torch.cat(found)
 
-    def _by_evaluation(self, trunk: FrozenStates) -> torch.Tensor:
+    def _by_evaluation(self, frozen: FrozenStates) -> torch.Tensor:
         """The gates' way: read once, merged upper layers, buckets of like length."""
-        states = trunk.states(self.texts)
-        upper = lora.merged(self.encoder, trunk.depth, self.factors, DEFAULT.alpha)
-        x = finish(upper, self.base.width, states.hidden).embedding
+        states = frozen.states(self.texts)
+        upper = lora.merged(self.encoder, frozen.depth, self.factors, DEFAULT.alpha)
+        x = run_upper(upper, self.base.width, states.hidden).embedding
         return self.head.logits(x).argmax(1)
 
     def parity(self) -> float:
         """Share of rows that both ways answer alike."""
-        return float((self._by_peft() == self._by_evaluation(self._trunk())).float().mean())
+        return float((self._by_peft() == self._by_evaluation(self._frozen())).float().mean())
 
 
 def _turns(place: Path, rows: Sequence[Row], asked: argparse.Namespace) -> dict[str, float]:

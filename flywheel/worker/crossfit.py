@@ -1,7 +1,8 @@
 """How likely is each row's label, as a model sees it that was not shown the row?
 
-Logistic regression on the frozen embedding, out of fold, and what lies near in it: the raw
-material of curation's rules on labels and paraphrases.
+Logistic regression on the base's embedding, out of fold, and the nearest rows in it: the raw
+material of curation's rules on labels and paraphrases. Embeddings have length one, so a product
+is a cosine.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ import torch
 from torch import Tensor
 
 from flywheel import files
-from flywheel.worker import base as bases
-from flywheel.worker import logistic
-from flywheel.worker.frozen_states import FrozenStates, Report
+from flywheel.worker import logistic, models
+from flywheel.worker.dataset_rows import class_numbers
 from flywheel.worker.logistic import Linear
+from flywheel.worker.models.protocol import ModelSettings, Report
 from flywheel.worker.progress import ProgressLog
-from flywheel.worker.recipes import LAYERS
-
-# What lies near each row in the embedding: which labels, and which rows say the same.
-#
-# The embeddings are the frozen base's, of length one, so a product is a cosine.
 
 _NEIGHBOURS = 10
-_CHUNK = 1024
+_CHUNK = 1024  # rows whose cosines are computed together
+_STEPS = 25  # of L-BFGS a fold; more change the probabilities, and no verdict
+_STEPS_AGAIN = 12  # from where the first pass ended
+_RATIO = 6.0  # the second pass leaves out rows that fit another class this much better
+_USUAL = 0.3  # confidence a class is taken for before its rows say more,
+_ROWS = 3.0  # as if so many rows had it
+_ALIKE = 0.85  # cosine from which pairs are written; curation counts on it
+_TRUSTED = ("seed", "person")
+_WORTH = 3.0  # a trusted row counts as so many: where wrong labels agree, it is what contradicts
 
 
 def agreement(x: Tensor, y: Tensor, asked: Tensor) -> Tensor:
@@ -42,18 +46,18 @@ def agreement(x: Tensor, y: Tensor, asked: Tensor) -> Tensor:
         y: int64 (n,), labels.
         asked: bool (n,), rows that are no neighbours.
     """
-    found = torch.ones(len(x))
+    shares = torch.ones(len(x))
     known = (~asked).nonzero()[:, 0]
     count = min(_NEIGHBOURS + 1, len(known))  # itself may be among them
     if count < 2:
-        return found
+        return shares
     for start in range(0, len(x), _CHUNK):
         rows = torch.arange(start, min(start + _CHUNK, len(x)))
-        near = known[(x[rows] @ x[known].T).topk(count, 1).indices]
-        other = near != rows[:, None]
+        near = known[(x[rows] @ x[known].T).topk(count, 1).indices]  # (rows, count)
+        other = near != rows[:, None]  # (rows, count)
         same = (y[near] == y[rows][:, None]) & other
-        found[rows] = same.sum(1).float() / other.sum(1).clamp(min=1)
-    return found
+        shares[rows] = same.sum(1).float() / other.sum(1).clamp(min=1)
+    return shares
 
 
 def alike(
@@ -66,25 +70,13 @@ def alike(
     for label in sorted(set(y[asked].tolist())):
         rows = (y == label).nonzero()[:, 0]
         mine = rows[asked[rows]]
-        near = x[mine] @ x[rows].T
+        near = x[mine] @ x[rows].T  # cosines (asked rows, rows)
         near[mine[:, None] == rows] = -1
         for i, j in (near >= least).nonzero().tolist():
             ones.append(int(mine[i]))
             others.append(int(rows[j]))
             cosines.append(float(near[i, j]))
     return ones, others, cosines
-
-
-_STEPS = 25  # of L-BFGS a fold; more change the probabilities, and no verdict
-_STEPS_AGAIN = 12  # from where the first pass ended
-_RATIO = 6.0  # the second pass leaves out rows that fit another class this much better
-_USUAL, _ROWS = (
-    0.3,
-    3.0,
-)  # confidence a class is taken for before its rows say more, as so many rows
-_ALIKE = 0.85  # cosine from which pairs are told; curation counts on it
-_TRUSTED = ("seed", "person")
-_WORTH = 3.0  # a trusted row counts as so many: where wrong labels agree, it is what contradicts
 
 
 def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
@@ -100,13 +92,10 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     rows = pq.read_table(
         folder / "rows.parquet", columns=["id", "text", "intent", "origin"]
     ).to_pydict()
-    base = bases.load(spec["base"])
-    depth = max(0, base.depth - LAYERS)
-    cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
-    trunk = FrozenStates(base, depth, int(spec["max_length"]), cache)
-    x = trunk.states(rows["text"], progress.part(0.0, 0.5, "reading texts")).embedding
+    model = models.open_model(ModelSettings.of(spec))
+    x = model.embed(rows["text"], progress.part(0.0, 0.5, "reading texts"))  # (n, width)
     labels = sorted(set(rows["intent"]))
-    y = torch.tensor([labels.index(i) for i in rows["intent"]], dtype=torch.int64)
+    y = class_numbers(rows["intent"], labels)  # (n,)
     fold = folds(rows["text"], rows["intent"], int(spec["folds"]), int(spec["seed"]))
     trusted = torch.tensor([origin in _TRUSTED for origin in rows["origin"]], dtype=torch.bool)
     p = out_of_fold(x, y, fold, max(1, len(labels)), trusted, progress.part(0.5, 1.0, "fitting"))
@@ -119,7 +108,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
         "odds": odds.numpy(),
     }
     written = torch.tensor([origin == "teacher" for origin in rows["origin"]], dtype=torch.bool)
-    unit = torch.nn.functional.normalize(x.float(), dim=1)
+    unit = torch.nn.functional.normalize(x.float(), dim=1)  # (n, width)
     scores["agree"] = agreement(unit, y, written).numpy()
     ones, others, cosines = alike(unit, y, written, _ALIKE)
     pairs = {
@@ -202,9 +191,9 @@ def fit_odds(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         odds float32 (n,), 1 where the label itself fits best; class int64 (n,).
     """
-    own = p.gather(1, y[:, None])[:, 0]
+    own = p.gather(1, y[:, None])[:, 0]  # (n,)
     total = torch.full((p.shape[1],), _USUAL * _ROWS).index_add_(0, y, own)
     rows = torch.full((p.shape[1],), _ROWS).index_add_(0, y, torch.ones(len(y)))
-    usual = total / rows
+    usual = total / rows  # (classes,)
     best, top = (p / usual).max(1)
     return best / (own / usual[y]).clamp(min=1e-9), top

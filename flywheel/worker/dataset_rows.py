@@ -1,10 +1,11 @@
-"""The rows of a dataset, as training reads them."""
+"""The rows of a dataset, as training reads them: its splits, shares of them, and more rows."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,43 +74,33 @@ def read(path: Path) -> DatasetRows:
     return DatasetRows(train=splits[0], dev=splits[1], unlabelled=unlabelled)
 
 
-# Which rows make a training step, and which of their tokens: decided by seed and epoch alone.
-
-_CHUNK = 64  # batches that are sorted by length together
-
-
-def batches(hidden: Sequence[Tensor], size: int, seed: int) -> list[list[int]]:
-    """The rows by number, shuffled into batches of `size` whose texts are of similar length."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(hidden), generator=generator).tolist()
-    made: list[list[int]] = []
-    for start in range(0, len(order), size * _CHUNK):
-        chunk = sorted(order[start : start + size * _CHUNK], key=lambda i: len(hidden[i]))
-        made += [chunk[i : i + size] for i in range(0, len(chunk), size)]
-    return [made[i] for i in torch.randperm(len(made), generator=generator).tolist()]
+def share_of(rows: Split, labels: Sequence[str], share: float, seed: int) -> Split:
+    """A share of each intent's rows, at least one, drawn by the seed; in the order they were in."""
+    y = class_numbers(rows.intents, labels)
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    left = {n: math.ceil(share * int((y == n).sum())) for n in range(len(labels))}
+    chosen = []
+    for row in order.tolist():
+        if left[int(y[row])] > 0:
+            left[int(y[row])] -= 1
+            chosen.append(row)
+    return rows.take(sorted(chosen))
 
 
-class TokenDropout:
-    """Drops tokens at random in one epoch, so that no text is learned by a single word.
+def joined(rows: Split, more: Split, labels: Sequence[str]) -> Split:
+    """The rows, then more of the same labels; an intent weighs in sum what it weighed before.
 
-    Source: word dropout, Iyyer et al. 2015 (deep averaging networks); here over the frozen states
-    of tokens, each of which has seen the whole text.
+    So whatever balance the dataset was given stays.
     """
+    both = rows.plus(more)
+    y = class_numbers(both.intents, labels)
+    sums = torch.zeros(2, len(labels))  # before and after, by intent
+    sums[0].index_add_(0, y[: len(rows.texts)], rows.weights)
+    sums[1].index_add_(0, y, both.weights)
+    return replace(both, weights=both.weights * (sums[0] / sums[1].clamp(min=1e-9))[y])
 
-    def __init__(self, rate: float, seed: int) -> None:
-        self._rate, self._generator = rate, torch.Generator().manual_seed(seed)
 
-    def apply(self, states: Tensor, tags: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The text without some of its tokens; never without the first, nor one of an argument.
-
-        Args:
-            states: (length, width), or token ids (length,).
-            tags: int64 (length,), above zero where a token belongs to an argument.
-        """
-        if not self._rate:
-            return states, tags
-        keep = torch.rand(len(states), generator=self._generator) >= self._rate
-        keep[0] = True
-        if tags is not None:
-            keep |= tags > 0
-        return states[keep], None if tags is None else tags[keep]
+def class_numbers(intents: Sequence[str], labels: Sequence[str]) -> Tensor:
+    """The place of each intent among the labels: int64 (n,)."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    return torch.tensor([numbers[intent] for intent in intents], dtype=torch.int64)

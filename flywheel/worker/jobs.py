@@ -1,8 +1,8 @@
 """One job, from `job.json` to `result.json`.
 
-The result is written last and whole, after all that it tells of is on disk, so a job without one
-has not finished. A lock on the
-folder keeps two workers from doing the same job; whoever comes second finds the result.
+The result is written last and atomically, after everything that it names is on disk, so a job
+without one has not finished. A lock on the folder keeps two workers from doing the same job;
+whoever comes second finds the result.
 """
 
 from __future__ import annotations

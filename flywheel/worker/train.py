@@ -1,35 +1,36 @@
-"""From a dataset to an adapter folder: frozen states, heads, LoRA, and the choices made on dev.
+"""From a dataset to an adapter folder: the recipe, the training, the choices made on dev.
 
 What is chosen on dev is chosen by a model that has not seen dev. Then, where the dataset lets dev
-rows be learned, the same training runs once more with them: labels are dear, and the choices are
-made by then. Where there are texts without a label, a second model learns from what the first
-says of them, and the better one on dev is gone on with. Every figure on dev, and every answer on
-it that is kept, is of a model that has not seen dev.
+rows be learned, the same training runs once more with them: labels are expensive, and the choices
+are made by then. Where there are texts without a label, a second model learns from what the first
+says of them, and the better one on dev is taken. Every figure on dev, and every answer on it that
+is kept, is of a model that has not seen dev.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError
-from flywheel.worker import adapter as adapters
-from flywheel.worker import base as bases
-from flywheel.worker import dataset_rows, precision, predict, recipe_search, recipes, selftraining
-from flywheel.worker.adapter import Trained
-from flywheel.worker.curve import draw
-from flywheel.worker.dataset_rows import Split
-from flywheel.worker.frozen_states import FrozenStates
-from flywheel.worker.heads import candidates_of, choose, settle
-from flywheel.worker.predict import Calls
+from flywheel.records import NONE
+from flywheel.worker import dataset_rows, models, predict, recipes, selftraining
+from flywheel.worker.dataset_rows import DatasetRows, Split
+from flywheel.worker.learning_curve import draw
+from flywheel.worker.models.protocol import (
+    Calls,
+    FitRequest,
+    FittedModel,
+    Model,
+    ModelSettings,
+    TrainedModel,
+)
 from flywheel.worker.progress import Part, ProgressLog
-from flywheel.worker.recipes import Recipe
-from flywheel.worker.selftraining import Attempt, Unlabelled
-from flywheel.worker.training_run import Unseen, Work
+from flywheel.worker.recipes import Recipe, SearchRound
 
 
 def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
@@ -46,121 +47,133 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     """
     recipe = recipes.named(spec["recipe"])
     rows = dataset_rows.read(Path(spec["dataset"]))
-    train, dev = rows.train, rows.dev
-    labels = sorted(set(train.intents))
-    if len(labels) < 2:
+    if len(set(rows.train.intents)) < 2:
         raise FlywheelError(
-            f"{len(labels)} intents have training samples; at least two are needed",
+            f"{len(set(rows.train.intents))} intents have training samples; "
+            "at least two are needed",
             hint="import seeds: flywheel samples import FILE",
         )
-    part = progress.part(0.0, 0.3 if recipe.epochs else 0.9, "reading texts")
-    work, unseen, unlabelled = _read(spec, recipe, rows, labels, part)
+    model = models.open_model(ModelSettings.of(spec))
+    request = _request(folder, spec, rows, model.limited(recipe))
+    dev = request.dev
+    unlabelled = rows.unlabelled if recipe.epochs and dev.texts else []  # used where dev can judge
+    reading = progress.part(0.0, 0.3 if recipe.epochs else 0.9, "reading texts")
+    model.prepare(request.train.texts + dev.texts + unlabelled, request.recipe, reading)
     training = progress.part(0.3, 0.9, "")
-    tried: list[recipe_search.Round] = []
+    tried: list[SearchRound] = []
     if spec["recipe"] == recipes.AUTO and dev.texts:
-        tried = work.pick(unseen, folder, training.part(0.0, 0.4, "trying"))
+        budget_s = 60 * float(spec.get("budget_minutes", 10))
+        part = training.part(0.0, 0.4, "trying")
+        recipe, tried = _search(model, request, budget_s, part)
+        request = replace(request, recipe=model.limited(recipe))
         training = training.part(0.4, 1.0, "")
-    trained, metrics = _taught(work, unseen, unlabelled, folder, training)
-    metrics |= {"train_rows": len(train.texts), "dev_rows": len(dev.texts), "chosen_on": "dev"}
-    metrics |= {"kept": work.trunk.kept, "recipe": work.recipe.name, "tried": tried}
-    if work.recipe.epochs:
-        metrics["number_type"] = str(precision.number_type()).removeprefix("torch.")
+    trained, metrics = _train(model, request, unlabelled, training)
+    metrics |= {"train_rows": len(request.train.texts), "dev_rows": len(dev.texts)}
+    metrics |= {"chosen_on": "dev", "recipe": request.recipe.name, "tried": tried}
     facts = {name: spec.get(name) for name in ("parent", "code_version", "created_at", "seed")}
-    facts |= {"recipe": work.recipe.name, "recipe_values": asdict(work.recipe), "metrics": metrics}
-    facts["dataset"] = Path(spec["dataset"]).stem
-    name = adapters.write(folder / "adapter", trained, work.trunk.encoder, facts)
+    facts |= {"recipe": request.recipe.name, "recipe_values": asdict(request.recipe)}
+    facts |= {"metrics": metrics, "dataset": Path(spec["dataset"]).stem}
+    name = trained.save(folder / "adapter", facts)
     progress.say(1.0, f"trained {name}")
-    return {"adapter": name, "metrics": metrics, "threshold": trained.scope.threshold}
+    return {"adapter": name, "metrics": metrics, "threshold": trained.threshold}
 
 
-def _read(
-    spec: Mapping[str, Any],
-    recipe: Recipe,
-    rows: dataset_rows.DatasetRows,
-    labels: list[str],
-    part: Part,
-) -> tuple[Work, Unseen, Unlabelled]:
-    base = bases.load(spec["base"])
-    recipe = replace(recipe, layers=min(recipe.layers, base.depth))
-    cache = Path(spec["cache_dir"]) if spec.get("cache_dir") else None
-    trunk = FrozenStates(base, base.depth - recipe.layers, int(spec["max_length"]), cache)
-    train, dev = rows.train, rows.dev
-    more = rows.unlabelled if recipe.epochs and dev.texts else []  # used where it can be judged
-    states = trunk.states(train.texts + dev.texts + more, part)
-    n, m = len(train.texts), len(train.texts) + len(dev.texts)
-    work = Work(spec, recipe, trunk, train, labels, states.take(range(n)))
-    unlabelled = Unlabelled(more, states.take(range(m, len(states.hidden))))
-    return work, Unseen(dev, states.take(range(n, m))), unlabelled
+def _request(
+    folder: Path, spec: Mapping[str, Any], rows: DatasetRows, recipe: Recipe
+) -> FitRequest:
+    return FitRequest(
+        train=rows.train,
+        dev=rows.dev,
+        labels=sorted(set(rows.train.intents)),
+        arguments={i["name"]: list(i.get("arguments", ())) for i in spec["intents"]},
+        recipe=recipe,
+        seed=int(spec["seed"]),
+        checkpoint=folder / "checkpoint.safetensors",
+    )
 
 
-def _taught(
-    work: Work, unseen: Unseen, unlabelled: Unlabelled, folder: Path, part: Part
-) -> tuple[Trained, dict[str, Any]]:
+def _search(
+    model: Model, request: FitRequest, budget_s: float, part: Part
+) -> tuple[Recipe, list[SearchRound]]:
+    """The recipe that successive halving chooses, and its rounds."""
+
+    def score(recipe: Recipe, share: float) -> float:
+        some = replace(
+            request,
+            train=dataset_rows.share_of(request.train, request.labels, share, request.seed),
+            recipe=model.limited(recipe),
+            checkpoint=request.checkpoint.with_stem(f"checkpoint-{recipe.name}-{share}"),
+        )
+        fitted = model.fit(some, part.part(0.0, 1.0, f"{recipe.name} on {share:.0%}"))
+        return float(fitted.curve[fitted.epoch - 1]["dev_accuracy"])
+
+    return recipes.search(recipes.TRAINING, len(request.train.texts), budget_s, score)
+
+
+def _train(
+    model: Model, request: FitRequest, unlabelled: Sequence[str], part: Part
+) -> tuple[TrainedModel, dict[str, Any]]:
     """Train and choose; then train once more with the dev rows that may be learned."""
-    whole = not work.learnable(unseen)
-    best, told = _best(work, unseen, unlabelled, folder, part if whole else part.part(0, 0.45, ""))
-    work, tuned = best.work, best.made.tuned
-    draw(folder / "curve.png", best.made.curve)
-    candidates = candidates_of(work, best.start, tuned)
-    choice = choose(work.labels, candidates, unseen.rows, best.dev.embedding)
-    trained = settle(work, candidates, tuned, choice)
-    metrics: dict[str, Any] = {
-        "curve": best.made.curve,
-        "epoch": best.made.epoch,
-        "head": choice.head,
-        "temperature": round(choice.temperature, 4),
-        "scope": choice.scope.score,
-        "dev_learned": 0,
-        **told,
-    }
-    if unseen.rows.texts:
-        calls = predict.calls(trained, work.trunk.tokenizer, unseen.rows.texts, best.dev)
-        metrics |= _measured(calls, unseen.rows)
-        if not whole:
-            predict.write(folder / "dev.parquet", [predict.table(unseen.rows.ids, "", calls)])
-    both = work.joined(unseen)
-    if both is not None:
-        start = both.start()
-        place = folder / "checkpoint-all.safetensors"
-        here = part.part(0.45, 1.0, "with dev rows,")
-        tuned = both.tune(start, None, place, here, best.made.epoch).tuned
-        candidates = candidates_of(both, start, tuned, choice.head)
-        trained = settle(both, candidates, tuned, choice, unseen)
-        metrics["dev_learned"] = len(both.train.texts) - len(work.train.texts)
-    return trained, metrics
+    rows = learnable(request)
+    first = part.part(0, 0.45, "") if rows else part
+    best, self_training = _better(model, request, unlabelled, first)
+    draw(request.checkpoint.with_name("curve.png"), best.curve)
+    chosen, dev = best.choose(), request.dev
+    metrics: dict[str, Any] = {"curve": best.curve, "epoch": best.epoch, **chosen.facts}
+    metrics |= {"dev_learned": 0, **self_training}
+    if dev.texts:
+        metrics |= _measured(chosen.dev, dev)
+    if not rows:
+        return chosen.model, metrics
+    path = request.checkpoint.with_name("dev.parquet")
+    predict.write(path, [predict.table(dev.ids, "", chosen.dev)])
+    both = dataset_rows.joined(best.request.train, dev.take(rows), request.labels)
+    checkpoint = request.checkpoint.with_stem("checkpoint-all")
+    trained = best.refit(both, checkpoint, part.part(0.45, 1.0, "with dev rows,"))
+    return trained, metrics | {"dev_learned": len(rows)}
 
 
-def _best(
-    work: Work, unseen: Unseen, unlabelled: Unlabelled, folder: Path, part: Part
-) -> tuple[Attempt, dict[str, Any]]:
+def learnable(request: FitRequest) -> list[int]:
+    """The dev rows that may be learned, by number.
+
+    Those of `none` are not among them: they set the threshold of the model that learns the rest.
+    """
+    if not request.recipe.epochs:
+        return []
+    known, dev = set(request.labels) - {NONE}, request.dev
+    weights = dev.weights.tolist()
+    return [row for row, weight in enumerate(weights) if weight > 0 and dev.intents[row] in known]
+
+
+def _better(
+    model: Model, request: FitRequest, unlabelled: Sequence[str], part: Part
+) -> tuple[FittedModel, dict[str, Any]]:
     """The model that learned from labels, or the one that learned from unlabelled texts too."""
-    if not unlabelled.texts:
-        return _attempt(work, unseen, folder / "checkpoint.safetensors", part), {}
-    first = _attempt(work, unseen, folder / "checkpoint.safetensors", part.part(0.0, 0.3, ""))
-    more = selftraining.taught_by(first, unlabelled)
-    here = part.part(0.3, 1.0, "with unlabelled texts,")
-    second = _attempt(more, unseen, folder / "checkpoint-unlabelled.safetensors", here)
-    before, after = first.right(unseen), second.right(unseen)
-    told = {
-        "offered": len(unlabelled.texts),
-        "learned": len(more.train.texts) - len(work.train.texts),
-        "dev_before": round(before / len(unseen.rows.texts), 4),
-        "dev_after": round(after / len(unseen.rows.texts), 4),
-        "recipe": more.recipe.name,
+    if not unlabelled:
+        return model.fit(request, part), {}
+    first = model.fit(request, part.part(0.0, 0.3, ""))
+    more = selftraining.pseudo_labelled(first, unlabelled)
+    again = replace(
+        request,
+        train=dataset_rows.joined(request.train, more, request.labels),
+        recipe=model.limited(selftraining.RECIPE),
+        checkpoint=request.checkpoint.with_stem("checkpoint-unlabelled"),
+    )
+    second = model.fit(again, part.part(0.3, 1.0, "with unlabelled texts,"))
+    before, after = selftraining.dev_hits(first), selftraining.dev_hits(second)
+    result = {
+        "offered": len(unlabelled),
+        "learned": len(more.texts),
+        "dev_before": round(before / len(request.dev.texts), 4),
+        "dev_after": round(after / len(request.dev.texts), 4),
+        "recipe": again.recipe.name,
         "kept": after > before,
     }
-    return second if after > before else first, {"self_training": told}
-
-
-def _attempt(work: Work, unseen: Unseen, checkpoint: Path, part: Part) -> Attempt:
-    start = work.start()
-    made = work.tune(start, unseen, checkpoint, part)
-    dev = work.finished(made.tuned, unseen.states)
-    return Attempt(work=work, start=start, made=made, dev=dev)
+    return second if after > before else first, {"self_training": result}
 
 
 def _measured(calls: Calls, dev: Split) -> dict[str, Any]:
-    """How right the answers on dev are."""
+    """Accuracy of the answers on dev, as JSON."""
     right = [a == b for a, b in zip(calls.intents, dev.intents, strict=True)]
     total, wrong = Counter(dev.intents), Counter[str]()
     for ok, intent in zip(right, dev.intents, strict=True):
@@ -172,8 +185,8 @@ def _measured(calls: Calls, dev: Split) -> dict[str, Any]:
         "dev_intents": {intent: [wrong[intent], total[intent]] for intent in sorted(total)},
     }
     exact = [
-        ok and same_arguments(said, wanted)
-        for ok, said, wanted in zip(right, calls.arguments, dev.arguments, strict=True)
+        ok and same_arguments(answered, wanted)
+        for ok, answered, wanted in zip(right, calls.arguments, dev.arguments, strict=True)
         if wanted is not None
     ]
     if exact:

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from flywheel.serving import ChampionLink
-from flywheel.worker import adapter, base, lora
-from flywheel.worker.encoder import Encoder
 from flywheel.worker.logistic import Linear
-from flywheel.worker.out_of_scope import ScopeRule
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder import adapter, lora
+from flywheel.worker.models.encoder.layers import Encoder
+from flywheel.worker.models.encoder.out_of_scope import ScopeRule
 
 OPERATORS, OPERATOR = 54321, 54322  # a group and a user that own nothing else
 
@@ -23,7 +24,7 @@ OPERATORS, OPERATOR = 54321, 54322  # a group and a user that own nothing else
 def untrained(encoder):
     """An adapter of the top layer that changes nothing yet."""
     wrapped = lora.wrap(encoder, 5, 1, 1, 0, torch.float32)
-    return adapter.Trained(
+    return adapter.EncoderAdapter(
         base=base.BUNDLED,
         base_sha256=encoder.base.sha256,
         max_length=32,

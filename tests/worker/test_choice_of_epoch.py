@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from tiny_training import TEXTS
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import base, checkpoints, logistic, lora, tuning
-from flywheel.worker.dataset_rows import TokenDropout
-from flywheel.worker.frozen_states import FrozenStates
+from flywheel.worker import learning_curve, logistic
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder import lora, tuning
+from flywheel.worker.models.encoder.frozen_states import FrozenStates, run_upper
+from flywheel.worker.models.encoder.tuning import TokenDropout
 from flywheel.worker.recipes import Recipe
-from flywheel.worker.upper_layers import finish
 
 
 def answers(*hits, of=100):
@@ -30,36 +31,38 @@ epochs = st.integers(1, 6).flatmap(
 
 
 def test_the_last_epoch_is_taken_where_an_earlier_one_is_better_by_chance():
-    assert checkpoints.taken(answers(90, 92, 91)) == 2
-    assert checkpoints.taken(answers(90, 92, 92)) == 2
+    assert learning_curve.taken(answers(90, 92, 91)) == 2
+    assert learning_curve.taken(answers(90, 92, 92)) == 2
 
 
 def test_an_earlier_epoch_is_taken_where_it_is_clearly_better():
-    assert checkpoints.taken(answers(90, 95, 88)) == 1
+    assert learning_curve.taken(answers(90, 95, 88)) == 1
 
 
 def test_without_dev_rows_no_epoch_is_chosen_and_none_is_left_out():
-    assert checkpoints.taken([]) is None
-    assert not checkpoints.stops([])
+    assert learning_curve.taken([]) is None
+    assert not learning_curve.stops([])
 
 
 def test_training_ends_when_two_epochs_in_a_row_are_clearly_worse_than_the_best():
-    assert not checkpoints.stops(answers(90, 80))
-    assert checkpoints.stops(answers(90, 80, 82))
-    assert not checkpoints.stops(answers(90, 80, 89))
+    assert not learning_curve.stops(answers(90, 80))
+    assert learning_curve.stops(answers(90, 80, 82))
+    assert not learning_curve.stops(answers(90, 80, 89))
 
 
 @given(epochs)
 def test_no_epoch_that_is_taken_has_fewer_rows_right_than_the_last(right):
-    taken = checkpoints.taken(right)
+    taken = learning_curve.taken(right)
     assert right[taken].sum() >= right[-1].sum()
-    assert taken == len(right) - 1 or checkpoints.clearly_better(right[taken], right[-1])
+    assert taken == len(right) - 1 or learning_curve.clearly_better(right[taken], right[-1])
 
 
 @given(epochs)
 def test_of_two_epochs_at_most_one_is_clearly_better(right):
     one, other = right[0], right[-1]
-    assert not (checkpoints.clearly_better(one, other) and checkpoints.clearly_better(other, one))
+    assert not (
+        learning_curve.clearly_better(one, other) and learning_curve.clearly_better(other, one)
+    )
 
 
 @given(st.integers(1, 40), st.floats(0.0, 0.99), st.integers(0, 9), st.data())
@@ -84,14 +87,14 @@ def test_about_the_asked_share_of_tokens_is_dropped_and_the_same_for_the_same_se
 def small():
     """An encoder, and rows to tune it on."""
     loaded = base.load("bundled:all-minilm-l6-v2")
-    trunk = FrozenStates(loaded, 5, 32, None)
+    frozen = FrozenStates(loaded, 5, 32, None)
     texts = [text for lines in TEXTS.values() for text in lines]
-    states = trunk.states(texts)
+    states = frozen.states(texts)
     y = torch.arange(len(texts)) // 5
     rows = tuning.TrainingRows(
         hidden=states.hidden, labels=y, weights=torch.ones(len(y)), tags=None
     )
-    return trunk.encoder, rows, logistic.fit(states.embedding, y, len(TEXTS))
+    return frozen.encoder, rows, logistic.fit(states.embedding, y, len(TEXTS))
 
 
 RECIPE = Recipe(
@@ -179,8 +182,8 @@ def test_a_recipe_names_the_modules_that_are_adapted(small, tmp_path):
     assert adapted == {"query", "value"}
     upper = lora.merged(small[0], 5, made.tuned.factors, RECIPE.alpha)
     assert not torch.equal(
-        finish(upper, 384, small[1].hidden).embedding,
-        finish(small[0].upper(5), 384, small[1].hidden).embedding,
+        run_upper(upper, 384, small[1].hidden).embedding,
+        run_upper(small[0].upper(5), 384, small[1].hidden).embedding,
     )
 
 

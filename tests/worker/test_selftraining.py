@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_training import TEXTS, spec
 
-from flywheel.worker import adapter, selftraining
+from flywheel.worker import selftraining
+from flywheel.worker.models.encoder import adapter
 from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 
@@ -75,7 +76,7 @@ def test_the_model_that_is_better_on_dev_is_kept_and_what_was_tried_is_told(trai
 
 def test_the_second_model_is_served_where_it_is_better(monkeypatch, trained, tmp_path):
     first = iter([0, 1])
-    monkeypatch.setattr(selftraining.Attempt, "right", lambda *_: next(first))
+    monkeypatch.setattr(selftraining, "dev_hits", lambda _: next(first))
     values = run(tmp_path, with_unlabelled(tmp_path, SAID), ProgressLog(tmp_path / "p"))
     assert values["metrics"]["self_training"]["kept"]
     assert values["adapter"] != trained[1]["adapter"]

@@ -10,12 +10,13 @@ import transformers
 from tiny_training import TEXTS, spec
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
-from flywheel.worker import adapter, base, lora, predict
-from flywheel.worker.encoder import pool
-from flywheel.worker.frozen_states import FrozenStates, padded_ids
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder import adapter, lora
+from flywheel.worker.models.encoder.frozen_states import FrozenStates, padded_ids, run_upper
+from flywheel.worker.models.encoder.layers import pool
+from flywheel.worker.models.encoder.model import TrainedEncoder
 from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
-from flywheel.worker.upper_layers import finish
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2,
          "intermediate_size": 64, "max_position_embeddings": 40, "pad_token_id": 1}  # fmt: skip
@@ -45,14 +46,14 @@ def test_an_encoder_of_another_family_is_trained_and_plain_peft_loads_it(tmp_pat
     assert metrics["kept"].split(":")[0] == ("states below layer 1" if parted else "token ids")
     model = transformers.AutoModel.from_pretrained(folder)
     tuned = peft.PeftModel.from_pretrained(model, tmp_path / "adapter").eval()
-    trunk = FrozenStates(base.load(str(folder)), trained.depth, 32, None)
-    ids, mask = padded_ids(base.encode(trunk.tokenizer, LINES))
+    frozen = FrozenStates(base.load(str(folder)), trained.depth, 32, None)
+    ids, mask = padded_ids(base.encode(frozen.tokenizer, LINES))
     with torch.no_grad():
         ids = ids.masked_fill(~mask, 1)
         theirs = pool(tuned(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask)
-    states = trunk.states(LINES)
-    upper = lora.merged(trunk.encoder, trained.depth, trained.factors, trained.alpha)
-    ours = finish(upper, 32, states.hidden).embedding
+    states = frozen.states(LINES)
+    upper = lora.merged(frozen.encoder, trained.depth, trained.factors, trained.alpha)
+    ours = run_upper(upper, 32, states.hidden).embedding
     assert float((ours - theirs).abs().max()) < 1e-3
     assert float((states.embedding - theirs).abs().max()) > 1e-3
 
@@ -62,7 +63,6 @@ def test_the_same_job_makes_the_same_adapter_in_a_base_that_cannot_be_parted(tmp
     names = set()
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
-        # One cache: which number type is fast here is measured once a machine and kept there.
         told = spec(tmp_path / place, base=str(folder), cache_dir=str(tmp_path))
         names.add(run(tmp_path / place, told, ProgressLog(tmp_path / "p"))["adapter"])
     assert len(names) == 1
@@ -73,10 +73,10 @@ def test_predictions_need_no_model_when_nothing_was_adapted_and_all_is_known(tmp
     told = spec(tmp_path, base=str(folder), recipe="frozen")
     run(tmp_path, told, ProgressLog(tmp_path / "p"))
     trained = dataclasses.replace(adapter.load(tmp_path / "adapter"), tag_head=None)
-    trunk = FrozenStates(base.load(str(folder)), trained.depth, 32, tmp_path / "cache")
+    frozen = FrozenStates(base.load(str(folder)), trained.depth, 32, tmp_path / "cache")
     texts = pq.read_table(told["dataset"])["text"].to_pylist()
-    assert len(predict.answer(trained, trunk, texts).intents) == len(texts)
-    assert "encoder" not in vars(trunk)
+    assert len(TrainedEncoder(trained, frozen).answer(texts).intents) == len(texts)
+    assert "encoder" not in vars(frozen)
 
 
 def made(folder, config):

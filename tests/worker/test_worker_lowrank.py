@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from flywheel.worker import lora
+from flywheel.worker.models.encoder import lora
 
 
 class _Two(nn.Module):

@@ -1,4 +1,4 @@
-"""The worker's parts: base, trunk, logistic regression, folds, scope, arguments."""
+"""The worker's parts: base, frozen states, logistic regression, folds, scope, arguments."""
 
 import shutil
 
@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from tiny_training import TEXTS, spec
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import base, crossfit, heads, logistic, out_of_scope, slots
-from flywheel.worker.frozen_states import FrozenStates
+from flywheel.worker import crossfit, logistic, models
 from flywheel.worker.logistic import Linear
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder import heads, out_of_scope, slots
+from flywheel.worker.models.encoder.frozen_states import FrozenStates
 from flywheel.worker.progress import ProgressLog
 
 LINES = [line for lines in TEXTS.values() for line in lines]
@@ -54,7 +56,7 @@ def test_a_model_that_is_no_text_encoder_is_refused(tmp_path, told):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "config.json").write_text(told)
     with pytest.raises(FlywheelError, match="model, not a text encoder"):
-        base.load(str(tmp_path))
+        models.find_base(str(tmp_path))
 
 
 def test_a_local_folder_is_a_base(tmp_path):

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_training import spec
 
-from flywheel.worker import base
-from flywheel.worker.frozen_states import FrozenStates
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder.frozen_states import FrozenStates
 
 
 def test_a_killed_training_resumes_and_ends_in_the_same_adapter(trained, tmp_path):

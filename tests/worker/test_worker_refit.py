@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import DEV, spec
 
-from flywheel.worker import adapter, out_of_scope, recipes
-from flywheel.worker.dataset_rows import Split
-from flywheel.worker.frozen_states import States
+from flywheel.worker import recipes
+from flywheel.worker.dataset_rows import Split, joined
+from flywheel.worker.models.encoder import adapter, out_of_scope
+from flywheel.worker.models.protocol import FitRequest
 from flywheel.worker.progress import ProgressLog
-from flywheel.worker.train import run
-from flywheel.worker.training_run import Unseen, Work
+from flywheel.worker.train import learnable, run
 
 ON_DEV = ("dev_accuracy", "dev_macro", "dev_intents", "dev_exact", "head", "temperature", "curve")
 
@@ -76,10 +76,6 @@ def test_the_frozen_recipe_learns_no_dev(tmp_path):
     assert facts["id"] == adapter.content_id(adapter.load(tmp_path / "adapter"))
 
 
-class _NoTrunk:
-    tokenizer = None
-
-
 def _split(rows):
     return Split(
         ids=[str(n) for n in range(len(rows))],
@@ -90,35 +86,37 @@ def _split(rows):
     )
 
 
-def _states(count):
-    return States([torch.zeros(1, 2)] * count, torch.zeros(count, 2))
-
-
 weights = st.floats(0.125, 9, width=32)
 rows = st.tuples(st.sampled_from("abc"), weights)
 
 
 @settings(max_examples=60)
-@given(
-    st.lists(rows, min_size=3), st.lists(st.tuples(st.sampled_from("abcd"), weights | st.just(0.0)))
-)
+@given(st.lists(rows, min_size=3), st.lists(rows))
 def test_an_intent_weighs_in_sum_what_it_weighed_without_dev(train, dev):
-    train = [*train, ("a", 1.0), ("b", 1.0), ("c", 1.0)]
-    told = {"seed": 0, "intents": []}
-    work = Work(
-        told, recipes.DEFAULT, _NoTrunk(), _split(train), ["a", "b", "c"], _states(len(train))
+    train = _split([*train, ("a", 1.0), ("b", 1.0), ("c", 1.0)])
+    both = joined(train, _split(dev), ["a", "b", "c"])
+    assert len(both.texts) == len(train.texts) + len(dev)
+    for intent in "abc":
+        sums = [
+            sum(float(w) for i, w in zip(each.intents, each.weights, strict=True) if i == intent)
+            for each in (train, both)
+        ]
+        assert sums[1] == pytest.approx(sums[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["balanced", "frozen"])
+def test_dev_rows_that_may_be_learned_have_weight_and_an_intent_that_is_trained(recipe, tmp_path):
+    dev = _split([("a", 1.0), ("b", 0.0), ("d", 1.0), ("none", 1.0), ("c", 0.5)])
+    request = FitRequest(
+        train=_split([("a", 1.0)]),
+        dev=dev,
+        labels=["a", "b", "c", "none"],
+        arguments={},
+        recipe=recipes.RECIPES[recipe],
+        seed=0,
+        checkpoint=tmp_path / "c.safetensors",
     )
-    both = work.joined(Unseen(_split(dev), _states(len(dev))))
-    learned = [row for row in dev if row[1] > 0 and row[0] != "d"]
-    if not learned:
-        assert both is None
-        return
-    assert len(both.train.texts) == len(train) + len(learned) == len(both.states.hidden)
-    for n in range(3):
-        before = work.train.weights[work.y == n].sum()
-        assert float(both.train.weights[both.y == n].sum()) == pytest.approx(
-            float(before), rel=1e-4
-        )
+    assert learnable(request) == ([0, 4] if recipe == "balanced" else [])
 
 
 scores = st.lists(st.floats(-50, 50, width=32), min_size=1, unique=True)

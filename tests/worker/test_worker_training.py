@@ -16,19 +16,21 @@ from PIL import Image
 from tiny_training import COLUMNS, DEV, TEXTS, spec
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import adapter, base, lora, predict, recipe_search, recipes
-from flywheel.worker.encoder import pool
-from flywheel.worker.frozen_states import FrozenStates, padded_ids
+from flywheel.worker import predict, recipes
+from flywheel.worker.models import base
+from flywheel.worker.models.encoder import adapter, lora
+from flywheel.worker.models.encoder.frozen_states import FrozenStates, padded_ids, run_upper
+from flywheel.worker.models.encoder.layers import pool
+from flywheel.worker.models.encoder.model import TrainedEncoder
 from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
-from flywheel.worker.upper_layers import finish
 
 LINES = [line for lines in (*TEXTS.values(), *DEV.values()) for line in lines]
 
 
 def test_the_adapter_knows_what_it_was_taught(trained):
     folder, values = trained
-    calls = predict.answer(adapter.load(folder / "adapter"), trunk(), LINES[:40])
+    calls = answers(folder / "adapter", LINES[:40])
     truth = [intent for intent, lines in TEXTS.items() for _ in lines]
     assert sum(a == b for a, b in zip(calls.intents, truth, strict=True)) >= 38
     assert values["metrics"]["dev_accuracy"] >= 0.8
@@ -60,13 +62,13 @@ def test_plain_peft_loads_the_adapter_and_agrees_on_the_embedding(trained, tmp_p
     told = adapter.load(folder / "adapter")
     model = transformers.AutoModel.from_pretrained(base.load(told.base).folder)
     tuned = peft.PeftModel.from_pretrained(model, place).eval()
-    one = trunk()
+    one = frozen_states()
     ids, mask = padded_ids(base.encode(one.tokenizer, LINES))
     with torch.no_grad():
         theirs = pool(tuned(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask)
     states = one.states(LINES)
     upper = lora.merged(one.encoder, told.depth, told.factors, told.alpha)
-    ours = finish(upper, one.base.width, states.hidden).embedding
+    ours = run_upper(upper, one.base.width, states.hidden).embedding
     assert not told.unchanged
     assert float((ours - theirs).abs().max()) < 1e-3
     assert float((states.embedding - theirs).abs().max()) > 1e-2  # LoRA did move them
@@ -84,7 +86,7 @@ def test_the_page_on_serving_answers_as_the_worker_does(trained):
     told = adapter.load(folder / "adapter")
     served = names["Champion"](folder / "adapter", str(base.load(told.base).folder))
     theirs = [served.answer(line) for line in LINES]
-    ours = predict.answer(told, trunk(), LINES)
+    ours = answers(folder / "adapter", LINES)
     assert [answer["intent"] for answer in theirs] == list(ours.intents)
     assert [answer["arguments"] for answer in theirs] == list(ours.arguments)
     assert [answer["confidence"] for answer in theirs] == pytest.approx(
@@ -161,13 +163,13 @@ def test_answers_are_timed_one_at_a_time_for_each_adapter_in_turn(trained, tmp_p
 
 def test_an_intent_is_given_only_arguments_of_its_own_schema(trained):
     told = adapter.load(trained[0] / "adapter")
-    calls = predict.answer(told, trunk(), LINES)
+    calls = answers(trained[0] / "adapter", LINES)
     for intent, arguments in zip(calls.intents, calls.arguments, strict=True):
         assert set(arguments) <= set(told.arguments[intent])
 
 
 def test_nothing_is_predicted_for_no_rows(trained):
-    calls = predict.answer(adapter.load(trained[0] / "adapter"), trunk(), [])
+    calls = answers(trained[0] / "adapter", [])
     assert (calls.intents, list(calls.arguments), len(calls.confidence)) == ([], [], 0)
 
 
@@ -205,14 +207,14 @@ def test_auto_takes_the_recipe_that_does_best_on_dev_and_says_what_it_tried(tmp_
 
 
 @given(st.integers(1, 10_000), st.floats(0, 3600), st.data())
-def test_halving_spends_no_more_than_its_budget_and_keeps_the_best(rows, budget_s, data):
+def test_the_recipe_search_keeps_within_its_budget_and_takes_the_best(rows, budget_s, data):
     spent = []
 
     def score(recipe, share):
         spent.append(share * recipe.epochs * rows / 100)
         return data.draw(st.floats(0, 1))
 
-    chosen, rounds = recipe_search.pick(recipes.TRAINING, rows, budget_s, score)
+    chosen, rounds = recipes.search(recipes.TRAINING, rows, budget_s, score)
     if rounds:
         assert sum(spent) + chosen.epochs * rows / 100 <= budget_s + 1e-6
         last = rounds[-1]["dev_accuracy"]
@@ -223,5 +225,9 @@ def halves():
     return [recipe.name for recipe in recipes.TRAINING]
 
 
-def trunk():
+def answers(folder, texts):
+    return TrainedEncoder(adapter.load(folder), frozen_states()).answer(texts)
+
+
+def frozen_states():
     return FrozenStates(base.load(base.BUNDLED), 3, 32, None)

@@ -147,9 +147,9 @@ _SHOWN = 8
 _CHECK = """
 import json, sys
 from flywheel.errors import FlywheelError
-from flywheel.worker import base
+from flywheel.worker import models
 try:
-    found = base.load(sys.argv[1])
+    found, _ = models.find_base(sys.argv[1])
     print(json.dumps({"folder": str(found.folder), "sha256": found.sha256}))
 except FlywheelError as error:
     print(json.dumps({"error": error.message, "hint": error.hint}))

@@ -51,8 +51,8 @@ def answer(logits: Tensor, labels: Sequence[str], scope: ScopeRule) -> ScopedAns
     inside = [i for i, label in enumerate(labels) if label != NONE]
     if not inside:
         return ScopedAnswers([NONE] * len(logits), torch.ones(len(logits)))
-    best = logits[:, inside].argmax(1)
-    p = logits.softmax(1)[:, inside].gather(1, best[:, None])[:, 0]
+    best = logits[:, inside].argmax(1)  # (n,), places in `inside`
+    p = logits.softmax(1)[:, inside].gather(1, best[:, None])[:, 0]  # (n,)
     out = score(logits, labels, scope.score) < scope.threshold
     names = [labels[i] for i in inside]
     picked = zip(best.tolist(), out.tolist(), strict=True)
@@ -80,8 +80,8 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
     scores: list[Score] = ["energy", "confidence"]
     if has_class:
         scores = ["both", "margin", *scores]
-    found = [(*_best_cut(score(logits, labels, s), right, outside), s) for s in scores]
-    _, threshold, best = max(found, key=lambda item: item[0])
+    cuts = [(*_best_cut(score(logits, labels, s), right, outside), s) for s in scores]
+    _, threshold, best = max(cuts, key=lambda cut: cut[0])
     return ScopeRule(best, threshold)
 
 
@@ -121,10 +121,10 @@ def carried(rule: ScopeRule, before: Tensor, after: Tensor) -> ScopeRule:
 def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:
     """Most points at any cut, and the middle one of the cuts that reach it."""
     order = scores.argsort()
-    ranked = scores[order]
+    ranked = scores[order]  # (n,), the lowest first
     # points[k]: the k rows of the lowest scores are called out of scope.
     gain = _NONE_COUNTS * outside[order].long() - right[order].long()
-    points = right.sum() + torch.cat([torch.zeros(1, dtype=torch.long), gain.cumsum(0)])
+    points = right.sum() + torch.cat([torch.zeros(1, dtype=torch.long), gain.cumsum(0)])  # (n + 1,)
     low = torch.cat([ranked[:1] - 1, ranked])
     high = torch.cat([ranked, ranked[-1:] + 1])
     edges = (low + high) / 2
@@ -138,8 +138,8 @@ def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, floa
 
 
 def score(logits: Tensor, labels: Sequence[str], kind: Score) -> Tensor:
-    """How much each row looks like one in scope, float32 (n,); see `Scope`."""
-    inside = logits[:, [i for i, label in enumerate(labels) if label != NONE]]
+    """How much each row looks like one in scope, float32 (n,); see `ScopeRule`."""
+    inside = logits[:, [i for i, label in enumerate(labels) if label != NONE]]  # (n, in scope)
     if kind == "energy":
         return inside.logsumexp(1)
     if kind == "confidence":

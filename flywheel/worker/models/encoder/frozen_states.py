@@ -1,9 +1,10 @@
-"""Frozen states of texts: computed once for a text, kept on disk by content hash.
+"""Frozen states of texts, cached by content hash, and what adapted upper layers make of them.
 
 A turn trains only the upper layers, so what the lower ones make of a text never changes. The
-trunk keeps, for each text, the states below the first trained layer (float16, ten bits of
+cache holds, for each text, the states below the first trained layer (float16, ten bits of
 mantissa; bf16 has seven) and the mean-pooled embedding of the whole frozen base (float32). Of a
-base whose upper layers do not run alone it keeps the token ids in place of states.
+base whose upper layers do not run alone it holds the token ids in place of states. Tensors in the
+cache are on the processor; batches of them go to the model's device and come back.
 
 The model itself is loaded when a text must be read, and not before: importing `transformers`
 and making the model costs more than cached states of thousands of texts.
@@ -16,7 +17,7 @@ adapter's content id therefore does not depend on what was cached before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,12 +29,11 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
 from flywheel import files
-from flywheel.worker import base as bases
-from flywheel.worker.base import Base
-from flywheel.worker.encoder import Encoder, pool
-
-Report = Callable[[float], None]
-"""Called with the fraction done, 0..1."""
+from flywheel.worker.device import CPU
+from flywheel.worker.models import base as bases
+from flywheel.worker.models.base import Base
+from flywheel.worker.models.encoder.layers import Encoder, Upper, pool
+from flywheel.worker.models.protocol import Report
 
 _SEGMENT = 1024  # texts in one file of the cache
 _CACHE_BYTES = 4 << 30  # the oldest segments above this are dropped
@@ -55,12 +55,25 @@ class States:
 class FrozenStates:
     """The lower layers of a base, with a cache. One process uses it at a time.
 
+    Args:
+        depth: number of layers that are not trained.
+        cache_dir: None keeps states in memory only.
+
     Attributes:
         depth: number of layers that are not trained; 0 where the base cannot be parted there.
     """
 
-    def __init__(self, base: Base, depth: int, max_length: int, cache_dir: Path | None) -> None:
+    def __init__(
+        self,
+        base: Base,
+        depth: int,
+        max_length: int,
+        cache_dir: Path | None,
+        device: torch.device = CPU,
+    ) -> None:
         self.base = base
+        self.max_length = max_length
+        self.device = device
         self.tokenizer: Tokenizer = bases.tokenizer(base, max_length)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         self._folder: Path | None = None
@@ -81,7 +94,7 @@ class FrozenStates:
     @cached_property
     def encoder(self) -> Encoder:
         """The whole base, loaded when first asked for."""
-        return Encoder.load(self.base)
+        return Encoder.load(self.base, self.device)
 
     def _parted(self, depth: int) -> int:
         """`depth` if the layers above it run alone, else 0; found out once and written down."""
@@ -91,11 +104,11 @@ class FrozenStates:
         known = _noted(note) if note is not None else None
         if known is not None:
             return depth if known else 0
-        found = self.encoder.replays(depth)
+        parted = self.encoder.replays(depth)
         if note is not None:
             with files.replacing(note, durable=False) as staged:
-                staged.write_text("yes" if found else "no", encoding="ascii")
-        return depth if found else 0
+                staged.write_text("yes" if parted else "no", encoding="ascii")
+        return depth if parted else 0
 
     def states(self, texts: Sequence[str], report: Report = lambda _: None) -> States:
         """States of `texts`; those not yet known are computed and kept."""
@@ -108,9 +121,9 @@ class FrozenStates:
             self._known.update(made)
             self._write(made)
             report((start + len(segment)) / len(order))
-        found = [self._known[key] for key in keys]
-        embedding = torch.stack([e for _, e in found]) if found else torch.zeros(0, self.base.width)
-        return States(hidden=[h for h, _ in found], embedding=embedding)
+        pairs = [self._known[key] for key in keys]
+        embedding = torch.stack([e for _, e in pairs]) if pairs else torch.zeros(0, self.base.width)
+        return States(hidden=[h for h, _ in pairs], embedding=embedding)
 
     def _compute(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         encodings = bases.encode(self.tokenizer, texts)
@@ -119,18 +132,18 @@ class FrozenStates:
         for rows in _batches(encodings):
             ids, mask = padded_ids([encodings[i] for i in rows], whole=True)
             with torch.inference_mode():
-                low, top = encoder.read(ids, mask, self.depth)
+                low, top = encoder.read(ids, mask, self.depth)  # (batch, length, width) each
                 low = low.half() if low.is_floating_point() else low
-                embedding = pool(top, mask)
+                low, embedding = low.cpu(), pool(top, mask).cpu()  # the latter (batch, width)
             for row, hidden, vector, n in zip(rows, low, embedding, mask.sum(1), strict=False):
                 made[row] = (hidden[: int(n)].clone(), vector.clone())
         return [pair for pair in made if pair is not None]
 
     def _read(self, folder: Path) -> None:
-        kept = 0
+        size = 0  # bytes
         for path in sorted(folder.glob("*.safetensors"), key=_age, reverse=True):
-            kept += path.stat().st_size
-            if kept > _CACHE_BYTES:
+            size += path.stat().st_size
+            if size > _CACHE_BYTES:
                 path.unlink(missing_ok=True)
                 continue
             try:
@@ -233,3 +246,45 @@ def _noted(note: Path) -> bool | None:
 
 def _age(path: Path) -> float:
     return path.stat().st_mtime
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedStates:
+    """What the adapted encoder makes of n texts."""
+
+    embedding: Tensor  # float32 (n, width), of length one
+    tokens: list[Tensor]  # n × float32 (length, width); empty unless asked for
+
+
+@torch.inference_mode()
+def run_upper(
+    upper: Upper,
+    width: int,
+    hidden: Sequence[Tensor],
+    *,
+    tokens: bool = False,
+    report: Report = lambda _: None,
+) -> AdaptedStates:
+    """Run the upper layers over frozen states.
+
+    Always float32, so that evaluation and serving agree with plain `peft` to rounding.
+
+    Args:
+        upper: with LoRA merged.
+        width: of its states.
+        hidden: n × float16 (length, width), states below its lowest layer, or token ids.
+        tokens: keep the token states too; they cost 1.5 kB a token.
+    """
+    embedding = torch.zeros(len(hidden), width)
+    token_states: list[Tensor] = [torch.zeros(0)] * len(hidden) if tokens else []
+    done = 0
+    for rows in length_batches(hidden):
+        x, mask = padded_states([hidden[i] for i in rows], torch.float32, whole=True)
+        top = upper.run(x, mask)  # (batch, length, width)
+        embedding[rows] = pool(top, mask)[: len(rows)].cpu()
+        if tokens:
+            for row, states in zip(rows, top, strict=False):
+                token_states[row] = states[: len(hidden[row])].to(CPU, copy=True)
+        done += len(rows)
+        report(done / len(hidden))
+    return AdaptedStates(embedding, token_states)

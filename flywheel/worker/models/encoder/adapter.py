@@ -21,14 +21,14 @@ from torch import Tensor
 
 from flywheel import files
 from flywheel.errors import FlywheelError
-from flywheel.worker import lora
-from flywheel.worker.encoder import Encoder
 from flywheel.worker.logistic import Linear
-from flywheel.worker.out_of_scope import ScopeRule
+from flywheel.worker.models.encoder import lora
+from flywheel.worker.models.encoder.layers import Encoder
+from flywheel.worker.models.encoder.out_of_scope import ScopeRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class EncoderAdapter:
     """Everything an answer depends on."""
 
     base: str
@@ -51,18 +51,18 @@ class Trained:
         return not any(t.any() for name, t in self.factors.items() if ".lora_B." in name)
 
 
-def content_id(trained: Trained) -> str:
+def content_id(adapter: EncoderAdapter) -> str:
     """`a-` and 12 hex digits, over tensors, labels, arguments and threshold."""
-    told = _behaviour(trained)
-    del told["base"]  # its hash says it; its name may be a path
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name, tensor in sorted({**trained.factors, **_head_tensors(trained)}.items()):
+    behaviour = _behaviour(adapter)
+    del behaviour["base"]  # its hash says it; its name may be a path
+    digest = hashlib.sha256(json.dumps(behaviour, sort_keys=True).encode())
+    for name, tensor in sorted({**adapter.factors, **_head_tensors(adapter)}.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return f"a-{digest.hexdigest()[:12]}"
 
 
-def write(folder: Path, trained: Trained, encoder: Encoder, facts: Mapping[str, Any]) -> str:
+def write(folder: Path, adapter: EncoderAdapter, encoder: Encoder, facts: Mapping[str, Any]) -> str:
     """Write the folder, durably, and return the content id.
 
     Args:
@@ -70,18 +70,21 @@ def write(folder: Path, trained: Trained, encoder: Encoder, facts: Mapping[str, 
         facts: recipe, dataset, parent, metrics, code_version, created_at, seed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = content_id(trained)
-    lora.save(folder, encoder, trained.depth, trained.factors, trained.alpha)
-    save_file(_head_tensors(trained), folder / "heads.safetensors", {"format": "pt"})
-    _dump(folder / "flywheel.json", {"format": 1, "id": name, **_behaviour(trained), **facts})
-    card = _card(name, trained, encoder.base.hub_name, facts)
+    name = content_id(adapter)
+    lora.save(folder, encoder, adapter.depth, adapter.factors, adapter.alpha)
+    save_file(_head_tensors(adapter), folder / "heads.safetensors", {"format": "pt"})
+    _dump(
+        folder / "flywheel.json",
+        {"format": 1, "id": name, "kind": "encoder", **_behaviour(adapter), **facts},
+    )
+    card = _card(name, adapter, encoder.base.hub_name, facts)
     (folder / "README.md").write_text(card, encoding="utf-8")
     _share(folder)
     files.sync_tree(folder)
     return name
 
 
-def load(folder: Path) -> Trained:
+def load(folder: Path) -> EncoderAdapter:
     """Read an adapter folder.
 
     Raises:
@@ -91,7 +94,7 @@ def load(folder: Path) -> Trained:
         facts = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
         factors = load_file(folder / "adapter_model.safetensors")
         heads = load_file(folder / "heads.safetensors")
-        return _trained(facts, factors, heads)
+        return _read(facts, factors, heads)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise FlywheelError(
             f"adapter {folder.name} cannot be read: {error}",
@@ -99,11 +102,11 @@ def load(folder: Path) -> Trained:
         ) from error
 
 
-def _trained(
+def _read(
     facts: Mapping[str, Any], factors: Mapping[str, Tensor], heads: Mapping[str, Tensor]
-) -> Trained:
+) -> EncoderAdapter:
     has_tags = "tags.weight" in heads
-    return Trained(
+    return EncoderAdapter(
         base=facts["base"],
         base_sha256=facts["base_sha256"],
         max_length=facts["max_length"],
@@ -120,30 +123,30 @@ def _trained(
     )
 
 
-def _behaviour(trained: Trained) -> dict[str, Any]:
+def _behaviour(adapter: EncoderAdapter) -> dict[str, Any]:
     return {
-        "base": trained.base,
-        "base_sha256": trained.base_sha256,
-        "max_length": trained.max_length,
+        "base": adapter.base,
+        "base_sha256": adapter.base_sha256,
+        "max_length": adapter.max_length,
         "pooling": "mean, length one",
-        "depth": trained.depth,
-        "rank": trained.rank,
-        "alpha": trained.alpha,
-        "labels": list(trained.labels),
-        "arguments": {name: sorted(trained.arguments[name]) for name in sorted(trained.arguments)},
-        "slots": list(trained.slots),
-        "scope": asdict(trained.scope),
+        "depth": adapter.depth,
+        "rank": adapter.rank,
+        "alpha": adapter.alpha,
+        "labels": list(adapter.labels),
+        "arguments": {name: sorted(adapter.arguments[name]) for name in sorted(adapter.arguments)},
+        "slots": list(adapter.slots),
+        "scope": asdict(adapter.scope),
     }
 
 
-def _head_tensors(trained: Trained) -> dict[str, Tensor]:
-    tensors = {"intents.weight": trained.head.weight, "intents.bias": trained.head.bias}
-    if trained.tag_head is not None:
-        tensors |= {"tags.weight": trained.tag_head.weight, "tags.bias": trained.tag_head.bias}
+def _head_tensors(adapter: EncoderAdapter) -> dict[str, Tensor]:
+    tensors = {"intents.weight": adapter.head.weight, "intents.bias": adapter.head.bias}
+    if adapter.tag_head is not None:
+        tensors |= {"tags.weight": adapter.tag_head.weight, "tags.bias": adapter.tag_head.bias}
     return {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
 
 
-def _card(name: str, trained: Trained, hub_name: str, facts: Mapping[str, Any]) -> str:
+def _card(name: str, adapter: EncoderAdapter, hub_name: str, facts: Mapping[str, Any]) -> str:
     metrics = facts.get("metrics", {})
     rows = "\n".join(
         f"| {key} | {metrics[key]} |" for key in sorted(metrics) if not _nested(metrics[key])
@@ -155,13 +158,13 @@ tags: [lora, intent-classification]
 ---
 # {name}
 
-A LoRA adapter on `{hub_name}` that turns a text into one of {len(trained.labels)} intents,
+A LoRA adapter on `{hub_name}` that turns a text into one of {len(adapter.labels)} intents,
 trained by flywheel {facts.get("code_version", "")} with the recipe `{facts.get("recipe", "")}`
 on the dataset `{facts.get("dataset", "")}` (parent: {facts.get("parent") or "none"}).
 
 The embedding is the mean of the last states of the real tokens, scaled to length one;
 `heads.safetensors` holds the linear heads over it, `flywheel.json` the labels and the
-out-of-scope rule ({trained.scope.score}, {trained.scope.threshold:.4g}).
+out-of-scope rule ({adapter.scope.score}, {adapter.scope.threshold:.4g}).
 
 | measured on dev | |
 | --- | --- |

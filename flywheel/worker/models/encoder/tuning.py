@@ -1,9 +1,9 @@
 """The LoRA loop: from the base, with heads that start from logistic regression.
 
-In the processor's number type (see `machine`), without dropout in the layers, batches of
-similar length, AdamW with warm-up and linear decay. Every epoch leaves a checkpoint; the order of
-rows and the tokens dropped depend on seed and epoch alone, so a run that was killed ends in the
-same weights as one that was not.
+In the device's number type, without dropout in the layers, batches of similar length, AdamW with
+warm-up and linear decay. Every epoch leaves a checkpoint; the order of rows and the tokens dropped
+depend on seed and epoch alone, so a run that was killed ends in the same weights as one that was
+not. What is trained lies on the encoder's device, rows and results on the processor.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from flywheel.errors import FlywheelError
-from flywheel.worker import checkpoints, dataset_rows, lora
-from flywheel.worker.checkpoints import Checkpoint, Line
-from flywheel.worker.encoder import Encoder, pool
-from flywheel.worker.frozen_states import padded_states
+from flywheel.worker import checkpoints, learning_curve
+from flywheel.worker.checkpoints import Checkpoint
+from flywheel.worker.device import CPU
+from flywheel.worker.learning_curve import CurveLine
 from flywheel.worker.logistic import Linear
+from flywheel.worker.models.encoder import lora
+from flywheel.worker.models.encoder.frozen_states import padded_states
+from flywheel.worker.models.encoder.layers import Encoder, pool
+from flywheel.worker.models.encoder.slots import IGNORED
 from flywheel.worker.recipes import Recipe
-from flywheel.worker.slots import IGNORED
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
@@ -35,9 +38,9 @@ Heads = tuple[Linear, Linear | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRows:
-    """Training rows."""
+    """Training rows, on the processor."""
 
-    hidden: Sequence[Tensor]  # below the first trained layer, see `trunk.States`
+    hidden: Sequence[Tensor]  # below the first trained layer, see `frozen_states.States`
     labels: Tensor  # int64 (n,)
     weights: Tensor  # float32 (n,)
     tags: Sequence[Tensor] | None  # int64 (length,) each; None when there are no slots
@@ -45,7 +48,7 @@ class TrainingRows:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What training makes."""
+    """Trained weights, float32 on the processor."""
 
     factors: lora.Factors
     head: Linear
@@ -54,7 +57,7 @@ class Tuned:
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """Given to the watcher after each epoch."""
+    """An epoch's loss and weights, as `watch` is given them."""
 
     epoch: int  # 1..epochs
     loss: float  # mean over the epoch's batches
@@ -63,18 +66,18 @@ class EpochEnd:
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What a watcher makes of it."""
+    """Result of one epoch's evaluation: its line of the curve, and the dev rows that are right."""
 
-    line: Line
+    line: CurveLine
     right: Tensor | None = None  # bool (n,), of the same dev rows each time; None without any
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What came of it."""
+    """Weights of the epoch that is taken, and the learning curve."""
 
     tuned: Tuned  # as it was at the end of `epoch`
-    curve: list[Line]  # every epoch that was run
+    curve: list[CurveLine]  # every epoch that was run
     epoch: int  # the one taken, 1..epochs
 
 
@@ -94,6 +97,7 @@ class _Parameters:
         dtype: torch.dtype,
     ) -> None:
         self.dtype = dtype
+        self.device = encoder.device
         rank, alpha, targets = recipe.rank, recipe.alpha, recipe.targets
         self.upper = lora.wrap(encoder, depth, rank, alpha, seed, dtype, targets)
         factors = lora.names(self.upper.model)
@@ -102,9 +106,9 @@ class _Parameters:
         tensors = [*(p.detach() for p in self.leaves), head.weight, head.bias]
         tensors += [tag_head.weight, tag_head.bias] if tag_head is not None else []
         self.shapes = [t.shape for t in tensors]
-        self.flat = torch.cat([t.float().flatten() for t in tensors])
+        self.flat = torch.cat([t.to(self.device).float().flatten() for t in tensors])
         self.lora_size = sum(p.numel() for p in self.leaves)
-        self._fast = torch.empty(self.lora_size, dtype=self.dtype)
+        self._fast = torch.empty(self.lora_size, dtype=self.dtype, device=self.device)
         for leaf, view in zip(self.leaves, self._views(self._fast, 0), strict=False):
             leaf.data = view
 
@@ -119,8 +123,8 @@ class _Parameters:
         return Linear(views[0], views[1]), Linear(views[2], views[3]) if views[2:] else None
 
     def copy(self) -> Tuned:
-        """What is trained so far."""
-        flat = self.flat.clone()
+        """What is trained so far, on the processor."""
+        flat = self.flat.to(CPU, copy=True)
         factors = dict(zip(self.names, self._views(flat[: self.lora_size], 0), strict=False))
         return Tuned(factors, *self.heads(flat[self.lora_size :]))
 
@@ -137,8 +141,9 @@ class _Parameters:
 
 
 class _AdamW:
-    def __init__(self, size: int, recipe: Recipe, steps: int) -> None:
-        self.mean, self.square = torch.zeros(size), torch.zeros(size)
+    def __init__(self, size: int, recipe: Recipe, steps: int, device: torch.device) -> None:
+        self.mean = torch.zeros(size, device=device)
+        self.square = torch.zeros(size, device=device)
         self.step, self.steps, self.recipe = 0, steps, recipe
 
     def update(self, flat: Tensor, gradient: Tensor) -> None:
@@ -185,25 +190,25 @@ def tune(
         start: the intent head and the tag head to start from.
         dtype: what the trained layers compute in.
         fingerprint: of everything the result depends on; another one starts afresh.
-        watch: called after each epoch; its line goes into the curve, and by what it found right
-            an earlier epoch is taken, see `stopping`.
+        watch: called after each epoch; its line goes into the curve, and by the dev rows that are
+            right an earlier epoch is taken, see `learning_curve`.
         report: called with the fraction done and a short text.
         epochs: end after this one, on the whole recipe's schedule.
     """
     parameters = _Parameters(encoder, depth, recipe, start, seed, dtype)
     last = recipe.epochs if epochs is None else epochs
     steps = recipe.epochs * -(-len(rows.hidden) // recipe.batch)
-    adam = _AdamW(len(parameters.flat), recipe, steps)
-    now = checkpoints.load(checkpoint, fingerprint) or Checkpoint(
+    adam = _AdamW(len(parameters.flat), recipe, steps, encoder.device)
+    now = checkpoints.load(checkpoint, fingerprint, encoder.device) or Checkpoint(
         flat=parameters.flat, mean=adam.mean, square=adam.square, best=parameters.flat
     )
     parameters.flat, adam.mean, adam.square, adam.step = now.flat, now.mean, now.square, now.step
-    while len(now.curve) < last and not checkpoints.stops(now.right):
+    while len(now.curve) < last and not learning_curve.stops(now.right):
         loss = _epoch(parameters, adam, rows, recipe, seed * 1009 + len(now.curve), report)
         seen = watch(EpochEnd(len(now.curve) + 1, loss, parameters.copy()))
         now = now.after(seen.line, seen.right, adam.step)
         checkpoints.save(checkpoint, fingerprint, now)
-    taken = checkpoints.taken(now.right)
+    taken = learning_curve.taken(now.right)
     if taken is not None and taken < len(now.curve) - 1:
         parameters.flat = now.best
         return Training(parameters.copy(), now.curve, taken + 1)
@@ -224,9 +229,9 @@ def _epoch(
         FlywheelError: the loss is no longer a number.
     """
     losses = []
-    thinning = dataset_rows.TokenDropout(recipe.token_dropout, seed)
-    for batch in dataset_rows.batches(rows.hidden, recipe.batch, seed):
-        losses.append(_step(parameters, adam, rows, batch, recipe, thinning))
+    dropout = TokenDropout(recipe.token_dropout, seed)
+    for batch in batches(rows.hidden, recipe.batch, seed):
+        losses.append(_step(parameters, adam, rows, batch, recipe, dropout))
         share = adam.step / adam.steps
         report(share, f"epoch {math.ceil(share * recipe.epochs)} of {recipe.epochs}")
     if not math.isfinite(losses[-1]):
@@ -243,27 +248,68 @@ def _step(
     rows: TrainingRows,
     batch: list[int],
     recipe: Recipe,
-    thinning: dataset_rows.TokenDropout,
+    dropout: TokenDropout,
 ) -> float:
-    flat = parameters.step()
+    flat, device = parameters.step(), parameters.device
     head, tag_head = parameters.heads(flat)
-    given = [thinning.apply(rows.hidden[i], rows.tags[i] if rows.tags else None) for i in batch]
-    x, mask = padded_states([states for states, _ in given], parameters.dtype)
-    top = parameters.upper.run(x, mask)
-    weights = rows.weights[batch]
-    each = functional.cross_entropy(
-        head.logits(pool(top, mask)), rows.labels[batch], reduction="none"
-    )
-    loss = (each * weights).sum() / weights.sum().clamp(min=1e-6)
+    texts = [dropout.apply(rows.hidden[i], rows.tags[i] if rows.tags else None) for i in batch]
+    x, mask = padded_states([states for states, _ in texts], parameters.dtype)
+    top = parameters.upper.run(x, mask)  # (batch, length, width)
+    weights = rows.weights[batch].to(device)  # (batch,)
+    losses = functional.cross_entropy(
+        head.logits(pool(top, mask)), rows.labels[batch].to(device), reduction="none"
+    )  # (batch,)
+    loss = (losses * weights).sum() / weights.sum().clamp(min=1e-6)
     if tag_head is not None and rows.tags is not None:
-        tags = torch.full(mask.shape, IGNORED)
-        for row, (_, some) in enumerate(given):
-            if some is not None:
-                tags[row, : len(some)] = some
+        tags = torch.full(mask.shape, IGNORED)  # (batch, length)
+        for row, (_, text_tags) in enumerate(texts):
+            if text_tags is not None:
+                tags[row, : len(text_tags)] = text_tags
+        tags = tags.to(device)
         judged = tags != IGNORED
         if judged.any():
-            logits = tag_head.logits(top[judged].float())
+            logits = tag_head.logits(top[judged].float())  # (judged tokens, 1 + 2 · slots)
             loss = loss + recipe.tag_weight * functional.cross_entropy(logits, tags[judged])
     gradients = torch.autograd.grad(loss, [*parameters.leaves, flat])
     adam.update(parameters.flat, torch.cat([g.float().flatten() for g in gradients]))
     return float(loss.detach())
+
+
+_CHUNK = 64  # batches that are sorted by length together
+
+
+def batches(hidden: Sequence[Tensor], size: int, seed: int) -> list[list[int]]:
+    """The rows by number, shuffled into batches of `size` whose texts are of similar length."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(hidden), generator=generator).tolist()
+    formed: list[list[int]] = []
+    for start in range(0, len(order), size * _CHUNK):
+        chunk = sorted(order[start : start + size * _CHUNK], key=lambda i: len(hidden[i]))
+        formed += [chunk[i : i + size] for i in range(0, len(chunk), size)]
+    return [formed[i] for i in torch.randperm(len(formed), generator=generator).tolist()]
+
+
+class TokenDropout:
+    """Drops tokens at random in one epoch, so that no text is learned by a single word.
+
+    Source: word dropout, Iyyer et al. 2015 (deep averaging networks); here over the frozen states
+    of tokens, each of which has seen the whole text.
+    """
+
+    def __init__(self, rate: float, seed: int) -> None:
+        self._rate, self._generator = rate, torch.Generator().manual_seed(seed)
+
+    def apply(self, states: Tensor, tags: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The text without some of its tokens; never without the first, nor one of an argument.
+
+        Args:
+            states: (length, width), or token ids (length,).
+            tags: int64 (length,), above zero where a token belongs to an argument.
+        """
+        if not self._rate:
+            return states, tags
+        keep = torch.rand(len(states), generator=self._generator) >= self._rate
+        keep[0] = True
+        if tags is not None:
+            keep |= tags > 0
+        return states[keep], None if tags is None else tags[keep]

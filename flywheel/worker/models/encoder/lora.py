@@ -2,6 +2,11 @@
 
 `peft` and what it imports take two seconds, so they are imported where LoRA is really at work.
 Factors go by the names that `peft` saves them under (`…lora_A.weight`), as float32.
+
+A frozen linear layer with LoRA is trained in as few passes over memory as there are. `peft` adds
+the low-rank part to the frozen layer's answer, and autograd adds its gradient to the frozen
+layer's: each a pass over a large array that a small product does not deserve. Here both land in
+the large product's own result. What is computed is the same.
 """
 
 from __future__ import annotations
@@ -15,17 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from flywheel.errors import FlywheelError
-from flywheel.worker.encoder import Encoder, Upper
-
-# A frozen linear layer with LoRA, trained in as few passes over memory as there are.
-#
-# `peft` adds the low-rank part to the frozen layer's answer, and autograd adds its gradient to the
-# frozen layer's: each a pass over a large array that a small product does not deserve. Here both
-# land in the large product's own result. What is computed is the same.
+from flywheel.worker.models.encoder.layers import Encoder, Upper
 
 
 def quicken(model: nn.Module) -> None:
-    """Let every LoRA layer of a model by `peft` compute this way; for training on a processor."""
+    """Let every LoRA layer of a model by `peft` compute this way, for training."""
     from peft.tuners.lora import Linear
 
     for layer in model.modules():
@@ -56,24 +55,24 @@ class _Adapted(torch.autograd.Function):
         up: Tensor,
         scale: float,
     ) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        low = rows @ down.T
-        made = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)
-        made.addmm_(low, up.T, alpha=scale)
+        rows = x.reshape(-1, x.shape[-1])  # (n, in)
+        low = rows @ down.T  # (n, rank)
+        y = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)  # (n, out)
+        y.addmm_(low, up.T, alpha=scale)
         ctx.save_for_backward(rows, low, weight, down, up)
         ctx.scale, ctx.shape = scale, x.shape
-        return made.view(*x.shape[:-1], len(weight))
+        return y.view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, low, weight, down, up = ctx.saved_tensors
-        gradient = gradient.reshape(-1, gradient.shape[-1])
-        low_gradient = (gradient @ up).mul_(ctx.scale)
+        gradient = gradient.reshape(-1, gradient.shape[-1])  # (n, out)
+        low_gradient = (gradient @ up).mul_(ctx.scale)  # (n, rank)
         to_x = None
         if ctx.needs_input_grad[0]:
             to_x = (gradient @ weight).addmm_(low_gradient, down).view(ctx.shape)
-        to_down = low_gradient.T @ rows
-        to_up = (gradient.T @ low).mul_(ctx.scale)
+        to_down = low_gradient.T @ rows  # (rank, in)
+        to_up = (gradient.T @ low).mul_(ctx.scale)  # (out, rank)
         return to_x, None, None, to_down, to_up, None
 
 
@@ -141,7 +140,7 @@ def _filled(encoder: Encoder, depth: int, factors: Factors, alpha: int) -> Upper
     with torch.random.fork_rng():
         upper = _adapt(upper, targets, rank, alpha)
     peft.set_peft_model_state_dict(upper.model, dict(factors))
-    upper.model.eval()
+    upper.model.to(encoder.device).eval()
     return upper
 
 

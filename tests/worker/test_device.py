@@ -10,11 +10,11 @@ import pytest
 import torch
 from tiny_training import spec
 
-from flywheel.worker import precision, train
+from flywheel.worker import device, train
 from flywheel.worker.progress import ProgressLog
 
-WORKER = Path(precision.__file__).parent
-READ_A_CLOCK = {"jobs.py", "predict.py", "progress.py"}  # they report times and decide nothing
+WORKER = Path(device.__file__).parent
+READ_A_CLOCK = {"jobs.py", "progress.py", "predict.py"}  # they report times and decide nothing
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,19 @@ READ_A_CLOCK = {"jobs.py", "predict.py", "progress.py"}  # they report times and
 )
 def test_the_number_type_follows_the_processors_flags(tmp_path, monkeypatch, flags, dtype):
     (tmp_path / "cpuinfo").write_text(flags)
-    monkeypatch.setattr(precision, "_CPUINFO", tmp_path / "cpuinfo")
-    assert precision.number_type() == dtype
+    monkeypatch.setattr(device, "_CPUINFO", tmp_path / "cpuinfo")
+    assert device.number_type() == dtype
 
 
 def test_where_nothing_is_known_of_the_processor_it_is_float32(tmp_path, monkeypatch):
-    monkeypatch.setattr(precision, "_CPUINFO", tmp_path / "absent")
-    assert precision.number_type() == torch.float32
+    monkeypatch.setattr(device, "_CPUINFO", tmp_path / "absent")
+    assert device.number_type() == torch.float32
 
 
 def test_only_what_reports_times_reads_a_clock():
     readers = {
         path.name
-        for path in WORKER.glob("*.py")
+        for path in WORKER.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if (isinstance(node, ast.Import) and {"time", "timeit"} & {a.name for a in node.names})
         or (isinstance(node, ast.ImportFrom) and node.module in ("time", "timeit", "datetime"))

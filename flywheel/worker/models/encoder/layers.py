@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flywheel.errors import FlywheelError
-from flywheel.worker.base import Base
+from flywheel.worker.device import CPU
+from flywheel.worker.models.base import Base
 
 _AGREE = 1e-4  # largest difference of a replay that is one
 
@@ -31,16 +32,17 @@ _NOT_REPLAYED = (RuntimeError, TypeError, ValueError, AttributeError, LookupErro
 
 
 class Encoder:
-    """A frozen base in float32. Not thread-safe; a worker has one."""
+    """A frozen base in float32 on one device. Not thread-safe; a worker has one."""
 
-    def __init__(self, base: Base, model: nn.Module) -> None:
+    def __init__(self, base: Base, model: nn.Module, device: torch.device = CPU) -> None:
         self.base = base
-        self.model = model.eval().requires_grad_(False)
+        self.device = device
+        self.model = model.eval().requires_grad_(False).to(device)
         lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
         self.stack = next((m for m in lists if len(m) == base.depth), None)
 
     @classmethod
-    def load(cls, base: Base) -> Encoder:
+    def load(cls, base: Base, device: torch.device = CPU) -> Encoder:
         """Read the weights as float32.
 
         Raises:
@@ -61,7 +63,7 @@ class Encoder:
                 hint="name another encoder in [model] base",
             ) from error
         model.name_or_path = base.hub_name  # what adapters say they belong to
-        return cls(base, model)
+        return cls(base, model, device)
 
     def read(self, ids: Tensor, mask: Tensor, depth: int) -> tuple[Tensor, Tensor]:
         """What layer `depth` is given, and the last states.
@@ -72,8 +74,9 @@ class Encoder:
             depth: 0 for none; the first of the two are then the ids.
 
         Returns:
-            (batch, length, width) twice.
+            (batch, length, width) twice, on the model's device.
         """
+        ids, mask = ids.to(self.device), mask.to(self.device)  # (batch, length) each
         ids = ids.masked_fill(~mask, self.base.pad)
         if not depth or self.stack is None:
             return ids, _last(self.model, ids, mask)
@@ -101,7 +104,7 @@ class Encoder:
                 if name not in self.linear_weights(depth):
                     memo[id(tensor)] = tensor
         model = copy.deepcopy(self.model, memo).to(dtype)
-        return Upper(model, given, self.base.pad)
+        return Upper(model, given, self.base.pad, self.device)
 
     def linear(self, depth: int) -> list[str]:
         """Names of the linear modules from layer `depth` up; of the whole model without layers."""
@@ -128,52 +131,55 @@ class Encoder:
             again = self.upper(depth).run(below, mask)
         except _NOT_REPLAYED:
             return False
-        return bool((again - top)[mask].abs().max() < _AGREE)
+        return bool((again - top)[mask.to(self.device)].abs().max() < _AGREE)
 
     @cached_property
     def _returned(self) -> int:
         """Length of the tuple that a layer returns; 0 when it returns its states alone."""
         assert self.stack is not None
-        found: list[int] = []
+        lengths: list[int] = []
 
         def look(_: nn.Module, __: tuple[Any, ...], out: object) -> None:
-            found.append(len(out) if isinstance(out, tuple) else 0)
+            lengths.append(len(out) if isinstance(out, tuple) else 0)
 
         hook = self.stack[0].register_forward_hook(look)
         try:
             with torch.inference_mode():
-                _last(self.model, *_sample())
+                ids, mask = _sample()
+                _last(self.model, ids.to(self.device), mask.to(self.device))
         finally:
             hook.remove()
-        return found[0]
+        return lengths[0]
 
 
 class Upper:
     """Upper layers over given states, or a whole model over token ids."""
 
-    def __init__(self, model: nn.Module, given: _Given, pad: int) -> None:
+    def __init__(self, model: nn.Module, given: _Given, pad: int, device: torch.device) -> None:
         self.model = model
         self._given = given
         self._pad = pad
+        self._device = device
 
     def run(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Last states (batch, length, width).
+        """Last states (batch, length, width), on the model's device.
 
         Args:
             x: states (batch, length, width) below the lowest layer, or ids int64 (batch, length).
             mask: bool (batch, length), False where there is padding.
         """
+        x, mask = x.to(self._device), mask.to(self._device)
         if not x.is_floating_point():
             return _last(self.model, x.masked_fill(~mask, self._pad), mask)
         self._given.states = x
         # Any ids do: what the embedding makes of them is replaced by the given states.
-        return _last(self.model, torch.zeros(mask.shape, dtype=torch.int64), mask)
+        return _last(self.model, torch.zeros_like(mask, dtype=torch.int64), mask)
 
     def change(self, by: Callable[[Any], nn.Module]) -> Upper:
         """The same over the model that `by` makes of this one."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            return Upper(by(self.model), self._given, self._pad)
+            return Upper(by(self.model), self._given, self._pad, self._device)
 
 
 class _Given:
@@ -204,17 +210,18 @@ def pool(x: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         x: (batch, length, width).
-        mask: bool (batch, length).
+        mask: bool (batch, length), on any device.
 
     Returns:
-        float32 (batch, width)
+        float32 (batch, width), on the device of x.
     """
-    weight = mask.unsqueeze(-1).float()
-    mean = (x.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
+    weight = mask.to(x.device).unsqueeze(-1).float()  # (batch, length, 1)
+    mean = (x.float() * weight).sum(1) / weight.sum(1).clamp(min=1)  # (batch, width)
     return functional.normalize(mean, dim=-1)
 
 
 def _sample() -> tuple[Tensor, Tensor]:
+    """Ids int64 and mask bool, both (2, 8): some tokens to try the model with."""
     mask = torch.ones(2, 8, dtype=torch.bool)
     mask[1, 5:] = False
     return torch.arange(5, 21).view(2, 8), mask
@@ -222,7 +229,7 @@ def _sample() -> tuple[Tensor, Tensor]:
 
 def _last(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
     last: Tensor = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-    return last
+    return last  # (batch, length, width)
 
 
 def _from(root: nn.Module, depth: int) -> list[nn.Module]:

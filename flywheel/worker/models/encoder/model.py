@@ -1,0 +1,410 @@
+"""The encoder as a kind of model: LoRA in its upper layers, linear heads over the mean of states.
+
+`EncoderModel` is the base with its cache, `EncoderFit` one training, `TrainedEncoder` an adapter
+that answers. The heads start from logistic regression on the frozen base; a training may be run
+once more with the dev rows, under the choices that were made on them before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Encoding
+from torch import Tensor
+
+from flywheel.errors import FlywheelError
+from flywheel.records import NONE
+from flywheel.worker import device, logistic
+from flywheel.worker.dataset_rows import Split, class_numbers
+from flywheel.worker.learning_curve import CurveLine
+from flywheel.worker.logistic import Linear
+from flywheel.worker.models import base as bases
+from flywheel.worker.models.base import Base
+from flywheel.worker.models.encoder import adapter as adapters
+from flywheel.worker.models.encoder import heads, lora, out_of_scope, slots, tuning
+from flywheel.worker.models.encoder.adapter import EncoderAdapter
+from flywheel.worker.models.encoder.frozen_states import (
+    AdaptedStates,
+    FrozenStates,
+    States,
+    padded_ids,
+    run_upper,
+)
+from flywheel.worker.models.encoder.heads import Candidates, HeadChoice
+from flywheel.worker.models.encoder.layers import pool
+from flywheel.worker.models.encoder.slots import IGNORED
+from flywheel.worker.models.encoder.tuning import Heads, Tuned
+from flywheel.worker.models.protocol import Calls, Chosen, FitRequest, ModelSettings, Report
+from flywheel.worker.progress import Part
+from flywheel.worker.recipes import LAYERS, Recipe
+
+_CURVE_ROWS = 512  # of dev are evaluated after each epoch
+_MAX_TAG_TOKENS = 40_000  # the tag head's start is fitted on no more
+
+
+class EncoderModel:
+    """A base, and its frozen states by the number of layers that are not trained."""
+
+    def __init__(self, base: Base, settings: ModelSettings) -> None:
+        self.base, self.settings = base, settings
+        self._device = device.find(settings.device)
+        self._frozen: dict[int, FrozenStates] = {}
+
+    def limited(self, recipe: Recipe) -> Recipe:
+        """The recipe with no more layers than the base has."""
+        return replace(recipe, layers=min(recipe.layers, self.base.depth))
+
+    def prepare(self, texts: Sequence[str], recipe: Recipe, report: Report) -> None:
+        """Compute the texts' frozen states."""
+        self._below(recipe).states(texts, report)
+
+    def fit(self, request: FitRequest, report: Part) -> EncoderFit:
+        """Train on the request's rows."""
+        return EncoderFit(self._below(request.recipe), request, report)
+
+    def load(self, folder: Path) -> TrainedEncoder:
+        """Read an adapter folder and check that it is of this base."""
+        adapter = adapters.load(folder)
+        if self.base.sha256 != adapter.base_sha256:
+            raise FlywheelError(
+                f"base model {adapter.base} is not the one the adapter was trained on",
+                hint="put the old base back, or train again",
+            )
+        return TrainedEncoder(adapter, self._states_below(adapter.depth))
+
+    def embed(self, texts: Sequence[str], report: Report) -> Tensor:
+        """The mean of the frozen base's last states."""
+        depth = max(0, self.base.depth - LAYERS)  # the cache is shared with trainings
+        return self._states_below(depth).states(texts, report).embedding
+
+    def _below(self, recipe: Recipe) -> FrozenStates:
+        return self._states_below(self.base.depth - recipe.layers)
+
+    def _states_below(self, depth: int) -> FrozenStates:
+        if depth not in self._frozen:
+            settings = self.settings
+            self._frozen[depth] = FrozenStates(
+                self.base, depth, settings.max_length, settings.cache_dir, self._device
+            )
+        return self._frozen[depth]
+
+
+class TrainedEncoder:
+    """An adapter that answers, over the frozen states of its base."""
+
+    def __init__(self, adapter: EncoderAdapter, frozen: FrozenStates) -> None:
+        self.adapter = adapter
+        self._frozen = frozen
+
+    @property
+    def content_id(self) -> str:
+        """A hash of everything that an answer depends on."""
+        return adapters.content_id(self.adapter)
+
+    @property
+    def threshold(self) -> float:
+        """Of the out-of-scope score."""
+        return self.adapter.scope.threshold
+
+    def answer(self, texts: Sequence[str], report: Report = lambda _: None) -> Calls:
+        """Answer each text; frozen states come from the cache where they are known."""
+        return self.calls(texts, self.adapted(texts, report))
+
+    def adapted(self, texts: Sequence[str], report: Report = lambda _: None) -> AdaptedStates:
+        """Embeddings of texts, and token states where the adapter spells arguments."""
+        frozen, adapter = self._frozen, self.adapter
+        states = frozen.states(texts, lambda done: report(done / 2))
+        tagged = adapter.tag_head is not None and bool(texts)
+        if adapter.unchanged and not tagged:
+            return AdaptedStates(states.embedding, [])
+        return run_upper(
+            lora.merged(frozen.encoder, adapter.depth, adapter.factors, adapter.alpha),
+            frozen.base.width,
+            states.hidden,
+            tokens=tagged,
+            report=lambda done: report(0.5 + done / 2),
+        )
+
+    def calls(
+        self,
+        texts: Sequence[str],
+        states: AdaptedStates,
+        encodings: Sequence[Encoding] | None = None,
+    ) -> Calls:
+        """The answers that follow from the texts' adapted states.
+
+        Args:
+            encodings: the texts' tokens; None encodes them where there are arguments to find.
+        """
+        adapter = self.adapter
+        logits = adapter.head.logits(states.embedding)  # (n, labels)
+        scoped = out_of_scope.answer(logits, adapter.labels, adapter.scope)
+        arguments: Sequence[Mapping[str, str]] = [{}] * len(texts)
+        if adapter.tag_head is not None and texts:
+            arguments = [
+                slots.read(
+                    encoding,
+                    text,
+                    adapter.tag_head.logits(tokens),  # (length, 1 + 2 · slots)
+                    adapter.slots,
+                    adapter.arguments.get(intent, ()),
+                )
+                for encoding, text, tokens, intent in zip(
+                    encodings or bases.encode(self._frozen.tokenizer, texts),
+                    texts,
+                    states.tokens,
+                    scoped.intents,
+                    strict=True,
+                )
+            ]
+        return Calls(scoped.intents, arguments, scoped.confidence)
+
+    def answerer(self) -> Callable[[str], object]:
+        """Answer one text by the whole merged model, from its tokens to intent and arguments."""
+        adapter, tokenizer = self.adapter, self._frozen.tokenizer
+        whole = self._frozen.encoder.upper(0)
+        if not adapter.unchanged:
+            whole = lora.merged(self._frozen.encoder, 0, adapter.factors, adapter.alpha)
+
+        @torch.inference_mode()
+        def answer(text: str) -> Calls:
+            encodings = bases.encode(tokenizer, [text])
+            ids, mask = padded_ids(encodings)  # (1, length) each
+            top = whole.run(ids, mask)  # (1, length, width)
+            tokens = [top[0, : len(encodings[0].ids)].cpu()] if adapter.tag_head else []
+            states = AdaptedStates(pool(top, mask).cpu(), tokens)
+            return self.calls([text], states, encodings)
+
+        return answer
+
+    def save(self, folder: Path, facts: Mapping[str, Any]) -> str:
+        """Write the adapter folder and return the content id."""
+        return adapters.write(folder, self.adapter, self._frozen.encoder, facts)
+
+
+class EncoderFit:
+    """One training: the rows' tags, the heads it starts from, its weights, and the choices on dev.
+
+    Args:
+        first: the training whose epoch and choices hold for this one; None chooses on dev.
+    """
+
+    def __init__(
+        self,
+        frozen: FrozenStates,
+        request: FitRequest,
+        report: Part,
+        first: EncoderFit | None = None,
+    ) -> None:
+        self.request = request
+        self._frozen, self._first = frozen, first
+        train = request.train
+        self._states = frozen.states(train.texts)
+        self._y = class_numbers(train.intents, request.labels)  # (n,)
+        known = {name for names in request.arguments.values() for name in names}
+        pairs = list(zip(train.texts, train.arguments, strict=True))
+        self._slots = [name for name in slots.slot_names(pairs) if name in known]
+        self._tags: list[Tensor] | None = None  # int64 (length,) each
+        if self._slots:
+            encodings = bases.encode(frozen.tokenizer, train.texts)
+            self._tags = [
+                torch.tensor(slots.tags_of(encoding, text, values, self._slots))
+                for encoding, (text, values) in zip(encodings, pairs, strict=True)
+            ]
+        self._start = self._heads_of_the_base()
+        self._training = self._train(report)
+
+    @property
+    def curve(self) -> list[CurveLine]:
+        """Every epoch that was run."""
+        return self._training.curve
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose weights are taken."""
+        return self._training.epoch
+
+    def scores(self, texts: Sequence[str]) -> Tensor:
+        """Logits of the trained head: float32 (n, labels)."""
+        head = self._training.tuned.head
+        if texts == self.request.dev.texts:
+            return head.logits(self._dev.embedding)
+        return head.logits(self._adapted(self._frozen.states(texts)).embedding)
+
+    def choose(self) -> Chosen:
+        """Choose the head, its calibration and the out-of-scope rule on the dev rows."""
+        choice = self._choice
+        model = self._settled(self._candidates, choice, choice.scope)
+        facts: dict[str, Any] = {
+            "head": choice.head,
+            "temperature": round(choice.temperature, 4),
+            "scope": choice.scope.score,
+            "kept": self._frozen.kept,
+        }
+        if self.request.recipe.epochs:
+            dtype = device.number_type(self._frozen.device)
+            facts["number_type"] = str(dtype).removeprefix("torch.")
+        return Chosen(model, model.calls(self.request.dev.texts, self._dev), facts)
+
+    def refit(self, train: Split, checkpoint: Path, report: Part) -> TrainedEncoder:
+        """Train on other rows to the same epoch, under the same choices.
+
+        The threshold is put where the first one lay among the dev rows of `none`, which neither
+        model has learned.
+        """
+        request = replace(self.request, train=train, checkpoint=checkpoint)
+        again = EncoderFit(self._frozen, request, report, first=self)
+        choice = self._choice
+        trained = {"trained": again._training.tuned.head}
+        candidates = trained if choice.head == "trained" else again._candidates
+        rule = choice.scope
+        if len(choice.outside):
+            dev = request.dev
+            none = [text for text, i in zip(dev.texts, dev.intents, strict=True) if i == NONE]
+            embedding = again._adapted(self._frozen.states(none)).embedding  # (none, width)
+            head = heads.calibrated(candidates[choice.head], choice.temperature, choice.shift)
+            after = out_of_scope.score(head.logits(embedding), request.labels, rule.score)
+            rule = out_of_scope.carried(rule, choice.outside, after)
+        return again._settled(candidates, choice, rule)
+
+    @cached_property
+    def _dev(self) -> AdaptedStates:
+        return self._adapted(self._frozen.states(self.request.dev.texts))
+
+    @cached_property
+    def _choice(self) -> HeadChoice:
+        request = self.request
+        return heads.choose(request.labels, self._candidates, request.dev, self._dev.embedding)
+
+    def _heads_of_the_base(self) -> Heads:
+        """Heads fitted on the frozen base."""
+        head = self._fit_head(self._states.embedding)
+        if self._tags is None:
+            return head, None
+        budget, rows = _MAX_TAG_TOKENS, []
+        generator = torch.Generator().manual_seed(self.request.seed)
+        for row in torch.randperm(len(self._tags), generator=generator).tolist():
+            if budget > 0 and (self._tags[row] != IGNORED).any():
+                rows.append(row)
+                budget -= len(self._tags[row])
+        frozen = self._frozen
+        upper = frozen.encoder.upper(frozen.depth)
+        hidden = [self._states.hidden[i] for i in rows]
+        states = run_upper(upper, frozen.base.width, hidden, tokens=True)
+        tags = torch.cat([self._tags[i] for i in rows])  # (tokens of rows,)
+        tokens = torch.cat(states.tokens)[tags != IGNORED]  # (judged tokens, width)
+        count = 1 + 2 * len(self._slots)
+        return head, logistic.fit(tokens, tags[tags != IGNORED], count, c=0.1)
+
+    def _fit_head(self, embedding: Tensor) -> Linear:
+        """Logistic regression over the training rows' embeddings (n, width)."""
+        weights = self.request.train.weights
+        return logistic.fit(embedding, self._y, len(self.request.labels), weights=weights)
+
+    def _train(self, report: Part) -> tuning.Training:
+        """LoRA from the base."""
+        request, frozen = self.request, self._frozen
+        if not request.recipe.epochs:
+            tuned = tuning.initial(
+                frozen.encoder, frozen.depth, request.recipe, self._start, request.seed
+            )
+            return tuning.Training(tuned, [], 0)
+        rows = tuning.TrainingRows(
+            hidden=self._states.hidden,
+            labels=self._y,
+            weights=request.train.weights,
+            tags=self._tags,
+        )
+        dtype = device.number_type(frozen.device)
+
+        def watch(end: tuning.EpochEnd) -> tuning.EpochResult:
+            result = self._evaluated(end)
+            report(end.epoch / request.recipe.epochs, "epoch done", **result.line)
+            return result
+
+        return tuning.tune(
+            frozen.encoder,
+            frozen.depth,
+            request.recipe,
+            rows,
+            self._start,
+            seed=request.seed,
+            dtype=dtype,
+            checkpoint=request.checkpoint,
+            fingerprint=self._fingerprint(dtype),
+            watch=watch,
+            report=report,
+            epochs=None if self._first is None else self._first.epoch,
+        )
+
+    def _evaluated(self, end: tuning.EpochEnd) -> tuning.EpochResult:
+        """The epoch's line of the curve, with the accuracy on dev where rows of it are unseen."""
+        line: CurveLine = {"epoch": end.epoch, "loss": round(end.loss, 4)}
+        dev = self.request.dev
+        if self._first is not None or not dev.texts:
+            return tuning.EpochResult(line)
+        states = self._frozen.states(dev.texts[:_CURVE_ROWS])
+        embedding = self._adapted(states, end.tuned).embedding  # (m, width)
+        numbers = end.tuned.head.logits(embedding).argmax(1).tolist()
+        pairs = zip(numbers, dev.intents, strict=False)
+        right = torch.tensor([self.request.labels[n] == intent for n, intent in pairs])  # (m,)
+        line["dev_accuracy"] = round(float(right.float().mean()), 4)
+        return tuning.EpochResult(line, right)
+
+    def _adapted(self, states: States, tuned: Tuned | None = None) -> AdaptedStates:
+        """Embeddings of texts by what was trained, and token states where there are arguments."""
+        tuned = tuned or self._training.tuned
+        recipe, frozen = self.request.recipe, self._frozen
+        if not recipe.epochs and tuned.tag_head is None:
+            return AdaptedStates(states.embedding, [])
+        upper = lora.merged(frozen.encoder, frozen.depth, tuned.factors, recipe.alpha)
+        tokens = tuned.tag_head is not None
+        return run_upper(upper, frozen.base.width, states.hidden, tokens=tokens)
+
+    @cached_property
+    def _candidates(self) -> Candidates:
+        """Heads to choose from, by name."""
+        tuned = self._training.tuned
+        if not self.request.recipe.epochs:
+            return {"logistic": self._start[0]}
+        refit = self._fit_head(self._adapted(self._states).embedding)
+        return {"mean": heads.mean(tuned.head, refit), "trained": tuned.head, "refit": refit}
+
+    def _settled(
+        self, candidates: Candidates, choice: HeadChoice, scope: out_of_scope.ScopeRule
+    ) -> TrainedEncoder:
+        """The trained weights as they answer under the choice."""
+        request, frozen, tuned = self.request, self._frozen, self._training.tuned
+        adapter = EncoderAdapter(
+            base=frozen.base.name,
+            base_sha256=frozen.base.sha256,
+            max_length=frozen.max_length,
+            depth=frozen.depth,
+            rank=request.recipe.rank,
+            alpha=request.recipe.alpha,
+            labels=request.labels,
+            arguments=request.arguments,
+            slots=self._slots,
+            scope=scope,
+            factors=tuned.factors,
+            head=heads.calibrated(candidates[choice.head], choice.temperature, choice.shift),
+            tag_head=tuned.tag_head,
+        )
+        return TrainedEncoder(adapter, frozen)
+
+    def _fingerprint(self, dtype: torch.dtype) -> str:
+        """A hash of everything that the training's checkpoints depend on."""
+        request, frozen, train = self.request, self._frozen, self.request.train
+        facts = [asdict(request.recipe), request.seed, torch.get_num_threads(), frozen.max_length]
+        facts += [str(dtype), str(frozen.device)]
+        facts += [frozen.base.sha256, frozen.depth, list(request.labels), self._slots]
+        facts += [train.texts, train.intents, train.weights.tolist()]
+        facts.append([dict(a) if a is not None else None for a in train.arguments])
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
