@@ -1,4 +1,4 @@
-"""A state folder of the version before opens: its tables, its spool, and what its turns remember."""
+"""A state folder of the version before opens: tables, spool, and what its turns remember."""
 
 import tarfile
 from pathlib import Path
