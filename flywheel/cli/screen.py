@@ -15,12 +15,19 @@ import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from flywheel.cli.text import clean, cut, pad, width, wrap
+from flywheel.cli.text import clean, cut, wrap
 from flywheel.errors import FlywheelError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.status import Status
+    from rich.text import Text
 
 # How this program was called, so that every command it prints can be pasted.
 
@@ -142,37 +149,53 @@ def complain(error: FlywheelError) -> None:
 
 
 class ProgressLine:
-    """One line on standard error that is rewritten; where that is no terminal, now and then a line.
+    """What is under way, on standard error: on a terminal a line that lives, else now and then one.
 
-    A log file gets its first line after `_PLAIN_S` seconds: what is quick stays silent.
+    A log file gets its first line after `_PLAIN_S` seconds: what is quick stays silent. Whoever
+    shows clears in the end, whatever happens: a terminal is without its cursor until then.
     """
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._told = time.monotonic()
-        self._text = ""
+        self._status: Status | None = None
+        self._shown_at = time.monotonic()
+        self._shown = ""
 
     def show(self, text: str) -> None:
         """Replace the line by `text`."""
         if self._live:
-            room = shutil.get_terminal_size((PLAIN_COLUMNS, 24)).columns - 1
-            typer.echo(f"\r\x1b[K{cut(clean(text), room)}", err=True, nl=False)
-        elif text != self._text and time.monotonic() - self._told >= _PLAIN_S:
+            self._spin(clean(text))
+        elif text != self._shown and time.monotonic() - self._shown_at >= _PLAIN_S:
             remark(text)
-            self._told, self._text = time.monotonic(), text
+            self._shown_at, self._shown = time.monotonic(), text
 
     def clear(self) -> None:
         """Remove the line, so that what comes next starts on a clean one."""
-        if self._live:
-            typer.echo("\r\x1b[K", err=True, nl=False)
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+    def _spin(self, text: str) -> None:
+        from rich.console import Console
+        from rich.status import Status
+        from rich.text import Text
+
+        console = self._status.console if self._status else Console(stderr=True)
+        line = Text(text)
+        line.truncate(max(1, console.width - 3), overflow="ellipsis")
+        if self._status:
+            self._status.update(line)
+        else:
+            self._status = Status(line, console=console)
+            self._status.start()
 
 
-# Tables that fit the screen, with wide (Chinese) characters aligned.
-#
-# A cell that does not fit goes on below itself. A name is never broken: columns that may be left
-# out are left out for it, and a name that still does not fit ends in `…`.
+# Tables. rich measures, wraps, aligns and colours; which columns there is room for, and how wide
+# each is, is decided here, since it has no rule that keeps names whole: a cell that does not fit
+# goes on below itself, a name is never broken. Columns that may be left out are left out for it,
+# and a name that still does not fit ends in `…`.
 
-_GAP = "  "
+_GAP = 2  # columns between two columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,15 +229,10 @@ def table(
     """
     room = columns() - len(indent)
     dropped = _left_out(heads, rows, room)
-    kept = [index for index in range(len(heads)) if index not in dropped]
-    heads = [heads[index] for index in kept]
-    rows = [[row[index] for index in kept] for row in rows]
-    widths = _fit(heads, rows, room)
-    lines = _lines([head.title for head in heads], heads, widths)
-    for index, row in enumerate(rows):
-        lines += _lines(row, heads, widths)
-        if notes and notes[index]:
-            lines += [_GAP * 2 + line for line in wrap(notes[index], room - 2 * len(_GAP))]
+    shown = [index for index in range(len(heads)) if index not in dropped]
+    heads = [heads[index] for index in shown]
+    rows = [[row[index] for index in shown] for row in rows]
+    lines = _rendered(heads, rows, _fit(heads, rows, room), notes, room)
     return [f"{indent}{line}".rstrip() for line in lines]
 
 
@@ -230,7 +248,7 @@ def _left_out(heads: Sequence[Column], rows: Sequence[Sequence[str]], room: int)
     able = [index for index, head in enumerate(heads) if head.spare]
     able.sort(key=lambda index: -heads[index].spare)
     dropped: set[int] = set()
-    while able and sum(needed) + len(_GAP) * (len(heads) - len(dropped) - 1) > room:
+    while able and sum(needed) + _GAP * (len(heads) - len(dropped) - 1) > room:
         index = able.pop(0)
         dropped.add(index)
         needed[index] = 0
@@ -239,13 +257,15 @@ def _left_out(heads: Sequence[Column], rows: Sequence[Sequence[str]], room: int)
 
 def _needed(head: Column, cells: Sequence[str]) -> int:
     """Columns below which a cell would be broken or cut where it should not be."""
-    natural = max(map(width, [head.title, *cells]))
+    from rich.cells import cell_len
+
+    natural = max(map(cell_len, [head.title, *cells]))
     if head.least is None:
         return natural
     if head.names:
         words = [word for cell in cells for word in cell.split()]
-        return max(map(width, [head.title, *words]))
-    return min(natural, max(head.least, width(head.title)))
+        return max(map(cell_len, [head.title, *words]))
+    return min(natural, max(head.least, cell_len(head.title)))
 
 
 def _fit(heads: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
@@ -253,16 +273,16 @@ def _fit(heads: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> l
 
     Names shrink last: down to the longest word first, which breaks none of them.
     """
+    from rich.cells import cell_len
+
     cells = [[row[index] for row in rows] for index in range(len(heads))]
-    widths = [
-        max([width(head.title), *map(width, cells[index])]) for index, head in enumerate(heads)
-    ]
+    widths = [max(map(cell_len, [head.title, *cells[index]])) for index, head in enumerate(heads)]
     gentle = [_needed(head, cells[index]) for index, head in enumerate(heads)]
     utmost = [
         widths[index] if head.least is None else min(widths[index], max(head.least, 2))
         for index, head in enumerate(heads)
     ]
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - room
+    excess = sum(widths) + _GAP * (len(widths) - 1) - room
     for least in (gentle, utmost):
         while excess > 0:
             able = [index for index in range(len(heads)) if widths[index] > least[index]]
@@ -273,26 +293,47 @@ def _fit(heads: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> l
     return widths
 
 
-def _lines(cells: Sequence[str], heads: Sequence[Column], widths: Sequence[int]) -> list[str]:
-    wrapped = [
-        _wrapped(cell, head, columns)
-        for cell, head, columns in zip(cells, heads, widths, strict=True)
-    ]
-    return [
-        _GAP.join(
-            _cell(parts[row] if row < len(parts) else "", head, columns)
-            for parts, head, columns in zip(wrapped, heads, widths, strict=True)
-        )
-        for row in range(max(len(parts) for parts in wrapped))
-    ]
+def _rendered(
+    heads: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    notes: Sequence[str],
+    room: int,
+) -> list[str]:
+    """The table's lines, by rich; with notes each row is a table of its own."""
+    from rich.console import Console
+    from rich.constrain import Constrain
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    def grid(*cells: Sequence[str]) -> Table:
+        made = Table.grid(padding=(0, _GAP, 0, 0))
+        for head, width in zip(heads, widths, strict=True):
+            justify: Literal["left", "right"] = "right" if head.right else "left"
+            made.add_column(width=width, justify=justify, overflow="fold")
+        for row in cells:
+            made.add_row(*map(_cell, row, heads, widths))
+        return made
+
+    titles = [head.title for head in heads]
+    parts: list[RenderableType] = [grid(titles)] if notes else [grid(titles, *rows)]
+    for row, note in zip(rows, notes, strict=bool(notes)):
+        below = Constrain(Padding(Text(" ".join(note.split())), (0, 0, 0, 2 * _GAP)), room)
+        parts += [grid(row), below] if note else [grid(row)]
+    console = Console(
+        file=StringIO(),
+        width=max(room, sum(widths) + _GAP * (len(widths) - 1)),
+        color_system="standard" if coloured() else None,
+        force_terminal=coloured(),
+    )
+    with console.capture() as capture:
+        console.print(*parts, sep="")
+    return capture.get().removesuffix("\n").split("\n")
 
 
-def _wrapped(cell: str, head: Column, columns: int) -> list[str]:
-    if head.names:
-        cell = " ".join(cut(word, columns) for word in cell.split())
-    return wrap(cell, columns)
+def _cell(text: str, head: Column, width: int) -> Text:
+    from rich.text import Text
 
-
-def _cell(text: str, head: Column, columns: int) -> str:
-    padded = pad(text, columns, right=head.right)
-    return paint(padded, text) if text in PAINT else padded
+    words = (cut(word, width) if head.names else word for word in text.split())
+    return Text().append(" ".join(words), PAINT.get(text))

@@ -226,6 +226,12 @@ class Sender:
             FlywheelError: the daemon is unreachable or refused a batch; the tally holds what
                 was answered until then.
         """
+        try:
+            self._send(name, file, size)
+        finally:
+            self._progress.clear()
+
+    def _send(self, name: str, file: IO[bytes], size: int | None) -> None:
         started = time.monotonic()
         waiting: dict[str, _Batch] = {}
         done = 0
@@ -247,11 +253,9 @@ class Sender:
             batch.add(prepared, number)
         for route, batch in waiting.items():
             self._post(name, route, batch)
-        self._progress.clear()
 
     def stopped(self) -> None:
         """Say what was sent, for a person who pressed Ctrl-C."""
-        self._progress.clear()
         remark(
             f"stopped: {plural(self.tally.sent, 'line')} sent, the rest was not",
             "next: send the file again; what is known already is not counted twice",

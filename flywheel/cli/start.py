@@ -122,12 +122,14 @@ def doctor(
     path = find_config(config or named_config(ctx))
     progress = ProgressLine()
     findings = []
-    for finding in examine(path, announce=progress.show):
+    try:
+        for finding in examine(path, announce=progress.show):
+            progress.clear()
+            findings.append(finding)
+            if not as_json:
+                say(*_lines(finding.level, finding.check, finding.text, finding.todo))
+    finally:
         progress.clear()
-        findings.append(finding)
-        if not as_json:
-            say(*_lines(finding.level, finding.check, finding.text, finding.todo))
-    progress.clear()
     if as_json:
         rows = [
             {"level": each.level, "check": each.check, "text": each.text, "todo": each.todo}

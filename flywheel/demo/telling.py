@@ -1,4 +1,4 @@
-"""What the demo says on the terminal: plain lines that fit 80 columns."""
+"""What the demo says on the terminal: plain lines that fit 80 columns, and what is under way."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
 _WIDTH = 80
-_LIVE_S = 1.0  # between two writes of a terminal's line
 _PLAIN_S = 10.0  # between two lines where there is no terminal
 _BORDER = "border"  # kind of a brief for an intent that stands beside a failing one
 
@@ -24,7 +29,6 @@ class Teller:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._live = sys.stdout.isatty()
-        self._lock = threading.Lock()  # the story and its sign of life write from two threads
 
     def chapter(self, title: str) -> None:
         """Begin a part of the story."""
@@ -33,21 +37,22 @@ class Teller:
 
     def line(self, text: str = "") -> None:
         """One line."""
-        with self._lock:
-            self._clear()
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
     def timed(self, text: str) -> None:
         """One line with the time."""
-        self.line(self._stamped(text))
+        self.line(f"[{time.monotonic() - self._began:4.0f} s] {text}")
 
-    @contextmanager
-    def busy(self, text: str) -> Iterator[Callable[[str], None]]:
+    def busy(self, text: str) -> AbstractContextManager[Callable[[str], object]]:
         """Show that something is under way until the block ends; yields what changes the text.
 
-        A terminal gets one line that is rewritten, anything else a line every `_PLAIN_S` seconds.
+        A terminal gets one line that lives, anything else a line every `_PLAIN_S` seconds.
         """
+        return _living_line(text) if self._live else self._now_and_then(text)
+
+    @contextmanager
+    def _now_and_then(self, text: str) -> Iterator[Callable[[str], object]]:
         current = text
         over = threading.Event()
 
@@ -56,11 +61,9 @@ class Teller:
             current = now
 
         def tick() -> None:
-            while not over.wait(_LIVE_S if self._live else _PLAIN_S):
-                self._under_way(current)
+            while not over.wait(_PLAIN_S):
+                self.timed(f"… {current}")
 
-        if self._live:
-            self._under_way(text)
         thread = threading.Thread(target=tick, name="demo-progress", daemon=True)
         thread.start()
         try:
@@ -68,25 +71,14 @@ class Teller:
         finally:
             over.set()
             thread.join()
-            with self._lock:
-                self._clear()
-                sys.stdout.flush()
 
-    def _under_way(self, text: str) -> None:
-        if not self._live:
-            self.timed(f"… {text}")
-            return
-        with self._lock:
-            self._clear()
-            sys.stdout.write(self._stamped(f"… {text}")[: _WIDTH - 1])
-            sys.stdout.flush()
 
-    def _stamped(self, text: str) -> str:
-        return f"[{time.monotonic() - self._began:4.0f} s] {text}"
-
-    def _clear(self) -> None:
-        if self._live:
-            sys.stdout.write("\r" + " " * (_WIDTH - 1) + "\r")
+@contextmanager
+def _living_line(text: str) -> Iterator[Callable[[str], object]]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda now: progress.update(task, description=now)
 
 
 def tell_turn(teller: Teller, turn: Mapping[str, Any]) -> None:
@@ -113,18 +105,30 @@ def _by_reason(briefs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[st
 def tell_decision(teller: Teller, decision: Mapping[str, Any]) -> None:
     """The per-intent table, the gates with their reasons, and the verdict in one line."""
     teller.line()
-    teller.line(f"  {'intent':<16}{'n':>4}{'before':>9}{'after':>8}{'lost':>6}{'won':>5}  verdict")
-    for line in decision["intents"]:
-        before, after = line["champion_recall"], line["challenger_recall"]
-        teller.line(
-            f"  {line['intent']:<16}{line['n']:>4}{_percent(before):>9}{_percent(after):>8}"
-            f"{line['losses']:>6}{line['gains']:>5}  {line['verdict']}"
-        )
+    _table(teller, decision["intents"])
     teller.line()
     for gate in decision["gates"]:
         _wrapped(teller, f"  {gate['gate']:<12}{gate['verdict']:<13}", gate["detail"])
     teller.line()
     _wrapped(teller, "  => ", _verdict(decision))
+
+
+def _table(teller: Teller, intents: Sequence[Mapping[str, Any]]) -> None:
+    """One row an intent: rows of the golden set, recall before and after, answers lost and won."""
+    table = Table.grid(padding=(0, 0, 0, 2), pad_edge=True, collapse_padding=False)
+    for least in (16, 2, 7, 6, 4, 3, 0):
+        table.add_column(min_width=least, justify="right" if 0 < least < 16 else "left")
+    table.add_row("intent", "n", "before", "after", "lost", "won", "verdict")
+    for line in intents:
+        before, after = _percent(line["champion_recall"]), _percent(line["challenger_recall"])
+        counts = (str(line[name]) for name in ("losses", "gains"))
+        cells = (line["intent"], str(line["n"]), before, after, *counts, line["verdict"])
+        table.add_row(*map(Text, cells))
+    console = Console(file=StringIO(), width=_WIDTH, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    for row in capture.get().splitlines():
+        teller.line(row.rstrip())
 
 
 def _verdict(decision: Mapping[str, Any]) -> str:

@@ -1,8 +1,11 @@
 """Text on a terminal: its width, its breaks, and what may not reach it."""
 
+from io import StringIO
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from flywheel.cli import screen
 from flywheel.cli.screen import Column, table
@@ -66,7 +69,7 @@ def test_width(text, expected):
 def test_every_line_of_a_table_fits_and_starts_its_columns_at_one_place(rows):
     heads = (Column(title="a", least=10), Column(title="b", least=10))
     cells = [[clean(a), clean(b)] for a, b in rows]
-    assert all(width(line) <= 80 for line in table(heads, cells))
+    assert all(cell_len(line) <= 80 for line in table(heads, cells))
 
 
 def test_wide_characters_stay_aligned():
@@ -133,7 +136,20 @@ def test_numbers():
     assert counted({"a": 1, "b": 2}) == "b 2, a 1"
 
 
-class Terminal:
+def test_markup_and_emoji_codes_of_a_text_are_shown_as_they_are():
+    text = "[bold red]x[/] :smile: [link=http://a]b[/link]"
+    assert table((Column(title="text"),), [[text]], notes=[text]) == ["text", text, f"    {text}"]
+
+
+def test_a_verdict_is_coloured_on_a_terminal_and_its_padding_is_not(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("TERM", raising=False)
+    monkeypatch.setattr(screen.sys, "stdout", Terminal())
+    lines = table((Column(title="gate"), Column(title="verdict")), [["overall", "PASS"]])
+    assert lines == ["gate     verdict", "overall  \x1b[32mPASS\x1b[0m"]
+
+
+class Terminal(StringIO):
     """What the screen asks of a stream."""
 
     def isatty(self):
@@ -160,6 +176,19 @@ def test_json_on_a_terminal_is_the_same_json_without_what_steers_it(monkeypatch,
     monkeypatch.setattr(screen.typer, "echo", written.append)
     screen.raw_json('{"a": "\x9b\u202e乐"}\n'.encode())
     assert written == [r'{"a": "\u009b\u202e乐"}']
+
+
+def test_progress_on_a_terminal_leaves_a_clean_line_and_a_cursor(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(screen.sys, "stderr", Terminal())
+    progress = screen.ProgressLine()
+    progress.show("[bold]half\x1b[2J")
+    progress.clear()
+    progress.clear()
+    written = screen.sys.stderr.getvalue()
+    assert r"[bold]half\x1b[2J" in written
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
+    assert written.endswith("\x1b[2K")
 
 
 def test_progress_is_silent_where_there_is_no_terminal(capsys):

@@ -85,6 +85,24 @@ def test_the_verdict_stands_below_the_gates_and_repeats_none_of_their_reasons(
     assert printed.count("-14.0 points") == 1
 
 
+def test_intents_are_a_table_that_fits_and_stays_aligned(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = {"n": 12, "champion_recall": 0.9, "challenger_recall": None, "losses": 3, "gains": 0}
+    names = ("play_music", "播放音乐", "transfer_between_own_accounts_[b]")
+    rows = [row | {"intent": name, "verdict": "FAIL"} for name in names]
+    tell_decision(Teller(), decision("reject", "rejected", "FAIL") | {"intents": rows[:2]})
+    assert capsys.readouterr().out.splitlines()[1:4] == [
+        "  intent             n   before   after  lost  won  verdict",
+        "  play_music        12     90 %       -     3    0  FAIL",
+        "  播放音乐          12     90 %       -     3    0  FAIL",
+    ]
+    tell_decision(Teller(), decision("reject", "rejected", "FAIL") | {"intents": rows})
+    head, *shown = capsys.readouterr().out.splitlines()[1:5]
+    assert head.endswith("  won  verdict")
+    assert shown[2].startswith("  transfer_between_own_accounts_[b]  12 ")
+
+
 def test_output_that_is_no_terminal_shows_what_is_under_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
