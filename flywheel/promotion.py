@@ -1,4 +1,4 @@
-"""What to do now: promote, hold or reject.
+"""What to do now: promote, hold or reject; and which approvals of a person the rules allow.
 
 Pure functions of the gates' judgement and the rules. A challenger is promoted only when every
 gate that must speak has passed; what is undecided is held, never promoted.

@@ -1,6 +1,6 @@
 """Every table and key of config.toml, with its default. The field comments are the reference.
 
-The gates' tables are in `rules`. `docs/reference/config.md` is generated from both files.
+`docs/reference/config.md` is generated from this file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-# [gates.NAME]: what each gate holds a challenger to. The field comments are the reference.
+# [gates.NAME]: what each gate holds a challenger to.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

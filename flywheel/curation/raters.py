@@ -1,4 +1,4 @@
-"""Who gave which label, how far they are believed, and how much one of them may move.
+"""Who gave which label, how far they are believed, and how much old feedback weighs.
 
 Pure. A label is as good as the best of those who gave it. Experts are judged like everybody and
 are never capped.

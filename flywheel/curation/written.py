@@ -1,4 +1,4 @@
-"""What a teacher's samples must pass besides: the blind question, and not being a copy.
+"""What a teacher's samples must pass besides: blind question, script, novelty, intent.
 
 Pure.
 """

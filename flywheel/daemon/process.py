@@ -2,7 +2,7 @@
 
 It ends with 0 when it was asked to, and with 1 when the database can no longer be used, so
 that whoever started it starts it anew. To put a backup in the place of the database it starts
-anew by itself, as the same process.
+anew by itself, as the same process. systemd is told of each change (sd_notify).
 """
 
 from __future__ import annotations

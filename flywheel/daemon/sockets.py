@@ -1,4 +1,4 @@
-"""The daemon's listening sockets: the Unix socket always, TCP when configured."""
+"""The daemon's listening sockets, Unix and (when configured) TCP, and its HTTP server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the runtime from the configuration, once."""
+"""Builds the runtime from the configuration, and refuses a configuration it cannot start with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Production, played: the champion answers what users say, and users judge its answers."""
+"""Production, simulated: users say sentences, a real daemon's champion answers, users judge it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What should be written for the failing intents: one brief for each kind of failure.
 
-Pure.
+Pure. Intents that border on a failing one get samples too.
 """
 
 from __future__ import annotations

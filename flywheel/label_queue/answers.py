@@ -1,6 +1,6 @@
 """What a person answers: kept when it is given, by whom the socket or the token says gave it.
 
-An answer can be taken back. When it takes effect, and as what, is said in `settling`.
+An answer can be taken back. When it takes effect, and as what, is said in `effects`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is asked, and in which order: the answers that are worth most come first."""
+"""What is asked, in which order, which predictions are drawn, and what several answers come to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far two people agree, and how much of that is more than chance."""
+"""How far people agree beyond chance, and how often each rater's labels are wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Intervals for rates and for differences of rates. Fractions in, fractions out."""
+"""Intervals for rates and for differences of rates, and the counts they are made of.
+
+Fractions in, fractions out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one database file: who holds it, who may write, who reads what.
+"""The one database file: who holds it, who may write, who reads; its copies and its compaction.
 
 One process holds it. Inside it there is one write transaction at a time; readers never wait and
 never see half of one. DuckDB is locked down first: no other file, network, extension or setting.

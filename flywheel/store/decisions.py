@@ -1,6 +1,7 @@
-"""Decisions and everything that happened to them; nothing is ever overwritten.
+"""Decisions and the log of their events; nothing is ever overwritten.
 
-A decision's status is that of its last event. Events form a chain of hashes: `chain`.
+A decision's status is that of its last event. The events form a chain of hashes, which shows
+whether the log was rewritten, and they are the queue from which hooks are told.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Predictions and feedback as they arrive: stored once each, in any order.
+"""Predictions and feedback: each id is stored once, in whatever order events arrive.
 
-An id that is already there is skipped, so a repeat or a replay changes nothing; what it says that
-the first did not is kept as rejected (`conflicts`). Feedback that
-comes before its prediction waits for it.
+A repeated id is skipped, so repeats and replays are idempotent. An event that says something else
+under a known id is kept as rejected. Feedback that comes before its prediction waits for it. The
+daily sums and the cursors of sources are written in the same transaction.
 """
 
 from __future__ import annotations

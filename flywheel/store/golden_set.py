@@ -1,4 +1,4 @@
-"""Golden labels that a person doubts; the last word on a sample counts."""
+"""The golden set: generations, the ledger of their queries, labels that a person disputes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What each rater said of each prediction: one row a pair, the latest by (ts, id)."""
+"""Which texts a person may be asked to label: by raters' votes, by audit, by doubt, by conflict.
+
+A vote is what one rater says of one prediction: one row a pair, the latest by (ts, id).
+"""
 
 from __future__ import annotations
 

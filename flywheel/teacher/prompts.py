@@ -1,4 +1,4 @@
-"""What the teacher is asked: the messages and the answer's form for one part of a brief.
+"""What the teacher is asked: for samples of one brief, and which function a sentence asks for.
 
 Pure. Production text travels as JSON strings inside one marked block and is called data; nothing
 in it can close the block. A golden text never gets here: a brief has none.

@@ -1,8 +1,8 @@
 """What of a text may leave the machine: personal values are replaced before a teacher sees it.
 
-Pure. Numbers are known by their check digits and by the world's numbering plans (`stdnum`,
+Numbers are known by their check digits and by the world's numbering plans (`stdnum`,
 `phonenumbers`); what is left of long digit runs is hidden too, since a missed number costs more
-than a sentence that lost one. Names of people need a language model; see `names`.
+than a sentence that lost one. Names of people need a language model that the configuration names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person, the schedule or a source may ask of the runtime."""
+"""What a person, the schedule or a source may ask of a turn or a decision."""
 
 from __future__ import annotations
 

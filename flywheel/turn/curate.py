@@ -1,4 +1,4 @@
-"""Step 3: which samples are fit to learn from, and whether there is anything new among them."""
+"""Step 3: screen the candidates by every rule of curation, and write the dataset."""
 
 from __future__ import annotations
 

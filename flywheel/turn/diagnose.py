@@ -1,4 +1,4 @@
-"""Step 1: which intents fail in production, and what should be written for them."""
+"""Step 1: which intents fail in production, what to write for them, and what that would cost."""
 
 from __future__ import annotations
 

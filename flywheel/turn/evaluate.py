@@ -1,4 +1,4 @@
-"""Step 5: ask champion and challenger about the same rows.
+"""Step 5: ask champion and challenger about the same rows, fresh samples included.
 
 A row that both have answered is not asked again: after bought labels only those are new. Beside
 golden, dev and fresh rows come the newest texts that feedback labelled: a challenger that gains

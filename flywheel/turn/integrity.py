@@ -1,4 +1,8 @@
-"""Would the same evidence give the same decision, to the byte?"""
+"""Is the state on disk whole, and does each decision follow from its stored evidence?
+
+`check` and `examine` compare the tables with one another and with the files they name; `verify`
+recomputes one decision to the byte.
+"""
 
 from __future__ import annotations
 

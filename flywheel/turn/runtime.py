@@ -1,4 +1,4 @@
-"""What a turn works with, built once by the daemon."""
+"""What a turn works with (`Runtime`), and what each of its steps returns (`StepResult`)."""
 
 from __future__ import annotations
 
