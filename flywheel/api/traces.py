@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import importlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from flywheel.api import ingest
 from flywheel.api.http import BadRequest, TooLarge, answer, read_body
 from flywheel.formats import otel
+from flywheel.intake import Rejection
 from flywheel.turn import Runtime
 
 _PROTOBUF = "application/x-protobuf"
@@ -37,11 +38,12 @@ async def traces(request: Request) -> Response:
     body = _inflated(await read_body(request, limit), request, limit)
     binary = request.headers.get("content-type", "").startswith(_PROTOBUF)
     lines = await run_in_threadpool(_lines, body, binary=binary)
-    taken: Mapping[str, Any] = {"rejected": []}
+    rejected: Sequence[Rejection] = ()
     if lines:
-        taken = await ingest.keep(request, "predictions", b"\n".join(lines), otel.NAME)
-    why = "; ".join(f"{bad['field']} {bad['why']}" for bad in taken["rejected"][:5])
-    return _said(len(taken["rejected"]), why, binary=binary)
+        receipt = await ingest.accept(request, "predictions", b"\n".join(lines), otel.NAME)
+        rejected = receipt.rejected
+    why = "; ".join(f"{bad.field} {bad.why}" for bad in rejected[:5])
+    return _said(len(rejected), why, binary=binary)
 
 
 def _inflated(body: bytes, request: Request, limit: int) -> bytes:

@@ -6,10 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from flywheel import formats
-from flywheel.api import ingest
+from flywheel import intake
 from flywheel.sources import Runner
 from flywheel.store import events
 from flywheel.turn import Runtime
@@ -44,17 +41,13 @@ class Feed:
 
     def _commit(self, name: str, batch: Sequence[Mapping[str, Any]], cursor: str) -> None:
         """One transaction for the events, native or foreign, and the cursor behind them."""
-        lines = map(msgspec.json.encode, batch)
-        parsed = formats.read_lines(None, lines, **ingest.reading(self._runtime))
-        with self._runtime.store.write() as con:
-            ingest.store(self._runtime, con, f"source {name}", parsed)
-            events.set_source_cursor(con, name, cursor, self._runtime.clock())
-        if parsed.rejected:
+        receipt = intake.accept_from_source(self._runtime, name, batch, cursor)
+        if receipt.rejected:
             log.warning(
                 "source %s: %d events were rejected",
                 name,
-                len(parsed.rejected),
-                extra={"event": "source.rejected", "source": name, "count": len(parsed.rejected)},
+                len(receipt.rejected),
+                extra={"event": "source.rejected", "source": name, "count": len(receipt.rejected)},
             )
 
     def _cursor_of(self, name: str) -> str | None:
