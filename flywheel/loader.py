@@ -13,13 +13,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
-
-import msgspec
 
 from flywheel import formats
 from flywheel.errors import DiskFull
-from flywheel.records import Feedback, Prediction, RaterKind, VerdictOnPrediction
+from flywheel.records import Feedback, Prediction
 from flywheel.spool import Spool
 from flywheel.store import Connection, Store, StoreFailed, events, lower_priority, segments
 from flywheel.store.events import RejectedEvent
@@ -186,8 +183,9 @@ def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[int, int]:
 
 def load_rows(con: Connection, rows: Sequence[object]) -> int:
     """Store rows of the spool in the caller's transaction; returns how many events were new."""
-    predictions = [_prediction(row) for row in rows if isinstance(row, formats.PredictionRow)]
-    verdicts = [_verdict(row) for row in rows if isinstance(row, formats.FeedbackRow)]
+    records = [formats.record_of(row) for row in rows if not isinstance(row, formats.RejectedEntry)]
+    predictions = [record for record in records if isinstance(record, Prediction)]
+    verdicts = [record for record in records if isinstance(record, Feedback)]
     refused = [
         _rejected(row.sent_as, row.line, row.raw, row.field, row.why, row.at)
         for row in rows
@@ -212,31 +210,4 @@ def _as_rejected(line: bytes) -> RejectedEvent:
         field="",
         why="was damaged in the spool",
         at=datetime.now(UTC),
-    )
-
-
-def _prediction(row: formats.PredictionRow) -> Prediction:
-    return Prediction(
-        id=row.id,
-        ts=row.ts,
-        text=row.text,
-        intent=row.intent,
-        arguments=msgspec.json.decode(row.arguments),
-        confidence=row.confidence,
-        adapter=row.adapter,
-        latency_ms=row.latency_ms,
-        slices=msgspec.json.decode(row.slices),
-    )
-
-
-def _verdict(row: formats.FeedbackRow) -> Feedback:
-    return Feedback(
-        id=row.id,
-        prediction_id=row.prediction_id,
-        ts=row.ts,
-        verdict=cast("VerdictOnPrediction", row.verdict),
-        intent=row.intent,
-        arguments=msgspec.json.decode(row.arguments),
-        rater=row.rater,
-        rater_kind=cast("RaterKind", row.rater_kind),
     )

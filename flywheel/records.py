@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 NONE = "none"
 """The intent of a text that asks for no call (out of scope)."""
@@ -53,19 +55,25 @@ class Intent:
         return frozenset(self.parameters.get("properties", {}))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+# Kinds of events. Each Struct declares the columns of its table; `event_columns` derives the
+# Arrow schema, the JSON form and the readers from it.
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One answer given in production; written once, never updated."""
 
     id: str  # chosen by the caller; repeats are ignored
-    ts: datetime
+    ts: _Time
     text: str
     intent: str
-    arguments: Arguments = field(default_factory=dict)
-    confidence: float | None = None  # 0..1; None when the producer gives none
+    arguments: Arguments = {}
+    confidence: _Fraction | None = None  # None when the producer gives none
     adapter: str = ""  # "" when the producer does not say
     latency_ms: float | None = None
-    slices: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
         _refuse_naive(self.ts, f"prediction {self.id}")
@@ -75,13 +83,12 @@ class Prediction:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feedback:
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict on a prediction; the latest by (ts, id) counts."""
 
     id: str
     prediction_id: str  # may not have arrived yet
-    ts: datetime
+    ts: _Time
     verdict: VerdictOnPrediction
     intent: str | None = None  # the right one; required when `verdict` is "corrected"
     arguments: Arguments | None = None
@@ -94,8 +101,7 @@ class Feedback:
             raise ValueError(f"feedback {self.id}: `verdict` is corrected but `intent` is missing")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """A labelled text."""
 
     id: str  # content hash, `datasets.sample_id`
@@ -106,10 +112,8 @@ class Sample:
     split: Split
     must_pass: bool = False
     family: str = ""  # id of a paraphrase family; "" stands for the sample itself
-    slices: Mapping[str, str] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # brief, request, prediction, rater…
+    slices: Mapping[str, str] = {}
+    provenance: Mapping[str, Any] = {}  # brief, request, prediction, rater…
     weight: float = 1.0  # in training
 
 

@@ -5,48 +5,31 @@ Events are described here and read by `formats`, which takes foreign forms too.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
+from flywheel.event_columns import json_form
+from flywheel.records import Feedback, Origin, Prediction, Sample
 
-class PredictionEvent(msgspec.Struct):
-    """One production answer."""
-
-    id: str
-    ts: datetime
-    text: str
-    intent: str | None
-    arguments: dict[str, Any] = {}
-    confidence: float | None = None
-    adapter: str = ""
-    latency_ms: float | None = None
-    slices: dict[str, str] = {}
-
-
-class FeedbackEvent(msgspec.Struct):
-    """A verdict on a prediction, which may arrive later."""
-
-    id: str
-    prediction_id: str
-    ts: datetime
-    verdict: Literal["correct", "incorrect", "corrected"]
-    intent: str | None = None
-    arguments: dict[str, Any] | None = None
-    rater: str = ""
-    rater_kind: Literal["user", "expert", "rule", "model"] = "user"
-
-
-class SampleEvent(msgspec.Struct):
-    """A labelled text."""
-
-    text: str
-    intent: str | None
-    arguments: dict[str, Any] | None = None
-    split: Literal["seed", "train", "dev", "golden", "fresh"] = "train"
-    must_pass: bool = False
-    family: str = ""
+_INTENT = {"intent": (str | None,)}  # null: no call
+PredictionEvent = json_form(
+    Prediction, "PredictionEvent", doc="One production answer.", changed=_INTENT
+)
+FeedbackEvent = json_form(
+    Feedback, "FeedbackEvent", doc="A verdict on a prediction, which may arrive later."
+)
+SampleEvent = json_form(
+    Sample,
+    "SampleEvent",
+    doc="A labelled text.",
+    changed={
+        **_INTENT,
+        "split": (Literal["seed", "train", "dev", "golden", "fresh"],),
+        "origin": (Origin, "person"),
+    },
+    without=("id",),  # it follows from the content
+)
 
 
 class TraceExport(msgspec.Struct):

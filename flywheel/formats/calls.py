@@ -8,9 +8,9 @@ object.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from flywheel.formats.reading import BadEvent, Fields, from_json, plain, unicode
 from flywheel.records import NONE, Prediction
@@ -36,36 +36,23 @@ class Exchange(NamedTuple):
     calls: tuple[Call, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """What a prediction's record has beside text and call."""
-
-    id: str
-    ts: datetime
-    adapter: str = ""
-    latency_ms: float | None = None
-    confidence: float | None = None
-    slices: Mapping[str, str] = field(default_factory=dict)
-
-
-def predictions(exchange: Exchange, about: About) -> tuple[Prediction, ...]:
+def predictions(answer: Prediction, calls: Sequence[Call]) -> tuple[Prediction, ...]:
     """Return one prediction a call, `none` without a call.
 
     The first has the answer's own id, further ones that id with `#2`, `#3`, … after it.
+
+    Args:
+        answer: everything but the call.
+        calls: what was called in it.
     """
     return tuple(
-        Prediction(
-            id=numbered(about.id, number),
-            ts=about.ts,
-            text=exchange.text,
+        replace(
+            answer,
+            id=numbered(answer.id, number),
             intent=call.intent,
             arguments=call.arguments or {},
-            confidence=about.confidence,
-            adapter=about.adapter,
-            latency_ms=about.latency_ms,
-            slices=about.slices,
         )
-        for number, call in enumerate(exchange.calls or (NO_CALL,), 1)
+        for number, call in enumerate(calls or (NO_CALL,), 1)
     )
 
 

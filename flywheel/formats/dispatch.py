@@ -119,7 +119,7 @@ def _as_sample(
         fields, prediction.text, prediction.intent, prediction.arguments, known
     )
     slices = {**prediction.slices, **sample.slices}
-    return replace(
+    return msgspec.structs.replace(
         sample, slices=slices, provenance={**sample.provenance, "prediction": prediction.id}
     )
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from flywheel.formats.calls import (
     NO_CALL,
-    About,
     Exchange,
     exchange,
     message_text,
@@ -20,7 +19,7 @@ from flywheel.formats.calls import (
 from flywheel.formats.native import labelled
 from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed
 from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict
-from flywheel.records import RaterKind
+from flywheel.records import NONE, Prediction, RaterKind
 
 NAME = "langfuse"
 
@@ -68,14 +67,16 @@ def _generation(fields: Fields, context_turns: int) -> Parsed:
     latency = None
     if fields.get("endTime") is not None:
         latency = (fields.moment("endTime", naive_is_utc=True) - started).total_seconds() * 1e3
-    about = About(
+    answer = Prediction(
         id=f"{fields.text('traceId')}:{fields.text('id')}",
         ts=started,
         adapter=fields.maybe_text("model"),
         latency_ms=latency,
         slices=fields.slices("metadata"),
+        text=said.text,
+        intent=NONE,
     )
-    return Parsed(predictions=predictions(Exchange(said.text, calls), about))
+    return Parsed(predictions=predictions(answer, calls))
 
 
 def _score(fields: Fields, received: datetime | None) -> Parsed:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.calls import About, Exchange, exchange, predictions
+from flywheel.formats.calls import Exchange, exchange, predictions
 from flywheel.formats.openai import first_choice
 from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed
 from flywheel.formats.verdicts import right_calls
+from flywheel.records import NONE, Prediction
 
 NAME = "litellm"
 
@@ -44,14 +45,16 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     latency = None
     if fields.get("endTime") is not None:
         latency = (fields.moment("endTime", naive_is_utc=True) - started).total_seconds() * 1e3
-    about = About(
+    answer = Prediction(
         id=fields.text("id"),
         ts=started,
         adapter=fields.maybe_text("model"),
         latency_ms=latency,
         slices=fields.slices("metadata"),
+        text=said.text,
+        intent=NONE,
     )
-    return Parsed(predictions=predictions(said, about))
+    return Parsed(predictions=predictions(answer, said.calls))
 
 
 def _answer(fields: Fields) -> list[Any]:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from flywheel.content import sample_id
-from flywheel.formats.calls import About, Call, Exchange, arguments, exchange, predictions
+from flywheel.event_columns import EventColumn, columns_of
+from flywheel.formats.calls import Call, Exchange, arguments, exchange, predictions
 from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, plain
 from flywheel.parameters import argument_problems
 from flywheel.records import (
@@ -20,7 +21,6 @@ from flywheel.records import (
     Intent,
     Origin,
     Prediction,
-    RaterKind,
     Sample,
     Split,
     VerdictOnPrediction,
@@ -31,7 +31,14 @@ SPLITS = ("seed", "train", "dev", "golden", "fresh")  # a seed is of split train
 
 _ORIGINS = get_args(Origin)
 _VERDICTS = get_args(VerdictOnPrediction)
-_RATERS = get_args(RaterKind)
+_FROM_THE_CALL = ("text", "intent", "arguments")  # of a prediction
+_FROM_THE_VERDICT = ("verdict", "intent")  # of feedback
+_PREDICTION_COLUMNS = tuple(
+    column for column in columns_of(Prediction) if column.name not in _FROM_THE_CALL
+)
+_FEEDBACK_COLUMNS = tuple(
+    column for column in columns_of(Feedback) if column.name not in _FROM_THE_VERDICT
+)
 
 
 def recognises(event: Mapping[str, Any]) -> bool:
@@ -79,14 +86,9 @@ def feedback(event: Mapping[str, Any]) -> Feedback:
         raise fields.bad("intent", "is missing: the verdict is corrected")
     right = fields.maybe_text("intent", default=NONE if verdict == "corrected" else "")
     return Feedback(
-        id=fields.text("id"),
-        prediction_id=fields.text("prediction_id"),
-        ts=fields.moment("ts"),
         verdict=cast("VerdictOnPrediction", verdict),
         intent=right or None,
-        arguments=_maybe_arguments(fields),
-        rater=fields.maybe_text("rater"),
-        rater_kind=cast("RaterKind", fields.choice("rater_kind", _RATERS, "user")),
+        **{column.name: _value(fields, column) for column in _FEEDBACK_COLUMNS},
     )
 
 
@@ -156,7 +158,7 @@ def labelled(
         split=cast("Split", place),
         must_pass=fields.flag("must_pass"),
         family=fields.maybe_text("family"),
-        slices=_slices(fields),
+        slices=_texts(fields, "slices"),
         provenance=plain(fields.maybe_inner("provenance").value, NAME, "provenance"),
         weight=1.0 if weight is None else weight,
     )
@@ -172,19 +174,38 @@ def _refuse_misfit(fields: Fields, intent: Intent, given: Mapping[str, Any] | No
 
 def _predictions(event: Mapping[str, Any], context_turns: int) -> tuple[Prediction, ...]:
     fields = Fields(NAME, event)
-    about = About(
-        id=fields.text("id"),
-        ts=fields.moment("ts"),
-        adapter=fields.maybe_text("adapter"),
-        latency_ms=fields.number("latency_ms"),
-        confidence=fields.fraction("confidence"),
-        slices=_slices(fields),
-    )
+    values = {column.name: _value(fields, column) for column in _PREDICTION_COLUMNS}
     said = _said(fields, context_turns)
-    if event.get("intent") is not None or not said.calls:
-        call = _call(fields, said)
-        said = Exchange(said.text, (Call(call.intent, _maybe_arguments(fields) or {}),))
-    return predictions(said, about)
+    calls = said.calls
+    if event.get("intent") is not None or not calls:
+        calls = (Call(_call(fields, said).intent, _maybe_arguments(fields) or {}),)
+    return predictions(Prediction(text=said.text, intent=NONE, **values), calls)
+
+
+def _value(fields: Fields, column: EventColumn) -> Any:
+    """The value of a column that is read from the field of its name.
+
+    Raises:
+        BadEvent: the field is missing or wrong.
+    """
+    match column.type:
+        case "text" if column.choices:
+            return fields.choice(column.name, column.choices, column.default)
+        case "text" if column.required:
+            return fields.text(column.name)
+        case "text":
+            return fields.maybe_text(column.name) or column.default
+        case "time":
+            return fields.moment(column.name)
+        case "flag":
+            return fields.flag(column.name)
+        case "number" | "whole":
+            read = fields.fraction if column.fraction else fields.number
+            return read(column.name)
+        case "texts":
+            return _texts(fields, column.name)
+        case "json":
+            return _maybe_arguments(fields, column.name)
 
 
 def _said(fields: Fields, context_turns: int) -> Exchange:
@@ -200,17 +221,18 @@ def _call(fields: Fields, said: Exchange) -> Call:
     return said.calls[0] if said.calls else Call(NONE, {})
 
 
-def _maybe_arguments(fields: Fields) -> dict[str, Any] | None:
-    value = fields.get("arguments")
-    return None if value is None else arguments(value, NAME, fields.path("arguments"))
+def _maybe_arguments(fields: Fields, name: str = "arguments") -> dict[str, Any] | None:
+    value = fields.get(name)
+    return None if value is None else arguments(value, NAME, fields.path(name))
 
 
-def _slices(fields: Fields) -> dict[str, str]:
-    given = fields.maybe_inner("slices")
-    for name, value in given.value.items():
+def _texts(fields: Fields, name: str) -> dict[str, str]:
+    """An object of texts; {} where it is not there."""
+    given = fields.maybe_inner(name)
+    for key, value in given.value.items():
         if not isinstance(value, str):
-            raise given.bad(str(name), "is not a text")
-    return dict(plain(given.value, NAME, "slices"))
+            raise given.bad(str(key), "is not a text")
+    return dict(plain(given.value, NAME, name))
 
 
 def _answer(fields: Fields) -> Choice | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.calls import About, exchange, predictions
+from flywheel.formats.calls import exchange, predictions
 from flywheel.formats.reading import Context, Fields, Parsed
+from flywheel.records import NONE, Prediction
 
 NAME = "openai"
 
@@ -29,7 +30,7 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
         request.need("messages"), first_choice(response), request, "messages", context.context_turns
     )
     whole = Fields(NAME, {"timestamp": response.get("created"), **_present(event)})
-    about = About(
+    answer = Prediction(
         id=response.text("id"),
         ts=whole.moment("timestamp"),
         adapter=response.maybe_text("model") or request.maybe_text("model"),
@@ -37,8 +38,10 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
             **fields.slices("metadata"),
             **({"workload": fields.text("workload_id")} if fields.get("workload_id") else {}),
         },
+        text=said.text,
+        intent=NONE,
     )
-    return Parsed(predictions=predictions(said, about))
+    return Parsed(predictions=predictions(answer, said.calls))
 
 
 def first_choice(response: Fields) -> list[Any]:

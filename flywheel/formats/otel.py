@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from flywheel.formats.calls import About, exchange, predictions
+from flywheel.formats.calls import exchange, predictions
 from flywheel.formats.reading import (
     SKIPPED,
     BadEvent,
@@ -23,7 +23,7 @@ from flywheel.formats.reading import (
     merged,
 )
 from flywheel.formats.verdicts import Given, judged, verdict, word_of
-from flywheel.records import RaterKind
+from flywheel.records import NONE, Prediction, RaterKind
 
 NAME = "otel"
 
@@ -81,14 +81,16 @@ def _one(event: Mapping[str, Any], context: Context) -> Parsed:
         "gen_ai.input.messages",
         context.context_turns,
     )
-    about = About(
+    answer = Prediction(
         id=_answer_id(fields),
         ts=_time(fields, context.received),
         adapter=fields.maybe_text("gen_ai.response.model", "gen_ai.request.model"),
         latency_ms=_latency(fields),
         slices=fields.slices("metadata"),
+        text=said.text,
+        intent=NONE,
     )
-    return Parsed(predictions=predictions(said, about))
+    return Parsed(predictions=predictions(answer, said.calls))
 
 
 def _evaluation(fields: Fields, received: datetime | None) -> Parsed:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.calls import About, Call, Exchange, predictions
+from flywheel.formats.calls import Call, predictions
 from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed, plain
-from flywheel.records import NONE
+from flywheel.records import NONE, Prediction
 
 NAME = "rasa"
 
@@ -36,16 +36,17 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     named = intent.maybe_text("name", default=NONE)
     metadata = fields.maybe_inner("metadata")
     channel = fields.maybe_text("input_channel")
-    about = About(
+    answer = Prediction(
         id=_name(fields),
         ts=fields.moment("timestamp", naive_is_utc=True),
         adapter=metadata.maybe_text("model_id"),
         confidence=intent.fraction("confidence"),
         slices={**({"channel": channel} if channel else {}), **fields.slices("metadata")},
+        text=fields.text("text") if fields.get("text") is not None else parsed.text("text"),
+        intent=NONE,
     )
     calls = () if named in _FALLBACKS else (Call(named, _arguments(parsed)),)
-    text = fields.text("text") if fields.get("text") is not None else parsed.text("text")
-    return Parsed(predictions=predictions(Exchange(text, calls), about))
+    return Parsed(predictions=predictions(answer, calls))
 
 
 def _name(fields: Fields) -> str:

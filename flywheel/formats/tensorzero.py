@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flywheel.formats.calls import About, Exchange, exchange, predictions
+from flywheel.formats.calls import exchange, predictions
 from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed
 from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict
+from flywheel.records import NONE, Prediction
 
 NAME = "tensorzero"
 
@@ -46,7 +47,7 @@ def _inference(fields: Fields, context_turns: int) -> Parsed:
     said = exchange(given.need("messages"), (), given, "messages", context_turns)
     calls = said.calls or right_calls(output, NAME, "output", names=False)
     tags = fields.maybe_inner("tags")
-    about = About(
+    answer = Prediction(
         id=identity,
         ts=_time(fields, identity, None),
         adapter=fields.maybe_text("variant_name"),
@@ -56,8 +57,10 @@ def _inference(fields: Fields, context_turns: int) -> Parsed:
             for key, value in tags.value.items()
             if isinstance(value, str) and not str(key).startswith("tensorzero::")
         },
+        text=said.text,
+        intent=NONE,
     )
-    return Parsed(predictions=predictions(Exchange(said.text, calls), about))
+    return Parsed(predictions=predictions(answer, calls))
 
 
 def _feedback(fields: Fields, received: datetime | None) -> Parsed:

@@ -12,8 +12,15 @@ from typing import Any
 from uuid import UUID
 
 from flywheel.errors import FlywheelError
+from flywheel.event_columns import columns_of
+from flywheel.records import Prediction, Sample
 
-_NUMBERS = frozenset({"confidence", "latency_ms", "weight"})
+_NUMBERS = frozenset(
+    column.name
+    for event in (Prediction, Sample)
+    for column in columns_of(event)
+    if column.type == "number"
+)
 _SHOWN = 2_000  # characters of what cannot be read
 
 

@@ -101,7 +101,16 @@ def everything(con: Connection, kind: Kind) -> str:
     files = paths(con, kind)
     if not files:
         return kind
-    return f"(SELECT * FROM {kind} UNION ALL BY NAME SELECT * FROM read_parquet({literal(files)}))"  # noqa: S608
+    return f"(SELECT * FROM {kind} UNION ALL BY NAME {_read(files)})"  # noqa: S608
+
+
+def rows_of_files(kind: Kind, files: Sequence[Path]) -> str:
+    """SQL of the events in files, with the table's columns; NULL where a file is older."""
+    return f"(SELECT * FROM {kind} WHERE false UNION ALL BY NAME {_read(files)})"  # noqa: S608
+
+
+def _read(files: Sequence[Path]) -> str:
+    return f"SELECT * FROM read_parquet({literal(files)}, union_by_name = true)"  # noqa: S608
 
 
 def paths(con: Connection, kind: Kind) -> list[Path]:

@@ -10,12 +10,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import duckdb
+import msgspec
 import pyarrow
 import pyarrow.compute as pc
 import pyarrow.dataset  # by duckdb, for the first table that it is shown; not while events wait
+
+from flywheel.event_columns import ColumnType, columns_of
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 Row: TypeAlias = dict[str, Any]
@@ -26,6 +29,16 @@ REAL = pyarrow.float64()
 WHOLE = pyarrow.int64()
 FLAG = pyarrow.bool_()
 TIME = pyarrow.timestamp("us")
+_ARROW: Mapping[ColumnType, pyarrow.DataType] = {
+    "text": TEXT,
+    "number": REAL,
+    "whole": WHOLE,
+    "flag": FLAG,
+    "time": TIME,
+    "texts": TEXT,
+    "json": TEXT,
+}
+Event = TypeVar("Event", bound=msgspec.Struct)
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -71,6 +84,24 @@ def unpack(text: str) -> Any:
 def unpack_or_none(text: str | None) -> Any:
     """Return what `pack_or_none` was given."""
     return None if text is None else unpack(text)
+
+
+def schema_of(event: type[msgspec.Struct]) -> pyarrow.Schema:
+    """The columns of an event's table."""
+    return pyarrow.schema({column.name: _ARROW[column.type] for column in columns_of(event)})
+
+
+def event_table(event: type[Event], events: Sequence[Event]) -> pyarrow.Table:
+    """Return events as rows of their table. Times have their zone."""
+    return table_of(
+        schema_of(event),
+        {
+            column.name: [pack_or_none(getattr(one, column.name)) for one in events]
+            if column.is_json
+            else [getattr(one, column.name) for one in events]
+            for column in columns_of(event)
+        },
+    )
 
 
 def table(schema: pyarrow.Schema, rows: Iterable[Sequence[Any]]) -> pyarrow.Table:

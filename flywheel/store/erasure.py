@@ -155,7 +155,7 @@ def _texts(con: Connection) -> Iterator[tuple[str, str, str]]:
     for table, column in columns:
         yield table, f'"{table}"', column
         if table in archive.KINDS and (paths := archive.paths(con, table)):
-            yield f"archive/{table}", f"read_parquet({archive.literal(paths)})", column
+            yield f"archive/{table}", archive.rows_of_files(table, paths), column
 
 
 def _remove_lines(con: Connection, name: str, column: str, marks: Collection[str]) -> int:

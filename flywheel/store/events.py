@@ -8,18 +8,19 @@ daily sums and the cursors of sources are written in the same transaction.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
+import msgspec
 import pyarrow
 import pyarrow.compute as pc
 
+from flywheel.event_columns import EventColumn, columns_of
 from flywheel.records import Feedback, Prediction
 from flywheel.store import archive
 from flywheel.store.columns import (
-    REAL,
     TEXT,
     TIME,
     WHOLE,
@@ -27,16 +28,15 @@ from flywheel.store.columns import (
     Row,
     arriving,
     changed,
+    event_table,
     first_row,
     moment,
     once,
     pack,
-    pack_or_none,
     records,
     scalar,
     stamp,
     table,
-    table_of,
 )
 from flywheel.store.join_feedback import join_arriving, join_waiting
 
@@ -50,19 +50,10 @@ log = logging.getLogger(__name__)
 FIELD = "id"
 WHY = "names another event that is stored already; the first one stays"
 
-_COMPARED: dict[archive.Kind, tuple[str, ...]] = {
-    "predictions": (
-        "text",
-        "intent",
-        "arguments",
-        "confidence",
-        "adapter",
-        "latency_ms",
-        "slices",
-    ),
-    "feedback": ("prediction_id", "verdict", "intent", "arguments", "rater", "rater_kind"),
+_EVENTS: Mapping[archive.Kind, type[msgspec.Struct]] = {
+    "predictions": Prediction,
+    "feedback": Feedback,
 }
-_JSON = frozenset({"arguments", "slices"})  # texts that hold JSON
 
 _KEEP = """
     INSERT INTO rejected BY NAME
@@ -89,13 +80,13 @@ def reject_conflicting(con: Connection, kind: archive.Kind, *, archived: bool) -
         kind: what the events are.
         archived: some of the ids are in the archive.
     """
-    names = _COMPARED[kind]
-    cells = [f"{name}: a.{name}" + ("::JSON" if name in _JSON else "") for name in names]
+    columns = [column for column in columns_of(_EVENTS[kind]) if column.name not in ("id", "ts")]
+    cells = [f"{one.name}: a.{one.name}" + ("::JSON" if one.is_json else "") for one in columns]
     sql = _KEEP.format(
         kind=kind,
         cells=", ".join([f"id: a.id, ts: {_TS}", *cells]),
         stored=archive.everything(con, kind) if archived else kind,
-        differs=" OR ".join(f"a.{name} IS DISTINCT FROM s.{name}" for name in names),
+        differs=" OR ".join(f"a.{one.name} IS DISTINCT FROM {_stored(one)}" for one in columns),
     )
     kept = changed(con, sql, _BOUND)
     if kept:
@@ -108,36 +99,19 @@ def reject_conflicting(con: Connection, kind: archive.Kind, *, archived: bool) -
     return kept
 
 
+def _stored(column: EventColumn) -> str:
+    """SQL of a stored value; a file of the archive may be older than the column."""
+    if column.default is None:
+        return f"s.{column.name}"
+    default = pack(column.default) if column.is_json else str(column.default)
+    return f"coalesce(s.{column.name}, '{default}')"
+
+
 def id_conflicts(con: Connection) -> int:
     """Return how many events were kept because their id was another event's."""
     return int(scalar(con, _COUNT, _BOUND))
 
 
-_PREDICTIONS = pyarrow.schema(
-    {
-        "id": TEXT,
-        "ts": TIME,
-        "text": TEXT,
-        "intent": TEXT,
-        "arguments": TEXT,
-        "confidence": REAL,
-        "adapter": TEXT,
-        "latency_ms": REAL,
-        "slices": TEXT,
-    }
-)
-_FEEDBACK = pyarrow.schema(
-    {
-        "id": TEXT,
-        "prediction_id": TEXT,
-        "ts": TIME,
-        "verdict": TEXT,
-        "intent": TEXT,
-        "arguments": TEXT,
-        "rater": TEXT,
-        "rater_kind": TEXT,
-    }
-)
 _REJECTED = pyarrow.schema(
     {"kind": TEXT, "line": WHOLE, "raw": TEXT, "field": TEXT, "why": TEXT, "happened_at": TIME}
 )
@@ -211,33 +185,12 @@ class EventCounts:
 
 def add_predictions(con: Connection, predictions: Sequence[Prediction]) -> int:
     """Store predictions and return how many were new; a repeated `id` keeps the first."""
-    columns: dict[str, list[Any]] = {
-        "id": [p.id for p in predictions],
-        "ts": [p.ts for p in predictions],
-        "text": [p.text for p in predictions],
-        "intent": [p.intent for p in predictions],
-        "arguments": [pack(p.arguments) for p in predictions],
-        "confidence": [p.confidence for p in predictions],
-        "adapter": [p.adapter for p in predictions],
-        "latency_ms": [p.latency_ms for p in predictions],
-        "slices": [pack(p.slices) for p in predictions],
-    }
-    return insert_predictions(con, table_of(_PREDICTIONS, columns))
+    return insert_predictions(con, event_table(Prediction, predictions))
 
 
 def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> int:
     """Store feedback and return how much was new; a repeated `id` keeps the first."""
-    columns: dict[str, list[Any]] = {
-        "id": [f.id for f in feedback],
-        "prediction_id": [f.prediction_id for f in feedback],
-        "ts": [f.ts for f in feedback],
-        "verdict": [f.verdict for f in feedback],
-        "intent": [f.intent for f in feedback],
-        "arguments": [pack_or_none(f.arguments) for f in feedback],
-        "rater": [f.rater for f in feedback],
-        "rater_kind": [f.rater_kind for f in feedback],
-    }
-    return insert_feedback(con, table_of(_FEEDBACK, columns))
+    return insert_feedback(con, event_table(Feedback, feedback))
 
 
 def insert_predictions(con: Connection, rows: pyarrow.Table) -> int:

@@ -6,28 +6,38 @@ What is not quite usual is left to the caller: a damaged line, a line that a cra
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pyarrow
 import pyarrow.compute as pc
 
+from flywheel.event_columns import ColumnType, EventColumn, columns_of
+from flywheel.records import Feedback, Prediction
 from flywheel.store.archive import literal
 from flywheel.store.columns import Connection, moment, pack
 
 FOLDER = "spool"
+_DUCKDB: Mapping[ColumnType, str] = {
+    "text": "VARCHAR",
+    "number": "DOUBLE",
+    "whole": "BIGINT",
+    "flag": "BOOLEAN",
+    "time": "TIMESTAMP",
+    "texts": "VARCHAR",  # objects: what is read is their JSON
+    "json": "VARCHAR",
+}
+_EVENTS = (Prediction, Feedback)
 _COLUMNS = {
-    **dict.fromkeys(("kind", "id", "text", "intent", "adapter"), "VARCHAR"),
-    **dict.fromkeys(("prediction_id", "verdict", "rater", "rater_kind"), "VARCHAR"),
-    **dict.fromkeys(("sent_as", "raw", "field", "why"), "VARCHAR"),
-    **dict.fromkeys(("arguments", "slices"), "VARCHAR"),  # objects: what is read is their JSON
-    **dict.fromkeys(("confidence", "latency_ms"), "DOUBLE"),
-    **dict.fromkeys(("ts", "at"), "TIMESTAMP"),
+    **dict.fromkeys(("kind", "sent_as", "raw", "field", "why"), "VARCHAR"),
     "line": "BIGINT",
+    "at": "TIMESTAMP",
+    **{one.name: _DUCKDB[one.type] for event in _EVENTS for one in columns_of(event)},
 }
 _READ = """
     SELECT * FROM read_json(
@@ -36,8 +46,6 @@ _READ = """
 """
 _LONGEST = 2 << 20  # bytes of a line; parts of a segment, twice that long, are read side by side
 _KINDS = ("predictions", "feedback", "rejected")
-_PREDICTION = ("id", "ts", "text", "intent")
-_FEEDBACK = ("id", "prediction_id", "ts", "verdict")
 _REJECTED = ("sent_as", "line", "raw", "field", "why", "at")
 _WRITTEN_OTHERWISE = r"\\u|[0-9][.eE]"  # JSON that another writer may spell in another way
 
@@ -65,13 +73,13 @@ def read(con: Connection, files: Sequence[Path]) -> Segments | None:
     count = {one["values"]: one["counts"] for one in counted}
     parts = [_of(rows, kind, count.pop(kind, 0)) for kind in _KINDS]
     predictions, feedback, rejected = parts
-    if count or not (_full(predictions, _PREDICTION) and _full(feedback, _FEEDBACK)):
+    if count or not _full(rejected, _REJECTED):
         return None
-    if not _full(rejected, _REJECTED):
+    if not (_full(predictions, _required(Prediction)) and _full(feedback, _required(Feedback))):
         return None
     return Segments(
-        predictions=_predictions(predictions),
-        feedback=_feedback(feedback),
+        predictions=_events(predictions, Prediction),
+        feedback=_events(feedback, Feedback),
         rejected=[_rejected(row) for row in rejected.select(_REJECTED).to_pylist()],
         rows=rows.num_rows,
     )
@@ -88,28 +96,19 @@ def _full(rows: pyarrow.Table, names: Sequence[str]) -> bool:
     return all(rows[name].null_count == 0 for name in names)
 
 
-def _predictions(rows: pyarrow.Table) -> pyarrow.Table:
-    return pyarrow.table(
-        {
-            **{name: rows[name] for name in ("id", "ts", "text", "intent")},
-            "arguments": _packed(pc.fill_null(rows["arguments"], "{}")),
-            "confidence": rows["confidence"],
-            "adapter": pc.fill_null(rows["adapter"], ""),
-            "latency_ms": rows["latency_ms"],
-            "slices": _packed(pc.fill_null(rows["slices"], "{}")),
-        }
-    )
+def _required(event: type[msgspec.Struct]) -> list[str]:
+    return [column.name for column in columns_of(event) if column.required]
 
 
-def _feedback(rows: pyarrow.Table) -> pyarrow.Table:
-    return pyarrow.table(
-        {
-            **{name: rows[name] for name in ("id", "prediction_id", "ts", "verdict", "intent")},
-            "arguments": _packed(rows["arguments"]),
-            "rater": pc.fill_null(rows["rater"], ""),
-            "rater_kind": pc.fill_null(rows["rater_kind"], "user"),
-        }
-    )
+def _events(rows: pyarrow.Table, event: type[msgspec.Struct]) -> pyarrow.Table:
+    """The columns of the event's table; what is not there has its default."""
+    return pyarrow.table({one.name: _cells(rows[one.name], one) for one in columns_of(event)})
+
+
+def _cells(read: pyarrow.ChunkedArray, column: EventColumn) -> pyarrow.ChunkedArray:
+    if column.default is not None:
+        read = pc.fill_null(read, pack(column.default) if column.is_json else column.default)
+    return _packed(read) if column.is_json else read
 
 
 def _rejected(row: dict[str, Any]) -> dict[str, Any]:

@@ -180,9 +180,9 @@ def _spooled(folder: Path) -> dict[str, list[str]]:
     for path in sorted(folder.glob("*.ndjson")):
         with contextlib.suppress(FileNotFoundError):  # loaded meanwhile
             for row in formats.rows_of(path.read_bytes())[0]:
-                if isinstance(row, formats.PredictionRow):
+                if isinstance(row, formats.PredictionLine):
                     found["predictions"].append(row.id)
-                elif isinstance(row, formats.FeedbackRow):
+                elif isinstance(row, formats.FeedbackLine):
                     found["feedback"].append(row.id)
     return found
 

@@ -1,10 +1,10 @@
 """Old feedback weighs less, and nothing else does."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flywheel.curation import aged
 from flywheel.records import Sample

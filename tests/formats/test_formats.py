@@ -9,6 +9,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ def records(says):
 
 def bare(parsed):
     """Samples without provenance, which fixtures do not state."""
-    samples = tuple(dataclasses.replace(s, provenance={}) for s in parsed.samples)
+    samples = tuple(msgspec.structs.replace(s, provenance={}) for s in parsed.samples)
     return dataclasses.replace(parsed, samples=samples)
 
 

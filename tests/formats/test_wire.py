@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from flywheel import formats
 from flywheel.formats import rows_of, spool_lines
-from flywheel.store.columns import pack
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -94,12 +93,9 @@ def kept(spooled):
     """The events among lines of the spool, as the tables would hold them."""
     found, damaged = rows_of(spooled)
     assert damaged == []
-    events = [row for row in found if not isinstance(row, spool_lines.RejectedEntry)]
-
-    def cell(value):
-        return pack(json.loads(bytes(value))) if isinstance(value, msgspec.Raw) else value
-
-    return [{name: cell(getattr(row, name)) for name in row.__struct_fields__} for row in events]
+    return [
+        formats.record_of(row) for row in found if not isinstance(row, spool_lines.RejectedEntry)
+    ]
 
 
 @settings(max_examples=300)

@@ -1,10 +1,10 @@
 """An id that comes again with other content: the first event stays, the other is not swallowed."""
 
-import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events
@@ -13,12 +13,12 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SAID = Prediction(id="p-1", ts=NOON, text="wake me", intent="set_alarm", arguments={"time": "7"})
 WORD = Feedback(id="f-1", prediction_id="p-1", ts=NOON, verdict="incorrect")
 OTHER = {
-    "text": dataclasses.replace(SAID, text="wake her"),
-    "intent": dataclasses.replace(SAID, intent="set_timer"),
-    "arguments": dataclasses.replace(SAID, arguments={"time": "8"}),
-    "confidence": dataclasses.replace(SAID, confidence=0.4),
-    "verdict": dataclasses.replace(WORD, verdict="correct"),
-    "rater": dataclasses.replace(WORD, rater="u-7"),
+    "text": replace(SAID, text="wake her"),
+    "intent": replace(SAID, intent="set_timer"),
+    "arguments": replace(SAID, arguments={"time": "8"}),
+    "confidence": replace(SAID, confidence=0.4),
+    "verdict": replace(WORD, verdict="correct"),
+    "rater": replace(WORD, rater="u-7"),
 }
 
 
@@ -55,7 +55,7 @@ def test_the_first_stays_and_the_other_is_kept_as_rejected(store, other, togethe
 
 
 def test_the_same_again_is_passed_over_in_silence(store, caplog):
-    later = dataclasses.replace(SAID, ts=NOON + timedelta(hours=1))
+    later = replace(SAID, ts=NOON + timedelta(hours=1))
     for batch in ([SAID, WORD], [SAID, WORD], [SAID, SAID, WORD, WORD], [later]):
         add(store, *batch)
     assert kept(store) == []

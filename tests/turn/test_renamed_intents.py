@@ -1,10 +1,9 @@
 """Intents that were renamed, merged or split: what was learned and labelled goes on from there."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from runtimes import (
     ALARM,
     PLAY,
