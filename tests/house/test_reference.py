@@ -1,10 +1,17 @@
-"""docs/reference/ is what the code says; no page is lost, and no link leads nowhere."""
+"""The pages: the reference is the code's, links lead somewhere, each kind of page has its form."""
 
+import re
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 from pages import PAGES, ROOT, anchors, linked, title
+
+from flywheel import __version__
+
+ADRS = sorted(ROOT.glob("docs/adr/[0-9]*.md"))
+CHANGELOG = ROOT / "CHANGELOG.md"
 
 
 def test_the_reference_is_what_the_code_says():
@@ -41,11 +48,33 @@ def test_every_page_is_reached_from_the_readme():
 
 def test_the_index_of_decisions_lists_each_of_them_by_number_and_title():
     index = ROOT / "docs" / "adr" / "README.md"
-    files = sorted(index.parent.glob("[0-9]*.md"))
-    rows = [f"| [{page.name[:4]}]({page.name}) | {title(page)[6:]} |" for page in files]
+    rows = [f"| [{page.name[:4]}]({page.name}) | {title(page)[6:]} |" for page in ADRS]
     lines = index.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("| [")] == rows
 
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", ADRS, ids=lambda path: path.name)
+def test_a_decision_has_four_parts_on_less_than_a_screen(page):
+    text = page.read_text(encoding="utf-8")
+    parts = re.findall(r"^\*\*(Question|Choice|Because|Price)\.\*\*", text, re.MULTILINE)
+    assert parts == ["Question", "Choice", "Because", "Price"]
+    assert 10 <= len(text.splitlines()) <= 25
+    assert max(map(len, text.splitlines())) <= 140
+
+
+def test_the_newest_release_in_the_changelog_is_the_version_of_the_code():
+    heads = re.findall(r"^## (.+)$", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
+    assert heads[0] == "Unreleased"
+    releases = [head.split(" – ") for head in heads[1:]]
+    assert releases[0][0] == __version__
+    days = [date.fromisoformat(day) for _, day in releases]
+    assert days == sorted(days, reverse=True)
+
+
+def test_the_changelog_groups_what_users_notice():
+    heads = re.findall(r"^### (.+)$", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(heads) <= {"Added", "Changed", "Removed", "Fixed"}
