@@ -165,11 +165,11 @@ def _one(adapters: list[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
     """
     key = "state" if wanted == "champion" else "id"
     exact = [adapter for adapter in adapters if adapter.get(key) == wanted]
-    found = exact or [adapter for adapter in adapters if str(adapter["id"]).startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(str(adapter["id"]) for adapter in found[:5])
+    matching = exact or [adapter for adapter in adapters if str(adapter["id"]).startswith(wanted)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        names = ", ".join(str(adapter["id"]) for adapter in matching[:5])
         raise NotFound(f"{wanted} could be {names}", hint="write more of it")
     raise NotFound(f"no adapter {wanted}", hint="`flywheel adapters list` prints their ids")
 

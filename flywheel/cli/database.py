@@ -1,4 +1,7 @@
-"""`flywheel db`: check, back up and restore the database file."""
+"""`flywheel db`: check, back up and restore the database file; and `flywheel erase`.
+
+What `db` does goes through the daemon where one runs, and else to the file itself.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel import files
-from flywheel.cli.command import Json, place, running
+from flywheel.cli.command import Json, daemon, examples, group, place, running
 from flywheel.cli.paths import Place
-from flywheel.cli.screen import ProgressLine, prose, remark, say
-from flywheel.cli.text import clean, plural
+from flywheel.cli.screen import ProgressLine, paint, prose, raw_json, remark, say
+from flywheel.cli.text import clean, number, plural
 from flywheel.errors import FlywheelError, NotFound, Refused
 
 if TYPE_CHECKING:
     from flywheel.cli.client import DaemonClient
-from flywheel.cli.command import daemon, examples, group
-from flywheel.cli.screen import paint, raw_json
-from flywheel.cli.text import number
-
-# `flywheel db restore`: a backup in the place of the database, with a daemon and without one.
 
 _PROVING_S = 3600.0  # every row of it is read
 _BACK_S = 120.0  # a start takes a second or two, and systemd waits as long
@@ -51,28 +49,28 @@ def restore(
         raise NotFound(f"{source}: no such file", hint="name a file that `db backup` wrote")
     problem = ""
     if running(folders):
-        said, problem = _with_daemon(folders, source)
+        restored, problem = _with_daemon(folders, source)
     else:
-        said = _alone(folders, source)
+        restored = _alone(folders, source)
     if as_json:
-        say(json.dumps(said, ensure_ascii=False))
+        say(json.dumps(restored, ensure_ascii=False))
     else:
-        _tell(said, source)
+        _tell(restored, source)
     if problem:
         raise FlywheelError(f"restored, but {problem}", hint="look at `flywheel log`")
 
 
-def _tell(said: dict[str, Any], source: Path) -> None:
-    rows = said["rows"]
+def _tell(restored: dict[str, Any], source: Path) -> None:
+    rows = restored["rows"]
     counted = [plural(rows[n], n.removesuffix("s"), n) for n in _COUNTED if rows.get(n)]
     say(f"restored {clean(source)}: {', '.join(counted) or 'nothing in it'}")
-    if (log := said["decision_log"])["tip"]:
+    if (log := restored["decision_log"])["tip"]:
         say(f"    decision log: {plural(log['events'], 'event')}, the last {clean(log['tip'])}")
-    say(*(f"    kept what was there: {clean(path)}" for path in said["kept"]))
-    for problem in said["problems"]:
+    say(*(f"    kept what was there: {clean(path)}" for path in restored["kept"]))
+    for problem in restored["problems"]:
         say(*prose(clean(f"note: {problem}"), "    "))
-    if said["champion"] is not None:
-        say(f"the daemon is ready; champion: {clean(said['champion'] or 'none')}")
+    if restored["champion"] is not None:
+        say(f"the daemon is ready; champion: {clean(restored['champion'] or 'none')}")
     else:
         say("next: start the daemon; it serves the champion that this database names")
 
@@ -91,7 +89,7 @@ def _with_daemon(folders: Place, source: Path) -> tuple[dict[str, Any], str]:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             parts = _parts(file, size, progress)
-            said: dict[str, Any] = client.upload("restore", parts=parts, size=size).value
+            restored: dict[str, Any] = client.upload("restore", parts=parts, size=size).value
     finally:
         client.close()
         progress.clear()
@@ -102,7 +100,7 @@ def _with_daemon(folders: Place, source: Path) -> tuple[dict[str, Any], str]:
         raise
     finally:
         progress.clear()
-    return {**said, "champion": champion}, problem
+    return {**restored, "champion": champion}, problem
 
 
 def _parts(file: Any, size: int, progress: ProgressLine) -> Iterator[bytes]:
@@ -135,9 +133,9 @@ def _back(folders: Place, since: float, progress: ProgressLine) -> tuple[str, st
         progress.show("the daemon starts anew")
         client, asked = DaemonClient(folders.socket, timeout_s=10), time.monotonic()
         try:
-            said = client.get("status").value
-            if said["uptime_s"] < asked - since:
-                return said["champion"] or "", _unready(client)
+            status = client.get("status").value
+            if status["uptime_s"] < asked - since:
+                return status["champion"] or "", _unready(client)
         except FlywheelError:
             pass  # not yet
         finally:
@@ -180,13 +178,13 @@ def _alone(folders: Place, source: Path) -> dict[str, Any]:
             if _log_of(source).is_file():
                 copy_file(_log_of(source), _log_of(copy))
             now = datetime.now(UTC)
-            found = integrity.examine(copy, folders.state_dir, now)
+            report = integrity.examine(copy, folders.state_dir, now)
             _own_as(copy, folders.state_dir)
             restoring.stage(database, now, integrity.OF_ITS_TURNS)
-            kept = finish(database, lock)
+            set_aside = finish(database, lock)
         finally:
             restoring.discard(database)
-    return {"kept": list(map(str, kept)), **found, "champion": None}
+    return {"kept": list(map(str, set_aside)), **report, "champion": None}
 
 
 def _log_of(path: Path) -> Path:
@@ -211,18 +209,18 @@ def check(ctx: typer.Context, *, as_json: Json = False) -> None:
     The daemon does it where it runs, else this command. Exit code 1 when something is wrong.
     """
     folders = place(ctx)
-    found = daemon(ctx).get("check").value if running(folders) else _check_alone(folders)
-    problems = found["problems"]
+    report = daemon(ctx).get("check").value if running(folders) else _check_alone(folders)
+    problems = report["problems"]
     if as_json:
-        raw_json(json.dumps(found, ensure_ascii=False).encode())
+        raw_json(json.dumps(report, ensure_ascii=False).encode())
     else:
-        rows = sum(found["rows"].values())
-        text = f"{plural(rows, 'row')} in {plural(len(found['rows']), 'table')} read and written"
+        rows = sum(report["rows"].values())
+        text = f"{plural(rows, 'row')} in {plural(len(report['rows']), 'table')} read and written"
         say(f"{paint('FAIL' if problems else 'ok')}  {clean(folders.database)}: {text}")
-        log = found.get("decision_log") or {}
+        log = report.get("decision_log") or {}
         if log.get("tip"):
             say(f"    decision log: {plural(log['events'], 'event')}, the last {clean(log['tip'])}")
-        if waiting := (found.get("spool") or {}).get("waiting"):
+        if waiting := (report.get("spool") or {}).get("waiting"):
             say(f"    spool: {plural(waiting, 'event')} not in the tables; a daemon loads them")
         say(*(line for problem in problems for line in prose(clean(problem), "  ")))
     if problems:
@@ -315,9 +313,6 @@ def _prove(path: Path) -> None:
     prove(path)
 
 
-# `flywheel erase`: one person's data, everywhere.
-
-
 def erase(
     ctx: typer.Context,
     *,
@@ -337,18 +332,18 @@ def erase(
     asked = {name: value for name, value in asked.items() if value}
     if len(asked) != 1:
         raise typer.BadParameter("name one of --session, --rater, --prediction")
-    said = daemon(ctx).post("erase", value=asked).value
+    erased = daemon(ctx).post("erase", value=asked).value
     if as_json:
-        say(json.dumps(said, ensure_ascii=False))
+        say(json.dumps(erased, ensure_ascii=False))
     else:
-        rows = ", ".join(f"{count} of {name}" for name, count in said["removed"].items())
-        say(f"removed {rows or 'nothing'}; {len(said['files'])} files rewritten or deleted")
-        for each in said["adapters"]:
+        rows = ", ".join(f"{count} of {name}" for name, count in erased["removed"].items())
+        say(f"removed {rows or 'nothing'}; {len(erased['files'])} files rewritten or deleted")
+        for each in erased["adapters"]:
             say(f"trained on it: {clean(each)}")
-        for place in said["left"]:
+        for place in erased["left"]:
             if ".before-" in place and "/" not in place:
                 say(f"not searched: {clean(place)}, which a restore set aside; delete it")
             else:
                 say(f"still found in {clean(place)}")
-    if said["left"]:
+    if erased["left"]:
         raise typer.Exit(1)

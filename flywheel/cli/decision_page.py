@@ -1,4 +1,8 @@
-"""Parts of a decision's page that compare champion and challenger: bars, slices, consequences."""
+"""One decision as a page that is read in two minutes.
+
+The verdict first in a sentence, then why (gates, intents), then what to look at (examples, slices,
+training data, hashes), then the commands that act on it. `report` shares the table of gates.
+"""
 
 from __future__ import annotations
 
@@ -91,11 +95,11 @@ def slices(decision: Mapping[str, Any]) -> list[str]:
 
 def would(decision: Mapping[str, Any]) -> list[str]:
     """What promoting would do."""
-    said = decision.get("would")
-    return [heading("If approved"), *prose(clean(said), _INDENT)] if said else []
+    effect = decision.get("would")
+    return [heading("If approved"), *prose(clean(effect), _INDENT)] if effect else []
 
 
-# The gates of a decision as a table, the same on the screen and in a report.
+# The table of gates.
 
 GATES = (
     Column(title="gate"),
@@ -141,16 +145,12 @@ def legend(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-# One decision as a page that is read in two minutes.
-#
-# The verdict first in a sentence, then why (gates, intents), then what to look at (examples,
-# training data, hashes), then the commands that act on it.
+# The page.
 
 Decision = Mapping[str, Any]
 
 _INTENTS_SHOWN = 30
 _EXAMPLES_SHOWN = 6
-_INDENT = "  "
 
 
 def page(decision: Decision, *, everything: bool = False) -> list[str]:
@@ -208,7 +208,7 @@ def _gates(decision: Decision) -> list[str]:
     rows = [gate_cells(gate) for gate in gates]
     notes = [clean(gate.get("detail") or "") for gate in gates]
     lines = [heading("Gates"), *table(GATES, rows, notes=notes, indent=_INDENT)]
-    return lines + [line for said in legend(gates) for line in prose(said, _INDENT)]
+    return lines + [line for sentence in legend(gates) for line in prose(sentence, _INDENT)]
 
 
 _INTENTS = (
@@ -366,11 +366,11 @@ def _history(decision: Decision) -> list[str]:
     events = decision.get("events") or []
     if not events:
         return []
-    pairs, told = [], set()
+    pairs, shown = [], set()
     for event in events:
         reason = event.get("because")
-        because = f": {clean(reason)}" if reason and reason not in told else ""
-        told.add(reason)
+        because = f": {clean(reason)}" if reason and reason not in shown else ""
+        shown.add(reason)
         what = f"{clean(event.get('what') or '-')} by {clean(event.get('by') or '-')}"
         pairs.append((moment(event.get("at")), what + because))
     return [heading("What happened"), *facts(pairs, _INDENT)]

@@ -89,15 +89,15 @@ def ingest(
 
 def _retry(ask: DaemonClient, *, as_json: bool) -> None:
     """Have the rejected lines read again, and exit 1 when some still cannot be."""
-    said = ask.post("rejected", "retry").value
+    answer = ask.post("rejected", "retry").value
     if as_json:
-        say(json.dumps(said, ensure_ascii=False))
+        say(json.dumps(answer, ensure_ascii=False))
     else:
-        parts = f"{said['accepted']:,} new, {said['duplicates']:,} known already"
-        say(f"{parts}, {len(said['rejected']):,} still rejected")
-        for one in said["rejected"][:10]:
+        parts = f"{answer['accepted']:,} new, {answer['duplicates']:,} known already"
+        say(f"{parts}, {len(answer['rejected']):,} still rejected")
+        for one in answer["rejected"][:10]:
             remark(clean(f"{one['kind']}: {one['field']}: {one['why']}"))
-    if said["rejected"]:
+    if answer["rejected"]:
         raise typer.Exit(1)
 
 
@@ -132,7 +132,7 @@ def send(
         raise typer.Exit(130) from None
     tally = sender.tally
     if as_json:
-        say(json.dumps(tally.told(), ensure_ascii=False))
+        say(json.dumps(tally.summary(), ensure_ascii=False))
     else:
         report(tally)
     if tally.rejected:

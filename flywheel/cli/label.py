@@ -129,16 +129,19 @@ def _import(ask: DaemonClient, tool: Tool, path: Path, *, as_json: bool) -> None
     reply = ask.post_lines(
         "labels", "import", lines=path.read_bytes(), query={"format": tool.value}
     )
-    told: Mapping[str, Any] = reply.value
+    answer: Mapping[str, Any] = reply.value
     if as_json:
         raw_json(reply.body)
     else:
-        parts = [f"{number(told['accepted'])} new", f"{number(told['duplicates'])} known already"]
-        parts += [f"{number(told['unanswered'])} unanswered"] if told["unanswered"] else []
-        rejected = told["rejected"]
+        parts = [
+            f"{number(answer['accepted'])} new",
+            f"{number(answer['duplicates'])} known already",
+        ]
+        parts += [f"{number(answer['unanswered'])} unanswered"] if answer["unanswered"] else []
+        rejected = answer["rejected"]
         parts += [f"{number(len(rejected))} rejected"] if rejected else []
         say(f"{clean(path)}: {', '.join(parts)}")
         for each in rejected[:10]:
             remark(f"{path}: {each['line']}: {each['item']}: {each['why']}")
-    if told["rejected"]:
+    if answer["rejected"]:
         raise typer.Exit(1)

@@ -1,4 +1,9 @@
-"""What is said around a session of labelling: before it, when nothing is left, and after it."""
+"""A session of labelling: shows a text, reads what a person means by it, and tells the daemon.
+
+With a terminal a key chooses and the menu is drawn again in place; without one a line of input
+does. An answer is an intent (by number, the beginning of its name, or letters of it), or to skip,
+to take the last one back, or to end.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +66,7 @@ def summary(given: Counter[str], settled: Mapping[str, int]) -> list[str]:
     return lines
 
 
-# Single keys from a terminal, and a block of lines that is drawn again in place.
+# The terminal: single keys, and a block of lines that is drawn again in place.
 
 ENTER, ESCAPE, BACKSPACE, CTRL_Z, CTRL_D = "\r", "\x1b", "\x7f", "\x1a", "\x04"
 _SEQUENCE_S = 0.03  # the rest of an arrow key's sequence follows at once
@@ -125,9 +130,7 @@ class Block:
         self.draw(())
 
 
-# Which intent is meant by what was typed: a number, the beginning of a name, or letters of it.
-#
-# Pure: no terminal, no daemon.
+# Which intent is meant by what was typed. Pure: no terminal, no daemon.
 
 NONE = "none"
 SKIP, UNDO, QUIT = "-", "<", "."
@@ -184,13 +187,15 @@ def understood(
         return shown[place - 1].name if 1 <= place <= len(shown) else []
     if not typed:
         return []
-    found = ranked(choices, (), typed)
-    best = [choice.name for choice in found if _fit(choice, _fold(typed)) == _best(found, typed)]
-    return best[0] if len(best) == 1 else [choice.name for choice in found]
+    ordered = ranked(choices, (), typed)
+    best = [
+        choice.name for choice in ordered if _fit(choice, _fold(typed)) == _best(ordered, typed)
+    ]
+    return best[0] if len(best) == 1 else [choice.name for choice in ordered]
 
 
-def _best(found: Sequence[IntentChoice], typed: str) -> int | None:
-    return _fit(found[0], _fold(typed)) if found else None
+def _best(ordered: Sequence[IntentChoice], typed: str) -> int | None:
+    return _fit(ordered[0], _fold(typed)) if ordered else None
 
 
 def _fit(choice: IntentChoice, typed: str) -> int | None:
@@ -220,7 +225,7 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
-# A session of labelling: asks, takes the answer, tells the daemon, and goes on.
+# The session.
 
 Reader = Callable[[Sequence[IntentChoice], Sequence[str]], str]
 """From all choices, and the names that come first, to an intent, SKIP, UNDO or QUIT."""
@@ -293,17 +298,17 @@ class _Session:
         while todo and (self._left is None or self._left > 0):
             item = todo.pop()
             left = sum(waiting.values()) - (sum(self.given.values()) - before)
-            said = self._answer(item, max(left, 1))
-            say(f"  {_CALLED.get(said, clean(said))}")
-            if said == QUIT:
+            answer = self._answer(item, max(left, 1))
+            say(f"  {_CALLED.get(answer, clean(answer))}")
+            if answer == QUIT:
                 return False
-            if said == UNDO:
+            if answer == UNDO:
                 todo.append(item)
                 again = self._undo()
                 if again is not None:
                     todo.append(again)
                 continue
-            if not self._tell(item, None if said == SKIP else said):
+            if not self._tell(item, None if answer == SKIP else answer):
                 passed.add(item["item"])
         return True
 
@@ -325,7 +330,7 @@ class _Session:
 
     def _undo(self) -> dict[str, Any] | None:
         try:
-            told = self._ask.post("labels", "undo").value
+            undone = self._ask.post("labels", "undo").value
         except NotFound as error:
             complain(error)
             return None
@@ -334,16 +339,16 @@ class _Session:
             self.given += Counter()
         if self._left is not None:
             self._left += 1
-        if told["asked"] is None:
-            remark(f"{told['item']} is taken back, and no longer asked")
-        asked: dict[str, Any] | None = told["asked"]
+        if undone["asked"] is None:
+            remark(f"{undone['item']} is taken back, and no longer asked")
+        asked: dict[str, Any] | None = undone["asked"]
         return asked
 
     def _answer(self, item: Mapping[str, Any], left: int) -> str:
         """Show a text and return what is said to it: an intent, SKIP, UNDO or QUIT."""
         why = "second opinion" if item["again"] and not item["said"] else _WHY.get(item["kind"], "")
-        said = ", ".join(clean(name) for name in item["said"])
-        title = f"{why}{f': {said}' if said else ''}"
+        names = ", ".join(clean(name) for name in item["said"])
+        title = f"{why}{f': {names}' if names else ''}"
         say("", *prose(f"{title} ({plural(left, 'text')} left)"), "")
         say(*(heading(line) for line in prose(clean(item["text"]), "  ")), "")
         return self._read(self._choices, [*item["said"], *item["guesses"]])
@@ -351,9 +356,9 @@ class _Session:
 
 def _by_line(choices: Sequence[IntentChoice], first: Sequence[str]) -> str:
     """Read lines until one is an answer; the end of the input ends the session."""
-    found = ranked(choices, first, "")
-    shown = found if len(found) <= _LISTED else found[:SHOWN]
-    more = f"   ? all {len(found)}" if len(found) > len(shown) else ""
+    ordered = ranked(choices, first, "")
+    shown = ordered if len(ordered) <= _LISTED else ordered[:SHOWN]
+    more = f"   ? all {len(ordered)}" if len(ordered) > len(shown) else ""
     say(*_listed(shown, columns()), f"  {_KEYS}{more}")
     while True:
         typer.echo("> ", nl=False)
@@ -362,7 +367,7 @@ def _by_line(choices: Sequence[IntentChoice], first: Sequence[str]) -> str:
             say("")
             return QUIT
         if more and line.strip() == "?":
-            shown, more = found, ""
+            shown, more = ordered, ""
             say(*_listed(shown, columns()))
             continue
         meant = understood(line, shown, choices)
@@ -378,9 +383,9 @@ def _by_key(pressed: Iterator[str], choices: Sequence[IntentChoice], first: Sequ
     block, typed = Block(), ""
     try:
         while True:
-            found = ranked(choices, first, typed)
-            shown = found[: _room()]
-            block.draw(_menu(found, shown, typed))
+            ordered = ranked(choices, first, typed)
+            shown = ordered[: _room()]
+            block.draw(_menu(ordered, shown, typed))
             key = next(pressed, CTRL_D)
             meant = _meaning(key, typed, shown)
             if meant is not None:
@@ -390,10 +395,10 @@ def _by_key(pressed: Iterator[str], choices: Sequence[IntentChoice], first: Sequ
         block.remove()
 
 
-def _menu(found: Sequence[IntentChoice], shown: Sequence[IntentChoice], typed: str) -> list[str]:
+def _menu(ordered: Sequence[IntentChoice], shown: Sequence[IntentChoice], typed: str) -> list[str]:
     """The candidates, the keys, and what was typed, one row each."""
     wide = columns() - 1
-    more = f"   {len(found) - len(shown)} more do not fit" if len(found) > len(shown) else ""
+    more = f"   {len(ordered) - len(shown)} more do not fit" if len(ordered) > len(shown) else ""
     keys_line = cut(f"  {_KEYS}   or type a name{more}", wide)
     return [*_listed(shown, wide, SHOWN), keys_line, cut(f"> {clean(typed)}", wide)]
 

@@ -40,12 +40,12 @@ def list_(
         used.setdefault(plugin_name(source.plugin), []).append(name)
     rows = [
         {
-            "plugin": found.name,
-            "kind": found.kind,
-            "where": found.where,
-            "configured_as": used.get(found.name, []),
+            "plugin": each.name,
+            "kind": each.kind,
+            "where": each.where,
+            "configured_as": used.get(each.name, []),
         }
-        for found in available(plugins_folder(config))
+        for each in available(plugins_folder(config))
     ]
     if as_json:
         say(json.dumps(rows, ensure_ascii=False))

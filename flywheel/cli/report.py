@@ -38,8 +38,8 @@ def markdown(decision: Mapping[str, Any]) -> str:
         if rows:
             lines += [f"## {name}", "", _md_row(heads), _md_row(["---"] * len(heads))]
             lines += [_md_row([_md(cell) for cell in row]) for row in rows] + [""]
-        if rows and (said := _below(name, decision)):
-            lines += [_md(said), ""]
+        if rows and (below := _below(name, decision)):
+            lines += [_md(below), ""]
     return "\n".join(lines)
 
 

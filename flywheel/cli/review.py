@@ -99,16 +99,16 @@ def verify(ctx: typer.Context, decision_id: DecisionId, *, as_json: Json = False
     the decision, not those of today.
     """
     reply = daemon(ctx).get("decisions", decision_id, "verify")
-    found: Mapping[str, Any] = reply.value
+    result: Mapping[str, Any] = reply.value
     if as_json:
         raw_json(reply.body)
     else:
-        for check in found["checks"]:
+        for check in result["checks"]:
             say(
                 f"{paint('ok' if check['ok'] else 'FAIL')}  {clean(check['what'])}: "
                 f"{clean(check['detail'])}"
             )
-    if not found["same"]:
+    if not result["same"]:
         raise FlywheelError(
             f"{decision_id} cannot be recomputed to the same bytes",
             hint="`flywheel db check` says whether the log was changed",
@@ -180,8 +180,8 @@ def _give(
     more: Any = None,
 ) -> None:
     """Tell the daemon a person's word, and print what came of it."""
-    told = {"because": reason(because), **(more or {})}
-    reply = daemon(ctx).post("decisions", decision_id, word, value=told)
+    body = {"because": reason(because), **(more or {})}
+    reply = daemon(ctx).post("decisions", decision_id, word, value=body)
     if as_json:
         return raw_json(reply.body)
     say(outcome(reply.value))

@@ -128,8 +128,8 @@ def dispute(
     No gate judges it from then on, but a must-pass example still sends the decision to a person.
     `flywheel review show --json` names the samples of broken examples.
     """
-    told = {"sample": sample, "because": reason(because), "disputed": not settled}
-    reply = daemon(ctx).post("disputes", value=told)
+    body = {"sample": sample, "because": reason(because), "disputed": not settled}
+    reply = daemon(ctx).post("disputes", value=body)
     if as_json:
         return raw_json(reply.body)
     state = "stands" if settled else "is set aside"
@@ -174,11 +174,13 @@ def stats(ctx: typer.Context, *, as_json: Json = False) -> None:
         for kind, count in each.items():
             total[kind] += count
     say(*table(heads, [*cells, ["all", *_counts(total)]]))
-    said: Mapping[str, Any] = ask.get("labels", "agreement").value
-    if said["n"]:
-        kappa = "" if said["kappa"] is None else f", kappa {said['kappa']:.2f}"
-        disputed = f"; {plural(said['disputed'], 'text')} disputed" if said["disputed"] else ""
-        both = f"{share(said['raw'])} of {plural(said['n'], 'text')}"
+    agreement: Mapping[str, Any] = ask.get("labels", "agreement").value
+    if agreement["n"]:
+        kappa = "" if agreement["kappa"] is None else f", kappa {agreement['kappa']:.2f}"
+        disputed = (
+            f"; {plural(agreement['disputed'], 'text')} disputed" if agreement["disputed"] else ""
+        )
+        both = f"{share(agreement['raw'])} of {plural(agreement['n'], 'text')}"
         say("", f"two people agree on {both}{kappa}{disputed}")
     return None
 

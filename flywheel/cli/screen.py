@@ -1,7 +1,9 @@
-"""What the commands write, and how: lines, sections, JSON, and progress on a terminal.
+"""What the commands write, and how: lines, sections, JSON, tables, and progress on a terminal.
 
-Standard output holds the answer and nothing else; progress, errors and hints go to standard
-error. Colour only on a terminal, and never with `NO_COLOR` set.
+Standard output holds the answer and nothing else; progress, errors and hints go to standard error.
+A command that is printed can be pasted: it names this program as it was called. Colour only on a
+terminal, and never with `NO_COLOR` set. Tables and progress are rich's, which is imported when the
+first one is shown.
 """
 
 from __future__ import annotations
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.text import Text
 
-# How this program was called, so that every command it prints can be pasted.
-
 _NAME = "flywheel"
 _PRINTED = re.compile(r"(^next: |^  |`)flywheel (?=[a-z])")
 _config: ContextVar[Path | None] = ContextVar("config", default=None)
@@ -46,8 +46,8 @@ def program() -> str:
     called = Path(sys.argv[0])
     if called.parts[-2:] == (_NAME, "__main__.py"):
         return f"{shlex.quote(sys.executable)} -m {_NAME}"
-    found = shutil.which(_NAME)
-    if called.name != _NAME or (found and Path(found).resolve() == called.resolve()):
+    on_path = shutil.which(_NAME)
+    if called.name != _NAME or (on_path and Path(on_path).resolve() == called.resolve()):
         return _NAME
     return shlex.quote(str(called))
 
@@ -61,7 +61,7 @@ def pasteable(line: str) -> str:
         return line
     config = _config.get()
     start = program() + (f" --config {shlex.quote(str(config))}" if config else "")
-    return _PRINTED.sub(lambda found: f"{found[1]}{start} ", line)
+    return _PRINTED.sub(lambda match: f"{match[1]}{start} ", line)
 
 
 PLAIN_COLUMNS = 80
@@ -133,7 +133,7 @@ def raw_json(body: bytes) -> None:
     """
     text = body.decode("utf-8", "replace").rstrip("\n")
     if sys.stdout.isatty():
-        text = _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+        text = _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
     typer.echo(text)
 
 

@@ -1,7 +1,9 @@
 """Lines of a file, sent to the daemon in batches that it can hold.
 
-A line is sent at most 4 MB and 500 lines at a time; what the daemon refuses is told by file and
-line. Ids make every line idempotent, so a file that was cut off is simply sent again.
+A batch is at most 4 MB and 500 lines; what the daemon refuses is named by file and line. Ids make
+every line idempotent, so a file that was cut off is simply sent again. Before that the first bytes
+are looked at: a file that certainly holds no such lines (CSV, Parquet, a JSON list) is refused,
+with the command that is meant. All else is for the daemon to judge.
 """
 
 from __future__ import annotations
@@ -22,10 +24,7 @@ from flywheel.errors import FlywheelError
 if TYPE_CHECKING:
     from flywheel.cli.client import DaemonClient
 
-# What a file is that was named to be sent, by its first bytes: what cannot be sent is refused.
-#
-# The refusal says what was seen and which command is meant. Only what is certain is refused; all
-# else is sent line by line, and the daemon says what is wrong with a line.
+# What a file is, by its first bytes.
 
 HEAD = 65_536  # bytes looked at
 GZIP = b"\x1f\x8b"
@@ -152,6 +151,8 @@ def _first(head: bytes) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+# Sending.
+
 BATCH_LINES = 500
 BATCH_BYTES = 4_000_000
 LINE_BYTES = 8_000_000
@@ -177,7 +178,7 @@ class Tally:
     rejected: list[tuple[str, int, str]] = field(default_factory=list)  # file, line, why
     generation: int | None = None
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """The tally as JSON."""
         rejected = [{"file": f, "line": line, "why": why} for f, line, why in self.rejected]
         known = {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": rejected}

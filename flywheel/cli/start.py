@@ -1,4 +1,4 @@
-"""Commands that work without a daemon, or are one: init, run, demo, doctor."""
+"""Commands of a daemon's life: init, run, demo, doctor, reload."""
 
 from __future__ import annotations
 
@@ -148,9 +148,6 @@ def _lines(level: str, check: str, text: str, todo: str) -> list[str]:
     return [head + first, *(" " * _LEFT + line for line in rest)]
 
 
-# `flywheel reload`: the daemon reads its configuration anew.
-
-
 def reload(ctx: typer.Context, *, as_json: Json = False) -> None:
     """Have the daemon read config.toml and intents.toml anew.
 
@@ -160,11 +157,11 @@ def reload(ctx: typer.Context, *, as_json: Json = False) -> None:
     reply = daemon(ctx).post("reload")
     if as_json:
         return raw_json(reply.body)
-    told: Mapping[str, Any] = reply.value
-    changed, restart, turn = told["changed"], told["restart"], told["waits_for"]
+    answer: Mapping[str, Any] = reply.value
+    changed, restart, turn = answer["changed"], answer["restart"], answer["waits_for"]
     if not changed and not restart:
         say("nothing has changed")
-    at_once = [name for name in changed if not turn or name in told.get("at_once", ())]
+    at_once = [name for name in changed if not turn or name in answer.get("at_once", ())]
     if at_once:
         say("changed:", *(f"  {clean(name)}" for name in at_once))
     if waits := [name for name in changed if name not in at_once]:

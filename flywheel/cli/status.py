@@ -59,10 +59,10 @@ def _turn(turn: Any) -> str:
 def progress(turn: Mapping[str, Any]) -> str:
     """What an open turn's job said last, and how long it has left by its own estimate."""
     now: Mapping[str, Any] = turn.get("progress") or {}
-    said = clean(now.get("detail") or "")
+    detail = clean(now.get("detail") or "")
     eta = now.get("eta_s")
     left = f"about {span(float(eta))} left" if eta is not None and float(eta) >= 1 else ""
-    return ", ".join(filter(None, (said, left)))
+    return ", ".join(filter(None, (detail, left)))
 
 
 def _backlog(backlog: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -102,9 +102,9 @@ def _audit(audit: Any) -> list[tuple[str, str]]:
     if not audit or not audit["n"]:
         return []
     beside = [f"{audit[name]} {name}" for name in ("skipped", "disputed") if audit[name]]
-    told = f"{share(audit['accuracy'])} right ({_bounds(audit)} %) of "
+    right = f"{share(audit['accuracy'])} right ({_bounds(audit)} %) of "
     more = f"; {', '.join(beside)}" if beside else ""
-    return [("audit", f"{told}{plural(audit['n'], 'audited prediction')}{more}")]
+    return [("audit", f"{right}{plural(audit['n'], 'audited prediction')}{more}")]
 
 
 def _bounds(rate: Mapping[str, Any]) -> str:
@@ -149,8 +149,8 @@ def _scope(adapter: str, slices: list[str]) -> dict[str, str]:
     """The query that narrows the predictions down."""
     query = {"adapter": adapter} if adapter else {}
     for each in slices:
-        name, found, value = each.partition("=")
-        if not (name and found):
+        name, equals, value = each.partition("=")
+        if not (name and equals):
             raise typer.BadParameter(f"{each} is not NAME=VALUE, as in channel=voice")
         query[f"slice.{name}"] = value
     return query
@@ -177,11 +177,11 @@ def intents(
     sample says, where it has labels; feedback is given more often when an answer was wrong.
     """
     reply = daemon(ctx).get("intents", query=_scope(adapter, slices or []))
-    kept = [row for row in reply.value if row.get("failing") or not failing]
+    wanted = [row for row in reply.value if row.get("failing") or not failing]
     if as_json:
-        return raw_json(json.dumps(kept, ensure_ascii=False).encode() if failing else reply.body)
+        return raw_json(json.dumps(wanted, ensure_ascii=False).encode() if failing else reply.body)
     rows = sorted(
-        kept,
+        wanted,
         key=lambda row: (not row.get("failing"), -(row.get("error_rate") or 0), row["intent"]),
     )
     if not rows:

@@ -1,27 +1,25 @@
-"""`flywheel turn`: start, watch, list and cancel turns."""
+"""`flywheel turn`: start, watch, list and cancel turns.
+
+A turn that is watched prints each step as it ends, and meanwhile how long the rest will take.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.screen import ProgressLine, remark, say
-from flywheel.cli.text import clean, pad, span
+from flywheel.cli.command import Json, daemon, examples, group
+from flywheel.cli.screen import Column, ProgressLine, facts, heading, raw_json, remark, say, table
+from flywheel.cli.status import progress
+from flywheel.cli.text import clean, moment, pad, span
+from flywheel.errors import NotFound
 
 if TYPE_CHECKING:
     from flywheel.cli.client import DaemonClient
-from typing import TYPE_CHECKING, Annotated
 
-from flywheel.cli.command import Json, daemon, examples, group
-from flywheel.cli.screen import Column, facts, heading, raw_json, table
-from flywheel.cli.status import progress
-from flywheel.cli.text import moment
-from flywheel.errors import NotFound
-
-# What `flywheel turn start --wait` shows: each step as it ends, and what is left.
 
 STEPS = (
     "diagnose",
@@ -43,13 +41,13 @@ def watch(ask: DaemonClient, turn_id: str, *, quiet: bool) -> Mapping[str, Any]:
     """Print each step as it ends, until the turn does; return the turn."""
     progress = ProgressLine()
     usual = _usual_seconds(ask.get("turns").value, turn_id)
-    told: set[str] = set()
+    printed: set[str] = set()
     try:
         while True:
             turn: Mapping[str, Any] = ask.get("turns", turn_id).value
             for step in turn.get("steps") or []:
-                if step["state"] in _OVER and step["name"] not in told:
-                    told.add(step["name"])
+                if step["state"] in _OVER and step["name"] not in printed:
+                    printed.add(step["name"])
                     progress.clear()
                     if not quiet:
                         say(_told(step))
@@ -278,14 +276,14 @@ def _preview(ask: DaemonClient, *, as_json: bool) -> None:
     reply = ask.get("synthesis")
     if as_json:
         return raw_json(reply.body)
-    found: Mapping[str, Any] = reply.value
-    briefs = found["briefs"]
+    plan: Mapping[str, Any] = reply.value
+    briefs = plan["briefs"]
     if not briefs:
         say("no intent fails; a teacher would be asked nothing")
         return None
     say(
-        f"{found['requests']} requests for {found['samples']} samples, about "
-        f"${float(found['usd']):.4f} of at most ${float(found['max_usd']):.2f}; nothing was bought",
+        f"{plan['requests']} requests for {plan['samples']} samples, about "
+        f"${float(plan['usd']):.4f} of at most ${float(plan['max_usd']):.2f}; nothing was bought",
         "",
         *table(_BRIEFS, [_brief(brief) for brief in briefs]),
     )

@@ -105,7 +105,7 @@ def _table(hint: Any, value: Any, where: Key, origin: _Origin) -> Any:
 def _sources(value: Any, origin: _Origin) -> dict[str, SourceTable]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{origin.path}: sources must be tables like [sources.NAME]")
-    found = {}
+    sources = {}
     for name, table in value.items():
         if not isinstance(table, Mapping) or not isinstance(table.get("plugin"), str):
             raise ConfigError(
@@ -113,8 +113,8 @@ def _sources(value: Any, origin: _Origin) -> dict[str, SourceTable]:
                 hint='for example plugin = "csv_drop"',
             )
         options = {key: item for key, item in table.items() if key != "plugin"}
-        found[name] = SourceTable(plugin=table["plugin"], options=options)
-    return found
+        sources[name] = SourceTable(plugin=table["plugin"], options=options)
+    return sources
 
 
 def _with_custom_gates(gates: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,12 +215,12 @@ def needs_restart(name: str) -> bool:
 
 def live(old: Config, new: Config) -> Config:
     """The new configuration, less what only a restart changes."""
-    kept = dataclasses.replace(
+    flywheel = dataclasses.replace(
         new.flywheel, state_dir=old.flywheel.state_dir, log_dir=old.flywheel.log_dir
     )
     return dataclasses.replace(
         new,
-        flywheel=kept,
+        flywheel=flywheel,
         api=old.api,
         sources=old.sources,
         executor=old.executor,

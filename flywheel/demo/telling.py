@@ -96,10 +96,10 @@ def tell_turn(teller: Teller, turn: Mapping[str, Any]) -> None:
 
 def _by_reason(briefs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """An intent that fails in several ways has a brief for each, all with the same reason."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    by_reason: dict[str, list[Mapping[str, Any]]] = {}
     for brief in briefs:
-        found.setdefault(brief["why"], []).append(brief)
-    return found
+        by_reason.setdefault(brief["why"], []).append(brief)
+    return by_reason
 
 
 def tell_decision(teller: Teller, decision: Mapping[str, Any]) -> None:
@@ -141,16 +141,16 @@ def _verdict(decision: Mapping[str, Any]) -> str:
 
 def in_short(decision: Mapping[str, Any]) -> str:
     """`reject: overall FAIL, intents FAIL`, and of a promotion what the gates passed."""
-    said = [f"{gate['gate']} {gate['verdict']}" for gate in decision["gates"]]
-    against = [each for each in said if not each.endswith(" PASS")]
-    return f"{decision['verdict']}: {', '.join(against or said)}"
+    verdicts = [f"{gate['gate']} {gate['verdict']}" for gate in decision["gates"]]
+    against = [each for each in verdicts if not each.endswith(" PASS")]
+    return f"{decision['verdict']}: {', '.join(against or verdicts)}"
 
 
 def tell_examples(teller: Teller, examples: Sequence[Mapping[str, Any]], label: str) -> None:
     """A few golden sentences that changed sides."""
     for example in examples[:3]:
-        said = f'"{example["text"]}": {example["before"]} -> {example["after"]}'
-        _wrapped(teller, f"  {label}: ", said)
+        line = f'"{example["text"]}": {example["before"]} -> {example["after"]}'
+        _wrapped(teller, f"  {label}: ", line)
 
 
 def tell_commands(teller: Teller, config: Path) -> None:

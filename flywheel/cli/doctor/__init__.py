@@ -64,7 +64,7 @@ def _without_effect(config: Config, daemon: state.Running) -> Iterator[Finding]:
     """What the file asks for in vain, unless the running daemon says so itself."""
     from flywheel.config import without_effect
 
-    said = daemon.status.get("problems") or []
+    named = daemon.status.get("problems") or []
     for words in without_effect(config):
-        if words not in said:
+        if words not in named:
             yield warn("watch", words)

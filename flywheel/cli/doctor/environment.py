@@ -1,15 +1,23 @@
-"""What one check of the doctor found."""
+"""Where the daemon would run: the installed libraries, room on the disk, plug-ins, the base model.
+
+The ranges of libraries are those of the package's own metadata, and so of pyproject.toml: a version
+that is known to fail is excluded there, and thereby here.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.requirements import Requirement
 
@@ -17,12 +25,6 @@ from flywheel.errors import FlywheelError
 
 if TYPE_CHECKING:
     from flywheel.config import Config
-import json
-import os
-import subprocess
-import unicodedata
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 Level = Literal["ok", "warn", "FAIL"]
 
@@ -52,10 +54,7 @@ def fail(check: str, text: str, todo: str = "") -> Finding:
     return Finding(level="FAIL", check=check, text=text, todo=todo)
 
 
-# The installed libraries: are they of versions that flywheel is known to work with?
-#
-# The ranges are those of the package's own metadata, and so of pyproject.toml: a version that is
-# known to fail is excluded there, and thereby here.
+# Libraries.
 
 _NAMED = ("duckdb", "torch", "transformers", "peft")  # what an upgrade breaks most
 
@@ -68,7 +67,7 @@ def libraries() -> Iterator[Finding]:
         todo = "install it: `python -m pip install .` in its checkout"
         yield warn("libraries", "flywheel is not installed, so no version was checked", todo)
         return
-    wrong = [found for line in lines if (found := _out_of_range(Requirement(line)))]
+    wrong = [problem for line in lines if (problem := _out_of_range(Requirement(line)))]
     if wrong:
         needs = " ".join(shlex.quote(f"{each.name}{each.specifier}") for each, _ in wrong)
         yield fail(
@@ -95,7 +94,7 @@ def _out_of_range(each: Requirement) -> tuple[Requirement, str] | None:
     return each, f"{each.name} {present} is not in {each.specifier}"
 
 
-# The machine: room on the disk, and the plug-ins that are installed.
+# Disk and plug-ins.
 
 _GB = 1_000_000_000
 _LEAST = _GB // 2  # a turn writes a dataset, a worker's cache and an adapter
@@ -160,17 +159,17 @@ def base(config: Config, texts: Iterable[str]) -> Iterator[Finding]:
     """Whether the base model is there, and whether its vocabulary knows the characters of texts."""
     name = config.model.base
     local = config.root / name
-    found = _look(str(local.resolve()) if local.is_dir() else name)
-    if "error" in found:
+    looked = _look(str(local.resolve()) if local.is_dir() else name)
+    if "error" in looked:
         hub = not name.startswith(_BUNDLED) and not Path(name).is_absolute() and name.count("/") < 2
-        if hub and "fetched" in found["error"]:
+        if hub and "fetched" in looked["error"]:
             todo = "the first turn downloads it from Hugging Face; or name a local folder"
             yield warn("model", f"{name} is not on this machine", todo)
         else:
-            yield fail("model", found["error"], found.get("hint", ""))
+            yield fail("model", looked["error"], looked.get("hint", ""))
         return
-    yield ok("model", f"{name}, sha256 {found['sha256'][:12]}…")
-    yield from _scripts(Path(found["folder"]) / "tokenizer.json", texts, name)
+    yield ok("model", f"{name}, sha256 {looked['sha256'][:12]}…")
+    yield from _scripts(Path(looked["folder"]) / "tokenizer.json", texts, name)
 
 
 def _look(name: str) -> dict[str, str]:

@@ -47,20 +47,20 @@ def texts(config: Config, running: Running) -> list[str]:
     """Texts to know the script by: samples where the daemon gives them, and the intents' own."""
     from flywheel.config import load_intents
 
-    found: list[str] = []
+    texts: list[str] = []
     try:
         listed = load_intents(config.root / config.intents.file)
-        found += [f"{intent.name} {intent.description}" for intent in listed]
+        texts += [f"{intent.name} {intent.description}" for intent in listed]
     except FlywheelError:
         pass  # told by its own check
     if running.daemon is not None:
         try:
             body = running.daemon.get("samples", query={"format": "ndjson"}).body
             rows = [json.loads(line) for line in body.splitlines()[:_TEXTS]]
-            found += [row["text"] for row in rows if isinstance(row, dict) and "text" in row]
+            texts += [row["text"] for row in rows if isinstance(row, dict) and "text" in row]
         except (FlywheelError, ValueError):
             pass  # an older daemon; the intents must do
-    return found
+    return texts
 
 
 def teacher(config: Config) -> Iterator[Finding]:
