@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -136,8 +137,13 @@ class ModelTable:
     """[model]: the base that adapters are trained on."""
 
     base: str = "bundled:all-minilm-l6-v2"  # or a Hugging Face id, or a local path
+    device: str = "auto"  # "cpu", "cuda", "cuda:1"; auto: a CUDA device where there is one
     threads: int = 2  # processor threads of a worker
     max_length: int = 64  # tokens; longer texts are cut
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"`device` is {self.device!r}, not auto, cpu, cuda or cuda:NUMBER")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ class Runtime:
         model = self.config.model
         return {
             "base": model.base,
+            "device": model.device,
             "threads": model.threads,
             "max_length": model.max_length,
             "cache_dir": str(self.config.state_dir / "cache"),

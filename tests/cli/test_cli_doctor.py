@@ -121,6 +121,15 @@ def test_the_bundled_base_is_checked_by_the_worker_itself(alone):
     assert 244 <= sum(script(c) == "Chinese" for c in known if c.isalpha()) <= 488
 
 
+def test_a_device_that_is_not_there_fails_and_is_named(ready):
+    with (ready.folder / "config.toml").open("a") as file:
+        file.write('[model]\ndevice = "cuda:99"\n')
+    checks, code = found(ready)
+    assert (code, checks["device"][0]) == (1, "FAIL")
+    assert checks["device"][1].startswith("device cuda:99 is not there")
+    assert "[model] device" in checks["device"][2]
+
+
 def test_a_bundled_base_that_does_not_exist_fails(ready, monkeypatch):
     monkeypatch.undo()
     with (ready.folder / "config.toml").open("a") as file:

@@ -1,4 +1,4 @@
-"""What an adapter learns does not depend on a clock: the number type is looked up, not timed."""
+"""Device and number type are looked up, not timed: what an adapter learns depends on no clock."""
 
 import ast
 import json
@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_training import spec
 
+from flywheel.errors import FlywheelError
 from flywheel.worker import device, train
 from flywheel.worker.progress import ProgressLog
 
@@ -31,6 +32,52 @@ def test_the_number_type_follows_the_processors_flags(tmp_path, monkeypatch, fla
     (tmp_path / "cpuinfo").write_text(flags)
     monkeypatch.setattr(device, "_CPUINFO", tmp_path / "cpuinfo")
     assert device.number_type() == dtype
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """Let torch see CUDA devices of these compute capabilities; none by default."""
+
+    def see(*capabilities):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(capabilities))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+        monkeypatch.setattr(
+            torch.cuda, "get_device_capability", lambda of: capabilities[of.index or 0]
+        )
+
+    see()
+    return see
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("auto", "cuda:0"), ("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")],
+)
+def test_the_device_is_the_one_that_is_asked_for(cuda, name, place):
+    cuda((8, 0), (7, 5))
+    assert str(device.find(name)) == place
+
+
+def test_without_cuda_auto_is_the_processor(cuda):
+    assert device.find("auto") == device.find("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("name", "offered"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])
+def test_a_device_that_is_not_there_is_refused_with_the_number_that_are(cuda, name, offered):
+    cuda(*[(8, 0)] * offered)
+    with pytest.raises(FlywheelError, match=f"{name} is not there.* offers {offered} CUDA"):
+        device.find(name)
+
+
+def test_a_cuda_device_trains_in_bfloat16_where_it_has_the_hardware(cuda):
+    cuda((8, 0), (7, 5))
+    assert device.number_type(torch.device("cuda:0")) == torch.bfloat16
+    assert device.number_type(torch.device("cuda:1")) == torch.float32
+
+
+def test_a_job_on_a_device_that_is_not_there_is_refused(cuda, tmp_path):
+    with pytest.raises(FlywheelError, match="device cuda:1 is not there"):
+        train.run(tmp_path, spec(tmp_path, device="cuda:1"), ProgressLog(tmp_path / "p.jsonl"))
 
 
 def test_where_nothing_is_known_of_the_processor_it_is_float32(tmp_path, monkeypatch):

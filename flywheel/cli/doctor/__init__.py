@@ -53,6 +53,7 @@ def _with_config(
     yield from state.database(config, daemon)
     announce("checking the base model…")
     yield from environment.base(config, learning.texts(config, daemon))
+    yield from environment.device(config)
     announce("asking the teacher…")
     yield from learning.teacher(config)
     yield from environment.plugins(config)

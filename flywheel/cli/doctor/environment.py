@@ -172,12 +172,41 @@ def base(config: Config, texts: Iterable[str]) -> Iterator[Finding]:
     yield from _scripts(Path(looked["folder"]) / "tokenizer.json", texts, name)
 
 
+_DEVICE_CHECK = """
+import json, sys
+from flywheel.errors import FlywheelError
+from flywheel.worker import device
+try:
+    found = device.find(sys.argv[1])
+    print(json.dumps({"device": str(found)}))
+except FlywheelError as error:
+    print(json.dumps({"error": error.message, "hint": error.hint}))
+"""
+
+
+def device(config: Config) -> Iterator[Finding]:
+    """Whether a CUDA device that is asked for by name is there; `auto` and `cpu` always work."""
+    name = config.model.device
+    if not name.startswith("cuda"):
+        return
+    answer = _ask_worker(_DEVICE_CHECK, name)
+    if "error" in answer:
+        yield fail("device", answer["error"], answer.get("hint", ""))
+    else:
+        yield ok("device", f"models are trained and evaluated on {answer['device']}")
+
+
 def _look(name: str) -> dict[str, str]:
-    """The worker's word on the base: folder and sha256, or error and hint."""
+    """Folder and sha256 of the base, or error and hint."""
+    return _ask_worker(_CHECK, name)
+
+
+def _ask_worker(code: str, name: str) -> dict[str, str]:
+    """The answer of a check that runs in the worker, or error and hint."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}  # look, do not download
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _CHECK, name],
+            [sys.executable, "-c", code, name],
             check=False,
             capture_output=True,
             text=True,
