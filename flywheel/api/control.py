@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from flywheel import turn
-from flywheel.api import metrics, peer, views
+from flywheel.api import peer, prometheus, views
 from flywheel.api.http import BadRequest, answer, problem, read_body
 from flywheel.api.peer import CALLER
 from flywheel.api.process_status import ProcessStatus
@@ -165,8 +165,8 @@ async def readyz(request: Request) -> Response:
 async def metrics_page(request: Request) -> Response:
     """Counts for Prometheus."""
     seen = await run_in_threadpool(status_of, request, up_to_date=False)
-    page = metrics.render(seen, _vitals(request).requests)
-    return Response(page, media_type=metrics.CONTENT_TYPE)
+    page = prometheus.render(seen, _vitals(request).requests)
+    return Response(page, media_type=prometheus.CONTENT_TYPE)
 
 
 def caught_up(request: Request) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from flywheel.api.metrics import RequestMetrics
+from flywheel.api.prometheus import RequestMetrics
 from flywheel.errors import Refused
 
 

@@ -88,7 +88,7 @@ def find(named: Path | None) -> Place:
 
 
 def _from_environment(*keys: str) -> dict[str, str]:
-    """Those keys of `[flywheel]` that a variable sets, as `config.environment` reads them."""
+    """Those keys of `[flywheel]` that a variable sets, as `config.overrides` reads them."""
     variables = {name.upper(): value for name, value in os.environ.items()}
     names = {key: f"FLYWHEEL_FLYWHEEL__{key.upper()}" for key in keys}
     return {key: variables[name] for key, name in names.items() if name in variables}

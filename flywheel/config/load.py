@@ -1,6 +1,6 @@
 """Read config.toml into a frozen `Config`, or say on which line it is wrong.
 
-What the environment sets stands over the file (`environment`). Below: what differs between two
+What the environment sets stands over the file (`overrides`). Below: what differs between two
 configurations, what of it a running daemon can take on, and what is asked for in vain.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from flywheel.config.environment import NOT_KEYS, Key, overridden
+from flywheel.config.overrides import NOT_KEYS, Key, overridden
 from flywheel.config.tables import Config, SourceTable, WatchTable
 from flywheel.errors import ConfigError
 

@@ -74,6 +74,14 @@ def test_a_result_is_read_to_its_end(path):
 
 
 @named(CODE)
+def test_html_is_written_by_templates_that_escape(path):
+    marks = re.findall(
+        r"</?(?:html|body|table|t[dhr]|p|span|svg|script)[ >]", path.read_text("utf-8")
+    )
+    assert marks == []
+
+
+@named(CODE)
 def test_nothing_is_unpickled(path):
     imported = {
         name.split(".")[0]
