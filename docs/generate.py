@@ -1,7 +1,8 @@
-"""Writes docs/reference/ from the code: commands, keys of config.toml, routes, forms of events.
+"""Writes docs/reference/ from the code, and into config.toml the keys that it lacks.
 
-python docs/generate.py           writes
-python docs/generate.py --check   exits 1 when a page is not what the code says
+python docs/generate.py              writes
+python docs/generate.py --check      exits 1 when a file is not what the code says
+python docs/generate.py --captures   writes docs/captures/ too, which takes a demo
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any, TypeGuard
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 CONFIG = ROOT / "flywheel" / "config"
+EXAMPLE = ROOT / "config.toml"
+TEMPLATE = ROOT / "flywheel" / "cli" / "templates" / "config.toml"  # what `flywheel init` writes
 FIXTURES = ROOT / "tests" / "formats" / "fixtures"
 _TITLE = re.compile(r"(\[[^\]]+\]): (.*)", re.DOTALL)
 _KEY = re.compile(r"    (?P<name>\w+): (?P<type>.+?)(?: = (?P<default>.+?))?(?:  # (?P<note>.+))?")
@@ -110,6 +113,53 @@ def _default(value: ast.expr) -> str:
     return {"field(default_factory=dict)": "{}", "True": "true", "False": "false"}.get(
         written, written
     )
+
+
+_TABLE_LINE = re.compile(r"\[([a-z_.]+)\]")
+_KEY_LINE = re.compile(r"(?:# )?(\w+) = ")
+_COMMENT_COLUMN = 31  # where comments begin in config.toml
+
+
+def example() -> str:
+    """config.toml with a commented line for each key that it does not name yet."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    source = (CONFIG / "tables.py").read_text(encoding="utf-8")
+    for node in filter(_is_class, ast.parse(source).body):
+        title = re.fullmatch(r"\[([a-z_.]+)\]: (.*)", ast.get_docstring(node) or "", re.DOTALL)
+        if title:
+            keys = [_example_line(source, key) for key in node.body if _is_key(key)]
+            _complete(lines, title[1], title[2].splitlines()[0].rstrip("."), keys)
+    return "\n".join(lines) + "\n"
+
+
+def _complete(lines: list[str], table: str, said: str, keys: list[str]) -> None:
+    """Add what a table of config.toml lacks: itself, or some of its keys."""
+    places = {found[1]: at for at, line in enumerate(lines) if (found := _TABLE_LINE.match(line))}
+    if table not in places:
+        kin = [name for name in places if name.partition(".")[0] == table.partition(".")[0]]
+        end = _end(lines, places[max(kin, key=places.__getitem__)]) if kin else len(lines)
+        lines[end:end] = ["", _commented(f"[{table}]", said), *keys]
+        return
+    end = _end(lines, places[table])
+    there = {key[1] for line in lines[places[table] : end] if (key := _KEY_LINE.match(line))}
+    lines[end:end] = [line for line in keys if _KEY_LINE.match(line)[1] not in there]
+
+
+def _end(lines: list[str], table: int) -> int:
+    """The line after the last line of a table."""
+    return next((at for at in range(table, len(lines)) if not lines[at]), len(lines))
+
+
+def _example_line(source: str, key: ast.AnnAssign) -> str:
+    found = _KEY.fullmatch(source.splitlines()[key.lineno - 1])
+    default = _default(key.value) if key.value else '""'
+    if isinstance(key.value, ast.Tuple):
+        default = "[" + default.strip("()").removesuffix(",") + "]"
+    return _commented(f"# {ast.unparse(key.target)} = {default}", (found and found["note"]) or "")
+
+
+def _commented(line: str, note: str) -> str:
+    return f"{line.ljust(_COMMENT_COLUMN)}# {note}" if note else line
 
 
 _HTTP = """\
@@ -225,11 +275,13 @@ def _said(record: Mapping[str, Any]) -> str:
     return "`" + ", ".join(told) + "`"
 
 
-PAGES = {
-    "commands.md": commands,
-    "config.md": configuration,
-    "http.md": http,
-    "events.md": events,
+FILES = {
+    REFERENCE / "commands.md": commands,
+    REFERENCE / "config.md": configuration,
+    REFERENCE / "http.md": http,
+    REFERENCE / "events.md": events,
+    EXAMPLE: example,
+    TEMPLATE: example,
 }
 
 
@@ -239,12 +291,12 @@ def say(line: str) -> None:
 
 
 def main() -> int:
-    """Write or check every page."""
+    """Write or check every file."""
     check = "--check" in sys.argv[1:]
     stale = 0
     REFERENCE.mkdir(parents=True, exist_ok=True)
-    for name, made in PAGES.items():
-        path, text = REFERENCE / name, made()
+    for path, make in FILES.items():
+        text = make()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         stale += 1

@@ -3,9 +3,10 @@
 The reading is found in the syntax trees of flywheel/, outside of config/: an attribute of that
 name on an expression that is known to be that table. Known are `….config` and `config` as the
 whole; a table's field of a table's type; a parameter, variable, field or property annotated with
-a table's class; what is assigned from one of these; and a function's annotated result. Reading a
-key by another way (`getattr`, `asdict`) does not count, and a key that is read but has no effect
-passes: the test sees names, not consequences.
+a table's class; what is assigned from one of these; a function's annotated result; and the table
+of gates in the `on` of a row of `gates.GATES`. Reading a key by another way (`getattr`,
+`asdict`) does not count, and a key that is read but has no effect passes: the test sees names,
+not consequences.
 """
 
 import ast
@@ -30,9 +31,6 @@ NOT_KEYS = {"Config.path", "Config.overrides"}
 READ_OTHERWISE = {
     "FlywheelTable.state_dir": "by `Config.state_dir`",
     "SourceTable.options": "by the runner, which holds the tables by name",
-    "MustPassRule.required": "by the gate's row in `gates.GATES`, a lambda over the tables",
-    "OutOfScopeRule.required": "likewise",
-    "CalibrationRule.required": "likewise",
 }
 UNREAD = {
     "ExecutorTable.kind": "one kind so far",
@@ -130,6 +128,15 @@ class Reads(ast.NodeVisitor):
         table = self._type(node.value)
         if table and node.attr in self.types[table] and isinstance(node.ctx, ast.Load):
             self.found.add(f"{table}.{node.attr}")
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        for keyword in node.keywords:
+            if _called(node) == "Gate" and keyword.arg == "on":
+                assert isinstance(keyword.value, ast.Lambda)
+                self.names.append({keyword.value.args.args[0].arg: "GatesTable"})
+                self.visit(keyword.value)
+                self.names.pop()
         self.generic_visit(node)
 
     def _loop(self, target: ast.expr, over: ast.expr) -> None:
