@@ -205,7 +205,7 @@ def watch(arms: Sequence[Arm], table: WatchTable) -> WatchVerdict:
             shows nothing: corrections also rise when traffic gets harder.
         table: `[watch]`.
 
-    Source: Ville's inequality, as in `metrics.evidence`.
+    Source: Ville's inequality, as in `metrics.e_values`.
     """
     threshold = 1 / table.alpha
     if len(arms) != 2 or not all(arm.predictions for arm in arms):
