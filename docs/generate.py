@@ -173,12 +173,12 @@ for it, with a token ([how](../how-to/open-the-page.md)). An error is an object 
 is wrong, and `hint`, what to do. A body in *italics* may also be NDJSON, one object per line.
 [What events look like](events.md).
 
-| route | | body |
-| --- | --- | --- |"""
+| route | | body | answer |
+| --- | --- | --- | --- |"""
 
 
 def http() -> str:
-    """Every route and the bodies it takes, from the OpenAPI document that the daemon serves."""
+    """Every route with its bodies and answers, from the OpenAPI document that the daemon serves."""
     from flywheel.api.app import document
     from flywheel.api.routes import ROUTES
 
@@ -187,7 +187,8 @@ def http() -> str:
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             said = _escaped(operation["summary"])
-            parts.append(f"| `{method.upper()} {path}` | {said} | {_body(operation)} |")
+            answer = _answer(operation)
+            parts.append(f"| `{method.upper()} {path}` | {said} | {_body(operation)} | {answer} |")
     for name, schema in described["components"]["schemas"].items():
         if not schema["properties"]:
             continue
@@ -195,7 +196,11 @@ def http() -> str:
         parts += ["| field | type | default |", "| --- | --- | --- |"]
         for field, of in schema["properties"].items():
             default = (
-                "required" if field in schema["required"] else f"`{json.dumps(of['default'])}`"
+                "required"
+                if field in schema["required"]
+                else f"`{json.dumps(of['default'])}`"
+                if "default" in of
+                else "may be missing"
             )
             parts.append(f"| `{field}` | {_type(of)} | {default} |")
     return "\n".join(parts) + "\n"
@@ -209,18 +214,27 @@ def _body(operation: Mapping[str, Any]) -> str:
     name = schema.get("$ref", "").rpartition("/")[2]
     if name in ("", "Nothing", "ToolItem"):
         return "*items of the tool*" if name == "ToolItem" else ""
-    link = f"[{name}](#{name.lower()})"
+    link = _type(schema)
     return f"*{link}*" if "application/x-ndjson" in content else link
 
 
+def _answer(operation: Mapping[str, Any]) -> str:
+    first = next(iter(operation["responses"].values()))
+    content = first["content"].get("application/json", {})
+    return _type(content["schema"]) if "schema" in content else ""
+
+
 def _type(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
         return " or ".join(map(_type, schema["anyOf"]))
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
-    if schema["type"] == "array":
+    if schema.get("type") == "array" and "items" in schema:
         return f"array of {_type(schema['items'])}"
-    return str(schema["type"])
+    return str(schema.get("type", "anything"))
 
 
 def _escaped(text: str) -> str:

@@ -22,7 +22,7 @@ from flywheel.turn import Runtime
 Kind = Literal["predictions", "feedback", "samples"]
 
 
-class Rejection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """A line that was not stored, and why."""
 
     line: int  # of the batch, from 1; 0 where it did not come in a line
@@ -31,7 +31,7 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str | UnsetType = UNSET  # what it was sent as, where that is not in the question
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the events of a batch."""
 
     accepted: int

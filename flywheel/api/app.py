@@ -44,14 +44,17 @@ _ERROR = {
 def document(routes: Sequence[ApiRoute]) -> dict[str, Any]:
     """OpenAPI 3.1 of these routes."""
     bodies = sorted({one.body for one in routes if one.body}, key=lambda body: body.__name__)
+    replies = [one.reply for one in routes if one.reply is not None]
     schemas, components = msgspec.json.schema_components(
-        bodies, ref_template="#/components/schemas/{name}"
+        [*bodies, *replies], ref_template="#/components/schemas/{name}"
     )
-    by_body = dict(zip(bodies, schemas, strict=True))
+    by_body = dict(zip(bodies, schemas, strict=False))
+    by_reply = iter(schemas[len(bodies) :])
     paths: dict[str, dict[str, Any]] = {}
     for one in routes:
-        schema = by_body[one.body] if one.body else None
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schema)
+        body = by_body[one.body] if one.body else None
+        reply = next(by_reply) if one.reply is not None else None
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, body, reply)
     return {
         "openapi": "3.1.0",
         "info": {"title": "flywheel", "version": __version__},
@@ -64,14 +67,13 @@ def document(routes: Sequence[ApiRoute]) -> dict[str, Any]:
     }
 
 
-def _operation(route: ApiRoute, schema: dict[str, Any] | None) -> dict[str, Any]:
+def _operation(
+    route: ApiRoute, body: dict[str, Any] | None, reply: dict[str, Any] | None
+) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": (route.handler.__doc__ or "").splitlines()[0],
-        "responses": {
-            str(route.status): {"description": "done", "content": {route.media_type: {}}},
-            "default": _ERROR,
-        },
+        "responses": _responses(route, reply),
     }
     names = re.findall(r"{(\w+)}", route.path)
     if names:
@@ -79,15 +81,23 @@ def _operation(route: ApiRoute, schema: dict[str, Any] | None) -> dict[str, Any]
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in names
         ]
-    if schema is not None:
-        content = {"application/json": {"schema": schema}}
+    if body is not None:
+        content = {"application/json": {"schema": body}}
         if route.batch:
-            content["application/x-ndjson"] = {"schema": schema}
+            content["application/x-ndjson"] = {"schema": body}
         operation["requestBody"] = {"required": route.batch, "content": content}
     if route.file:
         content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _responses(route: ApiRoute, reply: dict[str, Any] | None) -> dict[str, Any]:
+    content = {route.media_type: {} if reply is None else {"schema": reply}}
+    answers = {str(route.status): {"description": "done", "content": content}}
+    if route.refused is not None:
+        answers[str(route.refused)] = {"description": "nothing could be used", "content": content}
+    return {**answers, "default": _ERROR}
 
 
 def create_app(

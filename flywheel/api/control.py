@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +16,7 @@ from flywheel.api.http import BadRequest, answer, problem, read_body
 from flywheel.api.peer import CALLER
 from flywheel.api.process_status import ProcessStatus
 from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
+from flywheel.api.responses import StatusView
 from flywheel.api.views import preview
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
@@ -165,7 +166,7 @@ async def readyz(request: Request) -> Response:
 async def metrics_page(request: Request) -> Response:
     """Counts for Prometheus."""
     seen = await run_in_threadpool(status_of, request, up_to_date=False)
-    page = prometheus.render(seen, _vitals(request).requests)
+    page = prometheus.render(msgspec.to_builtins(seen), _vitals(request).requests)
     return Response(page, media_type=prometheus.CONTENT_TYPE)
 
 
@@ -177,7 +178,7 @@ def caught_up(request: Request) -> None:
             loader.drain()
 
 
-def status_of(request: Request, *, up_to_date: bool = True) -> dict[str, Any]:
+def status_of(request: Request, *, up_to_date: bool = True) -> StatusView:
     """The `status` view with what the daemon adds to it; blocks on the database."""
     if up_to_date:
         caught_up(request)

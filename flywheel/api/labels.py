@@ -18,12 +18,97 @@ from flywheel.api import peer, requests
 from flywheel.api.control import asked_for, caught_up
 from flywheel.api.http import BadRequest, answer, read_body
 from flywheel.api.peer import CALLER
+from flywheel.api.responses import View
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 from flywheel.turn import Runtime
 
 _INTERFACE = "labelstudio.xml"
 _SHOWN, _EXPORTED = 50, 10_000  # items, where no limit is asked for
+
+
+class AgreementView(View):
+    """How far two people agree who labelled the same items."""
+
+    n: int
+    agreed: int
+    raw: float | None
+    kappa: float | None
+    disputed: int
+    people: int
+
+
+class NamedIntentView(View):
+    """An intent that a label may name."""
+
+    name: str
+    description: str
+
+
+class ItemView(View):
+    """An item of the labelling queue as its labeller sees it."""
+
+    item: str
+    kind: str
+    text: str
+    guesses: list[str]
+    said: list[str]
+    again: bool
+
+
+class QueueView(View):
+    """What one person is asked, the most valuable first."""
+
+    person: str
+    waiting: dict[str, int]  # items by kind
+    wanted: int  # labels that gates want
+    intents: list[NamedIntentView]
+    agreement: AgreementView
+    items: list[ItemView]
+
+
+class EffectsView(View):
+    """Labels that took effect, by what they became."""
+
+    golden: int
+    feedback: int
+    train: int
+    withdrawn: int
+    unfit: int
+    judging: int
+
+
+class LabelledView(View):
+    """An answer that was kept."""
+
+    item: str
+    state: str  # kept, repeated or skipped
+    settled: EffectsView | None
+
+
+class UndoneView(View):
+    """An answer that was taken back."""
+
+    item: str
+    was: str | None
+    asked: ItemView | None
+
+
+class RejectedLabelView(View):
+    """An answer of a labelling tool that was not kept."""
+
+    line: int
+    item: str
+    why: str
+
+
+class ImportedLabelsView(View):
+    """Answers of a labelling tool."""
+
+    accepted: int
+    duplicates: int
+    unanswered: int
+    rejected: list[RejectedLabelView]
 
 
 async def queue(request: Request) -> Response:

@@ -18,6 +18,7 @@ from flywheel.api.http import BadRequest, answer, save_body
 from flywheel.api.peer import CALLER
 from flywheel.api.process_status import ProcessStatus
 from flywheel.api.requests import Erasure
+from flywheel.api.responses import View
 from flywheel.errors import Refused
 from flywheel.loader import Loader
 from flywheel.store import restoring
@@ -29,6 +30,56 @@ log = logging.getLogger(__name__)
 
 OUTGOING = "outgoing"
 """Folder under the state folder for copies on their way out; emptied when the daemon starts."""
+
+
+class DecisionLogView(View):
+    """The chain of decision events."""
+
+    events: int
+    tip: str
+
+
+class SpoolView(View):
+    """Events in the spool, and those of them that are in no table."""
+
+    events: int
+    waiting: int
+
+
+class IntegrityView(View):
+    """Tables, spool and files, held against each other."""
+
+    rows: dict[str, int]  # by table
+    decision_log: DecisionLogView
+    spool: SpoolView
+    problems: list[str]
+
+
+class RestoredView(View):
+    """A backup that replaces the database after the restart."""
+
+    kept: list[str]  # where the database of before is
+    rows: dict[str, int]
+    decision_log: DecisionLogView
+    problems: list[str]
+
+
+class ErasedView(View):
+    """What was removed of one person, and where data is found still."""
+
+    removed: dict[str, int]  # rows by table
+    files: list[str]
+    adapters: list[str]  # trained on it
+    left: dict[str, int]
+
+
+class ReloadedView(View):
+    """Keys of the configuration that changed."""
+
+    changed: list[str]
+    waits_for: str | None  # the turn after which they are applied
+    at_once: list[str]
+    restart: list[str]  # keys that need a restart
 
 
 async def reload(request: Request) -> Response:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
@@ -70,8 +71,13 @@ def render(
 def _read(request: Request) -> str:
     runtime = request.app.state.runtime
     status = status_of(request)
-    pending = [views.decision_view(runtime, one) for one in status["backlog"]["held"]]
-    return render(status, pending, views.intents(runtime), views.turns_view(runtime))
+    pending = [views.decision_view(runtime, one) for one in status.backlog.held]
+    return render(
+        *map(
+            msgspec.to_builtins,
+            (status, pending, views.intents(runtime), views.turns_view(runtime)),
+        )
+    )
 
 
 def _headline(status: Mapping[str, Any]) -> str:

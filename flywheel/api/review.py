@@ -10,6 +10,19 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from flywheel import promotion
+from flywheel.api.responses import (
+    AddedSampleView,
+    CalibrationBinView,
+    CalibrationView,
+    ComparedIntentView,
+    ConfusionView,
+    ExampleView,
+    GoldenShareView,
+    OfferView,
+    RightShareView,
+    SliceView,
+    TrainingView,
+)
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.metrics import paired_difference
@@ -23,34 +36,35 @@ _BINS = 10
 _CONFUSIONS_SHOWN = 20
 
 
-def intent_lines(lines: Iterable[IntentVerdict], rows: Sequence[Outcome]) -> list[dict[str, Any]]:
+def intent_lines(
+    lines: Iterable[IntentVerdict], rows: Sequence[Outcome]
+) -> list[ComparedIntentView]:
     """Each intent's verdict with its change in recall, the 95 % interval of it, and `rows`: how
     many golden rows the challenger answered, which without a champion are compared with nothing.
     """
     answered = Counter(row.intent for row in rows if row.challenger_correct is not None)
     return [
-        {
+        ComparedIntentView(
             **asdict(line),
             **_change(line.losses, line.gains, line.n),
-            "rows": answered[line.intent],
-        }
+            rows=answered[line.intent],
+        )
         for line in lines
     ]
 
 
-def golden(rows: Sequence[Outcome]) -> dict[str, Any]:
+def golden(rows: Sequence[Outcome]) -> GoldenShareView:
     """How many golden rows each model answered, and the share that it had right.
 
-    Returns:
-        {"champion": {"n", "right"}, "challenger": …}; `right` is None where nothing was answered.
+    `right` is None where nothing was answered.
     """
-    return {
-        "champion": _right([row.champion_correct for row in rows]),
-        "challenger": _right([row.challenger_correct for row in rows]),
-    }
+    return GoldenShareView(
+        champion=_right([row.champion_correct for row in rows]),
+        challenger=_right([row.challenger_correct for row in rows]),
+    )
 
 
-def slices(rows: Sequence[Outcome]) -> list[dict[str, Any]]:
+def slices(rows: Sequence[Outcome]) -> list[SliceView]:
     """Accuracy before and after in each slice of the golden rows, the worst change first."""
     inside: dict[str, list[Outcome]] = defaultdict(list)
     for row in _paired(rows):
@@ -61,26 +75,26 @@ def slices(rows: Sequence[Outcome]) -> list[dict[str, Any]]:
         losses = sum(bool(row.champion_correct) > bool(row.challenger_correct) for row in members)
         gains = sum(bool(row.champion_correct) < bool(row.challenger_correct) for row in members)
         found.append(
-            {
-                "slice": name,
-                "n": len(members),
-                "before": statistics.fmean(bool(row.champion_correct) for row in members),
-                "after": statistics.fmean(bool(row.challenger_correct) for row in members),
+            SliceView(
+                slice=name,
+                n=len(members),
+                before=statistics.fmean(bool(row.champion_correct) for row in members),
+                after=statistics.fmean(bool(row.challenger_correct) for row in members),
                 **_change(losses, gains, len(members)),
-            }
+            )
         )
-    return sorted(found, key=lambda each: (each["change"], each["slice"]))
+    return sorted(found, key=lambda each: (each.change or 0.0, each.slice))
 
 
-def calibration(rows: Sequence[Outcome]) -> dict[str, list[dict[str, Any]]]:
+def calibration(rows: Sequence[Outcome]) -> CalibrationView:
     """Confidence against accuracy in tenths of confidence, for both models."""
-    return {
-        "champion": _bins([(row.champion_confidence, row.champion_correct) for row in rows]),
-        "challenger": _bins([(row.challenger_confidence, row.challenger_correct) for row in rows]),
-    }
+    return CalibrationView(
+        champion=_bins([(row.champion_confidence, row.champion_correct) for row in rows]),
+        challenger=_bins([(row.challenger_confidence, row.challenger_correct) for row in rows]),
+    )
 
 
-def confusions(rows: Sequence[Outcome]) -> list[dict[str, Any]]:
+def confusions(rows: Sequence[Outcome]) -> list[ConfusionView]:
     """Wrong answers whose number changed, by truth and answer; the largest change first."""
     before: Counter[tuple[str, str]] = Counter()
     after: Counter[tuple[str, str]] = Counter()
@@ -90,19 +104,19 @@ def confusions(rows: Sequence[Outcome]) -> list[dict[str, Any]]:
     changed = [pair for pair in before | after if before[pair] != after[pair]]
     changed.sort(key=lambda pair: (-abs(after[pair] - before[pair]), pair))
     return [
-        {
-            "intent": truth,
-            "answer": said,
-            "before": before[truth, said],
-            "after": after[truth, said],
-        }
+        ConfusionView(
+            intent=truth,
+            answer=said,
+            before=before[truth, said],
+            after=after[truth, said],
+        )
         for truth, said in changed[:_CONFUSIONS_SHOWN]
     ]
 
 
-def _right(answers: Sequence[bool | None]) -> dict[str, Any]:
+def _right(answers: Sequence[bool | None]) -> RightShareView:
     given = [correct for correct in answers if correct is not None]
-    return {"n": len(given), "right": statistics.fmean(given) if given else None}
+    return RightShareView(n=len(given), right=statistics.fmean(given) if given else None)
 
 
 def _paired(rows: Iterable[Outcome]) -> Iterable[Outcome]:
@@ -113,24 +127,24 @@ def _paired(rows: Iterable[Outcome]) -> Iterable[Outcome]:
     )
 
 
-def _change(losses: int, gains: int, n: int) -> dict[str, float | None]:
+def _change(losses: int, gains: int, n: int) -> dict[str, Any]:
     if not n:
         return {"change": None, "low": None, "high": None}
     low, high = paired_difference(losses, gains, n)
     return {"change": (gains - losses) / n, "low": low, "high": high}
 
 
-def _bins(answers: Iterable[tuple[float | None, bool | None]]) -> list[dict[str, Any]]:
+def _bins(answers: Iterable[tuple[float | None, bool | None]]) -> list[CalibrationBinView]:
     inside: dict[int, list[tuple[float, bool]]] = defaultdict(list)
     for confidence, correct in answers:
         if confidence is not None and correct is not None:
             inside[min(_BINS - 1, int(confidence * _BINS))].append((confidence, correct))
     return [
-        {
-            "confidence": statistics.fmean(each[0] for each in members),
-            "accuracy": statistics.fmean(each[1] for each in members),
-            "n": len(members),
-        }
+        CalibrationBinView(
+            confidence=statistics.fmean(each[0] for each in members),
+            accuracy=statistics.fmean(each[1] for each in members),
+            n=len(members),
+        )
         for _, members in sorted(inside.items())
     ]
 
@@ -148,9 +162,7 @@ def report_of(con: Connection, decision: Decision) -> Report | None:
     return report if report and report.challenger == decision.challenger else None
 
 
-def moved(
-    con: Connection, report: Report | None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def moved(con: Connection, report: Report | None) -> tuple[list[ExampleView], list[ExampleView]]:
     """Golden examples that the challenger fixes, and those that it breaks.
 
     Broken ones come worst first: must-pass, then by how sure the challenger was.
@@ -158,36 +170,36 @@ def moved(
     if report is None:
         return [], []
     texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
-    fixed: list[dict[str, Any]] = []
-    broken: list[dict[str, Any]] = []
+    fixed: list[ExampleView] = []
+    broken: list[ExampleView] = []
     for row in report.outcomes:
         if row.split != "golden" or row.champion_correct == row.challenger_correct:
             continue
         if row.champion_correct is None or row.challenger_correct is None:
             continue
-        example = {
-            "sample": row.sample,
-            "text": texts.get(row.sample, ""),
-            "intent": row.intent,
-            "before": row.champion_intent,
-            "after": row.challenger_intent,
-            "must_pass": row.must_pass,
-            "confidence": row.challenger_confidence,
-        }
+        example = ExampleView(
+            sample=row.sample,
+            text=texts.get(row.sample, ""),
+            intent=row.intent,
+            before=row.champion_intent,
+            after=row.challenger_intent,
+            must_pass=row.must_pass,
+            confidence=row.challenger_confidence,
+        )
         (fixed if row.challenger_correct else broken).append(example)
-    broken.sort(key=lambda item: (not item["must_pass"], -(item["confidence"] or 0.0)))
+    broken.sort(key=lambda item: (not item.must_pass, -(item.confidence or 0.0)))
     return fixed[:_SHOWN], broken[:_SHOWN]
 
 
 def training(
     runtime: Runtime, con: Connection, decision: Decision, turn: Turn | None
-) -> dict[str, Any]:
+) -> TrainingView:
     """Where the challenger's samples came from, what is new among them, and what was refused."""
     known = {item.id: item for item in adapters.list_adapters(con)}
     challenger = known.get(decision.challenger)
     champion = known.get(decision.champion or "")
     if challenger is None:
-        return {"by_origin": {}, "added": [], "added_total": 0, "refused": {}}
+        return TrainingView(by_origin={}, added=[], added_total=0, refused={})
     learned = learned_rows(runtime.datasets_dir / f"{challenger.dataset}.parquet")
     rows = [row for row in learned if row["origin"] != "name"]  # no names of intents
     before = set()
@@ -196,19 +208,19 @@ def training(
             row["id"] for row in learned_rows(runtime.datasets_dir / f"{champion.dataset}.parquet")
         }
     added = [row for row in rows if row["id"] not in before and row["intent"] is not None]
-    return {
-        "by_origin": dict(Counter(row["origin"] for row in rows)),
-        "added": [
-            {"text": row["text"], "intent": row["intent"], "origin": row["origin"]}
+    return TrainingView(
+        by_origin=dict(Counter(row["origin"] for row in rows)),
+        added=[
+            AddedSampleView(text=row["text"], intent=row["intent"], origin=row["origin"])
             for row in added[:_SHOWN]
         ],
-        "added_total": len(added),
-        "added_by_intent": dict(Counter(row["intent"] for row in added).most_common()),
-        "refused": dict(turn.record.refused) if turn else {},
-        "by_rater": _raters(con, added),
-        "raters": dict(turn.record.raters) if turn else {},
-        "cost_usd": turn.cost_usd if turn else 0.0,
-    }
+        added_total=len(added),
+        added_by_intent=dict(Counter(row["intent"] for row in added).most_common()),
+        refused=dict(turn.record.refused) if turn else {},
+        by_rater=_raters(con, added),
+        raters=dict(turn.record.raters) if turn else {},
+        cost_usd=turn.cost_usd if turn else 0.0,
+    )
 
 
 def _raters(con: Connection, added: list[dict[str, Any]]) -> dict[str, int]:
@@ -229,27 +241,22 @@ def _raters(con: Connection, added: list[dict[str, Any]]) -> dict[str, int]:
 # Nothing is offered that the same moment's `approve`, `reject` or `rollback` would refuse.
 
 
-def offers(con: Connection, decision: Decision, table: PromotionTable) -> list[dict[str, Any]]:
-    """What can be done, the most useful first.
-
-    Returns:
-        {"do": "approve" | "reject" | "label" | "rollback" | "turn"}; an approval has `override`:
-        the gates that have to be overridden by name.
-    """
+def offers(con: Connection, decision: Decision, table: PromotionTable) -> list[OfferView]:
+    """What can be done, the most useful first. An approval names the gates to be overridden."""
     champion = adapters.champion(con)
-    found: list[dict[str, Any]] = []
+    found: list[OfferView] = []
     if decision.status == "pending" and decision.rests_on.get("waits_for") == "labels":
-        found.append({"do": "label"})
+        found.append(OfferView(do="label"))
     overridden = promotion.gates_to_override(decision)
     if _approvable(decision, overridden, champion, table):
-        found.append({"do": "approve", "override": list(overridden)})
+        found.append(OfferView(do="approve", override=list(overridden)))
     if _allowed(decision, "reject", champion):
-        found.append({"do": "reject"})
+        found.append(OfferView(do="reject"))
     if decision.status == "applied" and decision.challenger == champion:
         if adapters.previous_champion(con) is not None:
-            found.append({"do": "rollback"})
+            found.append(OfferView(do="rollback"))
     elif not found:
-        found.append({"do": "turn"})
+        found.append(OfferView(do="turn"))
     return found
 
 

@@ -11,9 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel.api.http import BadRequest, answer
+from flywheel.api.responses import View
 from flywheel.records import Sample
 from flywheel.store import Connection, label_candidates, samples
 from flywheel.turn import Runtime
+
+
+class SampleCountView(View):
+    """Samples of a split, an origin and an intent."""
+
+    split: str
+    origin: str
+    intent: str
+    count: int
 
 
 def _golden(con: Connection) -> list[Sample]:

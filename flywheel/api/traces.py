@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel.api import ingest
 from flywheel.api.http import BadRequest, TooLarge, answer, read_body
+from flywheel.api.responses import View
 from flywheel.formats import otel
 from flywheel.intake import Rejection
 from flywheel.turn import Runtime
@@ -29,6 +31,19 @@ _LEVELS = (
     ("resourceSpans", "scopeSpans", "spans"),
     ("resourceLogs", "scopeLogs", "logRecords"),
 )
+
+
+class PartialSuccessView(View):
+    """Spans that were rejected, as OTLP names them."""
+
+    rejectedSpans: str  # noqa: N815  OTLP's name
+    errorMessage: str  # noqa: N815  OTLP's name
+
+
+class ExportedTracesView(View):
+    """An ExportTraceServiceResponse of OTLP."""
+
+    partialSuccess: PartialSuccessView | UnsetType = UNSET  # noqa: N815  OTLP's name
 
 
 async def traces(request: Request) -> Response:

@@ -8,6 +8,30 @@ from typing import Any
 
 from flywheel import __version__, gates
 from flywheel.api import review
+from flywheel.api.responses import (
+    AdapterView,
+    ArchiveView,
+    AuditedIntentView,
+    AuditView,
+    BacklogView,
+    BriefView,
+    ConfusionCountView,
+    DecisionDetailView,
+    DecisionEventView,
+    DecisionView,
+    GateView,
+    GoldenSetView,
+    IntentView,
+    ProgressView,
+    PromptedBriefView,
+    SourceView,
+    StatusView,
+    StepView,
+    SynthesisView,
+    TurnDetailView,
+    TurnLineView,
+    TurnView,
+)
 from flywheel.api.review import moved, offers, report_of, training
 from flywheel.label_queue import audit
 from flywheel.records import Adapter, Brief, Decision
@@ -32,31 +56,36 @@ _LISTED = 50  # newest turns and decisions in a listing
 
 def intents(
     runtime: Runtime, *, failing_only: bool = False, scope: health.HealthScope = health.EVERYTHING
-) -> list[dict[str, Any]]:
+) -> list[IntentView]:
     """Health of each intent with its interval, the worst first; `audit`: by the audit sample."""
     with runtime.store.read() as con:
         found = intent_health(runtime, con, runtime.clock(), scope)
         audited = audit.by_intent(runtime, con) if scope == health.EVERYTHING else {}
     return [
-        {
-            **{field.name: getattr(item, field.name) for field in fields(item)},
-            "audit": audited.get(item.intent),
-            "confused_with": [
-                {"intent": name, "count": count} for name, count in item.confused_with
+        IntentView(
+            **{
+                field.name: getattr(item, field.name)
+                for field in fields(item)
+                if field.name != "confused_with"
+            },
+            confused_with=[
+                ConfusionCountView(intent=name, count=count) for name, count in item.confused_with
             ],
-        }
+            audit=AuditedIntentView(**audited[item.intent]) if item.intent in audited else None,
+        )
         for item in found
         if item.failing or not failing_only
     ]
 
 
-def turns_view(runtime: Runtime) -> list[dict[str, Any]]:
+def turns_view(runtime: Runtime) -> list[TurnView]:
     """The newest turns, newest first."""
     with runtime.store.read() as con:
-        return [_turn(runtime, con, turn) for turn in turns.list_turns(con, _LISTED)]
+        listed = turns.list_turns(con, _LISTED)
+        return [TurnView(**_turn(runtime, con, turn)) for turn in listed]
 
 
-def turn_view(runtime: Runtime, turn_id: str) -> dict[str, Any]:
+def turn_view(runtime: Runtime, turn_id: str) -> TurnDetailView:
     """One turn with its steps.
 
     Raises:
@@ -66,37 +95,38 @@ def turn_view(runtime: Runtime, turn_id: str) -> dict[str, Any]:
         turn = turns.get(con, turn_id)
         view = _turn(runtime, con, turn)
     record = turn.record
-    return {
+    return TurnDetailView(
         **view,
-        "briefs": [
-            {
-                "intent": brief.intent.name,
-                "neighbour": brief.neighbour.name if brief.neighbour else None,
-                "failure": brief.failure,
-                "ask": brief.ask,
-                "expected": brief.expected,
-                "usd": brief.usd,
-                "why": brief.why,
-            }
+        briefs=[
+            BriefView(
+                intent=brief.intent.name,
+                neighbour=brief.neighbour.name if brief.neighbour else None,
+                failure=brief.failure,
+                ask=brief.ask,
+                expected=brief.expected,
+                usd=brief.usd,
+                why=brief.why,
+            )
             for brief in record.briefs
         ],
-        "written": record.written,
-        "refused": record.refused,
-        "raters": record.raters,
-        "spread": record.spread,
-        "dataset": record.dataset or None,
-        "challenger": record.challenger or None,
-        "labels_wanted": record.labels_wanted,
-    }
+        written=dict(record.written),
+        refused=dict(record.refused),
+        raters=dict(record.raters),
+        spread=dict(record.spread),
+        dataset=record.dataset or None,
+        challenger=record.challenger or None,
+        labels_wanted=dict(record.labels_wanted),
+    )
 
 
-def decisions_view(runtime: Runtime) -> list[dict[str, Any]]:
+def decisions_view(runtime: Runtime) -> list[DecisionView]:
     """The newest decisions, newest first."""
     with runtime.store.read() as con:
-        return [_decision(item) for item in decisions.list_decisions(con, limit=_LISTED)]
+        listed = decisions.list_decisions(con, limit=_LISTED)
+    return [DecisionView(**_decision(one), intents=one.intents) for one in listed]
 
 
-def decision_view(runtime: Runtime, decision_id: str) -> dict[str, Any]:
+def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
     """One decision with what a person needs to judge it.
 
     Raises:
@@ -108,45 +138,46 @@ def decision_view(runtime: Runtime, decision_id: str) -> dict[str, Any]:
         report = report_of(con, decision)
         golden = of(report, "golden") if report else ()
         fixed, broken = moved(con, report)
-        return {
+        return DecisionDetailView(
             **_decision(decision),
-            "intents": review.intent_lines(decision.intents, golden),
-            "golden": review.golden(golden),
-            "slices": review.slices(golden),
-            "calibration": review.calibration(golden),
-            "confusions": review.confusions(golden),
-            "would": _would(decision),
-            "summary": _summary(decision),
-            "fixed": fixed,
-            "broken": broken,
-            "training": training(runtime, con, decision, turn),
-            "labels_wanted": labels_wanted(con, [decision]) if decision.status == "pending" else {},
-            "rests_on": dict(decision.rests_on),
-            "offers": offers(con, decision, runtime.config.promotion),
-            "events": decisions.events(con, decision_id),
-        }
+            intents=review.intent_lines(decision.intents, golden),
+            golden=review.golden(golden),
+            slices=review.slices(golden),
+            calibration=review.calibration(golden),
+            confusions=review.confusions(golden),
+            would=_would(decision),
+            summary=_summary(decision),
+            fixed=fixed,
+            broken=broken,
+            training=training(runtime, con, decision, turn),
+            labels_wanted=labels_wanted(con, [decision]) if decision.status == "pending" else {},
+            rests_on=dict(decision.rests_on),
+            offers=offers(con, decision, runtime.config.promotion),
+            events=[DecisionEventView(**event) for event in decisions.events(con, decision_id)],
+        )
 
 
-def adapters_view(runtime: Runtime) -> list[dict[str, Any]]:
+def adapters_view(runtime: Runtime) -> list[AdapterView]:
     """Every adapter, newest first."""
     with runtime.store.read() as con:
         return [_adapter(item) for item in adapters.list_adapters(con)]
 
 
 def _turn(runtime: Runtime, con: Connection, turn: Turn) -> dict[str, Any]:
+    """Fields of a `TurnView`."""
     return {
-        **turn_line(turn, runtime),
+        **_line_of_turn(turn, runtime),
         "closed_at": turn.closed_at.isoformat() if turn.closed_at else None,
         "error": turn.error,
         "steps": [
-            {name: getattr(step, name) for name in ("name", "state", "seconds", "detail")}
+            StepView(name=step.name, state=step.state, seconds=step.seconds, detail=step.detail)
             for step in turns.steps(con, turn.id)
         ],
     }
 
 
-def turn_line(turn: Turn, runtime: Runtime) -> dict[str, Any]:
-    """A turn in a line: what it is, what opened it, how far it is."""
+def _line_of_turn(turn: Turn, runtime: Runtime) -> dict[str, Any]:
+    """Fields of a `TurnLineView`."""
     return {
         "id": turn.id,
         "state": turn.state,
@@ -158,7 +189,7 @@ def turn_line(turn: Turn, runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _progress(turn: Turn, runtime: Runtime) -> dict[str, Any] | None:
+def _progress(turn: Turn, runtime: Runtime) -> ProgressView | None:
     job = {
         "curate": f"{turn.id}-crossfit",
         "train": f"{turn.id}-train",
@@ -167,10 +198,11 @@ def _progress(turn: Turn, runtime: Runtime) -> dict[str, Any] | None:
     latest = runtime.executor.progress(job) if job else None
     if latest is None:
         return None
-    return {"done": latest.done, "detail": latest.detail, "eta_s": latest.eta_s}
+    return ProgressView(done=latest.done, detail=latest.detail, eta_s=latest.eta_s)
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
+    """Fields of a `DecisionView`, the intents aside."""
     return {
         "id": decision.id,
         "turn": decision.turn,
@@ -183,9 +215,8 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "because": decision.because,
         "at": decision.at.isoformat(),
         "gates": [
-            {**asdict(line), "measures": gates.measures(line.gate)} for line in decision.gates
+            GateView(**asdict(line), measures=gates.measures(line.gate)) for line in decision.gates
         ],
-        "intents": [asdict(line) for line in decision.intents],
     }
 
 
@@ -197,17 +228,17 @@ def _waits_for(decision: Decision) -> str | None:
     return "a person" if waits == "nobody" else waits
 
 
-def _adapter(adapter: Adapter) -> dict[str, Any]:
-    return {
-        "id": adapter.id,
-        "base": adapter.base,
-        "recipe": adapter.recipe,
-        "dataset": adapter.dataset,
-        "parent": adapter.parent,
-        "created_at": adapter.created_at.isoformat(),
-        "state": adapter.state,
-        "metrics": dict(adapter.metrics),
-    }
+def _adapter(adapter: Adapter) -> AdapterView:
+    return AdapterView(
+        id=adapter.id,
+        base=adapter.base,
+        recipe=adapter.recipe,
+        dataset=adapter.dataset,
+        parent=adapter.parent,
+        created_at=adapter.created_at.isoformat(),
+        state=adapter.state,
+        metrics=dict(adapter.metrics),
+    )
 
 
 def _summary(decision: Decision) -> str:
@@ -261,52 +292,55 @@ def status(
     next_turn: str | None,
     sources: Sequence[Mapping[str, Any]] = (),
     problems: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> StatusView:
     """What the daemon is doing, and what waits for a person."""
     with runtime.store.read() as con:
-        gone = archive.archived(con)
+        archived = archive.archived(con)
         generation = golden_set.current_generation(con)
         running = turns.open_turns(con)
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
-        counted = _backlog(con, waiting)
+        backlog = _backlog(con, waiting)
         audited = audit.accuracy(runtime, con)
         found = [*problems, *_problems(con, champion)]
     capacity = runtime.config.gates.overall.queries
-    return {
-        "version": __version__,
-        "uptime_s": round(uptime_s, 1),
-        "champion": champion,
-        "turn": turn_line(running[0], runtime) if running else None,
-        "next_turn": next_turn,
-        "backlog": {**counted, "held": [decision.id for decision in waiting]},
-        "audit": audited,
-        "sources": list(sources),
-        "archive": {
-            **asdict(gone),
-            "keep_days": runtime.config.flywheel.keep_days,
-            "before": gone.before.isoformat() if gone.before else None,
-        },
-        "golden": {
-            "generation": generation.number if generation else None,
-            "rows": generation.rows if generation else 0,
-            "queries_left": max(0, capacity - generation.queries_used) if generation else 0,
-        },
-        "problems": found,
-    }
+    return StatusView(
+        version=__version__,
+        uptime_s=round(uptime_s, 1),
+        champion=champion,
+        turn=TurnLineView(**_line_of_turn(running[0], runtime)) if running else None,
+        next_turn=next_turn,
+        backlog=backlog,
+        audit=AuditView(**audited),
+        sources=[SourceView(**source) for source in sources],
+        archive=ArchiveView(
+            predictions=archived.predictions,
+            feedback=archived.feedback,
+            files=archived.files,
+            before=archived.before.isoformat() if archived.before else None,
+            keep_days=runtime.config.flywheel.keep_days,
+        ),
+        golden=GoldenSetView(
+            generation=generation.number if generation else None,
+            rows=generation.rows if generation else 0,
+            queries_left=max(0, capacity - generation.queries_used) if generation else 0,
+        ),
+        problems=found,
+    )
 
 
-def _backlog(con: Connection, waiting: Sequence[Decision]) -> dict[str, Any]:
+def _backlog(con: Connection, waiting: Sequence[Decision]) -> BacklogView:
     counts = events.counts(con)
-    return {
-        "predictions": counts.predictions,
-        "feedback": counts.feedback,
-        "labelled": counts.labelled,
-        "waiting_feedback": counts.waiting_feedback,
-        "rejected": counts.rejected,
-        "id_conflicts": events.id_conflicts(con),
-        "labels_wanted": labels_wanted(con, waiting),
-    }
+    return BacklogView(
+        predictions=counts.predictions,
+        feedback=counts.feedback,
+        labelled=counts.labelled,
+        waiting_feedback=counts.waiting_feedback,
+        rejected=counts.rejected,
+        id_conflicts=events.id_conflicts(con),
+        labels_wanted=labels_wanted(con, waiting),
+        held=[decision.id for decision in waiting],
+    )
 
 
 def _problems(con: Connection, champion: str | None) -> list[str]:
@@ -324,36 +358,29 @@ def _problems(con: Connection, champion: str | None) -> list[str]:
 # What a turn would ask its teacher now, and what that would cost. Buys and writes nothing.
 
 
-def preview(runtime: Runtime) -> dict[str, Any]:
+def preview(runtime: Runtime) -> SynthesisView:
     """Return the prompts of the next turn as they would leave the machine, with estimates."""
     with runtime.store.read() as con:
         _, briefs = wanted(runtime, con)
-    asked = [_brief(runtime, brief) for brief in briefs]
-    return {
-        "requests": sum(len(brief["prompts"]) for brief in asked),
-        "samples": sum(brief["ask"] for brief in asked),
-        "usd": round(sum(brief["usd"] for brief in asked), 6),
-        "max_usd": runtime.config.synthesis.max_usd,
-        "briefs": asked,
-    }
+    prompted = [_prompted(runtime, brief) for brief in briefs]
+    return SynthesisView(
+        requests=sum(len(brief.prompts) for brief in prompted),
+        samples=sum(brief.ask for brief in prompted),
+        usd=round(sum(brief.usd or 0.0 for brief in prompted), 6),
+        max_usd=runtime.config.synthesis.max_usd,
+        briefs=prompted,
+    )
 
 
-def _line(brief: Brief) -> dict[str, Any]:
-    """One brief as `turn show` prints it: what is asked for, why, and what it is hoped to mend."""
-    return {
-        "intent": brief.intent.name,
-        "neighbour": brief.neighbour.name if brief.neighbour else None,
-        "failure": brief.failure,
-        "ask": brief.ask,
-        "expected": brief.expected,
-        "why": brief.why,
-    }
-
-
-def _brief(runtime: Runtime, brief: Brief) -> dict[str, Any]:
+def _prompted(runtime: Runtime, brief: Brief) -> PromptedBriefView:
     requests, usd = diagnose.of_brief(runtime, brief)
-    return {
-        **_line(brief),
-        "usd": round(usd, 6),
-        "prompts": [request.messages[-1]["content"] for request in requests],
-    }
+    return PromptedBriefView(
+        intent=brief.intent.name,
+        neighbour=brief.neighbour.name if brief.neighbour else None,
+        failure=brief.failure,
+        ask=brief.ask,
+        expected=brief.expected,
+        why=brief.why,
+        usd=round(usd, 6),
+        prompts=[request.messages[-1]["content"] for request in requests],
+    )

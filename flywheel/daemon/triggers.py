@@ -87,7 +87,7 @@ class Triggers:
         failing: tuple[str, ...] = ()
         if table.failing_intents and feedback:
             found = views.intents(self._runtime, failing_only=True)
-            failing = tuple(str(item["intent"]) for item in found)
+            failing = tuple(item.intent for item in found)
         return TriggerState(
             feedback=feedback,
             failing=failing,

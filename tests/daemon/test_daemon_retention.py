@@ -3,11 +3,11 @@
 import doctest
 from datetime import UTC, datetime, timedelta
 
-from flywheel.api import views
 from flywheel.daemon import retention
 from flywheel.daemon.retention import Retention
 from flywheel.records import Prediction
 from flywheel.store import events
+from tests.fakes import json_views as views
 
 
 def arrive(runtime):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flywheel.api import views
 from flywheel.store import golden_set, turns
+from tests.fakes import json_views as views
 from tests.fakes.refusals import refusals
 
 

@@ -17,11 +17,11 @@ import pytest
 from runtimes import NOW, produce_failures, runtime_in, seed_runtime, turn_once
 
 from flywheel import turn as turning
-from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.store import adapters, decisions, restoring, turns
 from flywheel.turn import Runtime, integrity, table
+from tests.fakes import json_views as views
 
 STEPS = list(table.STEPS)
 TURN = "t-4"  # the one that a person speaks into

@@ -19,12 +19,12 @@ from runtimes import (
 )
 
 from flywheel import gates
-from flywheel.api import views
 from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, OverallRule, SlicesRule
 from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events, golden_set, samples
 from flywheel.turn import add_samples, request, run_until_idle, verify
+from tests.fakes import json_views as views
 from tests.fakes.refusals import refusals
 
 FAST, WIDE = OverallRule(profile="fast"), IntentsRule(margin=0.30)

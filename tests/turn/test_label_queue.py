@@ -22,7 +22,6 @@ from runtimes import (
 )
 
 from flywheel import labelling
-from flywheel.api import views
 from flywheel.config import LabellingTable
 from flywheel.errors import NotFound, Refused
 from flywheel.label_queue import LabelAnswer, asked, give, give_many, settle, undo
@@ -30,6 +29,7 @@ from flywheel.records import Feedback, Prediction, TurnRecord
 from flywheel.store import events, golden_set, health, labels, samples, turns
 from flywheel.turn import add_samples, expire, run_until_idle
 from flywheel.turn.curate import curate
+from tests.fakes import json_views as views
 
 ANN, BO = "ann (uid 1)", "bo (uid 2)"
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from flywheel import promotion
-from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.records import Adapter, Decision, GateResult
 from flywheel.store import adapters, decisions
 from flywheel.turn import approve, reject, rollback
+from tests.fakes import json_views as views
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 UNDECIDED = GateResult(gate="intents", verdict="INCONCLUSIVE")

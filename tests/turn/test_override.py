@@ -3,10 +3,10 @@
 import pytest
 from runtimes import Parrot, produce_failures, runtime_in, sample, seed_runtime, turn_once
 
-from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import NotFound, Refused
 from flywheel.turn import approve, dispute, reject
+from tests.fakes import json_views as views
 
 
 @pytest.fixture

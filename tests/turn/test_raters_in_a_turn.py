@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from runtimes import ALARM, NOW, PLAY, produce_failures, seed_runtime, turn_once
 
-from flywheel.api import views
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events
+from tests.fakes import json_views as views
 from tests.fakes.refusals import refusals
 
 

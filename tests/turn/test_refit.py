@@ -15,11 +15,11 @@ from runtimes import (
     two_turns,
 )
 
-from flywheel.api import views
 from flywheel.config import TrainingTable
 from flywheel.store import reports, turns
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows, learned_rows
+from tests.fakes import json_views as views
 
 
 class Refitting(Memoriser):

@@ -15,7 +15,6 @@ from runtimes import (
     turn_once,
 )
 
-from flywheel.api import views
 from flywheel.config import PromotionTable
 from flywheel.errors import NotFound, Refused
 from flywheel.store import turns
@@ -29,6 +28,7 @@ from flywheel.turn import (
     rollback,
     run_until_idle,
 )
+from tests.fakes import json_views as views
 
 
 @pytest.fixture

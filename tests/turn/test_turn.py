@@ -3,11 +3,11 @@
 import pytest
 from runtimes import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_runtime, turn_once
 
-from flywheel.api import views
-from flywheel.api.views import preview
 from flywheel.errors import Refused
 from flywheel.store import adapters, decisions, golden_set, turns
 from flywheel.turn import add_samples, run_until_idle
+from tests.fakes import json_views as views
+from tests.fakes.json_views import preview
 
 
 def test_the_first_turn_makes_the_first_champion(runtime):

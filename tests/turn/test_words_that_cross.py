@@ -21,13 +21,13 @@ from runtimes import (
 
 from flywheel import gates
 from flywheel import turn as turning
-from flywheel.api import views
 from flywheel.config import GatesTable, IntentsRule, OverallRule, PromotionTable
 from flywheel.config.tables import CustomRule
 from flywheel.daemon.turn_thread import TurnThread
 from flywheel.errors import FlywheelError, Refused
 from flywheel.store import adapters, decisions, turns
 from flywheel.turn import Incoming, Runtime, add_samples
+from tests.fakes import json_views as views
 
 AUTO = PromotionTable(mode="auto", bootstrap="auto")
 REFUSES = """
