@@ -1,4 +1,4 @@
-"""When two contents are the same: names made of them, and the arguments of two calls."""
+"""Content ids (hashes of canonical JSON), text folding, and equality of call arguments."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-_BYTES = 10  # 20 hex digits: a collision among a billion names has a chance of about 4e-7
+_DIGEST_BYTES = 10  # 20 hex digits: a collision among a billion names has a chance of about 4e-7
 
-_ENDING = " .,;:!?。、؟।"
+_FINAL_PUNCTUATION = " .,;:!?。、؟।"
 
 
 def canonical(value: Any) -> str:
-    """Return JSON that does not depend on the order of keys, spaces, or the kind of mapping.
+    """Return canonical JSON: sorted keys, no spaces, any mapping type as an object.
 
     Raises:
         ValueError: a number is not finite.
@@ -29,7 +29,7 @@ def canonical(value: Any) -> str:
         ensure_ascii=False,
         separators=(",", ":"),
         allow_nan=False,
-        default=_plain,
+        default=_mapping_as_dict,
     )
 
 
@@ -40,70 +40,70 @@ def content_id(prefix: str, value: Any) -> str:
         ValueError, TypeError: as `canonical`.
     """
     encoded = canonical(value).encode("utf-8", "surrogatepass")
-    return f"{prefix}-{hashlib.blake2b(encoded, digest_size=_BYTES).hexdigest()}"
+    return f"{prefix}-{hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).hexdigest()}"
 
 
 def sample_id(
     text: str, intent: str, arguments: Mapping[str, Any] | None, origin: str, split: str
 ) -> str:
-    """Return the name of a labelled text: "s-" and the hash of what it says and where it is used.
+    """Return the id of a sample: "s-" and the hash of its text, label, origin and split.
 
-    Two people who give one text the same label in the same role make one sample.
+    The same label of the same text, origin and split has the same id, whoever gave it.
     """
     return content_id("s", [text, intent, arguments, origin, split])
 
 
 def fold(text: str) -> str:
-    """Return the text with compatible forms made one, and without case.
+    """Return the text NFKC-normalised and case-folded.
 
-    Both are done twice, since taking the case away can undo the former.
+    NFKC is applied before and after, since case folding can undo the normal form.
     """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def same_arguments(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def same_arguments(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Return whether two calls of a function have the same arguments.
 
-    The one rule of evaluation, of the labels of production and of samples that are asked about
-    twice. An equivalence: reflexive, symmetric and transitive.
+    Evaluation, production labels and the teacher's verification all use this rule. It is an
+    equivalence: reflexive, symmetric and transitive.
 
     >>> same_arguments({"time": " Seven  AM", "n": 7.0}, {"n": "7", "time": "seven am", "on": None})
     True
     """
-    return arguments_key(one) == arguments_key(other)
+    return arguments_key(first) == arguments_key(second)
 
 
 def arguments_key(arguments: Mapping[str, Any]) -> str:
-    """Return JSON that is equal for arguments that are the same.
+    """Return a canonical JSON key that is equal for equal arguments.
 
-    * Text counts without case, width, surplus space (`fold`) and the punctuation that ends a
-      sentence, which a span copied from the end of one may bring along. Other punctuation counts.
-    * A number is the text of it, whole ones without a fraction: 7, 7.0 and "7" are the same. Text
-      is never read as a number: "07" and "7.0" are neither 7 nor each other.
-    * true and false are the words.
-    * null is what is not there, in objects inside of arguments too. Empty text, an empty list and
-      an empty object are values, and so is null in a list.
-    * Names count as they are written, in any order. The order of a list counts.
+    * Text is compared folded (`fold`), with single spaces and without the punctuation that ends a
+      sentence, since a span copied from the end of one may carry it. Other punctuation counts.
+    * A number equals its text, whole numbers without a fraction: 7, 7.0 and "7" are equal. Text
+      is never parsed as a number: "07" and "7.0" equal neither 7 nor each other.
+    * true and false equal the words.
+    * A null value equals a missing key, in nested objects too. Empty text, an empty list, an empty
+      object and null in a list are values.
+    * Keys are compared as written, in any order. The order of a list counts.
     """
-    return canonical(_compared(arguments))
+    return canonical(_normalised(arguments))
 
 
-def _compared(value: Any) -> Any:
+def _normalised(value: Any) -> Any:
     if isinstance(value, str):
         text = " ".join(fold(value).split())
-        return text.rstrip(_ENDING) or text
+        return text.rstrip(_FINAL_PUNCTUATION) or text
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(int(value) if isinstance(value, float) and value.is_integer() else value)
     if isinstance(value, Mapping):
-        return {name: _compared(item) for name, item in value.items() if item is not None}
+        return {name: _normalised(item) for name, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
-        return [_compared(item) for item in value]
+        return [_normalised(item) for item in value]
     return value
 
 
-def _plain(value: Any) -> Any:
+def _mapping_as_dict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")

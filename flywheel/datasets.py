@@ -1,6 +1,6 @@
-"""What an adapter is trained on and chosen with, and the seal of what it is judged by.
+"""Training datasets as tables with a content id, and the seal (content hash) of a golden set.
 
-Pure functions from samples to tables and names. Nothing here reads or writes a file.
+Pure functions from samples to tables and ids. Nothing here reads or writes a file.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ COLUMNS = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        ("intent", pa.string()),  # null where nobody gave one
-        ("arguments", pa.string()),  # JSON object; null where the arguments were not judged
+        ("intent", pa.string()),  # null in an unlabelled row
+        ("arguments", pa.string()),  # JSON object; null where the arguments were not labelled
         ("origin", pa.string()),
         ("split", pa.string()),  # train, dev or unlabelled
-        ("weight", pa.float64()),  # of a dev row: 0 where it may only be chosen with
+        ("weight", pa.float64()),  # 0 in a dev row that is used for selection only
         ("family", pa.string()),
     ]
 )
@@ -41,16 +41,19 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
-    """Samples to learn from, and samples to choose the checkpoint and threshold with.
+    """Samples for training, and dev samples for choosing checkpoint and thresholds.
 
-    Dev samples named in `learned` are learned too, after all is chosen; see `worker.train`.
+    Dev samples named in `learned` are trained on too, after the choice is made (`worker.train`).
+
+    Raises:
+        ValueError: a sample has another split than its role.
     """
 
     train: tuple[Sample, ...]
     dev: tuple[Sample, ...] = ()
     learned: frozenset[str] = frozenset()  # ids of dev samples
-    unlabelled: tuple[str, ...] = ()  # production texts, learned by what a model says of them
-    names: tuple[tuple[str, str], ...] = ()  # what intents are called, and the intent
+    unlabelled: tuple[str, ...] = ()  # production texts for self-training
+    names: tuple[tuple[str, str], ...] = ()  # (intent name as words, intent)
 
     def __post_init__(self) -> None:
         for role, samples in (("train", self.train), ("dev", self.dev)):
@@ -63,16 +66,16 @@ class TrainingSet:
 
 
 def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Table]:
-    """Return the dataset's record and its rows, ordered by split and id.
+    """Return the dataset's record and its rows (columns `COLUMNS`), ordered by split and id.
 
-    The id is a hash of the rows, whatever order the samples came in; a sample given twice counts
-    once. The table's columns are `COLUMNS`; its place is `datasets/ID.parquet`.
+    The id is a hash of the rows and does not depend on the order of the samples; repeated samples
+    are deduplicated. The table belongs in `datasets/ID.parquet`.
 
     Args:
-        samples: what to train on and choose with.
-        balance: how far training evens out the intents' sample counts, 0..1. At 0 every sample
-            weighs what it weighs; at 1 every intent weighs the same in sum. Traffic is skewed,
-            and an intent that gets little of it would lose recall to its busier neighbours.
+        samples: training and dev samples.
+        balance: how far weights even out the intents' sample counts, 0..1. 0 keeps the samples'
+            weights; 1 gives every intent the same total weight. Traffic is skewed, and a rare
+            intent would lose recall to frequent neighbours.
     """
     unique = {(s.split, s.id): s for s in (*samples.train, *samples.dev)}
     rows = [_row(unique[key]) for key in sorted(unique)]
@@ -95,7 +98,7 @@ def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Ta
 
 
 def _even_out(rows: Sequence[dict[str, Any]], balance: float) -> None:
-    """Weigh each row by (mean count / its intent's count in training) ** balance."""
+    """Multiply each weight by (mean count / the intent's count in training) ** balance."""
     counts = Counter(row["intent"] for row in rows if row["split"] == "train")
     for row in rows:
         if row["intent"] in counts:
@@ -104,7 +107,9 @@ def _even_out(rows: Sequence[dict[str, Any]], balance: float) -> None:
 
 
 def seal(golden: Iterable[Sample]) -> str:
-    """Return the hash of what a golden set holds and how its rows are judged, in any order.
+    """Return the content hash of a golden set: texts, labels, must-pass marks, families, slices.
+
+    The order of the samples does not matter.
 
     Raises:
         ValueError: a sample is not of the golden split.
@@ -124,7 +129,11 @@ def rows_table(
     intent: Sequence[str] | None = None,
     origin: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Return (id, text) rows as a job reads them, with the label and its origin where needed.
+    """Return the input table of a job.
+
+    Args:
+        rows: (id, text).
+        intent, origin: optional columns, one value a row.
 
     Raises:
         ValueError: a column has another length than `rows`.
@@ -140,7 +149,7 @@ def rows_table(
 
 
 def name_row(text: str, intent: str) -> dict[str, Any]:
-    """A dataset's row of what an intent is called: it teaches as one sample does."""
+    """Return the training row of an intent's name as a text; it weighs as much as one sample."""
     return {
         "id": content_id("n", [text, intent]),
         "text": text,
@@ -154,7 +163,7 @@ def name_row(text: str, intent: str) -> dict[str, Any]:
 
 
 def unlabelled_row(text: str) -> dict[str, Any]:
-    """A dataset's row of a text that nobody labelled."""
+    """Return the dataset row of an unlabelled text."""
     return {
         "id": content_id("u", text),
         "text": text,

@@ -1,4 +1,4 @@
-"""Which intent of today a former name means: renamed, merged and split intents."""
+"""Renamed, merged and split intents: which current intent a former name means. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flywheel.records import Intent, Sample
 
 
 def current_names(intents: Sequence[Intent]) -> dict[str, str]:
-    """Old name -> name of today, unless the old one is in use again."""
+    """Map each former name to the current one, unless the former name is in use again."""
     today = {intent.name for intent in intents}
     return {
         old: intent.name
@@ -21,26 +21,26 @@ def current_names(intents: Sequence[Intent]) -> dict[str, str]:
 
 
 def former_names(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
-    """Name of today -> its old ones."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Map each current name to its former ones."""
+    former: dict[str, tuple[str, ...]] = {}
     for old, name in current_names(intents).items():
-        found[name] = (*found.get(name, ()), old)
-    return found
+        former[name] = (*former.get(name, ()), old)
+    return former
 
 
 def parted(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
-    """Old name -> the intents that it was split into; what it labelled may be any of them."""
+    """Map the name of a split intent to its parts; a label with that name may mean any of them."""
     today = {intent.name for intent in intents} | set(current_names(intents))
-    found: dict[str, tuple[str, ...]] = {}
+    parts: dict[str, tuple[str, ...]] = {}
     for intent in intents:
         for old in intent.split_from:
             if old not in today:
-                found[old] = (*found.get(old, ()), intent.name)
-    return found
+                parts[old] = (*parts.get(old, ()), intent.name)
+    return parts
 
 
 def under_names(samples: Iterable[Sample], intents: Sequence[Intent]) -> list[Sample]:
-    """The samples under the names of today; each keeps the id it was stored with."""
+    """Return the samples with current intent names; each keeps its stored id."""
     names = current_names(intents)
     return [
         replace(sample, intent=names[sample.intent]) if sample.intent in names else sample
@@ -49,6 +49,6 @@ def under_names(samples: Iterable[Sample], intents: Sequence[Intent]) -> list[Sa
 
 
 def judging(samples: Iterable[Sample], intents: Sequence[Intent]) -> list[Sample]:
-    """The same without those of a split intent: nobody said which part, so no answer is right."""
+    """Return `under_names` without samples of split intents: their true part is not known."""
     split = parted(intents)
     return [sample for sample in under_names(samples, intents) if sample.intent not in split]

@@ -1,7 +1,7 @@
-"""What to do now: promote, hold or reject; and which approvals of a person the rules allow.
+"""The decision about a judged challenger (promote, hold, reject), and who may approve it.
 
-Pure functions of the gates' judgement and the rules. A challenger is promoted only when every
-gate that must speak has passed; what is undecided is held, never promoted.
+Pure functions of the gates' judgement and the rules; no I/O, no clock. A challenger is promoted
+only when every gate of `MUST_SPEAK` passed. An undecided challenger is held, never promoted.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from flywheel.errors import Refused
 from flywheel.records import Decision, DecisionEvent, DecisionStatus, DecisionVerdict, GateResult
 
 MUST_SPEAK = ("hygiene", "overall", "intents")
-"""Gates without whose PASS nothing replaces a champion."""
+"""Gates that must all PASS before a champion is replaced."""
 
 MACHINES = frozenset({"gates", "bootstrap", "schedule", "restore"})
-"""Actors of decision events that are no person."""
+"""Actors of decision events that are not people."""
 
-_RATIOS = (1.5, 2.0, 3.0)  # of corrected-rates that `watch` bets on
+NEVER_OVERRIDDEN = frozenset({"hygiene"})
+"""Gates that no person may override: a leak into training makes every other figure worthless."""
+
+_RATIOS = (1.5, 2.0, 3.0)  # of correction rates, new champion to earlier: the bets of `watch`
 _LARGEST_LOG = 700.0
 
 
@@ -31,57 +34,58 @@ class Judged(Protocol):
 
     @property
     def gates(self) -> Sequence[GateResult]:
-        """Results of the gates that had a event."""
+        """Results of the gates that returned one."""
 
     @property
     def labels_wanted(self) -> Mapping[str, int]:
-        """Labels that would decide, by intent."""
+        """Number of labels that would decide, by intent."""
 
     @property
     def capped(self) -> Sequence[str]:
-        """Undecided intents that may be asked no further label."""
+        """Undecided intents that have reached the cap on requested labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What else the ruling depends on."""
+    """Inputs of the ruling besides the gates' judgement."""
 
-    champion: str | None  # None: this would be the first
+    champion: str | None  # None: the challenger would be the first champion
     new_intents: tuple[str, ...] = ()  # new, renamed or split since the champion was judged
     labels_asked_this_turn: int = 0
     disputed: tuple[str, ...] = ()  # must-pass examples whose label a person doubts
     feedback_change: float | None = None  # challenger's accuracy by feedback minus champion's
-    refused: str = ""  # a person rejected this adapter or rolled it back: who, in which decision
+    refused: str = ""  # the person and decision that last refused this adapter; "": none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """The decision in substance. It is applied at once only where no person is waited for."""
+    """The decision, before it has an id and a time."""
 
     verdict: DecisionVerdict
     status: DecisionStatus
     by: str  # "gates" or "bootstrap"
-    because: str  # plain words with the numbers
-    person: bool  # a person has the word; False with a pending promotion: apply it
+    because: str  # one sentence with the figures
+    person: bool  # a person must approve; False with a pending promotion: apply it at once
 
 
 def decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
     """Rule on a judged challenger.
 
-    All PASS promotes (a person approves in review mode, or where intents are new); any FAIL
-    rejects, save for the few cases a person weighs; anything undecided or absent is held.
+    All PASS promotes; in review mode, or with new intents, after a person's approval. Any FAIL
+    rejects, except in the cases that `_failed` leaves to a person. A missing or undecided gate
+    holds.
     """
     failed = [result for result in judgement.gates if result.verdict == "FAIL"]
     if failed:
         return _failed(judgement, failed, table, situation)
     if situation.champion is None:
-        return _first(judgement, table, situation)
-    if _silent(judgement, MUST_SPEAK) or _undecided(judgement):
+        return _first_champion(judgement, table, situation)
+    if _without_result(judgement, MUST_SPEAK) or _undecided(judgement):
         return _hold(_what_is_missing(judgement, situation), person=not judgement.labels_wanted)
-    because = _told(judgement.gates, ("overall", "fresh", "intents"))
+    because = _details_of(judgement.gates, ("overall", "fresh", "intents"))
     waits = asks_a_person(situation.champion, situation.refused, table)
     if situation.new_intents:
-        waits = f"a person decides because of new intents: {_some(situation.new_intents)}"
+        waits = f"a person decides because of new intents: {_shortened(situation.new_intents)}"
     if waits:
         because += f"; {waits}"
     return Ruling(
@@ -90,12 +94,12 @@ def decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ru
 
 
 def asks_a_person(champion: str | None, refused: str, table: PromotionTable) -> str:
-    """Say why the gates alone may not promote; "" where they may.
+    """Return why a promotion needs a person's approval; "" where the gates may promote alone.
 
     Args:
-        champion: what would be replaced; None: nothing.
+        champion: the adapter that would be replaced; None: there is none.
         refused: `Situation.refused`.
-        table: [promotion] as it is now.
+        table: the current [promotion].
     """
     if refused:
         return f"a person decides: {refused} before"
@@ -104,30 +108,31 @@ def asks_a_person(champion: str | None, refused: str, table: PromotionTable) -> 
 
 
 def refused_by(events: Sequence[DecisionEvent], adapter: str) -> str:
-    """Say which person refused an adapter last, and where; "" when nobody did, or it was lifted.
+    """Return which person refused an adapter last, and in which decision; "" when none stands.
 
     Args:
-        events: those that applied or rejected something, oldest first. Machines' do not count.
-        adapter: a rejection refuses it, and so does a rollback away from it. An approval, or a
-            rollback to it, lifts what was said before.
+        events: decision events that applied or rejected, oldest first. Those of `MACHINES` are
+            ignored.
+        adapter: refused by a rejection, or by a rollback away from it. An approval of it, or a
+            rollback to it, lifts an earlier refusal.
     """
-    said = ""
+    refusal = ""
     for event in events:
         if event.by in MACHINES:
             continue
         if event.verdict == "rollback" and event.champion == adapter and event.status == "applied":
-            said = f"{event.by} rolled {adapter} back in {event.decision}"
+            refusal = f"{event.by} rolled {adapter} back in {event.decision}"
         elif event.challenger == adapter and event.status == "rejected":
-            said = f"{event.by} rejected {adapter} in {event.decision}"
+            refusal = f"{event.by} rejected {adapter} in {event.decision}"
         elif event.challenger == adapter and event.status == "applied":
-            said = ""
-    return said
+            refusal = ""
+    return refusal
 
 
 def ratify(
     decision: Decision, action: Literal["approve", "reject"], champion_now: str | None
 ) -> None:
-    """Refuse a person's word that can no longer be carried out, or was given before.
+    """Check that a person's approval or rejection can still be applied.
 
     Raises:
         Refused: the decision is settled, has expired, or was made against a champion that no
@@ -146,10 +151,10 @@ def ratify(
 
 
 def compares(decision: Decision, champion_now: str | None) -> None:
-    """Refuse to install what was compared with another champion than the one that serves.
+    """Check that the decision compares with the champion that serves now.
 
     Raises:
-        Refused: the message names both.
+        Refused: it does not; the message names both champions.
     """
     if decision.champion != champion_now:
         raise Refused(
@@ -160,7 +165,7 @@ def compares(decision: Decision, champion_now: str | None) -> None:
 
 
 def _settled(decision: Decision) -> str:
-    """What became of it, who did that and why."""
+    """The final status of a decision, with the actor and the reason."""
     if decision.status == "expired":
         superseded = decision.because.startswith("superseded")
         return decision.because if superseded else f"expired: {decision.because}"
@@ -168,7 +173,7 @@ def _settled(decision: Decision) -> str:
 
 
 def expired(since: datetime, table: PromotionTable, now: datetime) -> bool:
-    """Whether what waits since the last word on it has waited longer than `hold_days`."""
+    """Whether a pending decision has waited longer than `hold_days` since its last event."""
     return now - since > timedelta(days=table.hold_days)
 
 
@@ -178,7 +183,7 @@ class Arm:
 
     adapter: str
     predictions: int
-    corrected: int  # of them, said to be wrong
+    corrected: int  # of them, those that feedback corrected
 
     def __post_init__(self) -> None:
         if not 0 <= self.corrected <= self.predictions:
@@ -190,22 +195,24 @@ class WatchVerdict:
     """Whether the new champion is corrected more often than the earlier one beside it."""
 
     harmed: bool
-    rollback: bool  # harmed, and the rule says to act
+    rollback: bool  # harmed, and `[watch] mode` is "rollback"
     e_value: float  # against "both are corrected equally often"
     threshold: float
     detail: str
 
 
 def watch(arms: Sequence[Arm], table: WatchTable) -> WatchVerdict:
-    """Bet on which arm each correction came from; harm is shown when the bet has grown to
-    1/alpha. May be asked at any time and as often as wanted. No step of the turn asks it yet.
+    """Test whether the new champion is corrected more often than the earlier one.
+
+    The e-value bets on the arm that each correction comes from; harm is shown at 1/alpha. It is
+    valid at any time and for any number of calls. No step of the turn calls it yet.
 
     Args:
-        arms: the new champion first, then the earlier one over the same period. A single arm
-            shows nothing: corrections also rise when traffic gets harder.
+        arms: the new champion first, then the earlier one over the same period. A single arm is
+            not enough: corrections also rise when traffic gets harder.
         table: `[watch]`.
 
-    Source: Ville's inequality, as in `metrics.e_values`.
+    Source: Ville's inequality, as in `metrics.paired_tests`.
     """
     threshold = 1 / table.alpha
     if len(arms) != 2 or not all(arm.predictions for arm in arms):
@@ -216,22 +223,24 @@ def watch(arms: Sequence[Arm], table: WatchTable) -> WatchVerdict:
             threshold=threshold,
             detail="nothing to compare with: no earlier champion answers beside this one",
         )
-    new, earlier = arms
-    share = new.predictions / (new.predictions + earlier.predictions)
+    current, earlier = arms
+    share = current.predictions / (current.predictions + earlier.predictions)
     wealth = 0.0
     for ratio in _RATIOS:
         scale = 1 + share * (ratio - 1)
-        logs = new.corrected * math.log(ratio / scale) - earlier.corrected * math.log(scale)
-        wealth += math.exp(min(logs, _LARGEST_LOG)) / len(_RATIOS)
+        log_wealth = current.corrected * math.log(ratio / scale) - earlier.corrected * math.log(
+            scale
+        )
+        wealth += math.exp(min(log_wealth, _LARGEST_LOG)) / len(_RATIOS)
     harmed = wealth >= threshold and table.mode != "off"
     return WatchVerdict(
         harmed=harmed,
         rollback=harmed and table.mode == "rollback",
         e_value=wealth,
         threshold=threshold,
-        detail=f"{new.adapter} was corrected {new.corrected} times in {new.predictions} answers, "
-        f"{earlier.adapter} {earlier.corrected} in {earlier.predictions}; "
-        f"E = {wealth:.3g} against {threshold:.3g}",
+        detail=f"{current.adapter} was corrected {current.corrected} times in "
+        f"{current.predictions} answers, {earlier.adapter} {earlier.corrected} in "
+        f"{earlier.predictions}; E = {wealth:.3g} against {threshold:.3g}",
     )
 
 
@@ -241,6 +250,11 @@ def _failed(
     table: PromotionTable,
     situation: Situation,
 ) -> Ruling:
+    """Reject, or hold for a person in three cases.
+
+    Only `intents` failed beside a large overall gain; only `must_pass` failed and its label is
+    disputed; `overall` or `intents` failed while accuracy by feedback rose.
+    """
     names = {result.gate for result in failed}
     because = "; ".join(f"{result.gate} failed: {result.detail}" for result in failed)
     if names == {"intents"} and _gain(judgement) >= table.large_gain:
@@ -248,7 +262,7 @@ def _failed(
             f"{because}; overall it gained {100 * _gain(judgement):.1f} points", person=True
         )
     if names == {"must_pass"} and situation.disputed:
-        return _hold(f"{because}; disputed labels: {_some(situation.disputed)}", person=True)
+        return _hold(f"{because}; disputed labels: {_shortened(situation.disputed)}", person=True)
     change = situation.feedback_change
     if names <= {"overall", "intents"} and change is not None and change > 0:
         poisoned = f"by feedback it gained {100 * change:.1f} points, as poisoned feedback would"
@@ -256,11 +270,11 @@ def _failed(
     return Ruling(verdict="reject", status="rejected", by="gates", because=because, person=False)
 
 
-def _first(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
-    """The first champion: nothing to compare with, so a person approves unless waived."""
-    silent = _silent(judgement, ("hygiene",))
+def _first_champion(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
+    """Rule on the first champion: a person approves it unless `bootstrap = "auto"`."""
+    silent = _without_result(judgement, ("hygiene",))
     undecided = [result for result in judgement.gates if result.verdict != "PASS"]
-    told = _told(judgement.gates, ("hygiene", "must_pass"))
+    passed = _details_of(judgement.gates, ("hygiene", "must_pass"))
     if silent or undecided:
         reasons = [f"{name} had no word" for name in silent]
         reasons += [f"{result.gate} is undecided: {result.detail}" for result in undecided]
@@ -269,16 +283,18 @@ def _first(judgement: Judged, table: PromotionTable, situation: Situation) -> Ru
             verdict="hold", status="pending", by="bootstrap", because=because, person=True
         )
     if situation.refused:
-        because = f"the first champion, for a person to decide: {situation.refused} before; {told}"
+        because = (
+            f"the first champion, for a person to decide: {situation.refused} before; {passed}"
+        )
         return Ruling(
             verdict="hold", status="pending", by="bootstrap", because=because, person=True
         )
     if table.bootstrap == "auto":
-        because = f'the first champion, without a person\'s approval (bootstrap = "auto"); {told}'
+        because = f'the first champion, without a person\'s approval (bootstrap = "auto"); {passed}'
         return Ruling(
             verdict="promote", status="pending", by="bootstrap", because=because, person=False
         )
-    because = f"the first champion, for a person to approve; {told}"
+    because = f"the first champion, for a person to approve; {passed}"
     return Ruling(verdict="hold", status="pending", by="bootstrap", because=because, person=True)
 
 
@@ -287,20 +303,22 @@ def _hold(because: str, *, person: bool) -> Ruling:
 
 
 def _what_is_missing(judgement: Judged, situation: Situation) -> str:
-    reasons = [f"{name} had no word" for name in _silent(judgement, MUST_SPEAK)]
+    reasons = [f"{name} had no word" for name in _without_result(judgement, MUST_SPEAK)]
     reasons += [f"{r.gate} is undecided: {r.detail}" for r in _undecided(judgement)]
     if judgement.labels_wanted:
-        wanted = sum(judgement.labels_wanted.values())
-        reasons.append(f"{wanted} labels over {len(judgement.labels_wanted)} intents may decide it")
+        label_count = sum(judgement.labels_wanted.values())
+        reasons.append(
+            f"{label_count} labels over {len(judgement.labels_wanted)} intents may decide it"
+        )
     elif judgement.capped:
         reasons.append(
             f"{situation.labels_asked_this_turn} labels were asked for and the cap is reached at "
-            f"{_some(judgement.capped)}: a person decides"
+            f"{_shortened(judgement.capped)}: a person decides"
         )
     return "; ".join(reasons)
 
 
-def _silent(judgement: Judged, names: Sequence[str]) -> list[str]:
+def _without_result(judgement: Judged, names: Sequence[str]) -> list[str]:
     spoke = {result.gate for result in judgement.gates}
     return [name for name in names if name not in spoke]
 
@@ -310,7 +328,7 @@ def _undecided(judgement: Judged) -> list[GateResult]:
 
 
 def _gain(judgement: Judged) -> float:
-    """Overall gain where it passed, else 0."""
+    """Overall gain in accuracy, 0..1, where that gate passed; otherwise 0."""
     return next(
         (
             result.effect
@@ -321,26 +339,20 @@ def _gain(judgement: Judged) -> float:
     )
 
 
-def _told(results: Sequence[GateResult], names: Sequence[str]) -> str:
+def _details_of(results: Sequence[GateResult], names: Sequence[str]) -> str:
     return "; ".join(f"{r.gate}: {r.detail}" for r in results if r.gate in names)
 
 
-def _some(names: Sequence[str]) -> str:
+def _shortened(names: Sequence[str]) -> str:
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 
 
-# May a person approve what a gate did not pass? Pure; the answer is kept with the approval.
-
-NEVER_OVERRIDDEN = frozenset({"hygiene"})
-"""A leak makes every other figure worthless: no word of a person mends that."""
-
-
 def gates_to_override(decision: Decision) -> tuple[str, ...]:
-    """Gates that must be overridden by name before a person's approval counts.
+    """Return the gates that each approving person must override by name.
 
-    None where the gates left the word to a person; what waits for labels, or what the gates
-    rejected, needs every gate that did not pass, of each person who approves it.
+    Empty where the gates left the decision to a person. Otherwise (it waits for labels, or the
+    gates rejected it) every gate that did not pass.
     """
     labels = decision.rests_on.get("waits_for") == "labels"
     if decision.status == "pending" and not labels and decision.verdict != "reject":
@@ -348,14 +360,14 @@ def gates_to_override(decision: Decision) -> tuple[str, ...]:
     return tuple(line.gate for line in decision.gates if line.verdict != "PASS")
 
 
-def check_override(decision: Decision, asked: Sequence[str], table: PromotionTable) -> None:
-    """Refuse an approval that overrides too little, too much, or what may not be.
+def check_override(decision: Decision, overridden: Sequence[str], table: PromotionTable) -> None:
+    """Check that an approval overrides exactly the gates that it must and may override.
 
     Raises:
-        Refused: the message names the gate.
+        Refused: a gate is missing, may not be overridden, or passed; the message names it.
     """
     undecided = {line.gate for line in decision.gates if line.verdict != "PASS"}
-    for name in asked:
+    for name in overridden:
         if name in NEVER_OVERRIDDEN:
             raise Refused(f"{name} can never be overridden", hint="mend it, and start a new turn")
         if name not in table.allow_override:
@@ -365,7 +377,7 @@ def check_override(decision: Decision, asked: Sequence[str], table: PromotionTab
             )
         if name not in undecided:
             raise Refused(f"{name} needs no override: it passed, or had no word")
-    if missing := [name for name in gates_to_override(decision) if name not in asked]:
+    if missing := [name for name in gates_to_override(decision) if name not in overridden]:
         raise Refused(
             f"{decision.id}: {', '.join(missing)} did not pass",
             hint="import the labels it waits for, or approve with "
@@ -373,6 +385,6 @@ def check_override(decision: Decision, asked: Sequence[str], table: PromotionTab
         )
 
 
-def lifts_rejection(decision: Decision, asked: Sequence[str]) -> bool:
-    """Whether this is the gates' own rejection, which an override may lift; a person's stays."""
-    return bool(asked) and decision.status == "rejected" and decision.by == "gates"
+def lifts_rejection(decision: Decision, overridden: Sequence[str]) -> bool:
+    """Whether the override lifts a rejection by the gates; a person's rejection stays."""
+    return bool(overridden) and decision.status == "rejected" and decision.by == "gates"

@@ -9,18 +9,16 @@ from flywheel.metrics.agreement import (
     judge_raters,
     often_wrong,
 )
-from flywheel.metrics.e_values import (
+from flywheel.metrics.intervals import IntentPair, Tallies, difference, paired_difference, wilson
+from flywheel.metrics.paired_tests import (
     DECISIVE_E,
+    examples_to_detect,
     harm_f_value,
+    inferiority_p,
     labels_to_decide,
     loss_e_value,
-    resolvable_margin,
-)
-from flywheel.metrics.intervals import IntentPair, Tallies, difference, paired_difference, wilson
-from flywheel.metrics.sign_test import (
-    examples_to_detect,
-    inferiority_p,
     minimum_detectable_gain,
+    resolvable_margin,
     superiority_p,
 )
 

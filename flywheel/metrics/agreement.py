@@ -1,4 +1,12 @@
-"""How far people agree beyond chance, and how often each rater's labels are wrong."""
+"""Agreement of two raters beyond chance, and the error rate of each rater.
+
+`judge_raters` is Dawid and Skene's one-coin model. That model needs texts that several people
+rated, and most production texts have one rater. So the opinion of a classifier that did not see
+the label stands in for the other raters, as in Raykar et al.; it comes in as `Vote.doubt`.
+Estimation is by expectation maximisation from a fixed start: the same votes give the same rates.
+
+Sources: Dawid and Skene 1979, Applied Statistics 28; Raykar et al. 2010, JMLR 11.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +38,10 @@ def agreement(pairs: Sequence[tuple[str, str]]) -> Agreement:
     0.4
     """
     n = len(pairs)
-    agreed = sum(one == other for one, other in pairs)
+    agreed = sum(first == second for first, second in pairs)
     if not n:
         return Agreement(n=0, agreed=0, raw=None, kappa=None)
-    firsts, seconds = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
+    firsts, seconds = Counter(first for first, _ in pairs), Counter(second for _, second in pairs)
     by_chance = sum(count * seconds[label] for label, count in firsts.items())  # times n squared
     kappa = None
     if by_chance != n * n:
@@ -41,36 +49,28 @@ def agreement(pairs: Sequence[tuple[str, str]]) -> Agreement:
     return Agreement(n=n, agreed=agreed, raw=agreed / n, kappa=kappa)
 
 
-# How often each rater's labels are wrong, where most texts are rated by one person only.
-#
-# Dawid and Skene's one-coin model needs texts that several people rated. A classifier that did not
-# see the label stands in for the others, as in Raykar et al.: what it says of a label comes in as
-# `doubt`. Pure; by expectation and maximisation, so the same votes always give the same answer.
-#
-# Sources: Dawid and Skene 1979, Applied Statistics 28; Raykar et al. 2010, JMLR 11.
-
-_ROUNDS = 25
-_USUAL, _USUAL_VOTES = 0.10, 20  # what anybody is taken for, as so many votes
-_OWN_VOTES = 10  # a rater is taken for the average, as so many votes, until their own say more
-_CHOICES = 4  # plausible wrong labels of a text; two who err agree by chance in one of so many
-_NEVER, _ALWAYS = 0.005, 0.98
-_NAMED = 0.05  # chance that any rater is named who is no worse than the average
-_FAR = 1.5  # times the average share of wrong labels, below which nobody is named
+_ROUNDS = 25  # of expectation maximisation
+_PRIOR_RATE, _PRIOR_VOTES = 0.10, 20  # prior share of wrong labels of all raters, in votes
+_RATER_PRIOR_VOTES = 10  # votes that the average counts for in a rater's own rate
+_WRONG_LABELS = 4  # plausible wrong labels of a text: two raters who err agree with chance 1/4
+_LOWEST_RATE, _HIGHEST_RATE = 0.005, 0.98
+_FALSE_ALARM_RATE = 0.05  # chance that at least one rater no worse than average is named
+_MIN_RATIO = 1.5  # times the average share of wrong labels; below it no rater is named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
     """One person's label of one text."""
 
-    rater: str  # "" is unknown: counted with the average
+    rater: str  # "" is an unknown rater, who gets the average rate
     text: str  # equal for votes on the same text
     label: str
-    doubt: float = 1.0  # how much likelier all else is if this label is wrong than if it is right
+    doubt: float = 1.0  # likelihood ratio of all other evidence, label wrong to label right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaterTally:
-    """One rater."""
+    """Estimated reliability of one rater."""
 
     rater: str
     votes: int
@@ -80,21 +80,21 @@ class RaterTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raters:
-    """All of them, and the average."""
+    """Estimates for all named raters, and the average over all votes."""
 
-    known: tuple[RaterTally, ...]  # by name
-    usual: float  # share of wrong labels over all votes, unknown raters among them
+    known: tuple[RaterTally, ...]  # sorted by name
+    usual: float  # share of wrong labels over all votes, those of unknown raters included
 
     def wrong(self, rater: str) -> float:
-        """Estimated share of wrong labels of a rater; the average for one who is not known."""
-        found = {tally.rater: tally.wrong for tally in self.known}
-        return found.get(rater, self.usual)
+        """Estimated share of wrong labels of a rater, 0..1; the average for an unknown rater."""
+        by_rater = {tally.rater: tally.wrong for tally in self.known}
+        return by_rater.get(rater, self.usual)
 
 
 def judge_raters(votes: Sequence[Vote]) -> Raters:
-    """Estimate how often each rater is wrong, from doubt and from disagreement.
+    """Estimate the share of wrong labels of each rater from doubt and from disagreement.
 
-    A rater with few votes is taken for the average, so nobody is condemned by one bad day.
+    The estimate of a rater with few votes is drawn to the average (a prior of ten votes).
 
     Raises:
         ValueError: a `doubt` is not above 0.
@@ -111,18 +111,24 @@ def judge_raters(votes: Sequence[Vote]) -> Raters:
     for number, vote in enumerate(votes):
         of_text[vote.text].append(number)
         of_rater[vote.rater].append(number)
-    usual, rates = _USUAL, dict.fromkeys(of_rater, _USUAL)
+    usual, rates = _PRIOR_RATE, dict.fromkeys(of_rater, _PRIOR_RATE)
     for _ in range(_ROUNDS):
         wrong = [0.0] * len(votes)
         for numbers in of_text.values():
-            heard = _Heard([votes[number] for number in numbers], rates)
+            evidence = _TextEvidence([votes[number] for number in numbers], rates)
             for number in numbers:
-                wrong[number] = heard.wrong(votes[number])
-        total = math.fsum(wrong) + _USUAL * _USUAL_VOTES
-        usual = total / (len(votes) + _USUAL_VOTES)
+                wrong[number] = evidence.wrong(votes[number])
+        total = math.fsum(wrong) + _PRIOR_RATE * _PRIOR_VOTES
+        usual = total / (len(votes) + _PRIOR_VOTES)
         for rater, numbers in of_rater.items():
-            own = math.fsum(wrong[number] for number in numbers) + usual * _OWN_VOTES
-            rates[rater] = _within(own / (len(numbers) + _OWN_VOTES)) if rater else _within(usual)
+            expected_errors = (
+                math.fsum(wrong[number] for number in numbers) + usual * _RATER_PRIOR_VOTES
+            )
+            rates[rater] = (
+                _clamped(expected_errors / (len(numbers) + _RATER_PRIOR_VOTES))
+                if rater
+                else _clamped(usual)
+            )
     known = [
         RaterTally(
             rater=rater,
@@ -139,55 +145,57 @@ def judge_raters(votes: Sequence[Vote]) -> Raters:
 
 
 def often_wrong(raters: Raters) -> tuple[RaterTally, ...]:
-    """Return the raters of whom it is shown that they err more often than most, the worst first.
+    """Return the raters who are significantly worse than the average, the worst first.
 
-    Shown: as many wrong labels as theirs would be chance in at most 5 % of cases for anybody among
-    them all (a binomial tail, corrected for the number of raters), and the share is half as large
-    again as the average. So a dozen labels name nobody who has bad luck.
+    Two conditions hold for each. The binomial tail of their errors under the average rate is at
+    most 5 %, Bonferroni-corrected for the number of raters. Their share of wrong labels is
+    more than 1.5 times the average. With about a dozen labels neither is reached by chance.
 
     >>> honest = [RaterTally(rater=f"u-{n}", votes=12, wrong=0.1, errors=3) for n in range(9)]
     >>> bad = RaterTally(rater="u-9", votes=60, wrong=0.4, errors=28)
-    >>> [each.rater for each in often_wrong(Raters(known=(*honest, bad), usual=0.1))]
+    >>> [tally.rater for tally in often_wrong(Raters(known=(*honest, bad), usual=0.1))]
     ['u-9']
     """
-    level = _NAMED / max(1, len(raters.known))
-    found = [
+    level = _FALSE_ALARM_RATE / max(1, len(raters.known))
+    flagged = [
         tally
         for tally in raters.known
-        if tally.errors > _FAR * raters.usual * tally.votes
+        if tally.errors > _MIN_RATIO * raters.usual * tally.votes
         and betainc(tally.errors, tally.votes - tally.errors + 1, raters.usual) <= level
     ]
-    return tuple(sorted(found, key=lambda tally: (-tally.errors / tally.votes, tally.rater)))
+    return tuple(sorted(flagged, key=lambda tally: (-tally.errors / tally.votes, tally.rater)))
 
 
-class _Heard:
-    """What the votes on one text say of one another, as logarithms of ratios of likelihoods."""
+class _TextEvidence:
+    """Log-likelihood ratios that the votes on one text give for one another."""
 
     def __init__(self, votes: Sequence[Vote], rates: dict[str, float]) -> None:
         self._rates = rates
-        self._alike: dict[str, float] = defaultdict(float)  # by label, for a vote of that label
-        self._unlike: dict[str, float] = defaultdict(float)  # by label, for a vote of another
+        self._same: dict[str, float] = defaultdict(float)  # by label, for a vote of that label
+        self._other: dict[str, float] = defaultdict(float)  # by label, for a vote of another
         for vote in votes:
-            self._alike[vote.label] += _alike(rates[vote.rater])
-            self._unlike[vote.label] += _unlike(rates[vote.rater])
-        self._all_unlike = math.fsum(self._unlike.values())
+            self._same[vote.label] += _log_odds_same(rates[vote.rater])
+            self._other[vote.label] += _log_odds_other(rates[vote.rater])
+        self._other_total = math.fsum(self._other.values())
 
     def wrong(self, vote: Vote) -> float:
-        """Chance that one of the votes is wrong."""
+        """Posterior probability that one of the votes is wrong, 0..1."""
         rate = self._rates[vote.rater]
         log_odds = math.log(rate / (1 - rate)) + math.log(vote.doubt)
-        log_odds += self._alike[vote.label] - _alike(rate)
-        log_odds += self._all_unlike - self._unlike[vote.label]
+        log_odds += self._same[vote.label] - _log_odds_same(rate)
+        log_odds += self._other_total - self._other[vote.label]
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, log_odds))))
 
 
-def _alike(rate: float) -> float:
-    return math.log(rate / _CHOICES / (1 - rate))
+def _log_odds_same(rate: float) -> float:
+    """Log-likelihood ratio, wrong to right, of a second vote with the same label."""
+    return math.log(rate / _WRONG_LABELS / (1 - rate))
 
 
-def _unlike(rate: float) -> float:
-    return math.log((1 - rate) / rate + 1 - 1 / _CHOICES)
+def _log_odds_other(rate: float) -> float:
+    """Log-likelihood ratio, wrong to right, of a second vote with another label."""
+    return math.log((1 - rate) / rate + 1 - 1 / _WRONG_LABELS)
 
 
-def _within(rate: float) -> float:
-    return min(_ALWAYS, max(_NEVER, rate))
+def _clamped(rate: float) -> float:
+    return min(_HIGHEST_RATE, max(_LOWEST_RATE, rate))

@@ -1,6 +1,6 @@
-"""Intervals for rates and for differences of rates, and the counts they are made of.
+"""Confidence intervals of rates and of differences of rates, and the counts behind them.
 
-Fractions in, fractions out.
+Rates and bounds are fractions, never percent.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def difference(
 ) -> tuple[float, float]:
     """Return Newcombe's interval of `after - before` for two independent rates.
 
-    (-1, 1) when either side has no trials: nothing is known then.
+    (-1, 1) when either side has no trials.
 
     Raises:
         ValueError: as `wilson`.
@@ -91,22 +91,20 @@ def paired_difference(
 
 
 def _two_sided(confidence: float) -> float:
+    """The normal quantile of a two-sided interval."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, not between 0 and 1")
     return _NORMAL.inv_cdf((1 + confidence) / 2)
 
 
-# Counts of labelled predictions by what was predicted and what was right.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentPair:
-    """How often one intent was predicted where another (or the same) was right."""
+    """Count of labelled predictions with one predicted intent and one true intent."""
 
     predicted: str
-    truth: str | None  # None: judged incorrect, and nobody said what was right
-    correct: bool  # False also where the intent was right and the arguments were not
-    count: int
+    truth: str | None  # None: judged incorrect, and no rater gave the true intent
+    correct: bool  # False also where only the arguments were wrong
+    count: int  # 0 or more
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -115,7 +113,7 @@ class IntentPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tallies:
-    """Production over one window of time."""
+    """Predictions and labels of production over one window of time."""
 
     volume: Mapping[str, int] = field(default_factory=dict)  # predictions by predicted intent
     pairs: tuple[IntentPair, ...] = ()  # labelled predictions
