@@ -130,18 +130,17 @@ def judge_raters(votes: Sequence[Vote]) -> Raters:
                 else _clamped(usual)
             )
     known = [
-        RaterTally(
-            rater=rater,
-            votes=len(of_rater[rater]),
-            wrong=rates[rater],
-            errors=min(
-                math.fsum(wrong[number] for number in of_rater[rater]), len(of_rater[rater])
-            ),
-        )
+        _tally(rater, rates[rater], [wrong[number] for number in of_rater[rater]])
         for rater in sorted(of_rater)
         if rater
     ]
     return Raters(known=tuple(known), usual=usual)
+
+
+def _tally(rater: str, rate: float, wrong: Sequence[float]) -> RaterTally:
+    """One rater's estimate, given the probability of each of their votes to be wrong."""
+    errors = min(math.fsum(wrong), len(wrong))
+    return RaterTally(rater=rater, votes=len(wrong), wrong=rate, errors=errors)
 
 
 def often_wrong(raters: Raters) -> tuple[RaterTally, ...]:
