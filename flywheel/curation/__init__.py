@@ -1,4 +1,4 @@
-"""Curation: which samples are fit to learn from. Pure; every refusal says why."""
+"""Curation: rules that accept or refuse training samples. Pure; every refusal has a reason."""
 
 from flywheel.curation.neighbours import Near, near_duplicates
 from flywheel.curation.noise import NoiseScore, label_noise

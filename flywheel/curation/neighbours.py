@@ -1,8 +1,9 @@
-"""Near-duplicate search: all pairs of texts that share enough words.
+"""Exact near-duplicate search: all pairs of texts whose word sets have a large Jaccard index.
 
-A pair of word sets x, y with Jaccard index t or more shares at least ceil(t·|x|) words; so when
-the words of every text are put in one order, the pair meets within the first |x| - ceil(t·|x|) + 1
-words of each. Rare words first makes those prefixes meet seldom otherwise.
+Two word sets x, y with Jaccard index t or more share at least ceil(t·|x|) words. So with the
+words of every text in one global order, they share a word within the first
+|x| - ceil(t·|x|) + 1 words of each (prefix filter). Rare words come first, which keeps the number
+of other pairs that share a prefix word small.
 
 Source: Chaudhuri, Ganti and Kaushik 2006 (prefix filter); Bayardo, Ma and Srikant 2007.
 """
@@ -28,27 +29,27 @@ class Near(NamedTuple):
 
 
 class TextForm(NamedTuple):
-    """What a text is compared by."""
+    """Normal form and word set of a text: the two things that comparisons use."""
 
     normal: str
     words: frozenset[str]
 
 
 def form(text: str) -> TextForm:
-    """Return what `text` is compared by; worth keeping where a text is looked up twice."""
+    """Return the comparison form of `text`; compute it once where a text is looked up twice."""
     return TextForm(normalise(text), word_set(text))
 
 
 def word_counts(forms: Iterable[TextForm]) -> Counter[str]:
-    """Return in how many forms each word is."""
-    return Counter(word for given in forms for word in given.words)
+    """Return the document frequency of each word."""
+    return Counter(word for text_form in forms for word in text_form.words)
 
 
 def near_duplicates(texts: Sequence[str], against: Sequence[str], threshold: float) -> list[Near]:
-    """Return every pair of equal normal form, or of word-set Jaccard `threshold` or more.
+    """Return every pair with equal normal forms or a word-set Jaccard index of `threshold` or more.
 
-    15,000 utterances against 5,000 take about half a second on one core at .8; sentences of a
-    grammar with few words, where everything is near everything, about nine.
+    15,000 utterances against 5,000 take about half a second on one core at .8. Sentences of a
+    grammar with few words, where most pairs match, take about nine seconds.
 
     Args:
         texts: looked up; `Near.i` counts here.
@@ -61,25 +62,25 @@ def near_duplicates(texts: Sequence[str], against: Sequence[str], threshold: flo
     Raises:
         ValueError: `threshold` is out of range.
     """
-    wanted = [form(text) for text in texts]
-    kept = [form(text) for text in against]
-    neighbourhood = Neighbourhood(threshold, word_counts((*kept, *wanted)))
-    for given in kept:
-        neighbourhood.add(given)
+    queries = [form(text) for text in texts]
+    indexed = [form(text) for text in against]
+    neighbourhood = Neighbourhood(threshold, word_counts((*indexed, *queries)))
+    for text_form in indexed:
+        neighbourhood.add(text_form)
     return [
         Near(i, j, value)
-        for i, given in enumerate(wanted)
-        for j, value in sorted(neighbourhood.near(given))
+        for i, text_form in enumerate(queries)
+        for j, value in sorted(neighbourhood.near(text_form))
     ]
 
 
 class Neighbourhood:
-    """Texts that can be asked who is near; it may grow between questions.
+    """Index of texts for near-duplicate look-ups; texts may be added between look-ups.
 
     Args:
-        threshold: least Jaccard index of a neighbour, above 0, up to 1.
-        counts: how frequent words are; decides the speed, never the answer. Not to be changed
-            afterwards.
+        threshold: smallest Jaccard index of a neighbour, above 0, up to 1.
+        counts: document frequency of words. It affects the speed, never the result, and must not
+            be changed afterwards.
 
     Raises:
         ValueError: `threshold` is out of range.
@@ -93,42 +94,42 @@ class Neighbourhood:
         self._size = 0
         self._same: dict[str, list[int]] = defaultdict(list)  # by normal form
         self._groups: dict[frozenset[str], list[int]] = {}  # texts of one word set
-        # word of a prefix -> size of the set -> sets
+        # prefix word -> size of the word set -> word sets
         self._prefixes: dict[str, dict[int, list[frozenset[str]]]] = {}
 
-    def add(self, given: TextForm) -> int:
+    def add(self, text_form: TextForm) -> int:
         """Add a text and return its number, counted from 0."""
         number, self._size = self._size, self._size + 1
-        self._same[given.normal].append(number)
-        if given.words in self._groups:
-            self._groups[given.words].append(number)
+        self._same[text_form.normal].append(number)
+        if text_form.words in self._groups:
+            self._groups[text_form.words].append(number)
             return number
-        self._groups[given.words] = [number]
-        for word in self._prefix(given.words):
+        self._groups[text_form.words] = [number]
+        for word in self._prefix(text_form.words):
             by_size = self._prefixes.setdefault(word, {})
-            by_size.setdefault(len(given.words), []).append(given.words)
+            by_size.setdefault(len(text_form.words), []).append(text_form.words)
         return number
 
-    def near(self, given: TextForm) -> list[tuple[int, float]]:
+    def near(self, text_form: TextForm) -> list[tuple[int, float]]:
         """Return (number, similarity) of every text near `given`, in no particular order."""
-        found = dict.fromkeys(self._same.get(given.normal, ()), 1.0)
-        for words in self._candidates(given.words):
-            value = jaccard(given.words, words)
+        similarities = dict.fromkeys(self._same.get(text_form.normal, ()), 1.0)
+        for words in self._candidates(text_form.words):
+            value = jaccard(text_form.words, words)
             if value >= self._threshold:
                 for number in self._groups[words]:
-                    found.setdefault(number, value)
-        return list(found.items())
+                    similarities.setdefault(number, value)
+        return list(similarities.items())
 
     def _candidates(self, words: frozenset[str]) -> set[frozenset[str]]:
-        """Sets that may be near: of a fitting size, meeting in the prefix; each once."""
-        least = math.ceil(self._threshold * len(words) - _ROUNDING)
-        most = math.floor(len(words) / self._threshold + _ROUNDING)
-        seen: set[frozenset[str]] = set()
+        """Word sets of a fitting size that share a prefix word."""
+        smallest = math.ceil(self._threshold * len(words) - _ROUNDING)
+        largest = math.floor(len(words) / self._threshold + _ROUNDING)
+        candidates: set[frozenset[str]] = set()
         for word in self._prefix(words):
             for size, sets in self._prefixes.get(word, {}).items():
-                if least <= size <= most:
-                    seen.update(sets)
-        return seen
+                if smallest <= size <= largest:
+                    candidates.update(sets)
+        return candidates
 
     def _prefix(self, words: frozenset[str]) -> list[str]:
         ordered = sorted(words, key=lambda word: (self._counts.get(word, 0), word))

@@ -1,9 +1,10 @@
-"""Which labels are likely wrong, by a model that was not shown them.
+"""Label noise: refuse labels that an out-of-fold model finds unlikely.
 
-Two dangers lie on both sides: wrong labels that are learnt, and right labels of a weak intent
-that are refused until nothing of it is left to learn. On CLINC150, five seeds an intent, 2,940
-feedback labels with a tenth wrong, refusing at odds of 6 finds 84 % of the wrong ones, and 92 %
-of what it refuses is wrong; what `learning.md` in docs/explanation says was measured so.
+Two errors must be balanced: wrong labels that are learned, and correct labels of a weak intent
+that are refused until too few samples of it are left. Measured on CLINC150, five seeds an intent,
+2,940 feedback labels with a tenth wrong: refusing at odds of 6 finds 84 % of the wrong labels,
+and 92 % of the refused labels are wrong. The figures in docs/explanation/learning.md were measured
+the same way.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from flywheel.records import Refusal, Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseScore:
-    """What an out-of-fold model says of a sample."""
+    """Scores of one sample by an out-of-fold model."""
 
     p_label: float  # probability of the sample's own label, 0..1
-    top: str  # the intent that fits best, for what each intent's rows usually get
-    p_top: float
-    odds: float  # how much better than its label; 1 when they are the same
-    agree: float = 1.0  # share of the nearest samples, a teacher's left out, that have its label
+    top: str  # the best-fitting intent, relative to the usual confidence of each intent
+    p_top: float  # probability of `top`, 0..1
+    odds: float  # how many times better `top` fits than the label; 1 when they are the same
+    agree: float = 1.0  # share of the nearest samples with its label, teacher samples left out
 
 
-_CERTAIN = 5.0  # times the ratio: refused however many of its intent are
+_CERTAIN_FACTOR = 5.0  # times the threshold: refused regardless of the intent's `share`
 
 
 def label_noise(
@@ -38,35 +39,40 @@ def label_noise(
     share: float,
     bars: Mapping[str, float] = MappingProxyType({}),
 ) -> Curated:
-    """Refuse where another intent fits more than `ratio` times as well as the label.
+    """Refuse samples where another intent fits more than `ratio` times as well as the label.
 
-    Of one intent's doubtful samples at most `share` are refused, the likeliest wrong first: where
-    a model doubts most of an intent, it is the model that does not know it. Only what fits
-    another intent far better yet goes in any case; so does only that of what a teacher labelled
-    alike twice. Seeds and what a person labelled are never
-    refused, nor is a sample without a score.
+    At most a share `share` of an intent's samples is refused, the likeliest wrong first: a model
+    that doubts most samples of an intent does not know the intent. Beyond that share only samples
+    at five times the threshold are refused. The threshold of a teacher's sample whose label was
+    confirmed by the blind question is five times as high. Seeds, samples labelled by a person and
+    samples without a score are never refused.
+
+    Reason: `label_noise`.
 
     Args:
         candidates: samples to judge.
         scores: by sample id.
-        ratio: 1 or more; larger refuses less.
+        ratio: threshold of the odds, 1 or more; larger refuses less.
         share: 0..1, of an intent's samples that are neither seeds nor a person's.
-        bars: by sample id, what `ratio` is multiplied by: less where the rater errs more.
+        bars: by sample id, a factor of `ratio`: smaller where the rater errs more.
     """
     judged = [s for s in candidates if s.id in scores and s.origin not in TRUSTED]
     doubted: dict[str, list[Sample]] = defaultdict(list)
     bar_of = {sample.id: max(1.0, ratio * bars.get(sample.id, 1.0)) for sample in judged}
     for sample in judged:
-        bar = bar_of[sample.id] * (_CERTAIN if _vouched(sample) else 1)
+        bar = bar_of[sample.id] * (_CERTAIN_FACTOR if _confirmed_blind(sample) else 1)
         if scores[sample.id].top != sample.intent and scores[sample.id].odds > bar:
             doubted[sample.intent].append(sample)
     sizes = Counter(sample.intent for sample in judged)
     refused: dict[str, Refusal] = {}
-    for intent, found in doubted.items():
-        found.sort(key=lambda sample: (-scores[sample.id].odds / bar_of[sample.id], sample.id))
-        for place, sample in enumerate(found):
+    for intent, suspects in doubted.items():
+        suspects.sort(key=lambda sample: (-scores[sample.id].odds / bar_of[sample.id], sample.id))
+        for rank, sample in enumerate(suspects):
             score = scores[sample.id]
-            if place < int(share * sizes[intent]) or score.odds > _CERTAIN * bar_of[sample.id]:
+            if (
+                rank < int(share * sizes[intent])
+                or score.odds > _CERTAIN_FACTOR * bar_of[sample.id]
+            ):
                 refused[sample.id] = _refusal(sample, score)
     return Curated(
         kept=tuple(sample for sample in candidates if sample.id not in refused),
@@ -74,8 +80,8 @@ def label_noise(
     )
 
 
-def _vouched(sample: Sample) -> bool:
-    """Whether the teacher gave the same label again when it was not told."""
+def _confirmed_blind(sample: Sample) -> bool:
+    """Whether the teacher's answer to the blind question was the sample's label."""
     return bool((sample.provenance.get("blind") or {}).get("intent") == sample.intent)
 
 

@@ -1,4 +1,4 @@
-"""When two texts say the same: one normal form, and the words two texts share."""
+"""Normal form and word set of a text, for exact and near-duplicate comparison."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ASCII_PARTED = {**_ASCII_JOINED, **dict.fromkeys(_ASCII_PUNCTUATION, " ")}
 
 
 def normalise(text: str) -> str:
-    """Return the form in which equal texts are equal: NFKC, case folded, no punctuation or
-    invisible characters, single spaces.
+    """Return the normal form: NFKC, case-folded, without punctuation and invisible characters,
+    single spaces.
 
     >>> normalise("  Wake me -- at SEVEN!")
     'wake me at seven'
@@ -34,13 +34,14 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         return " ".join(text.lower().translate(_ASCII_DROPPED).split())
-    kept = "".join(sign for sign in fold(text) if not _is_punctuation(sign))
-    return " ".join(fold(kept).split())
+    letters = "".join(sign for sign in fold(text) if not _is_punctuation(sign))
+    return " ".join(fold(letters).split())
 
 
 def word_set(text: str) -> frozenset[str]:
-    """Return the text's words, without case or punctuation; where the script has no spaces, its
-    pairs of neighbouring characters.
+    """Return the text's words, case-folded and without punctuation.
+
+    In scripts without spaces, character bigrams stand for words.
 
     >>> sorted(word_set("Play 我要听"))
     ['play', '我要', '要听']
@@ -58,10 +59,10 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(words)
 
 
-def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Return shared words over all words; 0 when there are none at all."""
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared) if shared else 0.0
+def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    """Return the Jaccard index of two word sets, 0..1; 0 when both are empty."""
+    shared = len(first & second)
+    return shared / (len(first) + len(second) - shared) if shared else 0.0
 
 
 def _is_punctuation(sign: str) -> bool:

@@ -1,7 +1,7 @@
-"""Who gave which label, how far they are believed, and how much old feedback weighs.
+"""Weights of feedback labels, by the reliability of their raters and by their age. Pure.
 
-Pure. A label is as good as the best of those who gave it. Experts are judged like everybody and
-are never capped.
+A label counts as reliable as the best of its raters. Experts' error rates are estimated like
+everybody's; experts are never capped.
 """
 
 from __future__ import annotations
@@ -19,28 +19,31 @@ from flywheel.curation.screening import TRUSTED, Curated, is_trusted
 from flywheel.metrics import Raters, Vote, judge_raters
 from flywheel.records import Refusal, Sample
 
-# What a model that did not see a label says of it, as a ratio of likelihoods, wrong to right.
-# Over CLINC150 with 10 and 20 % of the labels wrong in four ways, the ratio grew as the odds to
-# the power of 1.6, and was .03 where the model would have given the same label.
-_FITS, _STEEP, _MOST = 0.04, 1.6, 1000.0
-_USUAL = 0.10  # share of wrong labels that `noise_ratio` is meant for
-_SAME, _OTHER = 0.02, 50.0  # doubt where a person has answered for the text
-_FEW = 5  # samples of an intent that anybody may give
+# `Vote.doubt` from the odds of an out-of-fold model: likelihood ratio, label wrong to label right.
+# Measured on CLINC150 with 10 and 20 % of the labels wrong in four ways: the ratio grew as the odds
+# to the power of 1.6, and was .03 where the model would have given the same label.
+_AGREEING, _EXPONENT, _MAX_DOUBT = 0.04, 1.6, 1000.0
+_NOMINAL_ERROR_RATE = 0.10  # share of wrong labels for which `noise_ratio` is set
+_CONFIRMED, _CONTRADICTED = 0.02, 50.0  # doubt where a trusted label of the text exists
+_UNCAPPED = 5  # samples of an intent that one rater may always give
+
+_MIN_SHARE = 0.1
+"""Lowest share of its weight that an old label keeps: rare texts must not be forgotten."""
 
 Label = tuple[str, str]  # normal form of a text, intent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Believed:
-    """The raters behind a set of samples, and how often each is wrong."""
+    """The raters behind a set of samples, and their estimated error rates."""
 
     raters: Raters
-    wrong: Mapping[str, float]  # by rater
-    voters: Mapping[Label, frozenset[str]]  # "" among them for unknown ones
+    wrong: Mapping[str, float]  # share of wrong labels by rater, 0..1
+    voters: Mapping[Label, frozenset[str]]  # raters of a label; "" is an unknown rater
     experts: frozenset[str]
 
     def wrong_of(self, sample: Sample) -> float | None:
-        """Share of wrong labels of the best who gave this one; None where no rater did."""
+        """Error rate of the sample's best rater; None for a sample that is not feedback."""
         voters = self.voters.get(_label(sample)) if sample.origin == "feedback" else None
         if not voters:
             return None
@@ -48,84 +51,88 @@ class Believed:
 
 
 def believe(candidates: Sequence[Sample], scores: Mapping[str, NoiseScore]) -> Believed:
-    """Judge the raters behind `candidates`.
+    """Estimate the error rates of the raters behind `candidates`.
 
     Args:
-        candidates: all of them, also those refused as repeats or for a conflict: each is a vote.
-        scores: of those that a model judged without having seen their label, by sample id.
+        candidates: all of them, including refused repeats and conflicts: each is a vote.
+        scores: out-of-fold scores by sample id.
     """
-    given = [sample for sample in candidates if sample.origin == "feedback"]
+    feedback = [sample for sample in candidates if sample.origin == "feedback"]
     voters: dict[Label, set[str]] = defaultdict(set)
-    for sample in given:
+    for sample in feedback:
         voters[_label(sample)].add(str(sample.provenance.get("rater") or ""))
     answered = {normalise(s.text): s.intent for s in candidates if s.origin in TRUSTED}
     odds = {_label(s): scores[s.id].odds for s in candidates if s.id in scores}
     raters = judge_raters(
         [
             Vote(rater=rater, text=text, label=intent, doubt=_doubt(text, intent, answered, odds))
-            for (text, intent), by in voters.items()
-            for rater in sorted(by)
+            for (text, intent), raters_of_label in voters.items()
+            for rater in sorted(raters_of_label)
         ]
     )
     return Believed(
         raters=raters,
         wrong={tally.rater: tally.wrong for tally in raters.known},
-        voters={label: frozenset(by) for label, by in voters.items()},
-        experts=frozenset(str(s.provenance.get("rater") or "") for s in given if is_trusted(s)),
+        voters={label: frozenset(raters_of_label) for label, raters_of_label in voters.items()},
+        experts=frozenset(str(s.provenance.get("rater") or "") for s in feedback if is_trusted(s)),
     )
 
 
 def bars(samples: Sequence[Sample], believed: Believed) -> dict[str, float]:
-    """By sample id, what its `noise_ratio` is multiplied by: less for a rater who errs more.
+    """Return by sample id a factor for `noise_ratio`: smaller for raters who err more.
 
-    It keeps the refused equally likely to be wrong, whoever gave the label.
+    With it, the refused samples are equally likely to be wrong whoever labelled them.
     """
-    found = {}
+    factors = {}
     for sample in samples:
-        wrong = believed.wrong_of(sample)
-        if wrong is not None:
-            found[sample.id] = ((1 - wrong) / wrong * _USUAL / (1 - _USUAL)) ** (1 / _STEEP)
-    return found
+        error_rate = believed.wrong_of(sample)
+        if error_rate is not None:
+            factors[sample.id] = (
+                (1 - error_rate) / error_rate * _NOMINAL_ERROR_RATE / (1 - _NOMINAL_ERROR_RATE)
+            ) ** (1 / _EXPONENT)
+    return factors
 
 
 def weighed(samples: Sequence[Sample], believed: Believed) -> tuple[Sample, ...]:
-    """Let a label weigh less in training by as much as its rater is right less often than most."""
-    usual = 1 - believed.raters.usual
-    found = []
+    """Multiply each weight by the rater's accuracy over the average accuracy, at most 1."""
+    average_right = 1 - believed.raters.usual
+    result = []
     for sample in samples:
-        wrong = believed.wrong_of(sample)
-        share = 1.0 if wrong is None else round(min(1.0, (1 - wrong) / usual), 3)
-        found.append(sample if share == 1 else replace(sample, weight=sample.weight * share))
-    return tuple(found)
+        error_rate = believed.wrong_of(sample)
+        share = 1.0 if error_rate is None else round(min(1.0, (1 - error_rate) / average_right), 3)
+        result.append(sample if share == 1 else replace(sample, weight=sample.weight * share))
+    return tuple(result)
 
 
 def capped(
     samples: Sequence[Sample], believed: Believed, scores: Mapping[str, NoiseScore], cap: float
 ) -> Curated:
-    """Keep at most a share `cap` of an intent's feedback from any one rater.
+    """Refuse feedback of one rater above a share `cap` of an intent's feedback.
 
-    What the model doubts most goes first. A label that two raters gave is neither's alone, and
-    the first few samples of an intent are anybody's. With fewer than 1/cap raters not all of them
-    could stay below it, so nothing is capped.
+    The samples with the largest odds against their label are refused first. Labels that two
+    raters gave are not counted, and five samples of an intent are always kept. With fewer than
+    1/cap raters nothing is capped, since not all of them could stay below the cap.
 
     Reason: `rater_cap`.
     """
-    own: dict[tuple[str, str], list[Sample]] = defaultdict(list)  # (intent, rater)
+    by_rater: dict[tuple[str, str], list[Sample]] = defaultdict(list)  # (intent, rater)
     sizes: dict[str, int] = defaultdict(int)
     for sample in samples:
         if sample.origin == "feedback":
             sizes[sample.intent] += 1
-            by = believed.voters.get(_label(sample), frozenset()) - believed.experts
-            if len(by) == 1 and (rater := next(iter(by))):
-                own[sample.intent, rater].append(sample)
+            raters = believed.voters.get(_label(sample), frozenset()) - believed.experts
+            if len(raters) == 1 and (rater := next(iter(raters))):
+                by_rater[sample.intent, rater].append(sample)
     if cap >= 1 or len(believed.wrong) * cap < 1:
         return Curated(kept=tuple(samples), refused=())
     refused: dict[str, Refusal] = {}
-    for (intent, rater), given in own.items():
-        room = max(_FEW, int(cap * (sizes[intent] - len(given)) / (1 - cap)))
-        given.sort(key=lambda one: (scores[one.id].odds if one.id in scores else 1.0, one.id))
-        for sample in given[room:]:
-            detail = f"{rater} gave {len(given)} of {sizes[intent]} labels of {intent}"
+    for (intent, rater), labelled in by_rater.items():
+        room = max(_UNCAPPED, int(cap * (sizes[intent] - len(labelled)) / (1 - cap)))
+        labelled.sort(
+            key=lambda sample: (scores[sample.id].odds if sample.id in scores else 1.0, sample.id)
+        )
+        for sample in labelled[room:]:
+            detail = f"{rater} gave {len(labelled)} of {sizes[intent]} labels of {intent}"
             refused[sample.id] = Refusal(sample=sample, reason="rater_cap", detail=detail)
     return Curated(
         kept=tuple(sample for sample in samples if sample.id not in refused),
@@ -137,53 +144,46 @@ def _doubt(
     text: str, intent: str, answered: Mapping[str, str], odds: Mapping[Label, float]
 ) -> float:
     if text in answered:
-        return _SAME if answered[text] == intent else _OTHER
+        return _CONFIRMED if answered[text] == intent else _CONTRADICTED
     fit = odds.get((text, intent))
     if fit is None:
         return 1.0
-    return _FITS if fit <= 1 else float(min(_MOST, fit**_STEEP))
+    return _AGREEING if fit <= 1 else float(min(_MAX_DOUBT, fit**_EXPONENT))
 
 
 def _label(sample: Sample) -> Label:
     return normalise(sample.text), sample.intent
 
 
-# Old feedback weighs less: what people say, and what they mean by it, changes.
-
-_LEAST = 0.1
-"""Of a label's weight, however old it is: what nobody says any more is not forgotten either."""
-
-
 def aged(
     samples: Sequence[Sample], said: Sequence[Sample], half_life_days: float
 ) -> tuple[Sample, ...]:
-    """Halve a label's weight for every `half_life_days` that its text was said before the newest.
+    """Halve the weight of feedback for every `half_life_days` of age.
 
-    Age counts from the newest text and not from today, so that the same samples weigh the same
-    on every day, and silence makes nothing old. Only feedback ages; what a person wrote down or
-    answers for is a definition. At 0 nothing ages.
+    Age is measured from the newest text, not from today: the same samples get the same weights on
+    every day. The age of a label is that of its latest repetition. Seeds and people's samples are
+    definitions and do not age.
 
     Args:
         samples: to weigh.
-        said: all that was said, repetitions included, in `provenance["said_at"]` when (ISO 8601):
-            what is said again does not age.
-        half_life_days: 0 or more.
+        said: all feedback, repetitions included; `provenance["said_at"]` is its time (ISO 8601).
+        half_life_days: 0 or more; 0 turns ageing off.
     """
-    last: dict[tuple[str, str], datetime] = {}
-    for one in said:
-        when = _when(one)
+    newest_of: dict[tuple[str, str], datetime] = {}
+    for utterance in said:
+        when = _when(utterance)
         if when is not None:
-            last[_key(one)] = max(when, last.get(_key(one), when))
-    if not half_life_days or not last:
+            newest_of[_key(utterance)] = max(when, newest_of.get(_key(utterance), when))
+    if not half_life_days or not newest_of:
         return tuple(samples)
-    newest = max(last.values())
-    found = []
+    newest = max(newest_of.values())
+    result = []
     for sample in samples:
-        when = last.get(_key(sample)) if sample.origin == "feedback" else None
+        when = newest_of.get(_key(sample)) if sample.origin == "feedback" else None
         days = 0.0 if when is None else (newest - when).total_seconds() / 86_400
-        share = round(max(_LEAST, 0.5 ** (days / half_life_days)), 3)
-        found.append(sample if share == 1 else replace(sample, weight=sample.weight * share))
-    return tuple(found)
+        share = round(max(_MIN_SHARE, 0.5 ** (days / half_life_days)), 3)
+        result.append(sample if share == 1 else replace(sample, weight=sample.weight * share))
+    return tuple(result)
 
 
 def _key(sample: Sample) -> tuple[str, str]:

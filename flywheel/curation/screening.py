@@ -1,7 +1,7 @@
-"""Which candidates may be learned from, and why the others may not.
+"""Screening of training candidates; every refusal has a reason.
 
-Four rules in this order: the label fits the intents' schemas; the text is not near a held-out
-one; a text has one label; no text is there twice. Every refusal keeps its reason.
+Four rules in this order: the label validates against the intents' schemas; the text is not near a
+held-out text; a text has one label; repeats are removed (exact and near duplicates).
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Intent, Refusal, Sample
 
 TRUSTED = ("seed", "person")
-"""Origins whose labels a person answers for: they outvote the others and are never dropped as
-noise."""
+"""Origins whose labels a person vouches for: they outvote others and are never refused as noise."""
 
 AGREED = 0.75
-"""Share of the voters that settles a text's label where no person has."""
+"""Share of the voters that decides a text's label where no trusted label exists."""
+
+FEW = 10
+"""Samples of an intent up to which its name is used as a training text."""
+
+_INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _SHOWN = 80  # characters of a text in a refusal's detail
 
@@ -44,39 +48,39 @@ def screen(
     intents: Sequence[Intent],
     table: CurationTable,
 ) -> Curated:
-    """Return the candidates fit to learn from, and every other with its reason.
+    """Return the accepted candidates, and every refused one with its reason.
 
-    Reasons: `schema`, `leak`, `conflict` (nobody knows the label: all of them go, and the text is
-    for a person), `outvoted` (the others' label holds), `duplicate`, `near_duplicate`. A
-    near-duplicate is only refused beside one of the same intent: a pair that differs by one word
-    and in its label is what teaches the difference.
+    Reasons: `schema`, `split`, `leak`, `conflict` (no label has enough votes: all samples of the
+    text are refused, and a person is asked), `outvoted`, `duplicate`, `near_duplicate`. A
+    near-duplicate is refused only beside one of the same intent: a pair that differs by one word
+    and in its label teaches the difference.
 
     Args:
-        candidates: in any order; where two are the same, the one a person answers for stays,
-            then the one with arguments, then the first.
-        kept: samples held already; they vote on labels and are never refused here.
-        held_out: texts of golden, fresh and dev; nothing of Jaccard `table.leak` or more to one
-            of them passes.
-        intents: what may be called; `none` is always known.
+        candidates: in any order. Of duplicates the trusted one stays, then the one with
+            arguments, then the first.
+        kept: samples accepted earlier; they vote on labels and are never refused here.
+        held_out: texts of golden, fresh and dev. A candidate with a Jaccard index of `table.leak`
+            or more to one of them is refused.
+        intents: as configured; `none` is always known.
         table: thresholds, word-set Jaccard.
     """
-    judged = _Judged(candidates)
-    _refuse_misfits(judged, {intent.name: intent for intent in intents})
-    _refuse_leaks(judged, held_out, table.leak)
-    _refuse_conflicts(judged, kept)
-    _refuse_repeats(judged, kept, table.near_duplicate)
-    return judged.result()
+    screening = _Screening(candidates)
+    _refuse_misfits(screening, {intent.name: intent for intent in intents})
+    _refuse_leaks(screening, held_out, table.leak)
+    _refuse_conflicts(screening, kept)
+    _refuse_repeats(screening, kept, table.near_duplicate)
+    return screening.result()
 
 
 def without_leaks(samples: Sequence[Sample], held_out: Sequence[str], jaccard: float) -> Curated:
-    """Return the samples that are not near a held-out text; for rows kept before it was.
+    """Refuse samples near a held-out text; for samples accepted before that text was held out.
 
     Raises:
         ValueError: `jaccard` is not above 0 and up to 1.
     """
-    judged = _Judged(samples)
-    _refuse_leaks(judged, held_out, jaccard)
-    return judged.result()
+    screening = _Screening(samples)
+    _refuse_leaks(screening, held_out, jaccard)
+    return screening.result()
 
 
 def leaks(
@@ -84,7 +88,7 @@ def leaks(
 ) -> tuple[str, ...]:
     """Return one line for each training text near a golden one, with the nearest; sorted.
 
-    The lines hold what people said: show them, never log them.
+    The lines contain user text: show them, never log them.
 
     Raises:
         ValueError: `jaccard` is not above 0 and up to 1.
@@ -98,8 +102,8 @@ def leaks(
     )
 
 
-class _Judged:
-    """Candidates with the refusals so far; a refused one takes no part in later rules."""
+class _Screening:
+    """Candidates with the refusals so far; later rules see only candidates not yet refused."""
 
     def __init__(self, candidates: Sequence[Sample]) -> None:
         self._samples = list(candidates)
@@ -119,120 +123,125 @@ class _Judged:
         )
 
 
-def _refuse_misfits(judged: _Judged, intents: Mapping[str, Intent]) -> None:
-    known = {NONE: Intent(name=NONE), **intents}
+def _refuse_misfits(screening: _Screening, intents: Mapping[str, Intent]) -> None:
+    by_name = {NONE: Intent(name=NONE), **intents}
     split = parted(tuple(intents.values()))
-    for index, sample in judged.open():
-        intent = known.get(sample.intent)
+    for index, sample in screening.open():
+        intent = by_name.get(sample.intent)
         if not sample.text.strip():
-            judged.refuse(index, "schema", "the text is empty")
+            screening.refuse(index, "schema", "the text is empty")
         elif sample.intent in split:
-            said = ", ".join(split[sample.intent])
-            judged.refuse(index, "split", f"{sample.intent} was split into {said}: label it again")
+            parts = ", ".join(split[sample.intent])
+            screening.refuse(
+                index, "split", f"{sample.intent} was split into {parts}: label it again"
+            )
         elif intent is None:
-            judged.refuse(index, "schema", f"unknown intent {sample.intent}")
+            screening.refuse(index, "schema", f"unknown intent {sample.intent}")
         else:
             complete = sample.origin == "teacher"
             problems = argument_problems(intent, sample.arguments, complete=complete)
             if problems:
-                judged.refuse(index, "schema", "; ".join(map(str, problems)))
+                screening.refuse(index, "schema", "; ".join(map(str, problems)))
 
 
-def _refuse_leaks(judged: _Judged, held_out: Sequence[str], jaccard: float) -> None:
-    still = judged.open()
-    nearest = _nearest([sample.text for _, sample in still], held_out, jaccard)
+def _refuse_leaks(screening: _Screening, held_out: Sequence[str], jaccard: float) -> None:
+    open_samples = screening.open()
+    nearest = _nearest([sample.text for _, sample in open_samples], held_out, jaccard)
     for position, (value, text) in nearest.items():
-        judged.refuse(still[position][0], "leak", f"{value:.2f} near held-out {_quote(text)}")
+        screening.refuse(
+            open_samples[position][0], "leak", f"{value:.2f} near held-out {_quote(text)}"
+        )
 
 
 def _nearest(
     texts: Sequence[str], held_out: Sequence[str], jaccard: float
 ) -> dict[int, tuple[float, str]]:
-    """Position in `texts` -> similarity and text of the nearest held-out one, where one is near."""
+    """Map the position of a leaking text to (Jaccard index, text) of the nearest held-out one."""
     forms = [form(text) for text in held_out]
     neighbourhood = Neighbourhood(jaccard, word_counts(forms))
-    for given in forms:
-        neighbourhood.add(given)
+    for text_form in forms:
+        neighbourhood.add(text_form)
     nearest = {}
     for i, text in enumerate(texts):
-        near = neighbourhood.near(form(text))
-        if near:
-            j, value = max(near, key=lambda pair: (pair[1], -pair[0]))
+        matches = neighbourhood.near(form(text))
+        if matches:
+            j, value = max(matches, key=lambda pair: (pair[1], -pair[0]))
             nearest[i] = (value, held_out[j])
     return nearest
 
 
 def is_trusted(sample: Sample) -> bool:
-    """Whether a person answers for the label: a seed, a person's, or an expert's feedback."""
+    """Whether a person vouches for the label: a seed, a person's label, or an expert's feedback."""
     return sample.origin in TRUSTED or sample.provenance.get("rater_kind") == "expert"
 
 
-def _refuse_conflicts(judged: _Judged, kept: Sequence[Sample]) -> None:
-    """One text, one label: a person's where there is one, otherwise what three in four say; a
-    rater has one vote for a label, however often it was given.
+def _refuse_conflicts(screening: _Screening, kept: Sequence[Sample]) -> None:
+    """Decide one label for each text: the trusted majority, otherwise three in four of the voters.
+
+    A rater has one vote for a label, however often it was given.
     """
-    still = judged.open()
+    open_samples = screening.open()
     votes: dict[str, list[Sample]] = defaultdict(list)
-    keys = {index: normalise(sample.text) for index, sample in still}
-    for index, sample in still:
+    keys = {index: normalise(sample.text) for index, sample in open_samples}
+    for index, sample in open_samples:
         votes[keys[index]].append(sample)
     for sample in kept:
         key = normalise(sample.text)
         if key in votes:
             votes[key].append(sample)
-    for index, sample in still:
-        said = votes[keys[index]]
-        if len({voter.intent for voter in said}) > 1:
-            counts = _voters(said).most_common()
-            winner = _winner(said)
+    for index, sample in open_samples:
+        labellings = votes[keys[index]]
+        if len({voter.intent for voter in labellings}) > 1:
+            counts = _voters(labellings).most_common()
+            winner = _winner(labellings)
             if sample.intent != winner:
                 detail = ", ".join(f"{intent} {count}" for intent, count in counts)
                 reason = "conflict" if winner is None else "outvoted"
-                judged.refuse(index, reason, f"labels of this text: {detail}")
+                screening.refuse(index, reason, f"labels of this text: {detail}")
 
 
-def _winner(said: Sequence[Sample]) -> str | None:
-    trusted = [sample for sample in said if is_trusted(sample)]
-    counts = _voters(trusted or said)
-    first, most = counts.most_common(1)[0]
-    settled = most > counts.total() / 2 if trusted else most >= AGREED * counts.total()
-    return first if settled else None
+def _winner(labellings: Sequence[Sample]) -> str | None:
+    trusted = [sample for sample in labellings if is_trusted(sample)]
+    counts = _voters(trusted or labellings)
+    intent, votes = counts.most_common(1)[0]
+    settled = votes > counts.total() / 2 if trusted else votes >= AGREED * counts.total()
+    return intent if settled else None
 
 
-def _voters(said: Sequence[Sample]) -> Counter[str]:
-    """Different voters by intent; one without a name counts by prediction."""
-    by = {(each.intent, _voter(each)) for each in said}
-    return Counter(intent for intent, _ in sorted(by))
+def _voters(labellings: Sequence[Sample]) -> Counter[str]:
+    """Number of distinct voters by intent; an unnamed rater counts once a prediction."""
+    voters = {(sample.intent, _voter(sample)) for sample in labellings}
+    return Counter(intent for intent, _ in sorted(voters))
 
 
 def _voter(sample: Sample) -> str:
-    told = sample.provenance
-    return str(told.get("rater") or told.get("prediction") or sample.id)
+    provenance = sample.provenance
+    return str(provenance.get("rater") or provenance.get("prediction") or sample.id)
 
 
-def _refuse_repeats(judged: _Judged, kept: Sequence[Sample], threshold: float) -> None:
-    still = judged.open()
-    forms = {index: form(sample.text) for index, sample in still}
-    held = [(sample, form(sample.text)) for sample in kept]
-    counts = word_counts([*forms.values(), *(given for _, given in held)])
-    seen = {
+def _refuse_repeats(screening: _Screening, kept: Sequence[Sample], threshold: float) -> None:
+    open_samples = screening.open()
+    forms = {index: form(sample.text) for index, sample in open_samples}
+    kept_forms = [(sample, form(sample.text)) for sample in kept]
+    counts = word_counts([*forms.values(), *(text_form for _, text_form in kept_forms)])
+    by_intent = {
         intent: (Neighbourhood(threshold, counts), list[Sample]())
-        for intent in {sample.intent for sample in (*kept, *(sample for _, sample in still))}
+        for intent in {sample.intent for sample in (*kept, *(sample for _, sample in open_samples))}
     }
-    for sample, given in held:
-        seen[sample.intent][0].add(given)
-        seen[sample.intent][1].append(sample)
-    for index, sample in sorted(still, key=_preferred):
-        neighbourhood, there = seen[sample.intent]
-        near = neighbourhood.near(forms[index])
-        if not near:
+    for sample, text_form in kept_forms:
+        by_intent[sample.intent][0].add(text_form)
+        by_intent[sample.intent][1].append(sample)
+    for index, sample in sorted(open_samples, key=_preferred):
+        neighbourhood, accepted = by_intent[sample.intent]
+        matches = neighbourhood.near(forms[index])
+        if not matches:
             neighbourhood.add(forms[index])
-            there.append(sample)
+            accepted.append(sample)
             continue
-        j, value = max(near, key=lambda pair: (pair[1], -pair[0]))
-        same = normalise(there[j].text) == forms[index].normal
-        detail = f"of {there[j].id}" if same else f"{value:.2f} near {there[j].id}"
-        judged.refuse(index, "duplicate" if same else "near_duplicate", detail)
+        j, value = max(matches, key=lambda pair: (pair[1], -pair[0]))
+        same = normalise(accepted[j].text) == forms[index].normal
+        detail = f"of {accepted[j].id}" if same else f"{value:.2f} near {accepted[j].id}"
+        screening.refuse(index, "duplicate" if same else "near_duplicate", detail)
 
 
 def _preferred(item: tuple[int, Sample]) -> tuple[bool, bool, int]:
@@ -244,16 +253,11 @@ def _quote(text: str) -> str:
     return f"“{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}”"
 
 
-# What an intent is called, as a text to learn from: its name says what it is for.
-
-FEW = 10
-"""Samples: an intent that has more is known better by them than by its name."""
-
-_INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# Names of intents as training texts.
 
 
 def spoken(name: str) -> str:
-    """An intent's name as words; empty where it has none.
+    """Return an intent's name as words; "" when it contains no letters.
 
     >>> spoken("calendar.setAlarm"), spoken("播放音乐"), spoken("fn-17"), spoken("42")
     ('calendar set alarm', '播放音乐', 'fn 17', '')
@@ -269,23 +273,22 @@ def _is_mark(sign: str) -> bool:
 
 
 def name_texts(samples: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(text, intent) of each intent that is called something and has few samples, by intent.
+    """Return (name as words, intent) for intents with few samples, sorted by intent.
+
+    Names that two intents share as words, and names equal to one of the texts, are left out.
 
     Args:
-        samples: (text, intent). An intent without any is not learned by its name alone.
-
-    Names that two intents share once they are words, and names that are one of the texts, say
-    nothing; they are left out.
+        samples: (text, intent). An intent without samples is not learned from its name alone.
     """
-    known = {normalise(text) for text, _ in samples}
+    texts = {normalise(text) for text, _ in samples}
     counts = Counter(intent for _, intent in samples if intent != NONE)
-    called = {intent: spoken(intent) for intent in sorted(counts)}
-    shared = Counter(map(normalise, called.values()))
+    name_of = {intent: spoken(intent) for intent in sorted(counts)}
+    shared = Counter(map(normalise, name_of.values()))
     return [
         (text, intent)
-        for intent, text in called.items()
+        for intent, text in name_of.items()
         if text
         and counts[intent] <= FEW
         and shared[normalise(text)] == 1
-        and normalise(text) not in known
+        and normalise(text) not in texts
     ]

@@ -1,4 +1,4 @@
-"""Diagnosis: which intents fail, how, and what should be written for them. Pure."""
+"""Diagnosis: failing intents, the kinds of their failures, and briefs for the teacher. Pure."""
 
 from flywheel.diagnosis.briefs import Failed, briefs, classify
 from flywheel.diagnosis.budget import Lesson, Prices, learned

@@ -1,6 +1,7 @@
-"""What should be written for the failing intents: one brief for each kind of failure.
+"""Briefs for the teacher: what to write for each failing intent and kind of failure. Pure.
 
-Pure. Intents that border on a failing one get samples too.
+Intents that border on a failing one get samples too: samples for one side of a confusion teach a
+model to prefer that side.
 """
 
 from __future__ import annotations
@@ -15,111 +16,11 @@ from flywheel.diagnosis.budget import Claim, Prices, allocate, learned
 from flywheel.diagnosis.health import worst_first
 from flywheel.records import NONE, Arguments, Brief, FailureClass, Intent, IntentHealth
 
-# Which intents stand beside those that samples are asked for: their border moves too.
-#
-# Samples of one side of a confusion teach a model to take more for that side. So the other side
-# gets some of its own.
-#
-# Pure.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """An intent next to one that samples are asked for."""
-
-    item: IntentHealth
-    failing: str  # the one of those that it is confused with most often
-    confusions: int  # with all of those
-
-
-def beside(
-    found: Sequence[IntentHealth], asked: Collection[str], known: Collection[str]
-) -> tuple[Beside, ...]:
-    """Return every intent that an asked one is confused with most often, and that is not asked.
-
-    Args:
-        found: as `health` gave it.
-        asked: failing intents that samples are written for.
-        known: names of the intents; `none` is no neighbour to write for.
-    """
-    of_name = {item.intent: item for item in found}
-    shared: dict[str, Counter[str]] = {}
-    nearest: set[str] = set()
-    for item in found:
-        if item.intent not in asked or item.intent == NONE:
-            continue
-        others = [(name, count) for name, count in item.confused_with if name in known]
-        nearest.update(name for name, _ in others[:1])
-        for name, count in others:
-            shared.setdefault(name, Counter())[item.intent] += count
-    return tuple(
-        Beside(item=of_name[name], failing=counts.most_common(1)[0][0], confusions=counts.total())
-        for name, counts in shared.items()
-        if name in nearest and name in of_name and name != NONE and name not in asked
-    )
-
-
-# What kind of failure is it? Each kind is mended by other samples.
-#
-# Pure.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A production text that was answered wrongly."""
-
-    text: str
-    predicted: str = ""
-    truth: str | None = None  # None: nobody said what would have been right
-    predicted_arguments: Arguments = field(default_factory=dict)
-    truth_arguments: Arguments | None = None
-    slices: Mapping[str, str] = field(default_factory=dict)
-    far: bool = False  # no training text shares a fair part of its words
-    new_slice: str = ""  # "locale=de" where no training sample has that slice; "" otherwise
-
-
-def classify(failed: Failed, known: Collection[str]) -> FailureClass:
-    """Return the kind of a failure.
-
-    What the text is like, a slice or a wording never trained on, comes before what it was
-    confused with: it says what to write.
-
-    Args:
-        failed: what happened.
-        known: names of the intents, `none` among them.
-    """
-    if failed.predicted and failed.predicted not in known:
-        return "malformed"
-    if failed.truth is not None and failed.truth == failed.predicted:
-        return _arguments(failed)
-    if failed.truth == NONE:
-        return "should_abstain"
-    if failed.new_slice:
-        return "unseen_slice"
-    if failed.far:
-        return "unseen_wording"
-    return "abstained" if failed.predicted == NONE else "wrong_intent"
-
-
-def _arguments(failed: Failed) -> FailureClass:
-    if failed.truth_arguments is None:
-        return "wrong_argument"
-    said, right = _given(failed.predicted_arguments), _given(failed.truth_arguments)
-    if right - said:
-        return "missing_argument"
-    return "extra_argument" if said - right else "wrong_argument"
-
-
-def _given(arguments: Arguments) -> set[str]:
-    """Names of the arguments that are there; null is what is not (`content.arguments_key`)."""
-    return {name for name, value in arguments.items() if value is not None}
-
-
 _OUT_OF_SCOPE = Intent(name=NONE, description="Asks for none of the functions: out of scope")
 _SHOWN = 10  # accepted samples of an intent, and of its neighbour, shown in a brief
-_KINDS = 3  # briefs an intent gets at most
-_BESIDE = 0.25  # share of a turn's samples that intents beside the failing ones may get
-_LEAST = 0.2  # share of an intent's failures that earns a kind a brief of its own
+_MAX_KINDS = 3  # briefs of one intent
+_BORDER_SHARE = 0.25  # of a turn's samples, at most, for intents beside the failing ones
+_MIN_KIND_SHARE = 0.2  # of an intent's failures, for a kind to get a brief of its own
 
 _ALWAYS = ("length", "openings", "politeness and register")
 _VARY: Mapping[FailureClass, tuple[str, ...]] = {
@@ -141,15 +42,111 @@ _VARY: Mapping[FailureClass, tuple[str, ...]] = {
 }
 
 
+# Intents that border on a failing one.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """An intent that borders on failing intents that samples are requested for."""
+
+    item: IntentHealth
+    failing: str  # the failing intent that it is confused with most often
+    confusions: int  # with all failing intents
+
+
+def beside(
+    found: Sequence[IntentHealth], asked: Collection[str], known: Collection[str]
+) -> tuple[Beside, ...]:
+    """Return the most confused neighbour of each asked intent, without the asked intents.
+
+    Args:
+        found: the result of `health`.
+        asked: failing intents that samples are requested for.
+        known: names of the intents; `none` is never returned.
+    """
+    by_name = {item.intent: item for item in found}
+    shared: dict[str, Counter[str]] = {}
+    nearest: set[str] = set()
+    for item in found:
+        if item.intent not in asked or item.intent == NONE:
+            continue
+        confused = [(name, count) for name, count in item.confused_with if name in known]
+        nearest.update(name for name, _ in confused[:1])
+        for name, count in confused:
+            shared.setdefault(name, Counter())[item.intent] += count
+    return tuple(
+        Beside(item=by_name[name], failing=counts.most_common(1)[0][0], confusions=counts.total())
+        for name, counts in shared.items()
+        if name in nearest and name in by_name and name != NONE and name not in asked
+    )
+
+
+# Kinds of failures. Each kind needs other samples.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A production text that was answered wrongly."""
+
+    text: str
+    predicted: str = ""
+    truth: str | None = None  # None: no rater gave the true intent
+    predicted_arguments: Arguments = field(default_factory=dict)
+    truth_arguments: Arguments | None = None
+    slices: Mapping[str, str] = field(default_factory=dict)
+    far: bool = False  # no training text shares a quarter of its words (Jaccard index)
+    new_slice: str = ""  # "locale=de" where no training sample has that slice; "" otherwise
+
+
+def classify(failed: Failed, known: Collection[str]) -> FailureClass:
+    """Return the kind of a failure.
+
+    An unseen slice or wording takes precedence over the confused intent, since it tells the
+    teacher what to write.
+
+    Args:
+        failed: one wrongly answered text.
+        known: names of the intents, `none` included.
+    """
+    if failed.predicted and failed.predicted not in known:
+        return "malformed"
+    if failed.truth is not None and failed.truth == failed.predicted:
+        return _arguments(failed)
+    if failed.truth == NONE:
+        return "should_abstain"
+    if failed.new_slice:
+        return "unseen_slice"
+    if failed.far:
+        return "unseen_wording"
+    return "abstained" if failed.predicted == NONE else "wrong_intent"
+
+
+def _arguments(failed: Failed) -> FailureClass:
+    if failed.truth_arguments is None:
+        return "wrong_argument"
+    predicted, true = _present(failed.predicted_arguments), _present(failed.truth_arguments)
+    if true - predicted:
+        return "missing_argument"
+    return "extra_argument" if predicted - true else "wrong_argument"
+
+
+def _present(arguments: Arguments) -> set[str]:
+    """Names of the present arguments; a null value counts as absent (`content.arguments_key`)."""
+    return {name for name, value in arguments.items() if value is not None}
+
+
+# Briefs.
+
+
 @dataclass(frozen=True, slots=True)
-class _Want:
-    """What one brief would ask for."""
+class _BriefRequest:
+    """A brief before its number of samples is decided."""
 
     item: IntentHealth
     kind: FailureClass
     texts: Sequence[Failed]
-    errors: float  # of the intent, of this kind
-    beside: str = ""  # the failing intent on the other side of a border
+    errors: float  # estimated errors of the intent of this kind
+    beside: str = ""  # the failing intent on the other side of a border; "": none
 
 
 def briefs(
@@ -160,122 +157,135 @@ def briefs(
     table: SynthesisTable,
     prices: Prices | None = None,
 ) -> tuple[Brief, ...]:
-    """Write briefs for the failing intents, most errors first, within the turn's budget.
+    """Return briefs for the failing intents, most errors first, within the turn's budget.
 
-    An intent gets a brief for each kind of failure that makes up a fair part of its failures.
-    Where the router should have abstained, samples of `none` near the intent are asked for. An
-    intent beside one that is written for gets samples too: its border must not move.
+    An intent gets a brief for each kind of failure that makes up at least a fifth of its
+    failures. Where the router should have abstained, samples of `none` near the intent are
+    requested. Intents that border on these get samples too (`beside`).
 
     Args:
-        found: as `health` gave it.
+        found: the result of `health`.
         intents: as configured; a failing intent that is not among them gets no brief.
-        failed: production texts an intent failed on, newest first.
+        failed: wrongly answered production texts by intent, newest first.
         examples: accepted samples by intent.
-        table: `per_intent`, `max_samples` and `max_usd`; `failed_texts` shown.
-        prices: what earlier turns taught; None for nothing yet.
+        table: `per_intent`, `max_samples`, `max_usd`, and `failed_texts` shown in a brief.
+        prices: the result of `learned`; None before the first purchase.
     """
-    known = {intent.name: intent for intent in (*intents, _OUT_OF_SCOPE)}
+    by_name = {intent.name: intent for intent in (*intents, _OUT_OF_SCOPE)}
     prices = prices or learned(())
-    wants = [
-        _Want(item, kind, texts, share * (item.errors + item.dev_errors))
+    requests = [
+        _BriefRequest(item, kind, texts, share * (item.errors + item.dev_errors))
         for item in sorted((item for item in found if item.failing), key=worst_first)
-        if item.intent in known
-        for kind, texts, share in _kinds(failed.get(item.intent, ()), known)
+        if item.intent in by_name
+        for kind, texts, share in _failure_kinds(failed.get(item.intent, ()), by_name)
     ]
-    asked = _shared_out(found, wants, failed, known, table, prices)
+    shares = _share_budget(found, requests, failed, by_name, table, prices)
     written = []
-    for want, ask in asked:
-        if ask:
-            expected = prices.recovered(want.kind, want.errors, ask)
-            brief = _brief(want, known, examples, table.failed_texts, ask)
-            written.append(_priced(brief, expected, ask * prices.usd if prices.paid else 0.0))
+    for request, samples in shares:
+        if samples:
+            expected = prices.recovered(request.kind, request.errors, samples)
+            brief = _brief(request, by_name, examples, table.failed_texts, samples)
+            written.append(_priced(brief, expected, samples * prices.usd if prices.paid else 0.0))
     return tuple(written)
 
 
-def _shared_out(
+def _share_budget(
     found: Sequence[IntentHealth],
-    wants: Sequence[_Want],
+    requests: Sequence[_BriefRequest],
     failed: Mapping[str, Sequence[Failed]],
-    known: Mapping[str, Intent],
+    by_name: Mapping[str, Intent],
     table: SynthesisTable,
     prices: Prices,
-) -> list[tuple[_Want, int]]:
-    """What each gets: first who fails, then who stands beside, then who fails with what is left."""
+) -> list[tuple[_BriefRequest, int]]:
+    """Number of samples for each brief, in three passes.
 
-    def given(claiming: Sequence[_Want], samples: int, most: int) -> list[int]:
+    The first pass allocates to failing intents, without the share kept back for borders. The
+    second allocates that share to bordering intents. The third allocates to failing intents again,
+    with what the borders left.
+    """
+
+    def allocated(claiming: Sequence[_BriefRequest], samples: int, per_intent: int) -> list[int]:
         return allocate(
             [Claim(intent=w.item.intent, failure=w.kind, errors=w.errors) for w in claiming],
             prices,
             samples=samples,
-            most=most,
-            chunk=max(1, min(table.per_request, most)),
+            most=per_intent,
+            chunk=max(1, min(table.per_request, per_intent)),
             usd=table.max_usd * samples / max(1, table.max_samples),
         )
 
-    kept_back = int(table.max_samples * _BESIDE)
-    first = given(wants, table.max_samples - kept_back, table.per_intent)
-    asked = {want.item.intent for want, ask in zip(wants, first, strict=True) if ask}
+    kept_back = int(table.max_samples * _BORDER_SHARE)
+    first = allocated(requests, table.max_samples - kept_back, table.per_intent)
+    served = {request.item.intent for request, count in zip(requests, first, strict=True) if count}
     borders = [
-        _Want(each.item, "border", failed.get(each.failing, ()), each.confusions, each.failing)
-        for each in beside(found, asked, known)
+        _BriefRequest(
+            neighbour.item,
+            "border",
+            failed.get(neighbour.failing, ()),
+            neighbour.confusions,
+            neighbour.failing,
+        )
+        for neighbour in beside(found, served, by_name)
     ]
-    sides = given(borders, kept_back, table.per_intent // 2)
-    last = given(wants, table.max_samples - sum(sides), table.per_intent)
-    asked = {want.item.intent for want, ask in zip(wants, last, strict=True) if ask}
-    beside_them = [
-        pair for pair in zip(borders, sides, strict=True) if pair[0].item.intent not in asked
+    sides = allocated(borders, kept_back, table.per_intent // 2)
+    final = allocated(requests, table.max_samples - sum(sides), table.per_intent)
+    served = {request.item.intent for request, count in zip(requests, final, strict=True) if count}
+    border_shares = [
+        pair for pair in zip(borders, sides, strict=True) if pair[0].item.intent not in served
     ]
-    return [*zip(wants, last, strict=True), *beside_them]
+    return [*zip(requests, final, strict=True), *border_shares]
 
 
-def _kinds(
-    failed: Sequence[Failed], known: Mapping[str, Intent]
+def _failure_kinds(
+    failed: Sequence[Failed], by_name: Mapping[str, Intent]
 ) -> list[tuple[FailureClass, list[Failed], float]]:
-    """Kinds worth a brief with their texts and their share; the rarer ones join the first."""
+    """(kind, its failures, its share 0..1), most frequent first; rare kinds join the first."""
     if not failed:
         return [("wrong_intent", [], 1.0)]
-    kinds = [classify(each, known) for each in failed]
+    kinds = [classify(failure, by_name) for failure in failed]
     counts = Counter(kinds).most_common()
-    kept = [kind for kind, count in counts[:_KINDS] if count >= _LEAST * len(failed)]
-    kept = kept or [counts[0][0]]
-    groups: dict[FailureClass, list[Failed]] = {kind: [] for kind in kept}
-    for kind, each in zip(kinds, failed, strict=True):
-        groups[kind if kind in groups else kept[0]].append(each)
+    frequent = [
+        kind for kind, count in counts[:_MAX_KINDS] if count >= _MIN_KIND_SHARE * len(failed)
+    ]
+    frequent = frequent or [counts[0][0]]
+    groups: dict[FailureClass, list[Failed]] = {kind: [] for kind in frequent}
+    for kind, failure in zip(kinds, failed, strict=True):
+        groups[kind if kind in groups else frequent[0]].append(failure)
     return [(kind, texts, len(texts) / len(failed)) for kind, texts in groups.items()]
 
 
 def _brief(
-    want: _Want,
-    known: Mapping[str, Intent],
+    request: _BriefRequest,
+    by_name: Mapping[str, Intent],
     examples: Mapping[str, Sequence[str]],
-    most: int,
+    max_texts: int,
     ask: int,
 ) -> Brief:
-    """Failed texts that were the neighbour's are contrast: they show where the border lies."""
-    item, kind, failed = want.item, want.kind, want.texts
-    intent, neighbour = known[item.intent], _neighbour(want, known)
+    """Build one brief. Failed texts whose true intent is the neighbour become contrast examples."""
+    item, kind, failed = request.item, request.kind, request.texts
+    intent, neighbour = by_name[item.intent], _neighbour(request, by_name)
     if kind == "should_abstain" and item.intent != NONE:
         intent, neighbour = _OUT_OF_SCOPE, intent
-    shown = tuple(dict.fromkeys(each.text for each in failed if _asks_for(each, want, intent)))[
-        :most
-    ]
+    failed_texts = tuple(
+        dict.fromkeys(row.text for row in failed if _belongs_to(row, request, intent))
+    )[:max_texts]
     accepted = tuple(examples.get(intent.name, ())[:_SHOWN])
     contrast: tuple[str, ...] = ()
     if neighbour:
-        claimed = [each.text for each in failed if each.truth == neighbour.name][:most]
+        claimed = [row.text for row in failed if row.truth == neighbour.name][:max_texts]
         contrast = tuple(dict.fromkeys((*claimed, *examples.get(neighbour.name, ())[:_SHOWN])))
     slices = _slices(failed) if kind == "unseen_slice" else {}
-    why = _why_beside(want) if want.beside else _why(item)
+    why = _border_reason(request) if request.beside else _reason(item)
     described = [
-        {"name": each.name, "description": each.description, "parameters": each.parameters}
-        for each in (intent, neighbour)
-        if each is not None
+        {"name": side.name, "description": side.description, "parameters": side.parameters}
+        for side in (intent, neighbour)
+        if side is not None
     ]
     return Brief(
-        id=content_id("b", [described, kind, shown, accepted, contrast, slices, ask, why]),
+        id=content_id("b", [described, kind, failed_texts, accepted, contrast, slices, ask, why]),
         intent=intent,
         neighbour=neighbour,
-        failed_texts=shown,
+        failed_texts=failed_texts,
         examples=accepted,
         contrast=contrast,
         ask=ask,
@@ -288,40 +298,42 @@ def _brief(
     )
 
 
-def _asks_for(failed: Failed, want: _Want, intent: Intent) -> bool:
-    """Whether a text is of the intent; beside a failing one, only where a rater said so."""
-    return failed.truth == intent.name or (failed.truth is None and not want.beside)
+def _belongs_to(failed: Failed, request: _BriefRequest, intent: Intent) -> bool:
+    """Whether a failed text belongs to the intent; at a border, only where a rater said so."""
+    return failed.truth == intent.name or (failed.truth is None and not request.beside)
 
 
 def _priced(brief: Brief, expected: float, usd: float) -> Brief:
     return replace(brief, expected=round(expected, 2), usd=round(usd, 6))
 
 
-def _neighbour(want: _Want, known: Mapping[str, Intent]) -> Intent | None:
-    if want.beside:
-        return known[want.beside]
-    if want.kind == "abstained":
-        return known[NONE]
-    return next((known[name] for name, _ in want.item.confused_with if name in known), None)
+def _neighbour(request: _BriefRequest, by_name: Mapping[str, Intent]) -> Intent | None:
+    if request.beside:
+        return by_name[request.beside]
+    if request.kind == "abstained":
+        return by_name[NONE]
+    return next((by_name[name] for name, _ in request.item.confused_with if name in by_name), None)
 
 
 def _slices(failed: Sequence[Failed]) -> dict[str, str]:
-    """The new slice that most of these texts come from."""
-    (most, _), *_ = Counter(each.new_slice for each in failed if each.new_slice).most_common(1)
-    name, _, value = most.partition("=")
+    """The most frequent unseen slice of these texts."""
+    (commonest, _), *_ = Counter(
+        failure.new_slice for failure in failed if failure.new_slice
+    ).most_common(1)
+    name, _, value = commonest.partition("=")
     return {name: value}
 
 
-def _why_beside(want: _Want) -> str:
-    times = f"{want.errors:.0f} time" + ("" if want.errors == 1 else "s")
+def _border_reason(request: _BriefRequest) -> str:
+    times = f"{request.errors:.0f} time" + ("" if request.errors == 1 else "s")
     return (
-        f"{want.item.intent} stands beside {want.beside}, which fails: confused with failing "
+        f"{request.item.intent} stands beside {request.beside}, which fails: confused with failing "
         f"intents {times}. Samples of its own keep the border where it is."
     )
 
 
-def _why(item: IntentHealth) -> str:
-    """One sentence with the numbers, from production where there are any."""
+def _reason(item: IntentHealth) -> str:
+    """One sentence with the error counts of production and dev."""
     parts = []
     if item.error_rate is not None and item.errors:
         parts.append(

@@ -1,10 +1,8 @@
-"""Where a turn's samples go: to the errors that a dollar is expected to mend most of.
+"""Allocation of a turn's sample budget: to the errors that a dollar is expected to fix most of.
 
-The first samples for an intent mend more than later ones: with a share r of the errors that are
-left mended by each sample, n samples leave (1 - r)^n of them. How large r is, and what a sample
-costs, is learned for each kind of failure from what earlier turns bought.
-
-Pure.
+Model: each sample fixes a share r of the remaining errors, so n samples leave (1 - r)^n of them,
+and the first samples for an intent are worth most. r is estimated for each kind of failure, and
+the price of a sample over all, from the purchases of earlier turns. Pure.
 """
 
 from __future__ import annotations
@@ -14,42 +12,42 @@ from dataclasses import dataclass
 
 from flywheel.records import FailureClass
 
-_RECOVERY = 0.03  # r before anything was learned
-_MOST = 0.20
-_TRUST = 40.0  # samples that the value before learning counts for
-_LABELS = 10.0  # at which a lesson counts half
-_USD = 0.001  # of a sample, where no price is known: only the order matters then
+_PRIOR_RECOVERY = 0.03  # prior of r
+_MAX_RECOVERY = 0.20
+_PRIOR_SAMPLES = 40.0  # weight of the prior, in samples
+_HALF_TRUST_LABELS = 10.0  # labels at which a lesson has half its weight
+_NOMINAL_USD = 0.001  # price of a sample where none is known: only the order matters then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """What an earlier turn bought for an intent, and how the intent did before and since."""
+    """A purchase of an earlier turn for one intent, with the error rates before and after."""
 
     failure: FailureClass
     samples: int
     usd: float
     rate_before: float  # error rate, 0..1
-    rate_since: float  # of the adapter that learned them
-    labels: int  # that rate_since rests on
+    rate_since: float  # error rate of the adapter trained on them, 0..1
+    labels: int  # number of labels behind rate_since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """What is known of samples for each kind of failure."""
+    """Estimated effect and price of samples."""
 
-    recovery: Mapping[FailureClass, float]  # r
-    usd: float  # of a sample
-    paid: bool = True  # False: nobody knows a price, and `usd` only orders what is asked
+    recovery: Mapping[FailureClass, float]  # r by kind of failure, 0..1
+    usd: float  # price of one sample
+    paid: bool = True  # False: no price is known, and `usd` serves only for ordering
 
     def recovered(self, failure: FailureClass, errors: float, samples: int) -> float:
-        """Return how many of `errors` so many samples are expected to mend."""
-        left = (1 - self.recovery.get(failure, _RECOVERY)) ** samples
-        return errors * (1 - left)
+        """Return the number of `errors` that the samples are expected to fix."""
+        remaining = (1 - self.recovery.get(failure, _PRIOR_RECOVERY)) ** samples
+        return errors * (1 - remaining)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Errors of one kind of one intent."""
+    """A request for samples: the errors of one kind of one intent."""
 
     intent: str
     failure: FailureClass
@@ -57,28 +55,30 @@ class Claim:
 
 
 def learned(lessons: Sequence[Lesson], usd: float = 0.0) -> Prices:
-    """Return what earlier turns teach; without any, every kind of failure is worth the same.
+    """Estimate recovery and price from earlier turns; without lessons all kinds get the prior.
 
     Args:
-        lessons: one for each brief that an earlier turn bought samples for, where they were served.
-            The more labels say how it went, the more a lesson counts.
-        usd: of a sample by the configured prices, for the time before the first purchase.
+        lessons: one for each brief of a served challenger. A lesson with more labels counts more.
+        usd: price of a sample by the configured prices, used before the first purchase.
     """
     mended: dict[FailureClass, float] = {}
     samples: dict[FailureClass, float] = {}
     for lesson in lessons:
-        gone = 1 - lesson.rate_since / lesson.rate_before if lesson.rate_before > 0 else 0.0
-        known = lesson.labels / (lesson.labels + _LABELS)
-        mended[lesson.failure] = mended.get(lesson.failure, 0.0) + known * max(0.0, gone)
-        samples[lesson.failure] = samples.get(lesson.failure, 0.0) + known * lesson.samples
+        recovered = 1 - lesson.rate_since / lesson.rate_before if lesson.rate_before > 0 else 0.0
+        trust = lesson.labels / (lesson.labels + _HALF_TRUST_LABELS)
+        mended[lesson.failure] = mended.get(lesson.failure, 0.0) + trust * max(0.0, recovered)
+        samples[lesson.failure] = samples.get(lesson.failure, 0.0) + trust * lesson.samples
     bought = sum(lesson.samples for lesson in lessons)
     paid = sum(lesson.usd for lesson in lessons)
     return Prices(
         recovery={
-            failure: min(_MOST, (mended[failure] + _TRUST * _RECOVERY) / (count + _TRUST))
+            failure: min(
+                _MAX_RECOVERY,
+                (mended[failure] + _PRIOR_SAMPLES * _PRIOR_RECOVERY) / (count + _PRIOR_SAMPLES),
+            )
             for failure, count in samples.items()
         },
-        usd=(paid / bought if bought and paid else usd) or _USD,
+        usd=(paid / bought if bought and paid else usd) or _NOMINAL_USD,
         paid=bool(usd or paid),
     )
 
@@ -86,35 +86,37 @@ def learned(lessons: Sequence[Lesson], usd: float = 0.0) -> Prices:
 def allocate(
     claims: Sequence[Claim], prices: Prices, *, samples: int, most: int, chunk: int, usd: float
 ) -> list[int]:
-    """Return samples for each claim: the next chunk goes where it mends most errors a dollar.
+    """Return the number of samples for each claim, allocated greedily.
+
+    Each chunk goes to the claim where it is expected to fix most errors per dollar.
 
     Args:
-        claims: what wants samples; ties go to the earlier one.
-        prices: as `learned`.
-        samples: to be given out in all.
-        most: samples an intent may get.
-        chunk: given out at a time; what one request asks for.
-        usd: to be spent in all.
+        claims: requests; ties go to the earlier one.
+        prices: the result of `learned`.
+        samples: total number of samples.
+        most: maximum samples of one intent.
+        chunk: samples allocated at a time, as many as one request asks for.
+        usd: total budget.
     """
-    given = [0] * len(claims)
+    allocation = [0] * len(claims)
     of_intent: dict[str, int] = {}
-    left = min(samples, int(usd / prices.usd + 1e-9))
-    while left > 0:
-        best, worth = -1, 0.0
+    remaining = min(samples, int(usd / prices.usd + 1e-9))
+    while remaining > 0:
+        best_claim, best_gain = -1, 0.0
         for number, claim in enumerate(claims):
-            room = min(chunk, left, most - of_intent.get(claim.intent, 0))
+            room = min(chunk, remaining, most - of_intent.get(claim.intent, 0))
             if room <= 0:
                 continue
-            before = prices.recovered(claim.failure, claim.errors, given[number])
-            after = prices.recovered(claim.failure, claim.errors, given[number] + room)
+            before = prices.recovered(claim.failure, claim.errors, allocation[number])
+            after = prices.recovered(claim.failure, claim.errors, allocation[number] + room)
             gain = (after - before) / (room * prices.usd)
-            if gain > worth * (1 + 1e-9):
-                best, worth = number, gain
-        if best < 0:
+            if gain > best_gain * (1 + 1e-9):
+                best_claim, best_gain = number, gain
+        if best_claim < 0:
             break
-        name = claims[best].intent
-        step = min(chunk, left, most - of_intent.get(name, 0))
-        given[best] += step
-        of_intent[name] = of_intent.get(name, 0) + step
-        left -= step
-    return given
+        intent = claims[best_claim].intent
+        step = min(chunk, remaining, most - of_intent.get(intent, 0))
+        allocation[best_claim] += step
+        of_intent[intent] = of_intent.get(intent, 0) + step
+        remaining -= step
+    return allocation

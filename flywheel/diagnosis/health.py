@@ -1,7 +1,7 @@
-"""Which intents fail in production, and what they are confused with.
+"""Health of intents: error rates with intervals, confusions and trend.
 
-Pure functions of counts. An intent fails when an interval says so, never a point estimate: with
-too few labels to show it, no intent fails.
+Pure functions of counts. An intent fails by its confidence interval, never by a point estimate:
+with too few labels no intent fails.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ def health(
     earlier: Tallies | None = None,
     recent: Tallies | None = None,
 ) -> tuple[IntentHealth, ...]:
-    """Judge every intent, the worst first: failing ones by errors, then the others by name.
+    """Return the health of every intent: failing ones by errors, then the others by name.
 
-    A labelled prediction concerns an intent when it was predicted or right, so both sides of a
-    confusion are seen. An intent fails when the lower bound of its Wilson interval is above
-    `table.max_error_rate`, in feedback or on dev. Old names of a renamed or merged intent count
-    for the new one.
+    A labelled prediction counts for its predicted and for its true intent, so both sides of a
+    confusion see it. An intent fails when the lower bound of its Wilson interval is above
+    `table.max_error_rate`, in feedback or on dev. Former names of a renamed or merged intent
+    count for the current one.
 
     Args:
         tallies: production over the whole window.
-        intents: as configured; `none` is judged too when it occurs.
+        intents: as configured; `none` is included when it occurs.
         table: `max_error_rate`, `confidence`.
-        dev: the champion's own evaluation on dev: (examples, errors) by intent.
-        earlier, recent: the two parts of the window that the trend compares.
+        dev: the champion's evaluation on dev: (examples, errors) by intent.
+        earlier, recent: the two halves of the window that the trend compares.
     """
     names = current_names(intents)
-    whole = _Counts(tallies, names)
-    before = _Counts(earlier or Tallies(), names)
-    after = _Counts(recent or Tallies(), names)
+    whole = _IntentCounts(tallies, names)
+    before = _IntentCounts(earlier or Tallies(), names)
+    after = _IntentCounts(recent or Tallies(), names)
     examined = dict(dev or {})
     judged = [
         _judge(name, whole, _trend(name, before, after, table), examined.get(name, (0, 0)), table)
@@ -53,8 +53,8 @@ def health(
     return tuple(sorted(judged, key=worst_first))
 
 
-class _Counts:
-    """Labelled predictions and errors by intent, under the names of today."""
+class _IntentCounts:
+    """Predictions, labels, errors and confusions by current intent name."""
 
     def __init__(self, tallies: Tallies, names: Mapping[str, str]) -> None:
         self.volume: Counter[str] = Counter()
@@ -80,7 +80,7 @@ class _Counts:
 
 
 def _judged_names(
-    intents: Sequence[Intent], whole: _Counts, dev: Mapping[str, tuple[int, int]]
+    intents: Sequence[Intent], whole: _IntentCounts, dev: Mapping[str, tuple[int, int]]
 ) -> list[str]:
     names = [intent.name for intent in intents]
     if NONE not in names and (whole.volume[NONE] or whole.feedback[NONE] or NONE in dev):
@@ -89,7 +89,7 @@ def _judged_names(
 
 
 def _judge(
-    name: str, whole: _Counts, trend: Trend, dev: tuple[int, int], table: IntentsTable
+    name: str, whole: _IntentCounts, trend: Trend, dev: tuple[int, int], table: IntentsTable
 ) -> IntentHealth:
     n, errors = whole.feedback[name], whole.errors[name]
     dev_n, dev_errors = dev
@@ -112,9 +112,11 @@ def _judge(
     )
 
 
-def _trend(name: str, before: _Counts, after: _Counts, table: IntentsTable) -> Trend:
-    """By Newcombe's interval of the change: flat only when it excludes a change as large as the
-    bar itself; too few labels for that say nothing.
+def _trend(name: str, before: _IntentCounts, after: _IntentCounts, table: IntentsTable) -> Trend:
+    """Trend by Newcombe's interval of the change in error rate.
+
+    "flat" only when the interval excludes a change of `max_error_rate` in either direction;
+    "unknown" when it is wider than that.
     """
     low, high = difference(
         before.errors[name],
@@ -131,6 +133,6 @@ def _trend(name: str, before: _Counts, after: _Counts, table: IntentsTable) -> T
 
 
 def worst_first(item: IntentHealth) -> tuple[bool, int, str]:
-    """Order: failing intents by errors, then the others by name."""
+    """Sort key: failing intents by errors, most first, then the others by name."""
     errors = item.errors + item.dev_errors if item.failing else 0
     return not item.failing, -errors, item.intent
