@@ -1,4 +1,11 @@
-"""Lines of the spool, read one by one: those DuckDB does not take, and those that are searched."""
+"""Predictions and feedback as lines of the spool: written for a body, and read again.
+
+A line of the spool is the native event itself with a field `kind`. An event that is already
+written that way becomes its line after a look at a few fields (the quick way). Every other event
+goes through `read_lines` (the long way), so there is one rule for what is valid, and both ways
+end in lines that say the same. DuckDB reads whole segments by itself; `rows_of` reads what it
+does not take, and what is searched line by line.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +22,6 @@ from flywheel.formats import native
 from flywheel.formats.dispatch import AUTO, read_numbered
 from flywheel.formats.reading import Parsed, RejectedLine
 from flywheel.records import NONE, Feedback, Prediction
-
-# Predictions and feedback as lines of the spool, and the quick way for the common ones.
-#
-# A line of the spool is the native event itself with a field `kind`. An event that is already
-# written that way becomes its line after a look at a few fields; every other goes the long way
-# through `read_lines`, so that there is one rule for what is valid. Both ways end in equal lines.
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 16  # bytes that are read at once, in which no other thread of Python runs
