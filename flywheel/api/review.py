@@ -1,4 +1,8 @@
-"""Where champion and challenger differ, beyond the gates' verdicts: for whoever reviews. Pure."""
+"""What a reviewer looks at in a decision, beyond the gates' verdicts.
+
+Where champion and challenger differ on the golden rows, which examples moved, where the training
+samples came from, and what a person may do now. It reads and changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Which format an event is in, and what it says."""
+"""Events in any known format, one or many: which format it is, and what they say.
+
+Many are read from JSON or newline-delimited JSON; a bad line is rejected with its number and
+reason, and the others are read all the same.
+"""
 
 from __future__ import annotations
 
@@ -123,8 +127,6 @@ def _as_sample(
         sample, slices=slices, provenance={**sample.provenance, "prediction": prediction.id}
     )
 
-
-# Many events at once, as JSON or newline-delimited JSON; one bad line spoils no other.
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 1_000  # bytes kept of a line that is refused for its length
