@@ -69,8 +69,8 @@ def configuration() -> str:
         "or JSON. Tables under `[sources]` and gates of your own have to be in the file; then",
         "their options can be set too. A reload reads the environment that the process was",
         "started with. Commands that look for the daemon read `FLYWHEEL_FLYWHEEL__STATE_DIR`",
-        "and `…__LOG_DIR` in their own. `flywheel doctor` and the log of the start name the",
-        "variables that are in use.",
+        "and `…__LOG_DIR` in their own. `flywheel status` names the variables that the daemon was",
+        "started with, `flywheel doctor` those of your shell.",
         "",
     ]
     tables = filter(_is_class, ast.parse(source).body)

@@ -152,6 +152,7 @@ class StatusView(View):
     sources: list[SourceView]
     archive: ArchiveView
     golden: GoldenSetView
+    overrides: list[str]  # variables of the environment that go before config.toml
     problems: list[str]
 
 

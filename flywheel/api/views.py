@@ -325,6 +325,7 @@ def status(
             rows=generation.rows if generation else 0,
             queries_left=max(0, capacity - generation.queries_used) if generation else 0,
         ),
+        overrides=list(runtime.config.overrides),
         problems=found,
     )
 

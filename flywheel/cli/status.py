@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +33,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 ("golden", _golden(now.get("golden"))),
                 *_audit(now.get("audit")),
                 ("sources", _sources(now.get("sources"))),
+                *_overrides(now.get("overrides") or []),
             ]
         ),
         "",
@@ -109,6 +110,11 @@ def _audit(audit: Any) -> list[tuple[str, str]]:
 
 def _bounds(rate: Mapping[str, Any]) -> str:
     return f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f}"
+
+
+def _overrides(variables: Sequence[str]) -> list[tuple[str, str]]:
+    """The daemon's environment, where it goes before config.toml."""
+    return [("environment", f"sets {', '.join(map(clean, variables))}")] if variables else []
 
 
 def _sources(sources: Any) -> str:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from flywheel import turn
 from flywheel.api import create_app
 from flywheel.api.page import render
+from flywheel.config import load
 from flywheel.records import Adapter, Decision
 from flywheel.store import adapters, decisions, turns
 
@@ -75,6 +76,13 @@ def test_status_has_the_fields_of_the_contract(client):
     assert set(fields) <= set(said)
     assert said["champion"] is None
     assert said["golden"]["generation"] is None
+
+
+def test_status_names_the_variables_that_go_before_the_file(runtime, client, monkeypatch):
+    assert client.get("/v1/status").json()["overrides"] == []
+    monkeypatch.setenv("FLYWHEEL_TRAINING__SEED", "7")
+    runtime.config = load(runtime.config.path)
+    assert client.get("/v1/status").json()["overrides"] == ["FLYWHEEL_TRAINING__SEED"]
 
 
 def make_ready(client):

@@ -122,6 +122,12 @@ no problems
     )
 
 
+def test_status_names_the_variables_that_the_daemon_was_started_with(daemon):
+    started = {"overrides": ["FLYWHEEL_API__TCP", "FLYWHEEL_TRAINING__SEED"], "backlog": {}}
+    shown = daemon.says("GET /v1/status", started).run("status").stdout
+    assert "\nenvironment  sets FLYWHEEL_API__TCP, FLYWHEEL_TRAINING__SEED\n" in shown
+
+
 def test_status_shows_control_characters_and_never_sends_them(daemon):
     evil = {**STATUS, "problems": ["\x1b]0;pwned\x07\u202egnihton\r\n\x9b2J"]}
     shown = daemon.says("GET /v1/status", evil).run("status").stdout
