@@ -38,7 +38,9 @@ ASKED = 7
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _STEP = 2_500_000  # rows written in one transaction
 _PREDICTIONS = """
-    INSERT INTO predictions
+    INSERT INTO predictions (
+        id, ts, text, intent, arguments, confidence, adapter, latency_ms, slices
+    )
     SELECT 'p-' || i, TIMESTAMP '2026-11-22 12:00:00' - to_microseconds(((1 - i / $n) * 7776e9)::BIGINT),
         'text ' || (i % 1000), 'intent_' || (hash(i) % 150), '{}', 0.5, 'a-' || (i * 4 // $n), 6.1,
         '{"channel":"' || ['voice', 'chat', 'app'][1 + (hash(i, 1) % 3)::BIGINT] || '","locale":"'

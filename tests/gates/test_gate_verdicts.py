@@ -457,18 +457,7 @@ def test_a_better_rejector_that_loses_in_scope_is_told_so_and_not_called_better(
 
 def test_every_shipped_gate_has_its_rule_and_every_rule_its_gate():
     rules = {field.name for field in fields(GatesTable)} - {"custom"}
-    assert [gate.name for gate in gates.GATES] == [
-        "hygiene",
-        "must_pass",
-        "overall",
-        "fresh",
-        "intents",
-        "slices",
-        "out_of_scope",
-        "calibration",
-        "latency",
-    ]
-    assert rules == {gate.name for gate in gates.GATES}
+    assert sorted(gate.name for gate in gates.GATES) == sorted(rules)
 
 
 def test_what_a_value_measures_is_said_of_shipped_gates_alone():
