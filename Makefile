@@ -7,7 +7,7 @@ DEMO_READY := .venv/.demo-ready
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise forgetting synthesis many_requests cli_start ingest diagnosis
 
-.PHONY: demo test test-busy test-slow test-wheel check fix docs bench clean
+.PHONY: demo test test-busy test-slow test-wheel check fix docs captures bench clean
 
 demo: $(or $(wildcard $(READY)),$(DEMO_READY))  ## the closed loop on an embedded default: no key, no network
 	$(BIN)/flywheel demo
@@ -35,8 +35,11 @@ fix: $(READY)  ## what the linter and the formatter can mend by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## docs/reference/ from the code
+docs: $(READY)  ## docs/reference/ from the code, and keys that config.toml lacks
 	$(BIN)/python docs/generate.py
+
+captures: $(READY)  ## docs/captures/ from real runs, a quarter of an hour
+	$(BIN)/python docs/captures.py
 
 bench: $(READY)  ## every benchmark, the quick form; each ends with one line of JSON
 	@for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py --quick || exit 1; done

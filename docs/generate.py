@@ -1,8 +1,7 @@
 """Writes docs/reference/ from the code, and into config.toml the keys that it lacks.
 
-python docs/generate.py              writes
-python docs/generate.py --check      exits 1 when a file is not what the code says
-python docs/generate.py --captures   writes docs/captures/ too, which takes a demo
+python docs/generate.py           writes
+python docs/generate.py --check   exits 1 when a file is not what the code says
 """
 
 from __future__ import annotations
