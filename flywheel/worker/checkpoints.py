@@ -39,12 +39,12 @@ class Checkpoint:
         return replace(self, best=best, step=step, curve=[*self.curve, line], right=all_right)
 
 
-def save(path: Path, fingerprint: str, now: Checkpoint) -> None:
+def save(path: Path, fingerprint: str, state: Checkpoint) -> None:
     """Write the checkpoint atomically; it is on disk when this returns."""
-    tensors = {"flat": now.flat, "mean": now.mean, "square": now.square, "best": now.best}
-    if now.right:
-        tensors["right"] = torch.stack(now.right)
-    facts = {"fingerprint": fingerprint, "curve": json.dumps(now.curve), "step": str(now.step)}
+    tensors = {"flat": state.flat, "mean": state.mean, "square": state.square, "best": state.best}
+    if state.right:
+        tensors["right"] = torch.stack(state.right)
+    facts = {"fingerprint": fingerprint, "curve": json.dumps(state.curve), "step": str(state.step)}
     with files.replacing(path) as staged:
         save_file(tensors, staged, metadata=facts)
 

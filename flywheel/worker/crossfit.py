@@ -152,15 +152,15 @@ def out_of_fold(
     Args:
         trusted: bool (n,), rows that are never left out.
     """
-    p = torch.zeros(len(x), classes)
-    kept = torch.ones(len(x), dtype=torch.bool)
+    p = torch.zeros(len(x), classes)  # (n, classes)
+    believed = torch.ones(len(x), dtype=torch.bool)
     heads: dict[int, Linear] = {}
     weights = 1 + (_WORTH - 1) * trusted.float()
     numbers = sorted(set(fold.tolist()))
     for last, steps in ((False, _STEPS), (True, _STEPS_AGAIN)):
         for done, number in enumerate(numbers):
             held = fold == number
-            shown = ~held & kept
+            shown = ~held & believed
             if shown.any():
                 heads[number] = logistic.fit(
                     x[shown],
@@ -173,7 +173,7 @@ def out_of_fold(
                 p[held] = heads[number].logits(x[held]).softmax(1)
             report((done + 1) / len(numbers) / 2 + last / 2)
         odds, _ = fit_odds(p, y)
-        kept = trusted | (odds <= _RATIO)
+        believed = trusted | (odds <= _RATIO)
     return p
 
 

@@ -50,17 +50,17 @@ def fit(
     """
     n, width = x.shape
     start = start or Linear(torch.zeros(classes, width), torch.zeros(classes))
-    each = torch.ones(n) if weights is None else weights
-    scale = 1 / (c * float(each.sum()))
+    weights = torch.ones(n) if weights is None else weights
+    scale = 1 / (c * float(weights.sum()))
     rows = torch.arange(n)
 
     def objective(flat: Tensor) -> tuple[float, Tensor]:
         weight, bias = flat[:-classes].view(classes, width), flat[-classes:]
-        log_p = torch.addmm(bias, x, weight.T).log_softmax(1)
-        loss = -(log_p[rows, y] * each).sum() * scale * c + 0.5 * scale * weight.square().sum()
-        residual = log_p.exp_()
+        log_p = torch.addmm(bias, x, weight.T).log_softmax(1)  # (n, classes)
+        loss = -(log_p[rows, y] * weights).sum() * scale * c + 0.5 * scale * weight.square().sum()
+        residual = log_p.exp_()  # (n, classes)
         residual[rows, y] -= 1
-        residual *= (each * scale * c)[:, None]
+        residual *= (weights * scale * c)[:, None]
         gradient = torch.cat([(residual.T @ x + scale * weight).flatten(), residual.sum(0)])
         return float(loss), gradient
 

@@ -1,4 +1,4 @@
-"""How far a job is: lines that whoever waits for it can follow."""
+"""Progress of a job, as lines of a file that whoever waits for the job can follow."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ProgressLog:
         """A share of the job, itself reported from 0 to 1."""
         return Part(self, low, high, detail)
 
-    def say(self, done: float, detail: str, **values: Any) -> None:
-        """Report; lines that come too fast are left out, except those with values."""
+    def report(self, done: float, detail: str, **values: Any) -> None:
+        """Append a line; one that comes too soon after the last needs `values` to be written."""
         now = time.monotonic()
         if now - self._last < self._every and not values and done < 1:
             return
@@ -46,6 +46,6 @@ class Part:
         return Part(self._progress, self._low + low * width, self._low + high * width, detail)
 
     def __call__(self, done: float, detail: str = "", **values: Any) -> None:
-        """Report; see `Progress.say`."""
+        """Report; see `ProgressLog.report`."""
         at = self._low + done * (self._high - self._low)
-        self._progress.say(at, " ".join(t for t in (self._detail, detail) if t), **values)
+        self._progress.report(at, " ".join(t for t in (self._detail, detail) if t), **values)

@@ -74,7 +74,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     facts |= {"recipe": request.recipe.name, "recipe_values": asdict(request.recipe)}
     facts |= {"metrics": metrics, "dataset": Path(spec["dataset"]).stem}
     name = trained.save(folder / "adapter", facts)
-    progress.say(1.0, f"trained {name}")
+    progress.report(1.0, f"trained {name}")
     return {"adapter": name, "metrics": metrics, "threshold": trained.threshold}
 
 

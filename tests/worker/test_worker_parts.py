@@ -20,7 +20,7 @@ from flywheel.worker.progress import ProgressLog
 
 LINES = [line for lines in TEXTS.values() for line in lines]
 BUNDLED = base.load(base.BUNDLED)
-TOKENIZER = base.tokenizer(BUNDLED, 64)
+TOKENIZER = base.open_tokenizer(BUNDLED, 64)
 
 
 def test_a_base_of_other_bytes_is_refused(tmp_path, monkeypatch):
@@ -225,7 +225,7 @@ def test_perfect_tags_spell_the_values_they_were_made_from(words, data):
     start = data.draw(st.integers(0, len(words) - 1))
     stop = data.draw(st.integers(start + 1, min(len(words), start + 3)))
     values = {"what": " ".join(words[start:stop])}
-    encoding = base.encode(base.tokenizer(BUNDLED, 512), [text])[0]
+    encoding = base.encode(base.open_tokenizer(BUNDLED, 512), [text])[0]
     tags = slots.tags_of(encoding, text, values, ["what"])
     log_p = torch.nn.functional.one_hot(torch.tensor(tags).clamp(min=0), 3).float() * 20
     assert slots.read(encoding, text, log_p, ["what"], {"what"}) == values

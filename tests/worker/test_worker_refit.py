@@ -55,10 +55,10 @@ def test_a_training_killed_while_it_learns_dev_ends_in_the_same_adapter(refitted
         pass
 
     class Watched(ProgressLog):
-        def say(self, done, detail, **values):
+        def report(self, done, detail, **values):
             if detail.startswith("with dev rows") and values.get("epoch") == whole - 1:
                 raise Killed
-            super().say(done, detail, **values)
+            super().report(done, detail, **values)
 
     with pytest.raises(Killed):
         run(tmp_path, told, Watched(tmp_path / "p"))

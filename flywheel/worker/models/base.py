@@ -93,18 +93,20 @@ def not_an_encoder(name: str, config: Mapping[str, Any]) -> FlywheelError:
     )
 
 
-def tokenizer(base: Base, max_length: int) -> Tokenizer:
+def open_tokenizer(base: Base, max_length: int) -> Tokenizer:
     """The base's tokenizer: texts are cut at `max_length` tokens and never padded."""
-    made = Tokenizer.from_file(str(base.folder / "tokenizer.json"))
-    made.no_padding()
+    tokenizer = Tokenizer.from_file(str(base.folder / "tokenizer.json"))
+    tokenizer.no_padding()
     positions = [int(base.config[k]) for k in _POSITIONS if int(base.config.get(k) or 0) > 0]
-    made.enable_truncation(min(max_length, *(p - _SPECIAL_POSITIONS for p in positions), 1 << 20))
-    return made
+    tokenizer.enable_truncation(
+        min(max_length, *(p - _SPECIAL_POSITIONS for p in positions), 1 << 20)
+    )
+    return tokenizer
 
 
-def encode(made: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
     """Tokens of each text, special tokens included."""
-    encodings: list[Encoding] = made.encode_batch(list(texts))
+    encodings: list[Encoding] = tokenizer.encode_batch(list(texts))
     return encodings
 
 

@@ -74,7 +74,7 @@ class FrozenStates:
         self.base = base
         self.max_length = max_length
         self.device = device
-        self.tokenizer: Tokenizer = bases.tokenizer(base, max_length)
+        self.tokenizer: Tokenizer = bases.open_tokenizer(base, max_length)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         self._folder: Path | None = None
         if cache_dir is not None:
@@ -117,17 +117,19 @@ class FrozenStates:
         order = sorted(missing, key=lambda k: (len(missing[k]), k))
         for start in range(0, len(order), _SEGMENT):
             segment = order[start : start + _SEGMENT]
-            made = dict(zip(segment, self._compute([missing[k] for k in segment]), strict=True))
-            self._known.update(made)
-            self._write(made)
+            pairs = self._compute([missing[k] for k in segment])
+            computed = dict(zip(segment, pairs, strict=True))
+            self._known.update(computed)
+            self._write(computed)
             report((start + len(segment)) / len(order))
-        pairs = [self._known[key] for key in keys]
-        embedding = torch.stack([e for _, e in pairs]) if pairs else torch.zeros(0, self.base.width)
-        return States(hidden=[h for h, _ in pairs], embedding=embedding)
+        known = [self._known[key] for key in keys]
+        embedding = torch.stack([e for _, e in known]) if known else torch.zeros(0, self.base.width)
+        return States(hidden=[h for h, _ in known], embedding=embedding)
 
     def _compute(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Each text's states float16 (length, width) or ids, and its embedding (width,)."""
         encodings = bases.encode(self.tokenizer, texts)
-        made: list[tuple[Tensor, Tensor] | None] = [None] * len(texts)
+        pairs: list[tuple[Tensor, Tensor] | None] = [None] * len(texts)
         encoder = self.encoder
         for rows in _batches(encodings):
             ids, mask = padded_ids([encodings[i] for i in rows], whole=True)
@@ -136,8 +138,8 @@ class FrozenStates:
                 low = low.half() if low.is_floating_point() else low
                 low, embedding = low.cpu(), pool(top, mask).cpu()  # the latter (batch, width)
             for row, hidden, vector, n in zip(rows, low, embedding, mask.sum(1), strict=False):
-                made[row] = (hidden[: int(n)].clone(), vector.clone())
-        return [pair for pair in made if pair is not None]
+                pairs[row] = (hidden[: int(n)].clone(), vector.clone())
+        return [pair for pair in pairs if pair is not None]
 
     def _read(self, folder: Path) -> None:
         size = 0  # bytes
@@ -157,18 +159,18 @@ class FrozenStates:
                 continue
             self._known.update(zip(keys, zip(hidden, embedding, strict=True), strict=True))
 
-    def _write(self, made: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def _write(self, computed: dict[str, tuple[Tensor, Tensor]]) -> None:
         if self._folder is None:
             return
-        name = hashlib.sha256("".join(made).encode()).hexdigest()[:24]
+        name = hashlib.sha256("".join(computed).encode()).hexdigest()[:24]
         path = self._folder / f"{name}.safetensors"
         tensors = {
-            "lengths": torch.tensor([len(h) for h, _ in made.values()]),
-            "hidden": torch.cat([h for h, _ in made.values()]),
-            "embedding": torch.stack([e for _, e in made.values()]),
+            "lengths": torch.tensor([len(h) for h, _ in computed.values()]),
+            "hidden": torch.cat([h for h, _ in computed.values()]),
+            "embedding": torch.stack([e for _, e in computed.values()]),
         }
         with files.replacing(path, durable=False) as staged:
-            save_file(tensors, staged, metadata={"keys": " ".join(made)})
+            save_file(tensors, staged, metadata={"keys": " ".join(computed)})
 
 
 def padded_ids(encodings: Sequence[Encoding], *, whole: bool = False) -> tuple[Tensor, Tensor]:

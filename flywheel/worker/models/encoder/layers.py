@@ -94,17 +94,17 @@ class Encoder:
 
     def upper(self, depth: int, dtype: torch.dtype = torch.float32) -> Upper:
         """A copy of the layers from `depth` up; what it need not own it shares."""
-        given = _Given()
+        lower = _LowerStates()
         memo: dict[int, Any] = {}
         if depth and self.stack is not None:
             for number, layer in enumerate(self.stack[:depth]):
-                memo[id(layer)] = _Pass(layer, self._returned, None if number else given)
+                memo[id(layer)] = _SkippedLayer(layer, self._returned, None if number else lower)
         if dtype == torch.float32:
             for name, tensor in self.model.named_parameters():
                 if name not in self.linear_weights(depth):
                     memo[id(tensor)] = tensor
         model = copy.deepcopy(self.model, memo).to(dtype)
-        return Upper(model, given, self.base.pad, self.device)
+        return Upper(model, lower, self.base.pad, self.device)
 
     def linear(self, depth: int) -> list[str]:
         """Names of the linear modules from layer `depth` up; of the whole model without layers."""
@@ -155,9 +155,11 @@ class Encoder:
 class Upper:
     """Upper layers over given states, or a whole model over token ids."""
 
-    def __init__(self, model: nn.Module, given: _Given, pad: int, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, lower: _LowerStates, pad: int, device: torch.device
+    ) -> None:
         self.model = model
-        self._given = given
+        self._lower = lower
         self._pad = pad
         self._device = device
 
@@ -171,7 +173,7 @@ class Upper:
         x, mask = x.to(self._device), mask.to(self._device)
         if not x.is_floating_point():
             return _last(self.model, x.masked_fill(~mask, self._pad), mask)
-        self._given.states = x
+        self._lower.states = x
         # Any ids do: what the embedding makes of them is replaced by the given states.
         return _last(self.model, torch.zeros_like(mask, dtype=torch.int64), mask)
 
@@ -179,21 +181,21 @@ class Upper:
         """The same over the model that `by` makes of this one."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            return Upper(by(self.model), self._given, self._pad, self._device)
+            return Upper(by(self.model), self._lower, self._pad, self._device)
 
 
-class _Given:
-    """Where the states lie that the lowest layer is to be given."""
+class _LowerStates:
+    """Holds the states (batch, length, width) that are put in place of the lower layers' output."""
 
     states: Tensor
 
 
-class _Pass(nn.Module):
-    """Stands where a lower layer stood, and hands on what came before."""
+class _SkippedLayer(nn.Module):
+    """Takes the place of a lower layer and returns its input, or the given lower states."""
 
-    def __init__(self, layer: nn.Module, returned: int, given: _Given | None) -> None:
+    def __init__(self, layer: nn.Module, returned: int, lower: _LowerStates | None) -> None:
         super().__init__()
-        self._returned, self._given = returned, given
+        self._returned, self._lower = returned, lower
         for name, value in vars(layer).items():
             if not name.startswith("_") and isinstance(value, (str, int, float)):
                 setattr(self, name, value)  # a model may ask a layer for its kind
@@ -201,7 +203,7 @@ class _Pass(nn.Module):
     def forward(
         self, hidden_states: Tensor, *_: Any, **__: Any
     ) -> Tensor | tuple[Tensor | None, ...]:
-        states = hidden_states if self._given is None else self._given.states
+        states = hidden_states if self._lower is None else self._lower.states
         return (states, *[None] * (self._returned - 1)) if self._returned else states
 
 

@@ -20,8 +20,7 @@ IGNORED = -100
 
 def slot_names(rows: Sequence[tuple[str, Mapping[str, Any] | None]]) -> list[str]:
     """Sorted names of the arguments that can be learned from (text, arguments) rows."""
-    found = {name for text, values in rows for name in (locate(text, values) or {})}
-    return sorted(found)
+    return sorted({name for text, values in rows for name in (locate(text, values) or {})})
 
 
 def locate(text: str, values: Mapping[str, Any] | None) -> dict[str, tuple[int, int]] | None:
@@ -78,15 +77,15 @@ def read(
     if len(columns) == 1:
         return {}
     best = log_p.log_softmax(1)[:, columns].max(1)
-    found: dict[str, tuple[float, int, int]] = {}
+    surest: dict[str, tuple[float, int, int]] = {}
     scores: list[float] = []
     last: tuple[int, int, int] | None = None  # slot, start, end
 
     def close() -> None:
         if last is not None:
             name, sure = slots[last[0]], sum(scores) / len(scores)
-            if name not in found or sure >= found[name][0]:
-                found[name] = (sure, last[1], last[2])
+            if name not in surest or sure >= surest[name][0]:
+                surest[name] = (sure, last[1], last[2])
 
     words = _words(encoding)
     for token, start, end in words:
@@ -99,7 +98,7 @@ def read(
         close()
         last, scores = ((slot, start, end), [score]) if tag else (None, [])
     close()
-    return {name: text[start:end] for name, (_, start, end) in sorted(found.items())}
+    return {name: text[start:end] for name, (_, start, end) in sorted(surest.items())}
 
 
 def _place(text: str, value: str, taken: Collection[tuple[int, int]]) -> tuple[int, int] | None:

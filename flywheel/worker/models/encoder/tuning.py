@@ -199,20 +199,25 @@ def tune(
     last = recipe.epochs if epochs is None else epochs
     steps = recipe.epochs * -(-len(rows.hidden) // recipe.batch)
     adam = _AdamW(len(parameters.flat), recipe, steps, encoder.device)
-    now = checkpoints.load(checkpoint, fingerprint, encoder.device) or Checkpoint(
+    state = checkpoints.load(checkpoint, fingerprint, encoder.device) or Checkpoint(
         flat=parameters.flat, mean=adam.mean, square=adam.square, best=parameters.flat
     )
-    parameters.flat, adam.mean, adam.square, adam.step = now.flat, now.mean, now.square, now.step
-    while len(now.curve) < last and not learning_curve.stops(now.right):
-        loss = _epoch(parameters, adam, rows, recipe, seed * 1009 + len(now.curve), report)
-        seen = watch(EpochEnd(len(now.curve) + 1, loss, parameters.copy()))
-        now = now.after(seen.line, seen.right, adam.step)
-        checkpoints.save(checkpoint, fingerprint, now)
-    taken = learning_curve.taken(now.right)
-    if taken is not None and taken < len(now.curve) - 1:
-        parameters.flat = now.best
-        return Training(parameters.copy(), now.curve, taken + 1)
-    return Training(parameters.copy(), now.curve, len(now.curve))
+    parameters.flat, adam.mean, adam.square, adam.step = (
+        state.flat,
+        state.mean,
+        state.square,
+        state.step,
+    )
+    while len(state.curve) < last and not learning_curve.stops(state.right):
+        loss = _epoch(parameters, adam, rows, recipe, seed * 1009 + len(state.curve), report)
+        result = watch(EpochEnd(len(state.curve) + 1, loss, parameters.copy()))
+        state = state.after(result.line, result.right, adam.step)
+        checkpoints.save(checkpoint, fingerprint, state)
+    taken = learning_curve.taken(state.right)
+    if taken is not None and taken < len(state.curve) - 1:
+        parameters.flat = state.best
+        return Training(parameters.copy(), state.curve, taken + 1)
+    return Training(parameters.copy(), state.curve, len(state.curve))
 
 
 def _epoch(
