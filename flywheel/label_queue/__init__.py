@@ -1,6 +1,6 @@
-"""The labelling queue of a running loop: what is asked of whom, the answers, and their effects.
+"""The labelling queue over the store: items for a person, their answers, and the effects.
 
-The rules are in `labelling`, pure; here they meet the store.
+The rules are in `labelling`, which is pure.
 """
 
 from flywheel.label_queue.answers import (

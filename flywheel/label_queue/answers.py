@@ -1,6 +1,7 @@
-"""What a person answers: kept when it is given, by whom the socket or the token says gave it.
+"""Answers of people to queue items: validated, deduplicated, stored, and withdrawn.
 
-An answer can be taken back. When it takes effect, and as what, is said in `effects`.
+The person is the authenticated caller (socket or token). `effects` decides when and as what an
+answer takes effect.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ class LabelAnswer:
     item: str
     intent: str | None  # None: skipped
     arguments: Arguments | None = None
-    text: str | None = None  # where given, it must be the item's: a file may have been edited
+    text: str | None = None  # where given, it must equal the item's: a file may have been edited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _About:
-    """What an answer is on."""
+class _Subject:
+    """The text and prediction that an answer is about."""
 
     kind: str
     text: str
@@ -47,29 +48,30 @@ class _About:
 
 
 def asked(runtime: Runtime, person: str, most: int = 50) -> tuple[dict[str, Any], tuple[Item, ...]]:
-    """What one person is asked; `most` of the audit sample is listed.
+    """Return one person's queue with an overview; at most `most` items of the audit sample.
 
     Returns:
-        {"person", "waiting": items by kind, "wanted": labels that the gates want, "intents":
-        [{"name", "description"}], "agreement"}; and the items, the most valuable first.
+        {"person", "waiting": number of items by kind, "wanted": number of labels that the gates
+        need, "intents": [{"name", "description"}], "agreement"}; and the items, the most valuable
+        first.
     """
     with runtime.store.read() as con:
-        found = queue(runtime, con, person, most)
-        kept = label_state(con)
+        person_queue = queue(runtime, con, person, most)
+        state = label_state(con)
     overview = {
         "person": person,
-        "waiting": found.waiting,
-        "wanted": sum(found.wanted.values()),
+        "waiting": person_queue.waiting,
+        "wanted": sum(person_queue.wanted.values()),
         "intents": [
-            {"name": each.name, "description": each.description} for each in runtime.intents
+            {"name": intent.name, "description": intent.description} for intent in runtime.intents
         ],
-        "agreement": agreed(kept),
+        "agreement": agreed(state),
     }
-    return overview, found.items
+    return overview, person_queue.items
 
 
 def shown(item: Item) -> dict[str, Any]:
-    """An item as its labeller sees it."""
+    """Return the fields of an item that its labeller sees."""
     return {
         "item": item.id,
         "kind": item.kind,
@@ -80,174 +82,180 @@ def shown(item: Item) -> dict[str, Any]:
     }
 
 
-def agreed(kept: LabelState) -> dict[str, Any]:
-    """How far two people agree by themselves, and how many items stand disputed."""
-    found = agreement(labelling.judged_twice(kept.words))
-    disputed = sum(standing.disputed for standing in kept.standings.values())
-    people = len({word.person for word in kept.words if word.label is not None})
-    return {**asdict(found), "disputed": disputed, "people": people}
+def agreed(state: LabelState) -> dict[str, Any]:
+    """Return the agreement of independent labels, the disputed items, and the number of people."""
+    pairwise = agreement(labelling.judged_twice(state.words))
+    disputed = sum(standing.disputed for standing in state.standings.values())
+    people = len({word.person for word in state.words if word.label is not None})
+    return {**asdict(pairwise), "disputed": disputed, "people": people}
 
 
 def agreement_of(runtime: Runtime) -> dict[str, Any]:
-    """`agreed`, of what is stored."""
+    """Return `agreed` of the stored answers."""
     with runtime.store.read() as con:
         return agreed(label_state(con))
 
 
 def give(runtime: Runtime, person: str, answer: LabelAnswer) -> dict[str, Any]:
-    """Keep one answer; a gate's last wanted label lets all of them take effect.
+    """Store one answer; when it is the last label that a gate needs, settle all gate labels.
 
     Returns:
-        {"item", "state": kept, repeated or skipped, "settled": as of `settle`, or None
-        while nothing took effect}.
+        {"item", "state": kept, repeated or skipped, "settled": the result of `settle`, or None
+        when nothing was settled}.
 
     Raises:
         NotFound: there is no such item.
-        Refused: the answer cannot be used; the message says why.
+        Refused: the answer is invalid; the message says why.
     """
     with runtime.store.write() as con:
-        (state,) = _keep(runtime, con, person, [answer])
-        if isinstance(state, FlywheelError):
-            raise state
-        last = answer.item.startswith("gate:") and not still_wanted(con, label_state(con))
-        settled = settle(runtime, kinds=("gate",)) if last and state == "kept" else None
-    return {"item": answer.item, "state": state, "settled": settled}
+        (status,) = _store(runtime, con, person, [answer])
+        if isinstance(status, FlywheelError):
+            raise status
+        completes = answer.item.startswith("gate:") and not still_wanted(con, label_state(con))
+        settled = settle(runtime, kinds=("gate",)) if completes and status == "kept" else None
+    return {"item": answer.item, "state": status, "settled": settled}
 
 
 def give_many(
     runtime: Runtime, person: str, answers: Sequence[LabelAnswer]
 ) -> list[str | FlywheelError]:
-    """Keep many answers, which take effect at once; each one's state, or what is wrong with it."""
+    """Store many answers and settle them at once; return a state or an error for each."""
     with runtime.store.write() as con:
-        states = _keep(runtime, con, person, answers)
+        states = _store(runtime, con, person, answers)
         settle(runtime)
     return states
 
 
 def undo(runtime: Runtime, person: str) -> dict[str, Any]:
-    """Take back the person's last answer.
+    """Withdraw the person's last answer.
 
     Returns:
-        {"item", "was": the intent or None, "asked": the item as in the queue, or None where the
-        queue no longer has it}.
+        {"item", "was": the intent, None for a skip, "asked": the item as in the queue, None where
+        the queue no longer has it}.
 
     Raises:
-        NotFound: there is no answer left to take back.
+        NotFound: there is no answer to withdraw.
     """
     with runtime.store.write() as con:
-        said = labels.take_back(con, person)
-    if said is None:
+        withdrawn = labels.take_back(con, person)
+    if withdrawn is None:
         raise NotFound("there is no answer to take back", hint="go on with the next text")
     _, items = asked(runtime, person)
-    item = next((each for each in items if each.id == said.item), None)
-    return {"item": said.item, "was": said.intent, "asked": shown(item) if item else None}
+    item = next((candidate for candidate in items if candidate.id == withdrawn.item), None)
+    return {"item": withdrawn.item, "was": withdrawn.intent, "asked": shown(item) if item else None}
 
 
-def _keep(
+def _store(
     runtime: Runtime, con: Connection, person: str, answers: Sequence[LabelAnswer]
 ) -> list[str | FlywheelError]:
-    """Write down what can be used."""
-    kept = label_state(con)
-    about = _about(runtime, con, kept, answers)
-    own = {(word.item, word.label) for word in kept.words if word.person == person}
+    """Validate, deduplicate and store answers; return a state or an error for each."""
+    state = label_state(con)
+    subjects = _subjects(runtime, con, state, answers)
+    given = {(word.item, word.label) for word in state.words if word.person == person}
     states: list[str | FlywheelError] = []
-    said: list[Said] = []
+    accepted: list[Said] = []
     for answer in answers:
-        standing = kept.standings.get(answer.item)
+        standing = state.standings.get(answer.item)
         disputed = bool(standing and standing.disputed)
-        on = about.get(answer.item)
-        wrong = _wrong(runtime, answer, on)
-        if on is None or wrong is not None:
-            states.append(wrong or _unknown(answer.item))
-        elif not disputed and (answer.item, answer.intent) in own:
+        subject = subjects.get(answer.item)
+        problem = _problem_with(runtime, answer, subject)
+        if subject is None or problem is not None:
+            states.append(problem or _no_such_item(answer.item))
+        elif not disputed and (answer.item, answer.intent) in given:
             states.append("repeated")
         else:
-            said.append(_said(runtime, person, answer, on, resolves=disputed))
-            own.add((answer.item, answer.intent))
+            accepted.append(_stored_answer(runtime, person, answer, subject, resolves=disputed))
+            given.add((answer.item, answer.intent))
             states.append("kept" if answer.intent else "skipped")
-    labels.add(con, said)
+    labels.add(con, accepted)
     return states
 
 
-def _about(
-    runtime: Runtime, con: Connection, kept: LabelState, answers: Sequence[LabelAnswer]
-) -> dict[str, _About]:
-    """What the answers are on; an item that is not there is missing."""
-    found: dict[str, _About] = {}
+def _subjects(
+    runtime: Runtime, con: Connection, state: LabelState, answers: Sequence[LabelAnswer]
+) -> dict[str, _Subject]:
+    """The subject of each answer by item id; unknown items are missing."""
+    subjects: dict[str, _Subject] = {}
     keys: dict[str, tuple[str, str]] = {}
     for answer in answers:
         try:
             keys[answer.item] = labelling.kind_and_key(answer.item)
         except ValueError:
             continue
-    seen = label_candidates.named(con, [key for kind, key in keys.values() if kind != "conflict"])
-    differing: dict[str, str] = {}
+    predictions = label_candidates.named(
+        con, [key for kind, key in keys.values() if kind != "conflict"]
+    )
+    conflict_texts: dict[str, str] = {}
     if any(kind == "conflict" for kind, _ in keys.values()):
-        differing = {
-            conflict_key(one.text): one.text
-            for one in reversed(label_candidates.conflicts(con, curation.AGREED))
+        conflict_texts = {
+            conflict_key(row.text): row.text
+            for row in reversed(label_candidates.conflicts(con, curation.AGREED))
         }
     share = runtime.config.labelling.audit
     for item, (kind, key) in keys.items():
-        if item in kept.said:
-            said = kept.said[item]  # the prediction itself may be in the archive by now
-            found[item] = _About(
+        if item in state.said:
+            stored = state.said[item]  # the prediction itself may be in the archive by now
+            subjects[item] = _Subject(
                 kind=kind,
-                text=said.text,
-                prediction=said.prediction,
-                predicted=said.predicted,
-                predicted_at=said.predicted_at,
+                text=stored.text,
+                prediction=stored.prediction,
+                predicted=stored.predicted,
+                predicted_at=stored.predicted_at,
             )
-        elif kind == "conflict" and key in differing:
-            found[item] = _About(kind=kind, text=differing[key])
-        elif key in seen and (kind == "audit") == labelling.drawn("audit", key, share):
-            one = seen[key]
-            found[item] = _About(
+        elif kind == "conflict" and key in conflict_texts:
+            subjects[item] = _Subject(kind=kind, text=conflict_texts[key])
+        elif key in predictions and (kind == "audit") == labelling.drawn("audit", key, share):
+            prediction = predictions[key]
+            subjects[item] = _Subject(
                 kind=kind,
-                text=one.text,
-                prediction=one.id,
-                predicted=one.intent,
-                predicted_at=one.ts,
+                text=prediction.text,
+                prediction=prediction.id,
+                predicted=prediction.intent,
+                predicted_at=prediction.ts,
             )
-    return found
+    return subjects
 
 
-def _wrong(runtime: Runtime, answer: LabelAnswer, on: _About | None) -> FlywheelError | None:
-    """Why an answer cannot be used; None: it can."""
-    if on is None:
-        return _unknown(answer.item)
-    if answer.text is not None and answer.text != on.text:
+def _problem_with(
+    runtime: Runtime, answer: LabelAnswer, subject: _Subject | None
+) -> FlywheelError | None:
+    """The error of an invalid answer; None for a valid one."""
+    if subject is None:
+        return _no_such_item(answer.item)
+    if answer.text is not None and answer.text != subject.text:
         return Refused(f"the text of {answer.item} is another one", hint="export the queue again")
     if answer.intent is None:
         return None
-    known = {each.name: each for each in runtime.intents} | {NONE: Intent(name=NONE)}
-    if answer.intent not in known:
-        near = difflib.get_close_matches(answer.intent, known, 1)
-        hint = f"did you mean `{near[0]}`?" if near else "`flywheel intents` lists them"
+    intents = {intent.name: intent for intent in runtime.intents} | {NONE: Intent(name=NONE)}
+    if answer.intent not in intents:
+        suggestions = difflib.get_close_matches(answer.intent, intents, 1)
+        hint = (
+            f"did you mean `{suggestions[0]}`?" if suggestions else "`flywheel intents` lists them"
+        )
         return Refused(f"there is no intent `{answer.intent}`", hint=hint)
-    problems = argument_problems(known[answer.intent], answer.arguments, complete=False)
+    problems = argument_problems(intents[answer.intent], answer.arguments, complete=False)
     if problems:
-        said = "; ".join(map(str, problems))
-        return Refused(said, hint="see the intent's parameters in intents.toml")
+        detail = "; ".join(map(str, problems))
+        return Refused(detail, hint="see the intent's parameters in intents.toml")
     return None
 
 
-def _unknown(item: str) -> NotFound:
+def _no_such_item(item: str) -> NotFound:
     return NotFound(
         f"nobody is asked about {item}", hint="`flywheel samples label --list` shows the queue"
     )
 
 
-def _said(
-    runtime: Runtime, person: str, answer: LabelAnswer, on: _About, *, resolves: bool
+def _stored_answer(
+    runtime: Runtime, person: str, answer: LabelAnswer, subject: _Subject, *, resolves: bool
 ) -> Said:
     return Said(
         item=answer.item,
-        kind=on.kind,
-        prediction=on.prediction,
-        predicted=on.predicted,
-        predicted_at=on.predicted_at,
-        text=on.text,
+        kind=subject.kind,
+        prediction=subject.prediction,
+        predicted=subject.predicted,
+        predicted_at=subject.predicted_at,
+        text=subject.text,
         what="label" if answer.intent else "skip",
         intent=answer.intent,
         arguments=answer.arguments,

@@ -1,7 +1,7 @@
-"""How often production is right, by a uniform sample of its traffic that a person labelled blind.
+"""Accuracy of production, from a uniform sample of its traffic that people labelled blind.
 
-Feedback is given more often when an answer was wrong; whom a lot falls on does not depend on that.
-What was skipped or is disputed is not in the figure, and is told beside it.
+Feedback is biased: users give it more often when an answer was wrong. The random sample is not.
+Skipped and disputed items are excluded from the accuracy and counted beside it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from flywheel.turn.runtime import Runtime
 
 
 def accuracy(runtime: Runtime, con: Connection) -> dict[str, Any]:
-    """The share of right answers in the window, with Wilson's interval.
+    """Return the accuracy in the window with Wilson's interval.
 
     Returns:
-        {"n", "errors", "accuracy", "low", "high", "skipped", "disputed"}; accuracy is None, and
-        the interval 0 to 1, before the first label.
+        {"n", "errors", "accuracy", "low", "high", "skipped", "disputed"}; fractions 0..1. Before
+        the first label, accuracy is None and the interval 0 to 1.
     """
-    kept = label_state(con)
-    audited = _audited(runtime, con, kept)
+    state = label_state(con)
+    audited = _audited(runtime, con, state)
     pairs = [pair for pair in audited.values() if pair is not None]
     n = len(pairs)
     errors = sum(predicted != label for predicted, label in pairs)
     low, high = wilson(n - errors, n, runtime.config.intents.confidence)
-    standings = [kept.standings[item] for item, pair in audited.items() if pair is None]
+    standings = [state.standings[item] for item, pair in audited.items() if pair is None]
     return {
         "n": n,
         "errors": errors,
@@ -45,38 +45,38 @@ def accuracy(runtime: Runtime, con: Connection) -> dict[str, Any]:
 
 
 def by_intent(runtime: Runtime, con: Connection) -> dict[str, dict[str, Any]]:
-    """The same for each intent: of the audited predictions that concern it, as `intents` says.
+    """Return the error rate of each intent with audited predictions, counted as by `health`.
 
     Returns:
-        By intent: {"n", "errors", "low", "high"}, the interval being that of the error rate.
+        By intent: {"n", "errors", "low", "high"}; the interval is that of the error rate.
     """
     pairs = [pair for pair in _audited(runtime, con, label_state(con)).values() if pair is not None]
     return {
-        each.intent: {
-            "n": each.feedback,
-            "errors": each.errors,
-            "low": each.low,
-            "high": each.high,
+        item.intent: {
+            "n": item.feedback,
+            "errors": item.errors,
+            "low": item.low,
+            "high": item.high,
         }
-        for each in _health(runtime, pairs)
-        if each.feedback
+        for item in _health(runtime, pairs)
+        if item.feedback
     }
 
 
 def _audited(
-    runtime: Runtime, con: Connection, kept: LabelState
+    runtime: Runtime, con: Connection, state: LabelState
 ) -> Mapping[str, tuple[str, str] | None]:
-    """By item: what was predicted and what is right, under the names of today; None: not known."""
+    """By audit item: (predicted, true) as current intent names; None without an agreed label."""
     since = window_start(runtime, con)
     names = lineage.current_names(runtime.intents)
-    found: dict[str, tuple[str, str] | None] = {}
-    for item, said in kept.said.items():
-        if said.kind != "audit" or said.predicted_at is None or said.predicted_at < since:
+    pairs: dict[str, tuple[str, str] | None] = {}
+    for item, answer in state.said.items():
+        if answer.kind != "audit" or answer.predicted_at is None or answer.predicted_at < since:
             continue
-        label, predicted = kept.standings[item].label, said.predicted or ""
+        label, predicted = state.standings[item].label, answer.predicted or ""
         right = names.get(label, label) if label else None
-        found[item] = (names.get(predicted, predicted), right) if right else None
-    return found
+        pairs[item] = (names.get(predicted, predicted), right) if right else None
+    return pairs
 
 
 def _health(runtime: Runtime, pairs: Sequence[tuple[str, str]]) -> tuple[IntentHealth, ...]:

@@ -1,11 +1,11 @@
-"""When people's answers take effect, and as what.
+"""Effects of people's labels: golden samples, feedback, and training samples.
 
-They do when the person is done, when the gates have what they want, or when nothing more was said
-for a while. A gate's label joins the golden set as a bought one; an audited text becomes an
-expert's feedback; a settled conflict or an uncertain text a training sample, which outvotes the
-raters. Uncertain texts are no feedback: chosen by the champion's doubt, they would make it look
-worse than it is, in the health of intents and in the fresh set.
-What changes later, by a second opinion or by being taken back, is mended then.
+Labels take effect when the person is done, when the gates have the labels they wait for, or after
+ten minutes without an answer. A gate's label becomes a bought golden sample. A label of the audit
+sample becomes an expert's feedback. A resolved conflict or an uncertain text becomes a training
+sample, which outvotes the raters. Uncertain texts do not become feedback: they were selected by
+the champion's low confidence, so they would bias the health of intents and the fresh set.
+A label that changes later, by a second opinion or a withdrawal, updates its effect.
 """
 
 from __future__ import annotations
@@ -31,96 +31,97 @@ _BY = "labelling"
 def settle(
     runtime: Runtime, *, kinds: Collection[str] = labelling.KINDS, quiet: bool = False
 ) -> dict[str, int]:
-    """Let answers take effect; what has its effect already is left as it is.
+    """Apply the effects of new and changed labels; idempotent.
 
     Args:
         runtime: the loop.
-        kinds: of items.
-        quiet: only when nobody has said anything for ten minutes: whoever did went away.
+        kinds: kinds of items to settle.
+        quiet: do nothing unless the newest answer is ten minutes old: the person has left.
 
     Returns:
-        {"golden", "feedback", "train": how many labels took effect as such, "withdrawn": how many
-        were taken out, "unfit": texts that a model was trained on meanwhile, so that their labels
-        are no evidence, "judging": a held challenger is judged again}.
+        {"golden", "feedback", "train": number of labels that took effect as such, "withdrawn":
+        number of effects taken back, "unfit": labels not used since a model was trained on a near
+        text meanwhile, "judging": number of held challengers that are judged again}.
     """
     now = runtime.clock()
     with runtime.store.write() as con:
-        kept, done = label_state(con), labels.effects(con)
+        state, effects = label_state(con), labels.effects(con)
         changed = [
             item
-            for item in _changed(kept, done)
-            if item.split(":")[0] in kinds and _known(runtime, kept, item)
+            for item in _changed(state, effects)
+            if item.split(":")[0] in kinds and _is_current_intent(runtime, state, item)
         ]
-        newest = max((said.at for said in kept.said.values()), default=now)
+        newest = max((answer.at for answer in state.said.values()), default=now)
         if not changed or (quiet and newest > now - _QUIET):
             return _counts()
         by_kind: dict[str, list[str]] = {}
         for item in changed:
             by_kind.setdefault(item.split(":")[0], []).append(item)
-        told = _judge(runtime, con, kept, done, by_kind.get("gate", []))
+        counts = _add_golden(runtime, con, state, effects, by_kind.get("gate", []))
         learned = [*by_kind.get("conflict", []), *by_kind.get("uncertain", [])]
-        told["train"], withdrawn = _teach(runtime, con, kept, done, learned)
-        told["withdrawn"] += withdrawn
-        told["feedback"] = _tell(con, kept, by_kind.get("audit", []), now)
-    return told
+        counts["train"], withdrawn = _add_training(runtime, con, state, effects, learned)
+        counts["withdrawn"] += withdrawn
+        counts["feedback"] = _add_feedback(con, state, by_kind.get("audit", []), now)
+    return counts
 
 
-def _counts(**known: int) -> dict[str, int]:
+def _counts(**counts: int) -> dict[str, int]:
     names = ("golden", "feedback", "train", "withdrawn", "unfit", "judging")
-    return dict.fromkeys(names, 0) | known
+    return dict.fromkeys(names, 0) | counts
 
 
-def _changed(kept: LabelState, done: Mapping[str, Effect]) -> list[str]:
-    """Items whose label is not what it does now."""
-    found = []
-    for item in sorted({*kept.standings, *done}):
-        label = kept.standings[item].label if item in kept.standings else None
-        does = done[item].intent if item in done else None
-        if label != does:
-            found.append(item)
-    return found
+def _changed(state: LabelState, effects: Mapping[str, Effect]) -> list[str]:
+    """Items whose agreed label differs from the label in effect, sorted."""
+    items = []
+    for item in sorted({*state.standings, *effects}):
+        label = state.standings[item].label if item in state.standings else None
+        effective = effects[item].intent if item in effects else None
+        if label != effective:
+            items.append(item)
+    return items
 
 
-def _known(runtime: Runtime, kept: LabelState, item: str) -> bool:
-    """Whether the label is an intent of today, by its name or a former one; of any other a person
-    has the word."""
-    label = kept.standings[item].label if item in kept.standings else None
+def _is_current_intent(runtime: Runtime, state: LabelState, item: str) -> bool:
+    """Whether the agreed label is a current intent, or the former name of one."""
+    label = state.standings[item].label if item in state.standings else None
     names = lineage.current_names(runtime.intents)
     return label is None or names.get(label, label) in runtime.known_intents
 
 
-def _judge(
+def _add_golden(
     runtime: Runtime,
     con: Connection,
-    kept: LabelState,
-    done: Mapping[str, Effect],
+    state: LabelState,
+    effects: Mapping[str, Effect],
     items: Sequence[str],
 ) -> dict[str, int]:
-    """Golden samples of what the gates asked for; a label that changed sets its sample aside."""
+    """Add golden samples for the gates; the sample of a changed label is set aside as disputed."""
     now, withdrawn = runtime.clock(), 0
-    made: dict[str, Sample] = {}
+    new_samples: dict[str, Sample] = {}
     for item in items:
-        old = done[item].sample if item in done else None
-        if old is not None and done[item].intent is not None:
+        old_sample = effects[item].sample if item in effects else None
+        if old_sample is not None and effects[item].intent is not None:
             with contextlib.suppress(NotFound):  # it went with its generation
                 golden_set.set_disputed(
-                    con, old, disputed=True, by=_BY, because="its label changed", at=now
+                    con, old_sample, disputed=True, by=_BY, because="its label changed", at=now
                 )
                 withdrawn += 1
-        label = _label(kept, item)
+        label = _agreed_answer(state, item)
         if label is not None:
-            made[item] = _sample(label, "golden")
-    unfit = _unfit(runtime, con, {item: sample.text for item, sample in made.items()})
-    fit = {item: sample for item, sample in made.items() if item not in unfit}
+            new_samples[item] = _sample(label, "golden")
+    unfit = _met_in_training(
+        runtime, con, {item: sample.text for item, sample in new_samples.items()}
+    )
+    fit = {item: sample for item, sample in new_samples.items() if item not in unfit}
     waiting = len(held_turns(con))
-    added = add_samples(runtime, [Incoming(sample=each) for each in fit.values()])["accepted"]
+    added = add_samples(runtime, [Incoming(sample=sample) for sample in fit.values()])["accepted"]
     doubted = set(golden_set.disputed_samples(con))
     for sample in fit.values():
         if sample.id in doubted:  # it has its first label again
             golden_set.set_disputed(
                 con, sample.id, disputed=False, by=_BY, because="settled", at=now
             )
-    _note(con, kept, items, {item: sample.id for item, sample in fit.items()}, now)
+    _record_effects(con, state, items, {item: sample.id for item, sample in fit.items()}, now)
     return _counts(
         golden=added,
         withdrawn=withdrawn,
@@ -129,30 +130,36 @@ def _judge(
     )
 
 
-def _teach(
+def _add_training(
     runtime: Runtime,
     con: Connection,
-    kept: LabelState,
-    done: Mapping[str, Effect],
+    state: LabelState,
+    effects: Mapping[str, Effect],
     items: Sequence[str],
 ) -> tuple[int, int]:
-    """Training samples of what is to be learnt; how many are new, and how many were taken out."""
+    """Add training samples; return how many are new, and how many were withdrawn."""
     now, withdrawn = runtime.clock(), 0
-    made: dict[str, Sample] = {}
+    new_samples: dict[str, Sample] = {}
     for item in items:
-        old = done[item].sample if item in done else None
-        withdrawn += bool(old and labels.withdraw(con, old, item))
-        label = _label(kept, item)
+        old_sample = effects[item].sample if item in effects else None
+        withdrawn += bool(old_sample and labels.withdraw(con, old_sample, item))
+        label = _agreed_answer(state, item)
         if label is not None:
-            made[item] = _sample(label, "train")
-    added = add_samples(runtime, [Incoming(sample=each) for each in made.values()])["accepted"]
-    _note(con, kept, items, {item: sample.id for item, sample in made.items()}, now)
+            new_samples[item] = _sample(label, "train")
+    added = add_samples(runtime, [Incoming(sample=sample) for sample in new_samples.values()])[
+        "accepted"
+    ]
+    _record_effects(
+        con, state, items, {item: sample.id for item, sample in new_samples.items()}, now
+    )
     return added, withdrawn
 
 
-def _tell(con: Connection, kept: LabelState, items: Sequence[str], now: datetime) -> int:
-    """An expert's feedback on what was predicted; feedback is never taken back, only outdone."""
-    said = [(item, label) for item in items if (label := _label(kept, item)) is not None]
+def _add_feedback(con: Connection, state: LabelState, items: Sequence[str], now: datetime) -> int:
+    """Add expert feedback on predictions; feedback is never withdrawn, only superseded."""
+    audited = [
+        (item, label) for item in items if (label := _agreed_answer(state, item)) is not None
+    ]
     feedback = [
         Feedback(
             id=f"{item}@{label.number}",
@@ -164,20 +171,22 @@ def _tell(con: Connection, kept: LabelState, items: Sequence[str], now: datetime
             rater=label.person,
             rater_kind="expert",
         )
-        for item, label in said
+        for item, label in audited
         if label.prediction is not None
     ]
     added = events.add_feedback(con, feedback)
-    _note(con, kept, [item for item, _ in said], {}, now)
+    _record_effects(con, state, [item for item, _ in audited], {}, now)
     return added
 
 
-def _label(kept: LabelState, item: str) -> Said | None:
-    """The newest word that says what the item comes to; None where it comes to nothing."""
-    standing = kept.standings.get(item)
+def _agreed_answer(state: LabelState, item: str) -> Said | None:
+    """The newest answer with the agreed label; None where there is no agreed label."""
+    standing = state.standings.get(item)
     if standing is None or standing.label is None:
         return None
-    return next(each for each in reversed(kept.by_item[item]) if each.intent == standing.label)
+    return next(
+        answer for answer in reversed(state.by_item[item]) if answer.intent == standing.label
+    )
 
 
 def _sample(label: Said, split: str) -> Sample:
@@ -197,29 +206,33 @@ def _sample(label: Said, split: str) -> Sample:
     )
 
 
-def _unfit(runtime: Runtime, con: Connection, texts: Mapping[str, str]) -> set[str]:
-    """Items whose text a model may have met since it was asked about."""
+def _met_in_training(runtime: Runtime, con: Connection, texts: Mapping[str, str]) -> set[str]:
+    """Items near a text that a model was, or may be, trained on: no evidence on that model."""
     if not texts:
         return set()
     items = list(texts)
     jaccard = runtime.config.gates.hygiene.jaccard
-    near = curation.near_duplicates(
+    matches = curation.near_duplicates(
         [texts[item] for item in items], trained_texts(runtime, con), jaccard
     )
-    return {items[pair.i] for pair in near}
+    return {items[pair.i] for pair in matches}
 
 
-def _note(
-    con: Connection, kept: LabelState, items: Sequence[str], made: Mapping[str, str], now: datetime
+def _record_effects(
+    con: Connection,
+    state: LabelState,
+    items: Sequence[str],
+    sample_of: Mapping[str, str],
+    now: datetime,
 ) -> None:
-    """Write down what the items' labels do from now on."""
+    """Store which label of each item is in effect, and the sample that it made."""
     labels.add_effects(
         con,
         [
             Effect(
                 item=item,
-                intent=kept.standings[item].label if item in kept.standings else None,
-                sample=made.get(item),
+                intent=state.standings[item].label if item in state.standings else None,
+                sample=sample_of.get(item),
                 at=now,
             )
             for item in items

@@ -1,4 +1,4 @@
-"""What was said so far of the labelling queue, what it comes to, and what the gates still want."""
+"""State of the labelling queue: answers given, agreed labels, and labels the gates still need."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from flywheel.turn.samples import unjudged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelState:
-    """What was said so far, and what it comes to."""
+    """All answers of the queue, and the standing of each item."""
 
-    said: Mapping[str, Said]  # the newest of each item
+    said: Mapping[str, Said]  # the newest answer of each item
     by_item: Mapping[str, Sequence[Said]]  # oldest first
     words: tuple[Word, ...]
     standings: Mapping[str, Standing]
 
     def open_to(self, item: str, person: str, share: float) -> bool:
-        """Whether a person is asked an item, when `share` of all is asked twice."""
+        """Whether an item is in a person's queue; a share `share` of all items is asked twice."""
         twice = labelling.drawn("second", item, share)
         return labelling.is_open(self.standings.get(item), person, twice=twice)
 
 
 def label_state(con: Connection) -> LabelState:
-    """Read what was said."""
-    said = labels.standing(con)
+    """Read all answers that were not withdrawn."""
+    answers = labels.standing(con)
     words = tuple(
         Word(
-            number=each.number,
-            item=each.item,
-            person=each.person,
-            label=each.intent if each.what == "label" else None,
-            resolves=each.resolves,
+            number=answer.number,
+            item=answer.item,
+            person=answer.person,
+            label=answer.intent if answer.what == "label" else None,
+            resolves=answer.resolves,
         )
-        for each in said
+        for answer in answers
     )
     by_item: dict[str, list[Said]] = {}
-    for each in said:
-        by_item.setdefault(each.item, []).append(each)
+    for answer in answers:
+        by_item.setdefault(answer.item, []).append(answer)
     return LabelState(
-        said={each.item: each for each in said},
+        said={answer.item: answer for answer in answers},
         by_item=by_item,
         words=words,
         standings=labelling.standings(words),
@@ -54,22 +54,22 @@ def label_state(con: Connection) -> LabelState:
 
 
 def held_turns(con: Connection) -> list[Turn]:
-    """The turns whose challenger waits for labels."""
+    """Return the held turns whose challenger waits for labels."""
     waiting = [d.turn for d in decisions.list_decisions(con, status="pending") if d.turn]
-    found = [turns.get(con, name) for name in waiting]
-    return [turn for turn in found if turn.state == "held" and turn.record.labels_wanted]
+    waiting_turns = [turns.get(con, name) for name in waiting]
+    return [turn for turn in waiting_turns if turn.state == "held" and turn.record.labels_wanted]
 
 
-def still_wanted(con: Connection, kept: LabelState) -> dict[str, int]:
-    """Labels by intent that would decide what is held, less those that were given."""
-    done = labels.effects(con)
-    given: Counter[str] = Counter()
-    for item, standing in kept.standings.items():
-        waits = item not in done or done[item].intent != standing.label
-        if kept.said[item].kind == "gate" and standing.label and waits:
-            given[standing.label] += 1
+def still_wanted(con: Connection, state: LabelState) -> dict[str, int]:
+    """Return the labels by intent that held turns wait for, minus those given and not yet used."""
+    effects = labels.effects(con)
+    unused: Counter[str] = Counter()
+    for item, standing in state.standings.items():
+        waits = item not in effects or effects[item].intent != standing.label
+        if state.said[item].kind == "gate" and standing.label and waits:
+            unused[standing.label] += 1
     wanted: Counter[str] = Counter()
     for turn in held_turns(con):
-        asked = Counter(turn.record.labels_wanted)
-        wanted |= asked - given - unjudged(con, turn)
+        requested = Counter(turn.record.labels_wanted)
+        wanted |= requested - unused - unjudged(con, turn)
     return dict(wanted)

@@ -1,8 +1,8 @@
-"""What a person is asked next: the queue of `flywheel samples label`.
+"""The queue of one person (`flywheel samples label`): which items, in which order.
 
-Texts for the gates come from traffic that nobody has labelled and that is near nothing anybody
-was trained on or is judged by. They are drawn by lot among what production answered with the
-undecided intent, and among what it answered with the intents that are confused with it.
+Texts for the gates are unlabelled predictions that are not near any training or evaluation text.
+They are sampled at random from predictions of the undecided intent and of the intents that are
+confused with it.
 """
 
 from __future__ import annotations
@@ -23,51 +23,58 @@ from flywheel.turn.curate import window_start
 from flywheel.turn.diagnose import held_out, intent_health
 from flywheel.turn.runtime import Runtime
 
-_NEIGHBOURS = 3  # intents confused with an undecided one, that are drawn from too
-_SPARE = 2  # candidates for each label wanted: some will turn out to be of another intent
-_LOOKED_AT = 10  # candidates looked at for one that is taken; the others are near known texts
+_NEIGHBOURS = 3  # confused intents to sample from, for each undecided intent
+_CANDIDATES_PER_LABEL = 2  # some texts turn out to have another intent
+_LOOKED_AT = 10  # predictions read for each candidate: many are near known texts
 _MOST_UNCERTAIN = 500
 _GUESSES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """What a person is asked, in order, and how many labels the gates want."""
+    """One person's items in order, and the labels that the gates still need."""
 
     items: tuple[Item, ...]
-    waiting: Mapping[str, int]  # by kind; of the audit more than are listed
-    wanted: Mapping[str, int]  # by intent, less what was given
+    waiting: Mapping[str, int]  # number of items by kind, unlisted audit items included
+    wanted: Mapping[str, int]  # number of labels by intent
 
 
 def queue(runtime: Runtime, con: Connection, person: str, most: int) -> Queue:
-    """What this person may be asked now, the most valuable first; `most` of the audit sample."""
-    kept = label_state(con)
-    wanted = still_wanted(con, kept)
+    """Return a person's queue, the most valuable items first.
+
+    Args:
+        runtime: the loop.
+        con: a reading connection.
+        person: the owner of the queue.
+        most: maximum number of audit items listed.
+    """
+    state = label_state(con)
+    wanted = still_wanted(con, state)
     since = window_start(runtime, con)
     bar = labelling.bar(runtime.config.labelling.audit)
     confused = _confused(runtime, con)
-    audited, whole = label_candidates.audited(con, since, bar, most)
-    found = [
-        *_again(runtime, kept, person, confused),
-        *_for_gates(runtime, con, wanted, since, bar),
-        *(_item("audit", one, rank=(0.0, one.lot)) for one in audited),
-        *_conflicts(runtime, con, kept),
-        *_uncertain(runtime, con, since, bar, confused),
+    audited, audit_size = label_candidates.audited(con, since, bar, most)
+    candidates = [
+        *_second_opinions(runtime, state, person, confused),
+        *_gate_items(runtime, con, wanted, since, bar),
+        *(_item("audit", prediction, rank=(0.0, prediction.lot)) for prediction in audited),
+        *_conflict_items(runtime, con, state),
+        *_uncertain_items(runtime, con, since, bar, confused),
     ]
-    items = tuple(labelling.ordered(found))
+    items = tuple(labelling.ordered(candidates))
     counts = Counter(item.kind for item in items)
     waiting: dict[str, int] = {kind: counts[kind] for kind in labelling.KINDS}
-    waiting["audit"] += whole - len(audited)
+    waiting["audit"] += audit_size - len(audited)
     return Queue(items=items, waiting=waiting, wanted=wanted)
 
 
 def conflict_key(text: str) -> str:
-    """Name a text by what it says, whatever its case or punctuation."""
+    """Return the key of a conflict item: a hash of the text's normal form."""
     return content.content_id("t", curation.normalise(text))
 
 
 def trained_texts(runtime: Runtime, con: Connection) -> list[str]:
-    """Every text that a model in question was trained on, or that the next one may be."""
+    """Return the texts that the champion or a held one was trained on, or the next may be."""
     texts = {row.text for row in samples.training(con)}
     texts |= {row.text for row in health.labelled_texts(con)}
     champion = adapters.champion(con)
@@ -80,77 +87,79 @@ def trained_texts(runtime: Runtime, con: Connection) -> list[str]:
 
 def _item(
     kind: Kind,
-    one: label_candidates.SeenPrediction,
+    prediction: label_candidates.SeenPrediction,
     rank: tuple[float, str],
     guesses: Sequence[str] = (),
 ) -> Item:
     return Item(
-        id=labelling.item_id(kind, one.id),
+        id=labelling.item_id(kind, prediction.id),
         kind=kind,
-        text=one.text,
-        prediction=one.id,
+        text=prediction.text,
+        prediction=prediction.id,
         guesses=tuple(guesses),
         rank=rank,
     )
 
 
-def _again(
-    runtime: Runtime, kept: LabelState, person: str, confused: Mapping[str, Sequence[str]]
+def _second_opinions(
+    runtime: Runtime, state: LabelState, person: str, confused: Mapping[str, Sequence[str]]
 ) -> list[Item]:
-    """What somebody was asked already, and this person may be asked too."""
+    """Items answered by others that this person may answer too: second opinions and disputes."""
     share = runtime.config.labelling.second_opinion
-    found = []
-    for item, standing in kept.standings.items():
-        if not kept.open_to(item, person, share):
+    items = []
+    for item, standing in state.standings.items():
+        if not state.open_to(item, person, share):
             continue
-        said = kept.said[item]
+        answer = state.said[item]
         kind, _ = labelling.kind_and_key(item)
         guesses: tuple[str, ...] = ()
-        if kind not in labelling.BLIND and said.predicted and not standing.disputed:
-            guesses = _guesses(runtime, said.predicted, confused)
-        found.append(
+        if kind not in labelling.BLIND and answer.predicted and not standing.disputed:
+            guesses = _guesses(runtime, answer.predicted, confused)
+        items.append(
             Item(
                 id=item,
                 kind="conflict" if standing.disputed else kind,
-                text=said.text,
-                prediction=said.prediction,
+                text=answer.text,
+                prediction=answer.prediction,
                 guesses=guesses,
                 said=standing.labels if standing.disputed else (),
                 again=True,
                 rank=(0.0, labelling.lot("again", item)),
             )
         )
-    return found
+    return items
 
 
-def _for_gates(
+def _gate_items(
     runtime: Runtime, con: Connection, wanted: Mapping[str, int], since: datetime, bar: str
 ) -> list[Item]:
-    """Texts for what the gates want, mixed by lot, so that their order tells nothing."""
+    """Texts for the labels that gates need, in random order so that it reveals no intent."""
     if not wanted:
         return []
-    near = _neighbours(con, wanted)
-    drawn = {*wanted, *(name for names in near.values() for name in names)}
+    neighbours = _neighbours(con, wanted)
+    intents = {*wanted, *(name for names in neighbours.values() for name in names)}
     former, today = lineage.former_names(runtime.intents), lineage.current_names(runtime.intents)
-    drawn |= {old for name in drawn for old in former.get(name, ())}
-    most = max(wanted.values()) * _SPARE * _LOOKED_AT
-    pool = label_candidates.answered_as(con, drawn, since, bar, most)
-    fit = _fit(runtime, pool, [*trained_texts(runtime, con), *held_out(con)])
+    intents |= {former_name for name in intents for former_name in former.get(name, ())}
+    limit = max(wanted.values()) * _CANDIDATES_PER_LABEL * _LOOKED_AT
+    candidates = label_candidates.answered_as(con, intents, since, bar, limit)
+    usable = _without_near_texts(
+        runtime, candidates, [*trained_texts(runtime, con), *held_out(con)]
+    )
     by_intent: dict[str, list[label_candidates.SeenPrediction]] = {}
-    for one in fit:
-        by_intent.setdefault(today.get(one.intent, one.intent), []).append(one)
-    taken: dict[str, label_candidates.SeenPrediction] = {}
+    for prediction in usable:
+        by_intent.setdefault(today.get(prediction.intent, prediction.intent), []).append(prediction)
+    chosen: dict[str, label_candidates.SeenPrediction] = {}
     for intent, count in wanted.items():
-        for one in by_intent.get(intent, ())[: _SPARE * count]:
-            taken[one.id] = one
-        for name in near[intent]:
-            for one in by_intent.get(name, ())[: max(1, count // (2 * _NEIGHBOURS))]:
-                taken[one.id] = one
-    return [_item("gate", one, rank=(0.0, one.lot)) for one in taken.values()]
+        for prediction in by_intent.get(intent, ())[: _CANDIDATES_PER_LABEL * count]:
+            chosen[prediction.id] = prediction
+        for name in neighbours[intent]:
+            for prediction in by_intent.get(name, ())[: max(1, count // (2 * _NEIGHBOURS))]:
+                chosen[prediction.id] = prediction
+    return [_item("gate", prediction, rank=(0.0, prediction.lot)) for prediction in chosen.values()]
 
 
 def _neighbours(con: Connection, wanted: Iterable[str]) -> dict[str, list[str]]:
-    """The intents that golden texts of each wanted one were answered with instead."""
+    """For each wanted intent, the intents most often answered instead on golden texts."""
     mistaken: dict[str, Counter[str]] = {name: Counter() for name in wanted}
     for turn in held_turns(con):
         report = reports.load(con, turn.id)
@@ -164,45 +173,43 @@ def _neighbours(con: Connection, wanted: Iterable[str]) -> dict[str, list[str]]:
     }
 
 
-def _fit(
-    runtime: Runtime, pool: Sequence[label_candidates.SeenPrediction], known: Sequence[str]
+def _without_near_texts(
+    runtime: Runtime, candidates: Sequence[label_candidates.SeenPrediction], known: Sequence[str]
 ) -> list[label_candidates.SeenPrediction]:
-    """Those that are near no known text and near none before them."""
+    """Candidates that are near no known text and near no earlier candidate."""
     jaccard = runtime.config.gates.hygiene.jaccard
-    texts = [one.text for one in pool]
-    unfit = {pair.i for pair in curation.near_duplicates(texts, known, jaccard)}
+    texts = [prediction.text for prediction in candidates]
+    rejected = {pair.i for pair in curation.near_duplicates(texts, known, jaccard)}
     for pair in curation.near_duplicates(texts, texts, jaccard):
-        if pair.j < pair.i and pair.j not in unfit:
-            unfit.add(pair.i)
-    return [one for index, one in enumerate(pool) if index not in unfit]
+        if pair.j < pair.i and pair.j not in rejected:
+            rejected.add(pair.i)
+    return [prediction for index, prediction in enumerate(candidates) if index not in rejected]
 
 
-def _conflicts(runtime: Runtime, con: Connection, kept: LabelState) -> list[Item]:
-    """Texts on which raters differ, as far as a person's word on them is missing and could be
-    learnt.
-    """
+def _conflict_items(runtime: Runtime, con: Connection, state: LabelState) -> list[Item]:
+    """Texts on which raters differ, without a trusted label, and not near a held-out text."""
     differing = label_candidates.conflicts(con, curation.AGREED)
-    leaked = _leaked(runtime, con, [one.text for one in differing])
-    trusted = [one.text for one in samples.training(con) if one.origin in curation.TRUSTED]
+    leaked = _leaked(runtime, con, [row.text for row in differing])
+    trusted = [row.text for row in samples.training(con) if row.origin in curation.TRUSTED]
     settled = {conflict_key(text) for text in trusted}
-    found: dict[str, Item] = {}
-    for index, one in enumerate(differing):
-        key = conflict_key(one.text)
+    items: dict[str, Item] = {}
+    for index, row in enumerate(differing):
+        key = conflict_key(row.text)
         item = labelling.item_id("conflict", key)
-        if index in leaked or key in settled or item in kept.said or item in found:
+        if index in leaked or key in settled or item in state.said or item in items:
             continue
-        found[item] = Item(
+        items[item] = Item(
             id=item,
             kind="conflict",
-            text=one.text,
-            guesses=tuple(name for name in one.labels if name in runtime.known_intents),
-            said=one.labels,
-            rank=(-float(one.votes), key),
+            text=row.text,
+            guesses=tuple(name for name in row.labels if name in runtime.known_intents),
+            said=row.labels,
+            rank=(-float(row.votes), key),
         )
-    return list(found.values())
+    return list(items.values())
 
 
-def _uncertain(
+def _uncertain_items(
     runtime: Runtime,
     con: Connection,
     since: datetime,
@@ -210,32 +217,32 @@ def _uncertain(
     confused: Mapping[str, Sequence[str]],
 ) -> list[Item]:
     below = runtime.config.labelling.uncertain
-    pool = label_candidates.uncertain(con, below, since, bar, _MOST_UNCERTAIN)
-    leaked = _leaked(runtime, con, [one.text for one in pool])
+    candidates = label_candidates.uncertain(con, below, since, bar, _MOST_UNCERTAIN)
+    leaked = _leaked(runtime, con, [prediction.text for prediction in candidates])
     return [
         _item(
             "uncertain",
-            one,
-            (one.confidence or 0.0, one.id),
-            _guesses(runtime, one.intent, confused),
+            prediction,
+            (prediction.confidence or 0.0, prediction.id),
+            _guesses(runtime, prediction.intent, confused),
         )
-        for index, one in enumerate(pool)
+        for index, prediction in enumerate(candidates)
         if index not in leaked
     ]
 
 
 def _leaked(runtime: Runtime, con: Connection, texts: Sequence[str]) -> Collection[int]:
-    """Places of texts that are too near one that judges models: nothing is learnt from them."""
+    """Indices of texts that are near a held-out text: they must not be trained on."""
     if not texts:
         return ()
-    near = curation.near_duplicates(texts, held_out(con), runtime.config.curation.leak)
-    return {pair.i for pair in near}
+    matches = curation.near_duplicates(texts, held_out(con), runtime.config.curation.leak)
+    return {pair.i for pair in matches}
 
 
 def _confused(runtime: Runtime, con: Connection) -> dict[str, list[str]]:
-    """What each intent is confused with in production, most often first."""
-    found = intent_health(runtime, con, runtime.clock())
-    return {each.intent: [name for name, _ in each.confused_with] for each in found}
+    """The intents that each intent is confused with in production, most often first."""
+    health_of = intent_health(runtime, con, runtime.clock())
+    return {item.intent: [name for name, _ in item.confused_with] for item in health_of}
 
 
 def _guesses(
@@ -243,4 +250,4 @@ def _guesses(
 ) -> tuple[str, ...]:
     name = lineage.current_names(runtime.intents).get(predicted, predicted)
     names = dict.fromkeys([name, *confused.get(name, ())])
-    return tuple(each for each in names if each in runtime.known_intents - {NONE})[:_GUESSES]
+    return tuple(intent for intent in names if intent in runtime.known_intents - {NONE})[:_GUESSES]

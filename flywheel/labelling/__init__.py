@@ -1,6 +1,6 @@
-"""A person's labels: what is asked, of whom, and what the answers of several people come to. Pure.
+"""Labelling by people: queue items, their order, sampling, and the agreed label. Pure.
 
-Nothing here shows a model's answer beside a text whose label is evidence on models.
+Items whose labels are evidence on models (`BLIND`) never show a model's answer.
 """
 
 from flywheel.labelling.rules import (

@@ -1,4 +1,9 @@
-"""What is asked, in which order, which predictions are drawn, and what several answers come to."""
+"""Rules of labelling: queue order, random samples of predictions, and the agreed label.
+
+Sampling: an id's lot is a hash of the draw's name and the id. The same predictions are drawn by
+every caller at every time, whatever their text or answer. The draw's name in the hash keeps the
+sample unbiased where a producer samples by a hash of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +15,31 @@ from typing import Literal
 
 Kind = Literal["gate", "audit", "conflict", "uncertain"]
 KINDS: tuple[Kind, ...] = ("gate", "audit", "conflict", "uncertain")
-"""From the most valuable: what lets a held challenger be decided; what says how production does;
-what raters disagree on; what the model is least sure of."""
+"""Most valuable first: labels that gates wait for, the audit sample of production, texts on which
+raters disagree, texts with low confidence."""
 
 BLIND: frozenset[str] = frozenset({"gate", "audit"})
-"""Kinds whose labels are evidence on models: who labels them sees no model's answer."""
+"""Kinds whose labels are evidence on models: the labeller sees no model's answer."""
+
+_DIGITS = 32  # of a lot, in hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One text that a person is asked about."""
+    """One text to be labelled.
+
+    Raises:
+        ValueError: an item of a blind kind has guesses.
+    """
 
     id: str  # "KIND:" and the prediction's id, or for a conflict a hash of the text
     kind: Kind
     text: str
-    prediction: str | None = None
+    prediction: str | None = None  # its id
     guesses: tuple[str, ...] = ()  # likeliest first; never for a blind kind
-    said: tuple[str, ...] = ()  # labels that people or raters gave it and that differ
-    again: bool = False  # somebody has answered it; this is a second opinion, or the dispute
-    rank: tuple[float, str] = (0.0, "")  # within its kind, the least first
+    said: tuple[str, ...] = ()  # differing labels by people or raters
+    again: bool = False  # answered already; this is a second opinion or a dispute
+    rank: tuple[float, str] = (0.0, "")  # sort key within its kind
 
     def __post_init__(self) -> None:
         if self.kind in BLIND and self.guesses:
@@ -36,15 +47,15 @@ class Item:
 
 
 def item_id(kind: Kind, key: str) -> str:
-    """Return the name of what is asked."""
+    """Return the item's id, "KIND:KEY"."""
     return f"{kind}:{key}"
 
 
 def kind_and_key(item: str) -> tuple[Kind, str]:
-    """Return what `item_id` was given.
+    """Return (kind, key) of an item id.
 
     Raises:
-        ValueError: it is no item's name.
+        ValueError: `item` is not an item id.
     """
     kind, colon, key = item.partition(":")
     if kind not in KINDS or not colon or not key:
@@ -53,40 +64,36 @@ def kind_and_key(item: str) -> tuple[Kind, str]:
 
 
 def ordered(items: Iterable[Item]) -> list[Item]:
-    """Return each item once, by value: by kind, second opinions first, then by rank.
+    """Deduplicate items and sort them by kind, second opinions first, then rank.
 
-    Second opinions are few, and would never be asked behind a stream that does not end.
+    Second opinions come first since they are few, and new items of a kind never end.
     """
-    once = {item.id: item for item in items}
+    unique = {item.id: item for item in items}
     return sorted(
-        once.values(), key=lambda item: (KINDS.index(item.kind), not item.again, item.rank, item.id)
+        unique.values(),
+        key=lambda item: (KINDS.index(item.kind), not item.again, item.rank, item.id),
     )
 
 
-# Drawing lots: which predictions are in a sample, the same ones whoever asks and whenever.
-#
-# A lot is a hash of the id alone, so it knows neither what was said nor what was answered; and it
-# has the name of the draw in it, so that a producer who samples by a hash of its own is no bias.
-
-_DIGITS = 32
+# Random samples.
 
 
 def lot(draw: str, key: str) -> str:
     """Return 32 hex digits, uniform over keys. The store computes the same in SQL."""
-    named = f"{draw}:{key}".encode("utf-8", "surrogatepass")
-    return hashlib.md5(named, usedforsecurity=False).hexdigest()
+    draw_and_key = f"{draw}:{key}".encode("utf-8", "surrogatepass")
+    return hashlib.md5(draw_and_key, usedforsecurity=False).hexdigest()
 
 
 def bar(share: float) -> str:
-    """Return the hex digits below which the lots of a share of all keys fall; 0..1.
+    """Return the threshold below which the lots of a share (0..1) of all keys fall.
 
     >>> bar(0.5)
     '80000000000000000000000000000000'
     """
     if share >= 1:
         return "g"  # above every hex digit
-    whole = 16**_DIGITS
-    return f"{int(max(0.0, share) * whole):0{_DIGITS}x}"
+    range_size = 16**_DIGITS
+    return f"{int(max(0.0, share) * range_size):0{_DIGITS}x}"
 
 
 def drawn(draw: str, key: str, share: float) -> bool:
@@ -94,51 +101,51 @@ def drawn(draw: str, key: str, share: float) -> bool:
     return lot(draw, key) < bar(share)
 
 
-# What several people said of one item, and what it comes to.
+# Agreed labels.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One person's word on one item; an undone one is not among them."""
+    """One person's answer to one item; withdrawn answers are left out."""
 
-    number: int  # in the order in which they were said
+    number: int  # increases with time
     item: str
     person: str
     label: str | None  # None: skipped
-    resolves: bool = False  # it was said to an open dispute, with both labels in view
+    resolves: bool = False  # given to an open dispute, with the differing labels in view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the words on one item come to."""
+    """State of one item: agreed label, dispute, and who answered."""
 
-    label: str | None  # None: nobody labelled it, or people differ
+    label: str | None  # the agreed label; None: no label yet, or a dispute
     disputed: bool
-    labels: tuple[str, ...]  # all that were given, sorted
+    labels: tuple[str, ...]  # all distinct labels, sorted
     labelled_by: frozenset[str]
     skipped_by: frozenset[str]
 
 
 def standings(words: Iterable[Word]) -> dict[str, Standing]:
-    """Return what every item comes to.
+    """Return the standing of every item.
 
-    Of one person the last word on an item counts, but who passes a dispute on keeps what they
-    said. The label is what a dispute was resolved to,
-    otherwise what most people said; where as many said something else, it is disputed.
+    The last answer of each person counts; a person who skips a dispute keeps their earlier label.
+    The agreed label is the latest resolution of a dispute, otherwise the plurality. A tie is a
+    dispute.
     """
     by_item: dict[str, list[Word]] = {}
     for word in sorted(words, key=lambda word: word.number):
         by_item.setdefault(word.item, []).append(word)
-    return {item: _standing(said) for item, said in by_item.items()}
+    return {item: _standing(item_words) for item, item_words in by_item.items()}
 
 
 def is_open(standing: Standing | None, person: str, *, twice: bool) -> bool:
-    """Whether a person is asked an item: nobody is asked twice, except to resolve a dispute.
+    """Whether an item is in a person's queue; nobody is asked twice, except to resolve a dispute.
 
     Args:
-        standing: None: nobody said anything yet.
-        person: who would be asked.
-        twice: the item is one of those that two people are asked.
+        standing: None: no answers yet.
+        person: the owner of the queue.
+        twice: the item is in the sample that two people label.
     """
     if standing is None:
         return True
@@ -152,40 +159,42 @@ def is_open(standing: Standing | None, person: str, *, twice: bool) -> bool:
 
 
 def judged_twice(words: Iterable[Word]) -> list[tuple[str, str]]:
-    """Return, for each item that two people labelled by themselves, the first two labels.
+    """Return the first two independent labels of each item that two people labelled.
 
-    Words that resolve a dispute do not count: whoever said them had seen the others'.
+    Answers to a dispute do not count: their authors had seen the other labels.
     """
-    own: dict[str, dict[str, str]] = {}
+    independent: dict[str, dict[str, str]] = {}
     for word in sorted(words, key=lambda word: word.number):
         if word.label is not None and not word.resolves:
-            own.setdefault(word.item, {})[word.person] = word.label
+            independent.setdefault(word.item, {})[word.person] = word.label
     pairs = []
-    for item in sorted(own):
-        first, *others = own[item].values()
-        if others:
-            pairs.append((first, others[0]))
+    for item in sorted(independent):
+        first_label, *other_labels = independent[item].values()
+        if other_labels:
+            pairs.append((first_label, other_labels[0]))
     return pairs
 
 
-def _standing(said: Sequence[Word]) -> Standing:
-    last = {word.person: word for word in said}
-    votes = {word.person: word for word in said if word.label is not None or not word.resolves}
-    given = [word for word in votes.values() if word.label is not None]
-    labels = [word.label for word in given if word.label is not None]
-    resolving = [word for word in given if word.resolves]
-    newest = max(resolving, key=lambda word: word.number, default=None)
-    label = newest.label if newest else _most(labels)
+def _standing(item_words: Sequence[Word]) -> Standing:
+    last_words = {word.person: word for word in item_words}
+    counted = {
+        word.person: word for word in item_words if word.label is not None or not word.resolves
+    }
+    labelled = [word for word in counted.values() if word.label is not None]
+    labels = [word.label for word in labelled if word.label is not None]
+    resolutions = [word for word in labelled if word.resolves]
+    resolution = max(resolutions, key=lambda word: word.number, default=None)
+    label = resolution.label if resolution else _plurality(labels)
     return Standing(
         label=label,
         disputed=label is None and len(set(labels)) > 1,
         labels=tuple(sorted(set(labels))),
-        labelled_by=frozenset(name for name, word in votes.items() if word.label is not None),
-        skipped_by=frozenset(name for name, word in last.items() if word.label is None),
+        labelled_by=frozenset(name for name, word in counted.items() if word.label is not None),
+        skipped_by=frozenset(name for name, word in last_words.items() if word.label is None),
     )
 
 
-def _most(labels: Sequence[str]) -> str | None:
-    """What more people said than anything else; None on a tie."""
-    first, second, *_ = [*Counter(labels).most_common(2), ("", 0), ("", 0)]
-    return first[0] if first[1] > second[1] else None
+def _plurality(labels: Sequence[str]) -> str | None:
+    """The most frequent label; None on a tie or without labels."""
+    winner, runner_up, *_ = [*Counter(labels).most_common(2), ("", 0), ("", 0)]
+    return winner[0] if winner[1] > runner_up[1] else None

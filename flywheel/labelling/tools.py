@@ -1,11 +1,11 @@
-"""The queue in the forms of two labelling tools, and what people answered there.
+"""Export of the queue to two labelling tools, and import of the answers given there.
 
-`labelstudio`: its JSON task format, one task an item, with `data.item` as its name; annotations
-come back as JSON or JSON_MIN. `argilla`: what `Dataset.records.to_json` writes and `from_json`
-reads, one record an item, with the item as its id. Both ask one question, `intent`.
+`labelstudio`: its JSON task format, one task an item, with the item id in `data.item`;
+annotations come back as JSON or JSON_MIN. `argilla`: the format of `Dataset.records.to_json` and
+`from_json`, one record an item, with the item id as record id. Both ask one question, `intent`.
 
-Who answered there is only a name in a file: answers are the word of whoever imports them, and
-where the people in the file differ, nothing is imported for that item.
+Annotator names in a file are not authenticated: imported answers count as answers of the person
+who imports them. Where the labels of one item differ within the file, none is imported.
 
 Source: labelstud.io/guide/task_format; docs.argilla.io, `rg.Record`.
 """
@@ -26,25 +26,25 @@ _AGENT = "production"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What a file says of one item."""
+    """One item of an imported file."""
 
-    place: int  # in the file, from 1
+    place: int  # position in the file, from 1
     item: str
     text: str
-    label: str | None = None  # None: nobody answered it, or `problem` says why it is not used
+    label: str | None = None  # None: `problem` says why there is none
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFormat:
-    """One tool's form."""
+    """Writer of all items, and reader of one record at a position, for one tool."""
 
     write: Callable[[Iterable[Item]], list[dict[str, Any]]]
     read: Callable[[Mapping[str, Any], int], Read | None]
 
 
 def interface(intents: Sequence[str]) -> str:
-    """Return the labelling interface that Label Studio needs for its tasks.
+    """Return the XML labelling interface that Label Studio needs for the tasks.
 
     >>> print(interface(["set_alarm"]).splitlines()[3])
         <Choice value="set_alarm"/>
@@ -64,11 +64,13 @@ def interface(intents: Sequence[str]) -> str:
 
 
 def _task(item: Item) -> dict[str, Any]:
-    guessed = [{"model_version": _AGENT, "result": [_choice(guess)]} for guess in item.guesses[:1]]
+    predictions = [
+        {"model_version": _AGENT, "result": [_choice(guess)]} for guess in item.guesses[:1]
+    ]
     return {
         "data": {_FIELD: item.text, "item": item.id, "kind": item.kind},
         "annotations": [],
-        "predictions": guessed,
+        "predictions": predictions,
     }
 
 
@@ -87,41 +89,41 @@ def _read_task(task: Mapping[str, Any], place: int) -> Read | None:
     if isinstance(data, Mapping):
         labels = [
             label
-            for each in _list(task.get("annotations"))
-            if not each.get("was_cancelled")
-            for label in _chosen(each)
+            for annotation in _mappings(task.get("annotations"))
+            if not annotation.get("was_cancelled")
+            for label in _choices_of(annotation)
         ]
-    else:  # JSON_MIN: the data and the answers side by side
-        data, labels = task, _flat(task.get(QUESTION))
-    return _read(data.get("item"), data.get(_FIELD), labels, place)
+    else:  # JSON_MIN has data and answers in one object
+        data, labels = task, _label_values(task.get(QUESTION))
+    return _row(data.get("item"), data.get(_FIELD), labels, place)
 
 
-def _chosen(annotation: Mapping[str, Any]) -> list[str]:
-    results = _list(annotation.get("result"))
+def _choices_of(annotation: Mapping[str, Any]) -> list[str]:
+    results = _mappings(annotation.get("result"))
     return [
         label
-        for each in results
-        if each.get("type") == "choices" and each.get("from_name") == QUESTION
-        for label in _flat(each.get("value"))
+        for result in results
+        if result.get("type") == "choices" and result.get("from_name") == QUESTION
+        for label in _label_values(result.get("value"))
     ]
 
 
-def _flat(value: Any) -> list[str]:
-    """One label or several, as a text, a list, or {"choices": [...]}."""
+def _label_values(value: Any) -> list[str]:
+    """Labels from a text, a list, or {"choices": [...]}."""
     if isinstance(value, Mapping):
         value = value.get("choices")
     if isinstance(value, str):
         return [value]
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
 
 
 def _record(item: Item) -> dict[str, Any]:
-    guessed = [{"value": guess, "score": None, "agent": _AGENT} for guess in item.guesses[:1]]
+    suggestions = [{"value": guess, "score": None, "agent": _AGENT} for guess in item.guesses[:1]]
     return {
         "id": item.id,
         "fields": {_FIELD: item.text},
         "metadata": {"kind": item.kind},
-        "suggestions": {QUESTION: guessed[0]} if guessed else {},
+        "suggestions": {QUESTION: suggestions[0]} if suggestions else {},
         "responses": {},
         "vectors": {},
         "_server_id": None,
@@ -131,31 +133,33 @@ def _record(item: Item) -> dict[str, Any]:
 def _read_record(record: Mapping[str, Any], place: int) -> Read | None:
     fields, responses = record.get("fields"), record.get("responses")
     text = fields.get(_FIELD) if isinstance(fields, Mapping) else None
-    given = _list(responses.get(QUESTION)) if isinstance(responses, Mapping) else []
+    answers = _mappings(responses.get(QUESTION)) if isinstance(responses, Mapping) else []
     labels = [
         label
-        for each in given
-        if each.get("status", "submitted") == "submitted"
-        for label in _flat(each.get("value"))
+        for answer in answers
+        if answer.get("status", "submitted") == "submitted"
+        for label in _label_values(answer.get("value"))
     ]
-    return _read(record.get("id"), text, labels, place)
+    return _row(record.get("id"), text, labels, place)
 
 
-def _read(item: Any, text: Any, labels: Sequence[str], place: int) -> Read | None:
-    """None where nobody has answered."""
+def _row(item: Any, text: Any, labels: Sequence[str], place: int) -> Read | None:
+    """The validated row; None where the item has no answer."""
     if not isinstance(item, str) or not isinstance(text, str):
         return Read(place=place, item="", text="", problem="it has no item or no text")
-    different = sorted(set(labels))
-    if not different:
+    distinct = sorted(set(labels))
+    if not distinct:
         return None
-    if len(different) > 1:
-        problem = f"the file has different labels for it: {', '.join(different)}"
+    if len(distinct) > 1:
+        problem = f"the file has different labels for it: {', '.join(distinct)}"
         return Read(place=place, item=item, text=text, problem=problem)
-    return Read(place=place, item=item, text=text, label=different[0])
+    return Read(place=place, item=item, text=text, label=distinct[0])
 
 
-def _list(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return (
+        [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+    )
 
 
 def _tasks(items: Iterable[Item]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The one client of OpenAI-compatible endpoints: limits, retries, cost, answers kept before use."""
+"""The client of OpenAI-compatible endpoints: rate limits, retries, budget, cached answers."""
 
 from flywheel.llm.client import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
 

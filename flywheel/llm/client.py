@@ -1,7 +1,7 @@
-"""The one client of OpenAI-compatible endpoints: limits, retries, cost, answers kept before use.
+"""The client of OpenAI-compatible endpoints: rate limits, retries, budget, cached answers.
 
-A request is named by the hash of its content. Its answer is stored before anybody reads it, and
-looked up before it is asked for: what was paid for once is never bought again.
+The key of a request is the hash of its content. An answer is stored before it is returned, and
+looked up before the request is sent: no request is paid for twice.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from flywheel.errors import FlywheelError
 from flywheel.llm import wire
 from flywheel.protocols import AnswerStore, StoredAnswer
 
-# What answers cost, in money and in tokens.
+# Cost and pace.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """A sum of answers, or a limit on one."""
+    """Cost of answers, or a limit on it."""
 
     usd: float = 0.0
     tokens: float = 0.0  # in and out
@@ -43,25 +43,25 @@ class Cost:
         return f"{self.usd:.4f} US dollars and {self.tokens:.0f} tokens"
 
     def plus(self, other: Cost, times: int = 1) -> Cost:
-        """Return the sum with `other`, counted so many times."""
+        """Return the sum of this and `times` times `other`."""
         return Cost(usd=self.usd + times * other.usd, tokens=self.tokens + times * other.tokens)
 
     def reaches(self, limit: Cost, share: float) -> bool:
-        """Whether a share of one of the limits is reached."""
+        """Whether the cost reaches a share (0..1) of one of the limits."""
         return self.usd >= share * limit.usd or self.tokens >= share * limit.tokens
 
-
-# When the next request may start, so that an endpoint's limits per minute hold.
 
 _MINUTE = 60.0
 
 
 class Pace:
-    """Spreads requests evenly: bursts are what limits per minute punish. One event loop uses it.
+    """Rate limiter that spaces requests evenly, since bursts hit limits per minute.
+
+    For one event loop.
 
     Args:
-        requests: most requests started in a minute; 0 sets no limit.
-        tokens: most tokens, in and out, of the requests started in a minute; 0 sets no limit.
+        requests: maximum requests started in a minute; 0 sets no limit.
+        tokens: maximum tokens, in and out, of the requests started in a minute; 0: no limit.
     """
 
     def __init__(self, requests: int, tokens: int) -> None:
@@ -70,7 +70,7 @@ class Pace:
         self._next = 0.0  # loop time at which the next request may start
 
     async def enter(self, tokens: int) -> None:
-        """Return when a request of about so many tokens may start."""
+        """Wait until a request of about this many tokens may start."""
         now = asyncio.get_running_loop().time()
         start = max(now, self._next)
         self._next = start + max(self._request_s, tokens * self._token_s)
@@ -78,36 +78,34 @@ class Pace:
             await asyncio.sleep(start - now)
 
 
-# Paid answers to the store and back: together where they come together.
-#
-# A durable write costs the same for one answer as for fifty, a look-up nearly so, and concurrent
-# requests come in bunches. Nobody reads an answer before the write that holds it has returned.
+# Answer cache. A durable write costs the same for one answer as for fifty, and a look-up nearly so,
+# so calls of concurrent requests are batched. No answer is returned before its write has returned.
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class AnswerCache:
-    """A store of answers as one event loop uses it; the store is called from its thread alone."""
+    """Batched access to a store of answers, for one event loop and called from its thread only."""
 
-    def __init__(self, kept: AnswerStore) -> None:
-        self._find = _Together(kept.get)
-        self._store = _Together(kept.put)
+    def __init__(self, store: AnswerStore) -> None:
+        self._find = _Batched(store.get)
+        self._store = _Batched(store.put)
 
     async def find(self, key: str) -> StoredAnswer | None:
-        """Return the answer kept for this request; None when it was never bought."""
+        """Return the stored answer of a request key; None when there is none."""
         return (await self._find(key)).get(key)
 
     async def keep(self, answer: StoredAnswer) -> None:
-        """Return when the answer is durable.
+        """Store the answer and wait until it is durable.
 
-        Who is cancelled while waiting takes no answer with them: it is paid for.
+        Cancellation of the caller does not cancel the write: the answer is paid for.
         """
         await self._store(answer)
 
 
-class _Together(Generic[_Item, _Result]):
-    """One call for all that is asked in the same pass of the loop; what it raises, all get."""
+class _Batched(Generic[_Item, _Result]):
+    """One call for all items of the same pass of the event loop; all callers get its exception."""
 
     def __init__(self, call: Callable[[Sequence[_Item]], _Result]) -> None:
         self._call = call
@@ -125,7 +123,7 @@ class _Together(Generic[_Item, _Result]):
         return self._call(items)
 
 
-# Where requests go: the address and the key of [teacher], checked before anything is sent.
+# Address and key of [teacher], validated before anything is sent.
 
 
 class EndpointUnusable(FlywheelError):
@@ -133,7 +131,7 @@ class EndpointUnusable(FlywheelError):
 
 
 def is_loopback(base_url: str) -> bool:
-    """Whether the endpoint is on this machine, so that no proxy stands between."""
+    """Whether the endpoint is on this machine, so that no proxy is used."""
     try:
         host = urlsplit(base_url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -142,27 +140,27 @@ def is_loopback(base_url: str) -> bool:
 
 
 def key_of(table: TeacherTable) -> str:
-    """Return the key to send.
+    """Return the API key.
 
     Raises:
-        EndpointUnusable: the key is named and not set.
+        EndpointUnusable: `api_key_env` names a variable that is not set.
     """
     if not table.api_key_env:
-        return "none"  # local servers want a key's place filled, not a key
-    found = secret(table.api_key_env)
-    if not found:
+        return "none"  # local servers require some key, but no particular one
+    key = secret(table.api_key_env)
+    if not key:
         raise EndpointUnusable(
             f"[teacher] api_key_env names {table.api_key_env}, which is not set",
             hint=f"export {table.api_key_env}, or give systemd a credential of that name",
         )
-    return found
+    return key
 
 
 def host_of(table: TeacherTable) -> str:
-    """Return host and port, for messages: the address itself may hold a password.
+    """Return host and port, for messages: the full address may contain a password.
 
     Raises:
-        EndpointUnusable: the address is none.
+        EndpointUnusable: `base_url` is not an HTTP address.
     """
     try:
         parts = urlsplit(table.base_url)
@@ -177,11 +175,11 @@ def host_of(table: TeacherTable) -> str:
     return f"{host}:{port}" if port else host
 
 
-_LONGEST_WAIT = 120.0  # seconds; a server that wants a longer pause is given up
+_LONGEST_WAIT = 120.0  # seconds; a request with a longer Retry-After fails
 _LONGEST_BACKOFF = 30.0  # seconds
 _TEMPORARY = frozenset({408, 409, 425, 429})  # and 500 and above
-_HOPELESS = frozenset({401, 403, 404})  # the next request would fail alike
-_UNKNOWN_FORMAT = frozenset({400, 422})  # how servers refuse a `response_format`
+_HOPELESS = frozenset({401, 403, 404})  # every later request would fail too
+_UNKNOWN_FORMAT = frozenset({400, 422})  # statuses for an unsupported `response_format`
 
 # At debug level the library logs whole request bodies, which are user text; the other two log a
 # line or more for every request.
@@ -190,16 +188,16 @@ for _name in ("openai", "httpx2", "httpcore2"):
 
 
 class RequestFailed(FlywheelError):
-    """One request has no answer after its retries; others may."""
+    """One request has no answer after its retries; other requests may succeed."""
 
 
 class BudgetSpent(FlywheelError):
-    """The request was not started, since the money is spent."""
+    """The request was not started, since the budget is spent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the model said to one request."""
+    """The model's answer to one request."""
 
     key: str  # hash of the request's content
     text: str
@@ -212,18 +210,18 @@ class Reply:
 
 
 class Client:
-    """Asks one endpoint; use as `async with`, in one event loop.
+    """Client of one endpoint; use as `async with`, in one event loop.
 
     Args:
         table: endpoint, limits and prices.
-        kept: where answers are stored; called from the loop's thread only.
-        max_usd: no request is started when the answers of this client, stored ones included, and
-            those under way (each taken for as dear as the dearest so far) cost this or more.
+        kept: store of answers; called from the loop's thread only.
+        max_usd: no request starts when the answers of this client, stored ones included, and the
+            requests under way (each estimated at the highest cost so far) cost this or more.
         max_tokens: the same in tokens, in and out.
         backoff_s: pause before the first retry; doubled each time. A server's Retry-After wins.
 
     Raises:
-        EndpointUnusable: the address is none, or the key is not set.
+        EndpointUnusable: the address is invalid, or the key is not set.
     """
 
     def __init__(
@@ -236,18 +234,18 @@ class Client:
         backoff_s: float = 0.5,
     ) -> None:
         self._table = table
-        self._kept = AnswerCache(kept)
+        self._cache = AnswerCache(kept)
         self._limit = Cost(usd=max_usd, tokens=max_tokens)
         self._backoff_s = backoff_s
         self._places = asyncio.Semaphore(max(1, table.max_concurrency))
-        self._one_each: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._counted: set[str] = set()
         self._spent = Cost()
         self._dearest = Cost()
         self._pace = Pace(table.requests_per_minute, table.tokens_per_minute)
-        self._usual_answer = 0  # tokens out of the longest answer so far
+        self._longest_answer = 0  # tokens out of the longest answer so far
         self._under_way = 0
-        self._not_before = 0.0  # loop time; a rate limit holds for every request
+        self._not_before = 0.0  # loop time; a Retry-After holds for every request
         self._refused_formats: set[str] = set()
         self._hopeless: RequestFailed | None = None
         self._host = host_of(table)
@@ -272,7 +270,7 @@ class Client:
 
     @property
     def places(self) -> int:
-        """How many requests may be under way at once."""
+        """Maximum number of concurrent requests."""
         return max(1, self._table.max_concurrency)
 
     async def ask(
@@ -288,7 +286,7 @@ class Client:
             messages: as in the chat-completions protocol.
             schema: the `json_schema` object of a `response_format`. An endpoint that refuses it is
                 asked for a JSON object, then for plain text.
-            share: of the budget that may be spent by then; what is left is for other requests.
+            share: of the budget, 0..1, above which this request does not start.
 
         Raises:
             RequestFailed: no answer within the retries, or the request was refused.
@@ -297,8 +295,8 @@ class Client:
         content = {"model": self._table.model, "messages": messages, "schema": schema}
         request = wire.valid(content)
         key = hashlib.sha256(canonical(request).encode()).hexdigest()
-        async with self._one_each.setdefault(key, asyncio.Lock()):
-            stored = await self._kept.find(key)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            stored = await self._cache.find(key)
             bought = stored is None
             if stored is None:
                 async with self._places:
@@ -314,17 +312,17 @@ class Client:
         self._under_way += 1
         try:
             response = await self._in_an_accepted_format(request)
-            sent, received = wire.tokens(request, response)
-            usd = self._price(sent, received)
+            sent_tokens, received_tokens = wire.tokens(request, response)
+            usd = self._price(sent_tokens, received_tokens)
             answer = StoredAnswer(
                 key=key,
                 request=request,
                 response=response,
                 usd=usd,
-                input_tokens=sent,
-                output_tokens=received,
+                input_tokens=sent_tokens,
+                output_tokens=received_tokens,
             )
-            await self._kept.keep(answer)
+            await self._cache.keep(answer)
             return answer
         finally:
             self._under_way -= 1
@@ -339,9 +337,9 @@ class Client:
                 if form and error.status_code in _UNKNOWN_FORMAT:
                     self._refused_formats.add(name)
                     continue
-                raise self._given_up(error) from error
+                raise self._final_error(error) from error
             except (openai.OpenAIError, TimeoutError, ValueError) as error:
-                raise self._given_up(error) from error
+                raise self._final_error(error) from error
         raise AssertionError("the plain format is never skipped")
 
     async def _with_retries(
@@ -349,7 +347,7 @@ class Client:
     ) -> dict[str, Any]:
         for attempt in range(self._table.max_retries + 1):
             await self._until_allowed()
-            await self._pace.enter(wire.estimated(messages) + self._usual_answer)
+            await self._pace.enter(wire.estimated(messages) + self._longest_answer)
             try:
                 return await self._once(messages, form)
             except (openai.OpenAIError, TimeoutError, ValueError) as error:
@@ -362,11 +360,11 @@ class Client:
     async def _once(
         self, messages: list[dict[str, Any]], form: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """One HTTP request. The limit is for the whole answer, not for the next byte of it."""
+        """One HTTP request. The timeout is for the whole answer, not for its next byte."""
         async with asyncio.timeout(self._table.timeout_s):
             completion: Any = await self._client.chat.completions.create(
                 model=self._table.model,
-                messages=(),  # the library walks through every part of a known field: 1 ms
+                messages=(),  # the library would validate every part of it, which takes 1 ms
                 extra_body={"messages": messages, **form},
             )
         if not isinstance(completion, ChatCompletion) or not completion.choices:
@@ -386,16 +384,16 @@ class Client:
             return backoff  # a timeout, a cut connection, an answer that is not one
         if error.status_code not in _TEMPORARY and error.status_code < 500:
             return None
-        asked = wire.retry_after(error.response.headers, datetime.now(UTC))
-        if not asked:
+        requested_s = wire.retry_after(error.response.headers, datetime.now(UTC))
+        if not requested_s:
             return backoff
-        if asked > _LONGEST_WAIT:
+        if requested_s > _LONGEST_WAIT:
             return None
-        allowed = asyncio.get_running_loop().time() + asked
+        allowed = asyncio.get_running_loop().time() + requested_s
         self._not_before = max(self._not_before, allowed)
         return 0.0
 
-    def _given_up(self, error: Exception) -> RequestFailed:
+    def _final_error(self, error: Exception) -> RequestFailed:
         failed = RequestFailed(
             f"{self._host} did not answer for model {self._table.model!r}: {wire.told(error)}",
             hint="see [teacher] in config.toml: base_url, model, api_key_env, timeout_s",
@@ -404,9 +402,9 @@ class Client:
             self._hopeless = failed
         return failed
 
-    def _price(self, sent: int, received: int) -> float:
-        dear = sent * self._table.usd_per_million_input
-        return (dear + received * self._table.usd_per_million_output) / 1e6
+    def _price(self, input_tokens: int, output_tokens: int) -> float:
+        input_cost = input_tokens * self._table.usd_per_million_input
+        return (input_cost + output_tokens * self._table.usd_per_million_output) / 1e6
 
     def _count(self, answer: StoredAnswer) -> None:
         if answer.key not in self._counted:
@@ -416,7 +414,7 @@ class Client:
             self._dearest = Cost(
                 usd=max(self._dearest.usd, cost.usd), tokens=max(self._dearest.tokens, cost.tokens)
             )
-            self._usual_answer = max(self._usual_answer, answer.output_tokens)
+            self._longest_answer = max(self._longest_answer, answer.output_tokens)
 
 
 def _reply(answer: StoredAnswer, *, bought: bool) -> Reply:

@@ -1,4 +1,4 @@
-"""What goes over the wire, and what can be read off an answer: formats, tokens, waits, errors.
+"""The chat-completions wire format: response formats, token counts, Retry-After, errors.
 
 Pure functions of requests, answers and headers.
 """
@@ -16,14 +16,14 @@ import openai
 
 from flywheel.content import canonical
 
-_BYTES_PER_TOKEN = 3.0  # where the server does not count: on the dear side for English
+_BYTES_PER_TOKEN = 3.0  # where the server sends no counts; overestimates English
 
 
 def formats(schema: Mapping[str, Any] | None) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Return what may be asked of an answer's form, the most wanted first; the last asks nothing.
+    """Return (name, request fields) of the response formats to try, the strictest first.
 
     Args:
-        schema: the `json_schema` object of a `response_format`; None when any text will do.
+        schema: the `json_schema` object of a `response_format`; None for plain text only.
     """
     plain: tuple[tuple[str, dict[str, Any]], ...] = (("text", {}),)
     if schema is None:
@@ -33,12 +33,12 @@ def formats(schema: Mapping[str, Any] | None) -> tuple[tuple[str, dict[str, Any]
 
 
 def valid(value: Any) -> Any:
-    """Return the same JSON without lone surrogates, which neither a database nor a wire takes."""
+    """Return the JSON value without lone surrogates, which UTF-8 cannot encode."""
     return json.loads(canonical(value).encode("utf-8", "replace"))
 
 
 def tokens(request: Mapping[str, Any], response: Mapping[str, Any]) -> tuple[int, int]:
-    """Return tokens in and out: as the endpoint counts, or from bytes where it does not."""
+    """Return (tokens in, tokens out) as the endpoint counts, or estimated from bytes."""
     usage = response.get("usage") or {}
     sent, received = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if sent is None:
@@ -49,7 +49,7 @@ def tokens(request: Mapping[str, Any], response: Mapping[str, Any]) -> tuple[int
 
 
 def estimated(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Return about how many tokens these messages are."""
+    """Return an estimate of the messages' tokens."""
     return _estimated(canonical(messages))
 
 
@@ -87,7 +87,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def told(error: Exception) -> str:
-    """Return what went wrong, without the server's words, which may quote the request."""
+    """Return the kind of error, without the server's message, which may quote the request."""
     if isinstance(error, openai.APIStatusError):
         return f"status {error.status_code}"
     if isinstance(error, TimeoutError | openai.APITimeoutError):

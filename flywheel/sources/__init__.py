@@ -1,6 +1,6 @@
-"""Where events come from: built-in sources, plugins/NAME.py, and entry points.
+"""Sources of events: built in, plugins/NAME.py, and entry points.
 
-`find` and `available` discover, `Runner` polls, `conformance.check` holds a source to its contract.
+`find` and `available` discover them, `Runner` polls them, `conformance.check` checks the contract.
 """
 
 from flywheel.sources.runner import Found, Runner, available, find

@@ -1,8 +1,8 @@
-"""Does a source keep the contract of `protocols.Source`? Its own, or a stranger's.
+"""Conformance checks of the contract of `protocols.Source`, for built-in sources and plug-ins.
 
-A kill is played by what it leaves behind: the source is opened again at the last cursor that was
-committed, whatever it had handed out or been told since. The source needs a few events to read,
-and nobody may add to them meanwhile. Acknowledgements are real: on a queue, use a copy.
+A crash is simulated by its effect: the source is opened again at the last committed cursor,
+whatever it delivered or acknowledged since. The source needs a few events, and nothing may be
+added during the check. Acknowledgements are real: for a queue, use a copy.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _TIMEOUT_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """One source, how to open it, and how much of it to read."""
+    """One source, its options, and how much of it to read."""
 
     make: Callable[[], Source]
     options: Mapping[str, Any]
-    limit: int  # events of a poll
-    most: int  # events of a reading
+    limit: int  # events of one poll
+    most: int  # events of one reading, at least
 
     def read(self, cursor: str | None) -> list[Batch]:
-        """Open at `cursor` and poll until there is nothing more, without a single ack."""
+        """Open at `cursor` and poll until nothing is left or `most` is reached, without any ack."""
         batches: list[Batch] = []
         with closing(self.make()) as source:
             source.open(self.options, cursor)
@@ -57,43 +57,47 @@ def check(
     spoil: Callable[[], Mapping[str, Any]] | None = None,
     understood: Callable[[Sequence[Mapping[str, Any]]], tuple[bool, str]] | None = None,
 ) -> list[Check]:
-    """Hold a source to its contract; never raises for what the source does.
+    """Check a source against its contract; exceptions of the source become failed checks.
 
     Args:
-        make: as `discovery.find` returns it.
+        make: as `runner.find` returns it.
         options: of `[sources.NAME]`.
-        limit: events asked for in one poll; small, so that the reading has several batches.
-        most: events read at most.
-        spoil: puts a row that is no event, and then a good one, where the source reads; returns
-            the good event. Without it, bad rows are not tried.
-        understood: whether what was read can be taken in, and what it came to.
+        limit: events of one poll; small, so that the reading has several batches.
+        most: maximum events read, to within one batch.
+        spoil: writes a row that is no event, and then a good one, where the source reads; returns
+            the good event. Without it, bad rows are not checked.
+        understood: returns whether the events can be ingested, and a detail.
     """
     trial = _Trial(make=make, options=options, limit=limit, most=most)
-    whole: list[Batch] = []
+    batches: list[Batch] = []
     checks = [
-        _tried("offers open, poll, ack and close", lambda: _shape(trial)),
-        _tried("reads events from the start", lambda: _reads(trial, whole)),
+        _outcome("offers open, poll, ack and close", lambda: _has_methods(trial)),
+        _outcome("reads events from the start", lambda: _reads(trial, batches)),
     ]
-    if not whole:
+    if not batches:
         return checks
     if understood is not None:
-        checks.append(_tried(UNDERSTOOD, lambda: understood(_events(whole))))
+        checks.append(_outcome(UNDERSTOOD, lambda: understood(_events(batches))))
     checks += [
-        _tried("batches are bounded and cursors are text", lambda: _bounded(trial, whole)),
-        _tried("a killed poll loses nothing", lambda: _killed(trial, whole, "poll")),
-        _tried("a kill between commit and ack loses nothing", lambda: _killed(trial, whole, "")),
-        _tried("a kill after the ack loses nothing", lambda: _killed(trial, whole, "ack")),
-        _tried("goes on from every cursor", lambda: _every_cursor(trial, whole)),
-        _tried("an empty poll ends in time", lambda: _in_time(trial, whole)),
-        _tried("refuses an unknown option by name", lambda: _unknown_option(trial)),
-        _tried("closes twice", lambda: _closes_twice(trial)),
+        _outcome("batches are bounded and cursors are text", lambda: _bounded(trial, batches)),
+        _outcome("a killed poll loses nothing", lambda: _killed(trial, batches, "poll")),
+        _outcome(
+            "a kill between commit and ack loses nothing", lambda: _killed(trial, batches, "")
+        ),
+        _outcome("a kill after the ack loses nothing", lambda: _killed(trial, batches, "ack")),
+        _outcome("goes on from every cursor", lambda: _every_cursor(trial, batches)),
+        _outcome("an empty poll ends in time", lambda: _in_time(trial, batches)),
+        _outcome("refuses an unknown option by name", lambda: _unknown_option(trial)),
+        _outcome("closes twice", lambda: _closes_twice(trial)),
     ]
     if spoil is not None:
-        checks.append(_tried("a bad row does not stop it", lambda: _bad_row(trial, whole, spoil)))
+        checks.append(
+            _outcome("a bad row does not stop it", lambda: _bad_row(trial, batches, spoil))
+        )
     return checks
 
 
-def _tried(name: str, run: Callable[[], tuple[bool, str]]) -> Check:
+def _outcome(name: str, run: Callable[[], tuple[bool, str]]) -> Check:
     try:
         ok, detail = run()
     except Exception as error:  # noqa: BLE001  a stranger's code may raise anything
@@ -101,7 +105,7 @@ def _tried(name: str, run: Callable[[], tuple[bool, str]]) -> Check:
     return name, ok, detail
 
 
-def _shape(trial: _Trial) -> tuple[bool, str]:
+def _has_methods(trial: _Trial) -> tuple[bool, str]:
     source = trial.make()
     missing = [
         name
@@ -111,30 +115,30 @@ def _shape(trial: _Trial) -> tuple[bool, str]:
     return not missing, f"missing: {', '.join(missing)}" if missing else ""
 
 
-def _reads(trial: _Trial, whole: list[Batch]) -> tuple[bool, str]:
-    whole += trial.read(None)
-    if not whole:
+def _reads(trial: _Trial, batches: list[Batch]) -> tuple[bool, str]:
+    batches += trial.read(None)
+    if not batches:
         return False, "no event to read; put some where the source reads and check again"
-    events = _events(whole)
+    events = _events(batches)
     without = sum("id" not in event for event in events)
     note = f", {without} without an `id`: a repeat of those is not recognised" if without else ""
-    return True, f"{len(events)} events in {len(whole)} batches{note}"
+    return True, f"{len(events)} events in {len(batches)} batches{note}"
 
 
-def _bounded(trial: _Trial, whole: Sequence[Batch]) -> tuple[bool, str]:
-    longest = max(len(batch.events) for batch in whole)
+def _bounded(trial: _Trial, batches: Sequence[Batch]) -> tuple[bool, str]:
+    longest = max(len(batch.events) for batch in batches)
     if longest > trial.limit:
         return False, f"asked for {trial.limit} events, got {longest}"
-    if not all(isinstance(batch.cursor, str) and batch.cursor for batch in whole):
+    if not all(isinstance(batch.cursor, str) and batch.cursor for batch in batches):
         return False, "a cursor is not a non-empty text"
-    if not all(isinstance(event, Mapping) for event in _events(whole)):
+    if not all(isinstance(event, Mapping) for event in _events(batches)):
         return False, "an event is not a mapping"
-    json.dumps(_events(whole))
+    json.dumps(_events(batches))
     return True, ""
 
 
-def _killed(trial: _Trial, whole: Sequence[Batch], after: str) -> tuple[bool, str]:
-    """Die after a poll, after its commit, or after its ack; then start again as the daemon does."""
+def _killed(trial: _Trial, batches: Sequence[Batch], after: str) -> tuple[bool, str]:
+    """Simulate a crash after a poll, after its commit ("") or after its ack, and a restart."""
     with closing(trial.make()) as source:
         source.open(trial.options, None)
         batch = source.poll(trial.limit, _TIMEOUT_S)
@@ -144,25 +148,25 @@ def _killed(trial: _Trial, whole: Sequence[Batch], after: str) -> tuple[bool, st
             source.ack(batch.cursor)
             source.ack(batch.cursor)
     if after == "poll":
-        return _same(_events(whole), _events(trial.read(None)))
-    given = set(map(_key, batch.events))
-    left = [event for event in _events(whole) if _key(event) not in given]
-    return _same(left, _events(trial.read(batch.cursor)))
+        return _same(_events(batches), _events(trial.read(None)))
+    delivered = set(map(_key, batch.events))
+    remaining = [event for event in _events(batches) if _key(event) not in delivered]
+    return _same(remaining, _events(trial.read(batch.cursor)))
 
 
-def _every_cursor(trial: _Trial, whole: Sequence[Batch]) -> tuple[bool, str]:
-    read = 0
-    for batch in whole[:20]:
-        read += len(batch.events)
-        ok, detail = _same(_events(whole)[read:], _events(trial.read(batch.cursor)))
+def _every_cursor(trial: _Trial, batches: Sequence[Batch]) -> tuple[bool, str]:
+    count = 0
+    for batch in batches[:20]:
+        count += len(batch.events)
+        ok, detail = _same(_events(batches)[count:], _events(trial.read(batch.cursor)))
         if not ok:
-            return False, f"after {read} events: {detail}"
-    return True, f"{min(len(whole), 20)} cursors"
+            return False, f"after {count} events: {detail}"
+    return True, f"{min(len(batches), 20)} cursors"
 
 
-def _in_time(trial: _Trial, whole: Sequence[Batch]) -> tuple[bool, str]:
+def _in_time(trial: _Trial, batches: Sequence[Batch]) -> tuple[bool, str]:
     with closing(trial.make()) as source:
-        source.open(trial.options, whole[-1].cursor)
+        source.open(trial.options, batches[-1].cursor)
         began = time.monotonic()
         source.poll(trial.limit, _TIMEOUT_S)
         seconds = time.monotonic() - began
@@ -187,11 +191,11 @@ def _closes_twice(trial: _Trial) -> tuple[bool, str]:
 
 
 def _bad_row(
-    trial: _Trial, whole: Sequence[Batch], spoil: Callable[[], Mapping[str, Any]]
+    trial: _Trial, batches: Sequence[Batch], spoil: Callable[[], Mapping[str, Any]]
 ) -> tuple[bool, str]:
     good = spoil()
-    read = _events(trial.read(whole[-1].cursor))
-    return _key(good) in map(_key, read), f"{len(read)} rows behind the bad one"
+    events = _events(trial.read(batches[-1].cursor))
+    return _key(good) in map(_key, events), f"{len(events)} rows behind the bad one"
 
 
 def _events(batches: Sequence[Batch]) -> list[Mapping[str, Any]]:
@@ -203,12 +207,12 @@ def _key(event: Mapping[str, Any]) -> str:
 
 
 def _same(
-    wanted: Sequence[Mapping[str, Any]], read: Sequence[Mapping[str, Any]]
+    expected: Sequence[Mapping[str, Any]], delivered: Sequence[Mapping[str, Any]]
 ) -> tuple[bool, str]:
-    """Nothing lost; a repeat is allowed where its `id` tells that it is one."""
-    wanted_keys, read_keys = set(map(_key, wanted)), set(map(_key, read))
-    lost = len(wanted_keys - read_keys)
-    repeated = [event for event in read if _key(event) not in wanted_keys]
+    """Whether no event is lost; repeated events are allowed if they have an `id`."""
+    expected_keys, delivered_keys = set(map(_key, expected)), set(map(_key, delivered))
+    lost = len(expected_keys - delivered_keys)
+    repeated = [event for event in delivered if _key(event) not in expected_keys]
     nameless = sum("id" not in event for event in repeated)
     detail = f"{lost} lost, {len(repeated)} repeated" if lost or repeated else ""
     return not lost and not nameless, detail

@@ -1,10 +1,10 @@
-"""Events from JSON Lines files that somebody else writes, rotates and truncates.
+"""Events from JSON Lines files that another program appends to, rotates and truncates.
 
-A file is known by its inode and the hash of its first bytes, not by its name. So a renamed file
-is finished under its new name, one that was cut short or whose inode now belongs to another file
-is read from its start, and a restart goes on at the byte where the last commit ended. What was
-compressed or deleted before it was read is gone; so is what was written and renamed out of the
-glob between two looks, so let the glob match the rotated names too (`app.jsonl*`).
+A file is identified by its inode and the hash of its first bytes, not by its name. So a renamed
+file is finished under its new name; a truncated file, or one whose inode was reused, is read from
+its start; and a restart continues at the byte where the last commit ended. Files compressed or
+deleted before they were read are lost. So are files written and renamed out of the glob between
+two polls: let the glob match the rotated names too (`app.jsonl*`).
 
 Options: `path`, a file or a glob (`*`, `?`, `**`); `start`, "beginning" (default) or "end": whether
 files that are there at the very first opening are read.
@@ -25,18 +25,18 @@ from typing import Any, BinaryIO
 from flywheel.errors import FlywheelError, SourceUnavailable
 from flywheel.protocols import Batch, Source
 
-LONGEST_LINE = 1 << 20  # bytes; a longer line is handed on as unreadable
-QUIET_S = 5.0  # a last line without its newline counts when the file is left alone this long
-_TICK_NS = 1_000_000_000  # two changes within less may carry the same time
-_HEAD = 256  # first bytes that tell two files of one inode apart
+LONGEST_LINE = 1 << 20  # bytes; a longer line becomes an unreadable event
+QUIET_S = 5.0  # a last line without newline counts when the file is unchanged for this long
+_TICK_NS = 1_000_000_000  # two changes within less may have the same modification time
+_HEAD = 256  # first bytes, whose hash distinguishes files that reuse an inode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far one file was read."""
+    """Read position in one file."""
 
-    path: str  # where it was last seen
-    offset: int  # bytes
+    path: str  # its last known path
+    offset: int  # bytes read
     head: str  # hash of the first min(offset, _HEAD) bytes
 
 
@@ -46,13 +46,13 @@ def source() -> Source:
 
 
 class JsonLines:
-    """See the module; one object reads all files of one glob."""
+    """Reads all files of one glob; see the module."""
 
     def __init__(self) -> None:
         self._pattern = ""
-        self._seen: dict[str, Position] = {}  # by "device:inode"
-        self._looked: dict[str, int] = {}  # when a file that was read to its end had changed last
-        self._untold = False  # a cursor that a restart needs and no event has carried yet
+        self._positions: dict[str, Position] = {}  # by "device:inode"
+        self._finished: dict[str, int] = {}  # modification time (ns) of files read to their end
+        self._cursor_pending = False  # the first cursor is not committed yet
 
     def open(self, options: Mapping[str, Any], cursor: str | None) -> None:
         """Take the options and the positions of the last commit."""
@@ -67,29 +67,29 @@ class JsonLines:
         if start not in ("beginning", "end"):
             raise FlywheelError(f"`start` is {start!r}", hint='it is "beginning" or "end"')
         if cursor is not None:
-            self._seen = {
+            self._positions = {
                 key: Position(path=path, offset=offset, head=head)
                 for key, (path, offset, head) in json.loads(cursor).items()
             }
         elif start == "end":
-            self._seen = {key: _at_end(path, size) for key, path, size, _ in self._files()}
-            self._untold = True
+            self._positions = {key: _at_end(path, size) for key, path, size, _ in self._files()}
+            self._cursor_pending = True
 
     def poll(self, limit: int, timeout: float) -> Batch | None:
         """Return the next lines of the file that was changed longest ago; None when all is read."""
         events: list[Mapping[str, Any]] = []
         for key, path, size, changed in self._files():
-            known = self._seen.get(key)
-            if known and known.offset == size and self._looked.get(key) == changed:
+            position = self._positions.get(key)
+            if position and position.offset == size and self._finished.get(key) == changed:
                 continue
-            self._seen[key] = self._read(path, known, limit - len(events), events)
+            self._positions[key] = self._read(path, position, limit - len(events), events)
             if time.time_ns() - changed > _TICK_NS:
-                self._looked[key] = changed
+                self._finished[key] = changed
             if len(events) >= limit:
                 break
-        if not events and not self._untold:
+        if not events and not self._cursor_pending:
             return None
-        self._untold = False
+        self._cursor_pending = False
         return Batch(events=events, cursor=self._cursor())
 
     def ack(self, cursor: str) -> None:
@@ -100,36 +100,44 @@ class JsonLines:
 
     def _cursor(self) -> str:
         return json.dumps(
-            {key: [at.path, at.offset, at.head] for key, at in self._seen.items()},
+            {
+                key: [position.path, position.offset, position.head]
+                for key, position in self._positions.items()
+            },
             separators=(",", ":"),
         )
 
     def _files(self) -> list[tuple[str, str, int, int]]:
-        """(inode, path, size, time of the last change) of what the glob matches and of what was
-        renamed out of it, the file that was changed longest ago first. Files that are gone are
-        forgotten.
+        """(device:inode, path, size, modification time) of each file, least recently changed first.
+
+        Files that match the glob, and known files renamed within their folder. Positions of
+        deleted files are dropped.
         """
-        found: dict[str, tuple[int, str, int]] = {}
+        files: dict[str, tuple[int, str, int]] = {}
         for path in glob.glob(self._pattern, recursive=True):  # noqa: PTH207  may be absolute
-            _note(found, path)
-        for folder in {str(Path(at.path).parent) for k, at in self._seen.items() if k not in found}:
+            _add_file(files, path)
+        for folder in {
+            str(Path(position.path).parent)
+            for key, position in self._positions.items()
+            if key not in files
+        }:
             for path in _listed(folder):
-                _note(found, path, only=self._seen)
-        self._seen = {
-            key: at
-            for key, at in self._seen.items()
+                _add_file(files, path, only=self._positions)
+        self._positions = {
+            key: position
+            for key, position in self._positions.items()
             # An empty or missing folder is more likely a lost mount than the end of every file.
-            if key in found or not _listed(str(Path(at.path).parent))
+            if key in files or not _listed(str(Path(position.path).parent))
         }
-        ordered = sorted((changed, path, size, key) for key, (changed, path, size) in found.items())
+        ordered = sorted((changed, path, size, key) for key, (changed, path, size) in files.items())
         return [(key, path, size, changed) for changed, path, size, key in ordered]
 
     def _read(
-        self, path: str, known: Position | None, limit: int, events: list[Mapping[str, Any]]
+        self, path: str, position: Position | None, limit: int, events: list[Mapping[str, Any]]
     ) -> Position:
         try:
             with Path(path).open("rb") as file:
-                offset = known.offset if known and _is_same(file, known) else 0
+                offset = position.offset if position and _is_same(file, position) else 0
                 file.seek(offset)
                 for line, length in _lines(file, limit):
                     offset += length
@@ -137,7 +145,7 @@ class JsonLines:
                         events.append(event)
                 return Position(path=path, offset=offset, head=_head(file, offset))
         except FileNotFoundError:  # between the glob and here; it is found again if renamed
-            return known or Position(path=path, offset=0, head=_hash(b""))
+            return position or Position(path=path, offset=0, head=_hash(b""))
         except OSError as error:
             raise SourceUnavailable(f"{path} cannot be read: {error.strerror}") from error
 
@@ -149,27 +157,28 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _note(
-    found: dict[str, tuple[int, str, int]], path: str, only: Mapping[str, Position] | None = None
+def _add_file(
+    files: dict[str, tuple[int, str, int]], path: str, only: Mapping[str, Position] | None = None
 ) -> None:
     try:
         status = Path(path).stat()
     except OSError:  # vanished since it was listed
         return
     key = f"{status.st_dev}:{status.st_ino}"
-    if Path(path).is_file() and key not in found and (only is None or key in only):
-        found[key] = (status.st_mtime_ns, path, status.st_size)
+    if Path(path).is_file() and key not in files and (only is None or key in only):
+        files[key] = (status.st_mtime_ns, path, status.st_size)
 
 
-def _is_same(file: BinaryIO, known: Position) -> bool:
-    """Whether `known` speaks of this content: neither cut short nor another file's inode."""
-    long_enough = os.fstat(file.fileno()).st_size >= known.offset
-    return long_enough and _head(file, known.offset) == known.head
+def _is_same(file: BinaryIO, position: Position) -> bool:
+    """Whether the position belongs to this content: not truncated, and no reused inode."""
+    long_enough = os.fstat(file.fileno()).st_size >= position.offset
+    return long_enough and _head(file, position.offset) == position.head
 
 
 def _lines(file: BinaryIO, limit: int) -> Iterator[tuple[bytes, int]]:
-    """Up to `limit` lines, each with its length in the file (a line that is too long comes cut);
-    a last one without its newline only when it is JSON and the file is quiet.
+    """Up to `limit` lines, each with its length in the file; overlong lines are cut.
+
+    A last line without newline is returned only when it is JSON and the file is quiet.
     """
     for _ in range(limit):
         line = part = file.readline(LONGEST_LINE + 1)
@@ -188,8 +197,9 @@ def _is_finished(file: BinaryIO, line: bytes) -> bool:
 
 
 def _event(line: bytes) -> Mapping[str, Any] | None:
-    """The line's object; None for an empty line. What is no object is handed on as it is, so that
-    the daemon keeps it among the rejected and the lines behind it are not held up.
+    """The line's JSON object; None for an empty line.
+
+    Any other line becomes {"unreadable", "why"}: the daemon stores it as rejected and reads on.
     """
     text = line.strip()
     if not text:

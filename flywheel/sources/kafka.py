@@ -1,7 +1,7 @@
 """Events from a Kafka topic: a message is a JSON object.
 
-The offsets are the cursor, kept with the events in one transaction; no consumer group is joined and
-nothing is committed to the broker.
+The cursor is the offsets, committed with the events in one transaction. No consumer group is
+joined, and no offset is committed to the broker.
 
 Options: `servers`, `topic`; `settings`, a table of librdkafka's own; `password_env`, the
 environment variable that holds `sasl.password`.
@@ -17,8 +17,8 @@ from flywheel.errors import SourceUnavailable
 from flywheel.protocols import Batch, Source
 from flywheel.sources.rows import checked, event_of_line, from_environment, library
 
-_FIRST_S = 3.0
-_LOOK_S = 10.0  # to ask the broker for the topic's partitions
+_FIRST_S = 3.0  # timeout of the first poll, which connects
+_LOOK_S = 10.0  # timeout of the request for the topic's partitions
 
 
 def source() -> Source:
@@ -81,16 +81,16 @@ class Kafka:
 
     def _assign(self, kafka: Any, topic: str) -> None:
         try:
-            known = self._consumer.list_topics(topic, timeout=_LOOK_S).topics[topic]
+            metadata = self._consumer.list_topics(topic, timeout=_LOOK_S).topics[topic]
         except kafka.KafkaException as error:
             raise SourceUnavailable(f"Kafka does not answer: {error}") from error
-        if known.error or not known.partitions:
-            raise SourceUnavailable(f"the topic {topic} cannot be read: {known.error}")
+        if metadata.error or not metadata.partitions:
+            raise SourceUnavailable(f"the topic {topic} cannot be read: {metadata.error}")
         self._consumer.assign(
             [
                 kafka.TopicPartition(
                     topic, number, self._next.get(str(number), kafka.OFFSET_BEGINNING)
                 )
-                for number in known.partitions
+                for number in metadata.partitions
             ]
         )

@@ -1,7 +1,7 @@
-"""Events from Parquet files: a row is an event, a column `slices.channel` makes an object.
+"""Events from Parquet files: a row is an event, a column `slices.channel` becomes an object.
 
-Files are read in the order of their names, each once; so let the name of a later file sort behind
-those before it, and rename it into the glob when it is whole.
+Files are read in the order of their names, each once. So the name of a later file must sort after
+the earlier ones, and a file must be renamed into the glob when it is complete.
 
 Options: `path`, a file or a glob.
 """
@@ -42,7 +42,7 @@ class TableFiles:
         self._name = name
         self._read = read
         self._pattern = ""
-        self._at: tuple[str, int] = ("", 0)  # the file, and how many of its rows were read
+        self._at: tuple[str, int] = ("", 0)  # current file, and number of its rows read
         self._rows: Iterator[Mapping[str, Any]] = iter(())
 
     def open(self, options: Mapping[str, Any], cursor: str | None) -> None:

@@ -1,8 +1,9 @@
 """Events from a PostgreSQL query, in the order of a key.
 
-The rows behind the last key are asked for, so the key must grow: a row that becomes visible after
-a later one was read is not seen. A time of change with an id behind it (`["changed_at", "id"]`)
-makes a good one; give the query a delay where transactions are long.
+Each poll selects the rows after the last key, so the key must increase: a row that becomes visible
+after a row with a higher key was read is missed. A modification time with an id
+(`["changed_at", "id"]`) is a good key; where transactions are long, let the query exclude the
+newest rows.
 
 Options: `query`; `key`, a column or a list of them (default `id`); `dsn`, without a password, or
 `dsn_env`, the environment variable that holds it.
@@ -25,7 +26,7 @@ def source() -> Source:
 
 
 class Postgres:
-    """One query, read page by page behind its last key."""
+    """One query, read page by page by its key (keyset pagination)."""
 
     def __init__(self) -> None:
         self._connection: Any = None

@@ -1,4 +1,4 @@
-"""What the sources share: checked options, rows as events, and lines that may be no JSON."""
+"""Shared by sources: validated options, rows as events, and tolerant parsing of JSON lines."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _NUMBERS = frozenset(
     for column in columns_of(event)
     if column.type == "number"
 )
-_SHOWN = 2_000  # characters of what cannot be read
+_SHOWN = 2_000  # characters of an unreadable line that are kept
 
 
 def checked(
     name: str, options: Mapping[str, Any], needed: Collection[str], known: Collection[str] = ()
 ) -> None:
-    """Refuse options that a source does not know, and the lack of those it needs.
+    """Check that all needed options are there and no unknown ones.
 
     Raises:
         FlywheelError: it names the option.
     """
-    takes = ", ".join(f"`{each}`" for each in (*needed, *known))
+    takes = ", ".join(f"`{option}`" for option in (*needed, *known))
     for unknown in sorted(set(options) - {*needed, *known}):
         raise FlywheelError(
             f"the source {name} knows no option `{unknown}`", hint=f"it takes {takes}"
         )
-    for missing in sorted(each for each in needed if not options.get(each)):
+    for missing in sorted(option for option in needed if not options.get(option)):
         raise FlywheelError(f"the source {name} needs the option `{missing}`", hint=f"of {takes}")
 
 
 def from_environment(source: str, option: str, name: str) -> str:
-    """The secret in the environment variable that an option names.
+    """Return the secret in the environment variable that an option names.
 
     Raises:
         FlywheelError: it is not set.
@@ -54,10 +54,10 @@ def from_environment(source: str, option: str, name: str) -> str:
 
 
 def library(module: str, extra: str) -> Any:
-    """A library that only one source needs.
+    """Import and return an optional library.
 
     Raises:
-        FlywheelError: it is not installed.
+        FlywheelError: it is not installed; the hint names the extra.
     """
     try:
         return importlib.import_module(module)
@@ -68,7 +68,7 @@ def library(module: str, extra: str) -> Any:
 
 
 def event_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A table's row as an event: empty cells left out, `slices.channel` an object."""
+    """Return a table's row as an event: without empty cells, `slices.channel` as an object."""
     event: dict[str, Any] = {}
     for column, cell in row.items():
         if cell is None or cell == "":
@@ -83,7 +83,7 @@ def event_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def event_of_line(line: bytes | str | None) -> dict[str, Any]:
-    """A line's object. What is none is handed on as it is, to be kept among the rejected."""
+    """Return a line's JSON object; an unreadable line as {"unreadable", "why"}, to be rejected."""
     text = line.decode(errors="replace") if isinstance(line, bytes) else line or ""
     try:
         event = json.loads(text)
@@ -102,7 +102,7 @@ def _number(cell: Any) -> Any:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell as JSON has it; a time without a zone is UTC."""
+    """A cell as a JSON value; a time without a zone is taken as UTC."""
     if isinstance(cell, datetime):
         return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).isoformat()
     if isinstance(cell, date | UUID):

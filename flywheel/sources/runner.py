@@ -1,8 +1,8 @@
-"""Polls every configured source in a thread of its own and commits what it gives.
+"""Discovery of sources, and the runner that polls each in a thread of its own.
 
-Events and cursor are committed together, then acknowledged; so each source is at-least-once and
-the effect exactly-once. Whatever a source raises stops that source alone: it is closed, left
-alone for a while, and opened again at its last committed cursor.
+Events and cursor are committed in one transaction, then acknowledged: delivery is at-least-once,
+the effect exactly-once. An exception stops only the source that raised it: it is closed, and
+opened again after a backoff at its last committed cursor.
 
 A source's name in config.toml is looked up among the built-in sources, then as plugins/NAME.py
 beside config.toml, then among the entry points of group `flywheel.sources`; the first wins.
@@ -46,7 +46,7 @@ LONGEST_BACKOFF_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A source that could be configured; it was not imported to be found."""
+    """A source that can be configured; it is listed without importing it."""
 
     name: str
     kind: str  # "built-in", "plugins/" or "entry point"
@@ -54,7 +54,7 @@ class Found:
 
 
 def find(plugin: str, plugins_dir: Path) -> MakeSource:
-    """Return what makes the source that `plugin` names.
+    """Return the function that makes the source named by `plugin`.
 
     Args:
         plugin: a name, or `plugins/NAME.py`.
@@ -70,38 +70,41 @@ def find(plugin: str, plugins_dir: Path) -> MakeSource:
         )
     if name in BUILT_IN:
         return _offered(importlib.import_module(f"flywheel.sources.{name}"), name)
-    found = find_plugin(name, plugins_dir, GROUP)
-    if found is not None:
-        return _offered(found.offered, found.where)
+    plugin_module = find_plugin(name, plugins_dir, GROUP)
+    if plugin_module is not None:
+        return _offered(plugin_module.offered, plugin_module.where)
     raise ConfigError(
         f"no source is called `{name}`",
-        hint=f"there is {', '.join(found.name for found in available(plugins_dir))}; "
+        hint=f"there is {', '.join(source.name for source in available(plugins_dir))}; "
         f"or write {plugins_dir / f'{name}.py'}",
     )
 
 
 def available(plugins_dir: Path) -> tuple[Found, ...]:
-    """Every source that could be configured, in the order in which names are looked up."""
-    found = [
+    """Return every source that can be configured, in look-up order; the first of a name wins."""
+    candidates = [
         Found(name=name, kind="built-in", where=f"flywheel.sources.{name}") for name in BUILT_IN
     ]
-    found += [
+    candidates += [
         Found(name=path.stem, kind="plugins/", where=str(path))
         for path in sorted(plugins_dir.glob("*.py"))
         if _NAME.fullmatch(path.stem)
     ]
-    found += [
+    candidates += [
         Found(name=entry.name, kind="entry point", where=entry.value) for entry in entries(GROUP)
     ]
-    return tuple({each.name: each for each in reversed(found)}[name] for name in _names(found))
+    return tuple(
+        {candidate.name: candidate for candidate in reversed(candidates)}[name]
+        for name in _names(candidates)
+    )
 
 
-def _names(found: list[Found]) -> list[str]:
-    return list(dict.fromkeys(each.name for each in found))
+def _names(candidates: list[Found]) -> list[str]:
+    return list(dict.fromkeys(candidate.name for candidate in candidates))
 
 
 def _offered(offered: object, where: str) -> MakeSource:
-    """The function `source` itself, as an entry point may name it, or that of the module."""
+    """The function `source`, either given by an entry point or looked up in the module."""
     make = getattr(offered, "source", None) if isinstance(offered, ModuleType) else offered
     if not callable(make):
         raise ConfigError(
@@ -112,7 +115,7 @@ def _offered(offered: object, where: str) -> MakeSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """How one source does; replaced whole, so that a reader never sees half of a change."""
+    """State of one source; replaced as a whole, so that readers see consistent values."""
 
     name: str
     plugin: str
@@ -124,8 +127,10 @@ class State:
 
 
 def backoff(failures: int, chance: random.Random) -> float:
-    """Seconds to wait after the n-th failure in a row: doubled each time, bounded, and shortened
-    by up to half so that many sources of one host do not come back at once.
+    """Return the seconds to wait after the n-th failure in a row.
+
+    Exponential with a limit, and shortened by up to half at random, so that many sources of one
+    host do not retry at once.
     """
     longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30))
     return longest * chance.uniform(0.5, 1.0)
@@ -189,7 +194,7 @@ class Runner:
         )
 
     def states(self) -> list[dict[str, Any]]:
-        """One dict a source, as `status` shows it."""
+        """Return one dictionary a source, as `status` shows it."""
         return [
             {
                 "name": state.name,
@@ -217,18 +222,18 @@ class Runner:
                 if self._states[name].events > before:
                     failures = 0
                 failures += 1
-                self._rest(name, error, backoff(failures, chance))
+                self._back_off(name, error, backoff(failures, chance))
         self._set(name, state="stopped", backoff_s=None)
 
-    def _rest(self, name: str, error: Exception, seconds: float) -> None:
-        """Show the failure in `states` and leave the source alone for a while."""
-        what = f"{type(error).__name__}: {error}"
+    def _back_off(self, name: str, error: Exception, seconds: float) -> None:
+        """Show the failure in `states`, log it, and wait."""
+        reason = f"{type(error).__name__}: {error}"
         if isinstance(error, FlywheelError):
-            what = f"{error.message} ({error.hint})" if error.hint else error.message
+            reason = f"{error.message} ({error.hint})" if error.hint else error.message
         self._set(
             name,
             state="backing_off",
-            error=what,
+            error=reason,
             backoff_s=round(seconds, 1),
         )
         log.warning(
@@ -252,7 +257,7 @@ class Runner:
             source.close()
 
     def _turn(self, name: str, source: Source) -> None:
-        """One poll; the pause after an empty one is here, so that a source need not wait itself."""
+        """One poll and its commit; waits after an empty poll, so that sources need not."""
         began = time.monotonic()
         batch = source.poll(BATCH, POLL_S)
         if batch is not None:

@@ -1,7 +1,7 @@
-"""Events from objects of JSON Lines in a bucket (S3, or what speaks like it), gzip or not.
+"""Events from JSON Lines objects in a bucket (S3 or compatible), optionally gzipped.
 
-Objects are read in the order of their keys, each once and whole: let the key of a later object
-sort behind those before it, as dates do.
+Objects are read in the order of their keys, each once. So the key of a later object must sort
+after the earlier ones, as dates do.
 
 Options: `url`, as `s3://bucket/prefix`; `config`, a table of obstore's own (`endpoint`, `region`
 …); `client`, another (`allow_http`, `timeout`, `proxy_url` …). Credentials come from AWS's
@@ -27,7 +27,7 @@ def source() -> Source:
 
 
 class Bucket:
-    """The objects below one prefix; the one that is being read is in memory."""
+    """The objects below one prefix; the current object is held in memory."""
 
     def __init__(self) -> None:
         self._store: Any = None
@@ -39,9 +39,9 @@ class Bucket:
         """Take the options and the object and line of the last commit."""
         checked("s3", options, ["url"], ["config", "client"])
         stores = library("obstore.store", "s3")
-        told = {**options.get("config", {}), "client_options": dict(options.get("client", {}))}
+        settings = {**options.get("config", {}), "client_options": dict(options.get("client", {}))}
         try:
-            self._store = stores.from_url(str(options["url"]), **told)
+            self._store = stores.from_url(str(options["url"]), **settings)
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # obstore's, of a key it does not know
                 raise
@@ -74,7 +74,7 @@ class Bucket:
         self._lines = []
 
     def _following(self) -> str | None:
-        """The first key behind the present one."""
+        """The first key after the current one."""
         obstore = library("obstore", "s3")
         try:
             pages = obstore.list(self._store, offset=self._key or None)

@@ -1,1 +1,1 @@
-"""Who writes samples: one module a kind of teacher."""
+"""Teachers that write samples for briefs; one module for each kind."""

@@ -19,8 +19,8 @@ from flywheel.teacher import parsing, prompts, redaction
 
 log = logging.getLogger(__name__)
 
-_COPIED = 0.9  # share of a text's words in one failed text: it is not asked about
-_WRITING = 0.7  # of the budget; the rest is for the blind questions
+_COPIED_SHARE = 0.9  # share of a text's words in one failed text, from which it is not verified
+_WRITING_SHARE = 0.7  # share of the budget for writing; the rest is for the blind questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class OpenAITeacher:
 
     Attributes:
         table: endpoint, limits and prices.
-        synthesis: what may be spent in a turn, and whether answers are verified.
-        intents: what may be called; the blind question offers all of them.
+        synthesis: budget of a turn, and whether samples are verified.
+        intents: as configured; the blind question offers all of them.
     """
 
     table: TeacherTable
@@ -40,12 +40,12 @@ class OpenAITeacher:
     def write(self, briefs: Sequence[Brief], kept: AnswerStore) -> Mapping[str, tuple[Answer, ...]]:
         """Return answers by brief id; a brief whose requests all failed has none.
 
-        Requests run concurrently; each answer is stored before it is read, and a stored one is
-        not bought again. Above `synthesis.max_usd` or `max_tokens` no further request is started.
-        With `synthesis.verify` a second question asks what the written texts ask for.
+        Requests run concurrently. Each answer is stored before it is parsed, and a stored answer
+        is not bought again. Above `synthesis.max_usd` or `max_tokens` no further request starts.
+        With `synthesis.verify`, the blind question labels the written texts a second time.
 
         Raises:
-            TeacherUnavailable: no request could be answered; what was paid for is kept.
+            TeacherUnavailable: no request was answered; paid answers stay stored.
         """
         try:
             return asyncio.run(self._write(briefs, kept))
@@ -53,22 +53,22 @@ class OpenAITeacher:
             raise TeacherUnavailable(error.message, hint=error.hint) from error
 
     async def _write(
-        self, briefs: Sequence[Brief], kept: AnswerStore
+        self, briefs: Sequence[Brief], store: AnswerStore
     ) -> Mapping[str, tuple[Answer, ...]]:
         people = redaction.finder(self.table.names_model) if self.table.redact else None
-        asked = (
+        requests = (
             (brief, request)
             for brief in briefs
             for request in prompts.requests(
                 brief, self.synthesis.per_request, redact=self.table.redact, names=people
             )
         )
-        async with self._client(kept) as client:
-            share = _WRITING if self.synthesis.verify else 1.0
-            given, count = await _all(client, asked, share, _answer)
+        async with self._client(store) as client:
+            budget_share = _WRITING_SHARE if self.synthesis.verify else 1.0
+            replies, count = await _ask_all(client, requests, budget_share, _answer)
             _refuse_silence(count)
             answers: dict[str, tuple[Answer, ...]] = {}
-            for brief, answer in given:
+            for brief, answer in replies:
                 answers[brief.id] = (*answers.get(brief.id, ()), answer)
             if not self.synthesis.verify:
                 return answers
@@ -77,110 +77,113 @@ class OpenAITeacher:
     async def _verified(
         self, client: Client, briefs: Sequence[Brief], answers: Mapping[str, tuple[Answer, ...]]
     ) -> Mapping[str, tuple[Answer, ...]]:
-        """Ask what each written text asks for; what the question costs is one more answer.
+        """Label each written text by the blind question; its cost is added as one more answer.
 
-        What got another label, or none that can be read, is asked about once more, in other
-        company: one slip of the reader refuses no good sample.
+        A text with another label, or without a readable one, is asked about once more, in another
+        batch: one error of the reader must not refuse a good sample.
 
-        Texts that repeat what production said are not asked about: an instruction that was
-        quoted in a brief must not reach this question.
+        Texts that repeat production text are not asked about: an instruction quoted in a brief
+        must not reach this question.
         """
-        first: dict[str, str] = {}  # text -> a brief that it was written for
-        wanted: dict[str, set[str]] = {}  # text -> intents that it was written for
+        brief_of: dict[str, str] = {}  # text -> a brief that it was written for
+        intents_of: dict[str, set[str]] = {}  # text -> intents that it was written for
         for brief in briefs:
             for answer in answers.get(brief.id, ()):
                 for draft in answer.drafts:
-                    if curation.stands_in(draft.text, brief.failed_texts) < _COPIED:
-                        first.setdefault(draft.text, brief.id)
-                        wanted.setdefault(draft.text, set()).add(draft.intent)
-        found = dict(answers)
+                    if curation.stands_in(draft.text, brief.failed_texts) < _COPIED_SHARE:
+                        brief_of.setdefault(draft.text, brief.id)
+                        intents_of.setdefault(draft.text, set()).add(draft.intent)
+        all_answers = dict(answers)
         labels: dict[str, Blind] = {}
         for again in (False, True):
-            asked = [text for text in first if not _agreed(labels.get(text), wanted[text])]
-            for texts, (read, paid) in await self._blind(client, asked, again=again):
-                for text, label in read.items():
-                    if text not in labels or _agreed(label, wanted[text]):
+            unconfirmed = [
+                text for text in brief_of if not _confirms(labels.get(text), intents_of[text])
+            ]
+            for texts, (read_labels, paid) in await self._blind(client, unconfirmed, again=again):
+                for text, label in read_labels.items():
+                    if text not in labels or _confirms(label, intents_of[text]):
                         labels[text] = label
-                found[first[texts[0]]] = (*found[first[texts[0]]], paid)
+                all_answers[brief_of[texts[0]]] = (*all_answers[brief_of[texts[0]]], paid)
         return {
-            name: tuple(_labelled(one, labels) for one in given) for name, given in found.items()
+            name: tuple(_labelled(answer, labels) for answer in brief_answers)
+            for name, brief_answers in all_answers.items()
         }
 
     async def _blind(
         self, client: Client, texts: Sequence[str], *, again: bool
     ) -> list[tuple[tuple[str, ...], tuple[Mapping[str, Blind], Answer]]]:
-        """What was asked together, what it was called, and what that cost."""
-        asked = (
-            (each, prompts.question(each, self.intents, again=again))
-            for each in prompts.batches(texts, prompts.TOGETHER)
+        """(texts of one question, (their labels, its cost)) for each answered question."""
+        questions = (
+            (batch, prompts.question(batch, self.intents, again=again))
+            for batch in prompts.batches(texts, prompts.TOGETHER)
         )
 
-        def read(reply: Reply, each: tuple[str, ...]) -> tuple[Mapping[str, Blind], Answer]:
-            labels = prompts.read(reply.text, each, self.intents)
+        def read(reply: Reply, batch: tuple[str, ...]) -> tuple[Mapping[str, Blind], Answer]:
+            labels = prompts.read(reply.text, batch, self.intents)
             return labels, _cost(reply, drafts=(), problems=())
 
-        given, _ = await _all(client, asked, 1.0, read)
-        return given
+        labelled, _ = await _ask_all(client, questions, 1.0, read)
+        return labelled
 
-    def _client(self, kept: AnswerStore) -> Client:
+    def _client(self, store: AnswerStore) -> Client:
         return Client(
             self.table,
-            kept,
+            store,
             max_usd=self.synthesis.max_usd,
             max_tokens=self.synthesis.max_tokens or math.inf,
         )
 
 
-_About = TypeVar("_About")
-_Read = TypeVar("_Read")
+_Subject = TypeVar("_Subject")
+_Parsed = TypeVar("_Parsed")
 
 
 @dataclass(slots=True)
 class _Count:
-    """How requests ended."""
+    """Outcomes of requests, counted."""
 
     requests: int = 0
     answered: int = 0
     bought: int = 0
     usd: float = 0.0  # of what was bought now
     over_budget: int = 0
-    failed: RequestFailed | None = None  # the first that did
+    failed: RequestFailed | None = None  # the first failure
 
-    def add(self, ended: Reply | RequestFailed | BudgetSpent) -> None:
+    def add(self, outcome: Reply | RequestFailed | BudgetSpent) -> None:
         self.requests += 1
-        if isinstance(ended, Reply):
+        if isinstance(outcome, Reply):
             self.answered += 1
-            self.bought += ended.bought
-            self.usd += ended.usd if ended.bought else 0.0
-        elif isinstance(ended, BudgetSpent):
+            self.bought += outcome.bought
+            self.usd += outcome.usd if outcome.bought else 0.0
+        elif isinstance(outcome, BudgetSpent):
             self.over_budget += 1
         else:
-            self.failed = self.failed or ended
+            self.failed = self.failed or outcome
 
 
-async def _all(
+async def _ask_all(
     client: Client,
-    asked: Iterable[tuple[_About, prompts.Request]],
+    requests: Iterable[tuple[_Subject, prompts.Request]],
     share: float,
-    read: Callable[[Reply, _About], _Read],
-) -> tuple[list[tuple[_About, _Read]], _Count]:
-    """What each request was about and what was read of its reply, in order, where there is one.
+    parse: Callable[[Reply, _Subject], _Parsed],
+) -> tuple[list[tuple[_Subject, _Parsed]], _Count]:
+    """Return (subject, parsed reply) of each answered request, in order, and the counts.
 
-    A request is written when a place is free for it, and a reply is read as it comes: of ten
-    thousand requests as many are in memory as are under way. What else fails ends all of them.
+    A request is built when a worker is free for it, and a reply is parsed as it arrives: of ten
+    thousand requests only those under way are in memory. Any other exception cancels all workers.
     """
-    found: dict[int, tuple[_About, _Read]] = {}
-    waiting = iter(enumerate(asked))
+    results: dict[int, tuple[_Subject, _Parsed]] = {}
+    waiting = iter(enumerate(requests))
     count = _Count()
 
-    async def work() -> None:
+    async def worker() -> None:
         for number, (about, request) in waiting:
-            ended = await _reply(client, request, share)
-            count.add(ended)
-            if isinstance(ended, Reply):
-                found[number] = (about, read(ended, about))
+            outcome = await _reply(client, request, share)
+            count.add(outcome)
+            if isinstance(outcome, Reply):
+                results[number] = (about, parse(outcome, about))
 
-    tasks = [asyncio.create_task(work()) for _ in range(client.places)]
+    tasks = [asyncio.create_task(worker()) for _ in range(client.places)]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -188,7 +191,7 @@ async def _all(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     _report(count)
-    return [found[number] for number in sorted(found)], count
+    return [results[number] for number in sorted(results)], count
 
 
 async def _reply(
@@ -200,8 +203,8 @@ async def _reply(
         return reason
 
 
-def _agreed(label: Blind | None, wanted: Collection[str]) -> bool:
-    return label is not None and label.intent in wanted
+def _confirms(label: Blind | None, intents: Collection[str]) -> bool:
+    return label is not None and label.intent in intents
 
 
 def _answer(reply: Reply, brief: Brief) -> Answer:
@@ -255,6 +258,6 @@ def _report(count: _Count) -> None:
 
 
 def _refuse_silence(count: _Count) -> None:
-    """Nothing answered, and not because the money is spent: the teacher is down."""
+    """Raise TeacherUnavailable when requests failed and none was answered."""
     if count.failed and not count.answered:
         raise TeacherUnavailable(count.failed.message, hint=count.failed.hint) from count.failed

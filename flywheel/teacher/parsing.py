@@ -1,6 +1,6 @@
-"""What can be read of a teacher's answer, however it is wrapped, cut off or mixed with prose.
+"""Tolerant parser of a teacher's answers: JSON in code fences or prose, or cut off. Pure.
 
-Pure. Problems are told by their place, never with the text.
+Problems are reported by position, never with user text.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from flywheel.protocols import Draft
 from flywheel.records import Intent
 
-LONGEST_ANSWER = 200_000  # characters read; the rest is a problem
+LONGEST_ANSWER = 200_000  # characters parsed; a longer answer is a problem
 LONGEST_TEXT = 500  # characters of one sentence
 
-_MOST_FAILURES = 200  # places where JSON seems to start and does not; bounds the time
+_MOST_FAILURES = 200  # failed attempts to decode JSON; bounds the time
 LISTS = ("samples", "sentences", "examples", "texts", "data", "items")
 TEXTS = ("text", "sentence", "utterance")
 _MAY_START = re.compile(r'\{\s*["}]|\[\s*[{"\]]')
@@ -29,18 +29,18 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """What an answer held."""
+    """Samples of an answer, and its problems."""
 
     drafts: tuple[Draft, ...]
     problems: tuple[str, ...]
 
 
 def read(answer: str, intent: Intent) -> ParsedAnswer:
-    """Return the samples in an answer, in its order, each text once.
+    """Return the samples in an answer, in its order, deduplicated by text.
 
-    Code fences, prose around, several objects and a cut-off end are read through: whatever is a
-    whole sample counts. A sample that names another intent than the asked one is none: nothing
-    that a teacher reads in production text may decide a label.
+    Code fences, surrounding prose, several objects and a cut-off end are tolerated: every complete
+    sample counts. A sample that names another intent is refused: production text that the teacher
+    read must not decide a label.
 
     >>> cut_off = 'Sure! {"samples": [{"text": "wake me at six"}, {"text": "wak'
     >>> read(cut_off, Intent(name="set_alarm")).drafts[0].text
@@ -53,13 +53,13 @@ def read(answer: str, intent: Intent) -> ParsedAnswer:
     number = 0
     for item in _items(answer, LISTS, TEXTS):
         number += 1
-        found = _draft(item, intent)
-        if isinstance(found, str):
-            problems.append(f"sample {number}: {found}")
-        elif found.text in drafts:
+        draft = _draft(item, intent)
+        if isinstance(draft, str):
+            problems.append(f"sample {number}: {draft}")
+        elif draft.text in drafts:
             problems.append(f"sample {number}: said before")
         else:
-            drafts[found.text] = found
+            drafts[draft.text] = draft
     if not number:
         problems.append("no sample in it")
     return ParsedAnswer(tuple(drafts.values()), tuple(problems))
@@ -68,12 +68,12 @@ def read(answer: str, intent: Intent) -> ParsedAnswer:
 def items(
     answer: str, *, lists: Sequence[str], marks: Sequence[str]
 ) -> Iterator[Mapping[str, Any]]:
-    """Return every object in an answer that has one of the keys `marks`, in its order.
+    """Yield every object in an answer that has one of the keys `marks`, in its order.
 
     Args:
-        answer: whatever the model said.
-        lists: keys under which lists of such objects stand.
-        marks: keys by which such an object is known.
+        answer: the model's text.
+        lists: keys that hold lists of such objects.
+        marks: keys that identify such an object.
     """
     for item in _items(answer, lists, marks):
         if isinstance(item, Mapping):
@@ -86,13 +86,13 @@ def _items(answer: str, lists: Sequence[str], marks: Sequence[str]) -> Iterator[
 
 
 def _values(answer: str) -> Iterator[Any]:
-    """Every whole JSON object or list, outermost first; one that is cut off gives its parts."""
-    at = failures = 0
-    while failures < _MOST_FAILURES and (start := _MAY_START.search(answer, at)):
+    """Every complete JSON object or list, outermost only; of a cut-off one its complete parts."""
+    position = failures = 0
+    while failures < _MOST_FAILURES and (start := _MAY_START.search(answer, position)):
         try:
-            value, at = _DECODER.raw_decode(answer, start.start())
+            value, position = _DECODER.raw_decode(answer, start.start())
         except json.JSONDecodeError:
-            at = start.start() + 1
+            position = start.start() + 1
             failures += 1
             continue
         except RecursionError:
@@ -107,34 +107,34 @@ def _samples_of(
     if isinstance(value, list):
         yield from (item for item in value if not top or isinstance(item, str | Mapping))
     elif isinstance(value, Mapping):
-        found = [value[key] for key in lists if isinstance(value.get(key), list)]
-        for each in found:
-            yield from _samples_of(each, lists, marks, top=False)
-        if not found and any(key in value for key in marks):
+        nested = [value[key] for key in lists if isinstance(value.get(key), list)]
+        for inner in nested:
+            yield from _samples_of(inner, lists, marks, top=False)
+        if not nested and any(key in value for key in marks):
             yield value
 
 
-def _draft(item: Any, asked: Intent) -> Draft | str:
+def _draft(item: Any, intent: Intent) -> Draft | str:
     """A draft, or what is wrong with the item."""
     if isinstance(item, str):
         item = {"text": item}
     if not isinstance(item, Mapping):
         return "not an object"
-    text = _clean(next((item[key] for key in TEXTS if key in item), None))
+    text = _one_line(next((item[key] for key in TEXTS if key in item), None))
     if not text:
         return "no text"
     if len(text) > LONGEST_TEXT:
         return f"longer than {LONGEST_TEXT} characters"
-    if (item.get("intent") or asked.name) != asked.name:
+    if (item.get("intent") or intent.name) != intent.name:
         return "an intent that was not asked for"
-    arguments = _arguments(item.get("arguments"), asked.argument_names())
+    arguments = _arguments(item.get("arguments"), intent.argument_names())
     if isinstance(arguments, str):
         return arguments
-    return Draft(text=text, intent=asked.name, arguments=arguments)
+    return Draft(text=text, intent=intent.name, arguments=arguments)
 
 
-def _arguments(value: Any, known: frozenset[str]) -> dict[str, Any] | str | None:
-    """The arguments that are said; None when the answer has none; what is wrong with them."""
+def _arguments(value: Any, names: frozenset[str]) -> dict[str, Any] | str | None:
+    """The arguments with a value; None when the item has none; a text says what is wrong."""
     if value is None:
         return None
     if isinstance(value, str):  # as function calls carry them
@@ -144,14 +144,14 @@ def _arguments(value: Any, known: frozenset[str]) -> dict[str, Any] | str | None
             return "arguments that are not JSON"
     if not isinstance(value, Mapping):
         return "arguments that are not an object"
-    said = {name: given for name, given in value.items() if given not in (None, "")}
-    if not known.issuperset(said):
+    present = {name: argument for name, argument in value.items() if argument not in (None, "")}
+    if not names.issuperset(present):
         return "an argument the intent does not have"
-    return said
+    return present
 
 
-def _clean(value: Any) -> str:
-    """One line without control characters or half characters (lone surrogates)."""
+def _one_line(value: Any) -> str:
+    """The text on one line, without control characters and lone surrogates."""
     if not isinstance(value, str):
         return ""
     spaced = (" " if unicodedata.category(sign) in ("Cc", "Cs") else sign for sign in value)

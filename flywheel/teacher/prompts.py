@@ -1,7 +1,7 @@
-"""What the teacher is asked: for samples of one brief, and which function a sentence asks for.
+"""Prompts to the teacher: write samples for a brief, and label sentences (blind question). Pure.
 
-Pure. Production text travels as JSON strings inside one marked block and is called data; nothing
-in it can close the block. A golden text never gets here: a brief has none.
+Production text is sent as JSON strings inside one marked block and is declared to be data; no text
+can close the block. Golden texts never reach a prompt, since briefs have none.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _FAILURES: Mapping[FailureClass, str] = {
     "unseen_slice": "the router has learned nothing from this language or kind of speaker",
 }
 
-_SHARED = ("$defs", "definitions")  # what the schemas of arguments may refer to
+_SHARED = ("$defs", "definitions")  # that the schemas of arguments may refer to
 _SCALARS = frozenset({"string", "number", "integer", "boolean"})
 
 
@@ -92,11 +92,11 @@ def requests(
     """Return the requests that together ask for `brief.ask` samples.
 
     Args:
-        brief: what is wanted and why.
-        per_request: samples asked for in one request, at least 1. The parts are numbered and each
-            leans to another way of speaking, so that no two requests of a brief are the same.
-        redact: hide personal values in the texts.
-        names: finds people's names, which are hidden too; None where no model for it is configured.
+        brief: intent, failure and texts.
+        per_request: samples of one request, at least 1. The parts are numbered and each asks for
+            another way of speaking, so that no two requests of a brief are equal.
+        redact: replace personal values in the texts.
+        names: finder of people's names, which are replaced too; None: not configured.
     """
     if brief.ask < 1:
         return ()
@@ -119,7 +119,7 @@ def requests(
 def answer_schema(intent: Intent) -> dict[str, Any]:
     """Return the JSON Schema of an answer; strict where the intent's arguments are plain values.
 
-    A strict schema must require every key, so that an argument which is not said is null.
+    A strict schema must require every key, so an absent argument is null.
     """
     properties = intent.parameters.get("properties", {})
     strict = all(_is_plain(schema) for schema in properties.values())
@@ -153,12 +153,12 @@ def _messages(brief: Brief, share: int, part: int, parts: int) -> list[dict[str,
 
 
 def sealed(data: Mapping[str, Any]) -> str:
-    """Return JSON in which no `<` is left, so that no text can close the block."""
+    """Return JSON without any `<`, so that no text can close the data block."""
     return json.dumps(data, ensure_ascii=False, indent=1).replace("<", "\\u003c")
 
 
 def described(intent: Intent) -> dict[str, Any]:
-    """Return what a teacher is told of an intent."""
+    """Return the description of an intent for a prompt."""
     if intent.name == NONE:
         return {"name": NONE, "description": "None of the assistant's functions fits the sentence"}
     return {
@@ -184,18 +184,16 @@ def _is_plain(schema: Any) -> bool:
 
 
 def _nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The scalar or null; of the rest only what strict mode knows."""
-    kept = {key: schema[key] for key in ("description",) if key in schema}
+    """The scalar's schema or null, with only the keywords that strict mode supports."""
+    base = {key: schema[key] for key in ("description",) if key in schema}
     if "enum" in schema:
-        return kept | {"enum": [*schema["enum"], None]}
-    return kept | {"type": [schema["type"], "null"]}
+        return base | {"enum": [*schema["enum"], None]}
+    return base | {"type": [schema["type"], "null"]}
 
 
-# The second, label-free question: which function does each of these sentences ask for?
-#
-# Pure. Sentences of different briefs are mixed and ordered by their hash, so that neither their
-# company nor their place tells what they were written for. They travel as data, like everything
-# else.
+# The blind question: which function does each of these sentences ask for? Sentences of different
+# briefs are mixed and ordered by their hash, so that neither neighbours nor position reveal the
+# intent that a sentence was written for.
 
 TOGETHER = 20
 """Sentences in one question."""
@@ -218,13 +216,19 @@ Answer with one JSON object and nothing else:
 
 
 def batches(texts: Collection[str], size: int) -> tuple[tuple[str, ...], ...]:
-    """Deal distinct texts into questions of at most `size`; the same texts are dealt alike."""
+    """Split distinct texts into batches of at most `size`, ordered by the texts' hashes."""
     order = sorted(set(texts), key=lambda text: hashlib.sha256(text.encode()).digest())
-    return tuple(tuple(order[at : at + size]) for at in range(0, len(order), max(1, size)))
+    return tuple(tuple(order[start : start + size]) for start in range(0, len(order), max(1, size)))
 
 
 def question(texts: Sequence[str], intents: Sequence[Intent], *, again: bool = False) -> Request:
-    """Return the request that asks for the labels of `texts`; `again` words it otherwise."""
+    """Return the request for the labels of `texts`.
+
+    Args:
+        texts: sentences, numbered from 1.
+        intents: the functions to choose from, besides `none`.
+        again: change the wording, so that a stored answer is not reused.
+    """
     data = {
         "functions": [described(intent) for intent in (*intents, Intent(name=NONE))],
         "sentences": [{"number": n, "text": text} for n, text in enumerate(texts, 1)],
@@ -252,17 +256,19 @@ def question(texts: Sequence[str], intents: Sequence[Intent], *, again: bool = F
 
 
 def read(answer: str, texts: Sequence[str], intents: Sequence[Intent]) -> dict[str, Blind]:
-    """Return the label of each text that has exactly one in the answer."""
-    known = {intent.name for intent in intents} | {NONE}
-    said: dict[str, list[Blind]] = {}
+    """Return the labels by text; texts with no label or several are left out."""
+    names = {intent.name for intent in intents} | {NONE}
+    labels_of: dict[str, list[Blind]] = {}
     for item in parsing.items(answer, lists=("labels",), marks=("number",)):
         number, name = item.get("number"), item.get("function")
-        if isinstance(number, int) and 0 < number <= len(texts) and name in known:
+        if isinstance(number, int) and 0 < number <= len(texts) and name in names:
             arguments = item.get("arguments")
-            told = _said(arguments) if isinstance(arguments, Mapping) else None
-            said.setdefault(texts[number - 1], []).append(Blind(intent=name, arguments=told))
-    return {text: labels[0] for text, labels in said.items() if len(labels) == 1}
+            present = _present_arguments(arguments) if isinstance(arguments, Mapping) else None
+            labels_of.setdefault(texts[number - 1], []).append(
+                Blind(intent=name, arguments=present)
+            )
+    return {text: labels[0] for text, labels in labels_of.items() if len(labels) == 1}
 
 
-def _said(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _present_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value not in (None, "")}

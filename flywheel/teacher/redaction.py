@@ -1,8 +1,10 @@
-"""What of a text may leave the machine: personal values are replaced before a teacher sees it.
+"""Redaction: personal values are replaced by their kind before a text is sent to a teacher.
 
-Numbers are known by their check digits and by the world's numbering plans (`stdnum`,
-`phonenumbers`); what is left of long digit runs is hidden too, since a missed number costs more
-than a sentence that lost one. Names of people need a language model that the configuration names.
+Numbers are recognised by check digits and numbering plans (`stdnum`, `phonenumbers`). Remaining
+long digit runs are replaced too, since a missed number costs more than a lost one. Names of people
+need a spaCy pipeline that the configuration names; none is shipped, since such models come from a
+hub or package index of the user's choice. A configured pipeline that cannot be loaded stops the
+teacher: no text leaves the machine less redacted than configured.
 """
 
 from __future__ import annotations
@@ -25,21 +27,18 @@ from stdnum.us import ssn
 
 from flywheel.errors import FlywheelError
 
-# Names of people in a text, by a spaCy pipeline that the configuration names.
-#
-# Such models come from a hub or a package index of the user's choice, so none is shipped: without
-# `[teacher] names_model` names are not looked for. One that is configured and cannot be loaded
-# stops the teacher: nothing leaves the machine less hidden than was asked for.
-
 Names = Callable[[str], Sequence[tuple[int, int]]]
-"""Gives the places of people's names in a text: start and end, in characters."""
+"""Returns the (start, end) of people's names in a text, in characters."""
+
+HiddenSpan = tuple[int, int, str]
+"""(start, end, kind), in characters."""
 
 _PEOPLE = frozenset({"PERSON", "PER"})  # as OntoNotes and as CoNLL call them
 
 
 @lru_cache(maxsize=1)
 def finder(model: str) -> Names | None:
-    """What finds names by this pipeline, a package or a folder; None where `model` is empty.
+    """Return a finder of names by this spaCy pipeline (package or folder); None for "".
 
     Raises:
         FlywheelError: spaCy is not installed, it cannot load the pipeline, or the pipeline names
@@ -97,7 +96,7 @@ _ADDRESS = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b")
 _NUMBER = re.compile(r"(?<![A-Za-z0-9_.])\d(?:[ .\-/]?\d){6,32}[A-Z]?(?![A-Za-z0-9_])", re.I)
 _COMPACT = re.compile(r"[ .\-/]")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
-_MANY_DIGITS = 9  # in one number: an account, a card, a phone
+_MANY_DIGITS = 9  # digits of one number from which it is hidden
 
 _IDENTITY: tuple[Callable[[str], bool], ...] = tuple(
     module.is_valid for module in (ssn, ric, dni, nie, nir, aadhaar, pan, codicefiscale, cpf)
@@ -111,106 +110,104 @@ class Redacted:
     """A text without personal values."""
 
     text: str
-    hidden: tuple[str, ...]  # kinds, in the order of the text
+    hidden: tuple[str, ...]  # kinds of the replaced values, in the order of the text
 
 
 def redact(text: str, names: Names | None = None) -> Redacted:
-    """Replace personal values by their kind in brackets; names of people where they can be found.
+    """Replace personal values by their kind in brackets; people's names where `names` is given.
 
     >>> redact("mail anna@example.org or call 415-555-2671").text
     'mail [email] or call [phone]'
     """
-    taken: list[tuple[int, int, str]] = []
+    accepted: list[tuple[int, int, str]] = []
     people = [(*place, "name") for place in names(text)] if names else []
-    for found in [*_found(text), *people]:
-        if all(found[1] <= start or end <= found[0] for start, end, _ in taken):
-            taken.append(found)
-    parts, at = [], 0
-    for start, end, kind in sorted(taken):
-        parts += [text[at:start], f"[{kind}]"]
-        at = end
+    for span in [*_personal_spans(text), *people]:
+        if all(span[1] <= start or end <= span[0] for start, end, _ in accepted):
+            accepted.append(span)
+    parts, position = [], 0
+    for start, end, kind in sorted(accepted):
+        parts += [text[position:start], f"[{kind}]"]
+        position = end
     return Redacted(
-        text="".join([*parts, text[at:]]), hidden=tuple(kind for _, _, kind in sorted(taken))
+        text="".join([*parts, text[position:]]),
+        hidden=tuple(kind for _, _, kind in sorted(accepted)),
     )
 
 
 def redacted(texts: Sequence[str], names: Names | None = None) -> tuple[str, ...]:
-    """The texts as they may leave."""
+    """Return the redacted texts."""
     return tuple(redact(text, names).text for text in texts)
 
 
-Found = tuple[int, int, str]
-
-
-def _found(text: str) -> list[Found]:
-    """The surest first: what was found before is not named again."""
+def _personal_spans(text: str) -> list[HiddenSpan]:
+    """Candidate spans, the most certain kinds first; `redact` skips overlapping later ones."""
     return [
-        each
-        for look in (_keys, _emails, _ibans, _cards, _phones, _identities, _long)
-        for each in look(text)
+        span
+        for look in (_keys, _emails, _ibans, _cards, _phones, _identities, _long_numbers)
+        for span in look(text)
     ]
 
 
-def _keys(text: str) -> list[Found]:
-    found = [(*each.span(), "key") for each in _KEY.finditer(text)]
-    found += [(*each.span(1), "key") for each in _SECRET.finditer(text)]
-    return found + [(*each.span(), "key") for each in _LONG_KEY.finditer(text)]
+def _keys(text: str) -> list[HiddenSpan]:
+    spans = [(*match.span(), "key") for match in _KEY.finditer(text)]
+    spans += [(*match.span(1), "key") for match in _SECRET.finditer(text)]
+    return spans + [(*match.span(), "key") for match in _LONG_KEY.finditer(text)]
 
 
-def _emails(text: str) -> list[Found]:
+def _emails(text: str) -> list[HiddenSpan]:
     return [
-        (*each.span(), "email")
+        (*match.span(), "email")
         for pattern in (_EMAIL, _SPOKEN_EMAIL)
-        for each in pattern.finditer(text)
-    ] + [(*each.span(), "address") for each in _ADDRESS.finditer(text)]
+        for match in pattern.finditer(text)
+    ] + [(*match.span(), "address") for match in _ADDRESS.finditer(text)]
 
 
-def _cards(text: str) -> list[Found]:
-    found = []
-    for each in _NUMBER.finditer(text):
-        compact = _COMPACT.sub("", each[0])
+def _cards(text: str) -> list[HiddenSpan]:
+    spans = []
+    for match in _NUMBER.finditer(text):
+        compact = _COMPACT.sub("", match[0])
         if 13 <= len(compact) <= 19 and luhn.is_valid(compact):
-            found.append((*each.span(), "card"))
-    return found
+            spans.append((*match.span(), "card"))
+    return spans
 
 
-def _identities(text: str) -> list[Found]:
-    """Numbers that states give, by their check digits."""
-    found = []
-    for each in (*_NUMBER.finditer(text), *_PERSONAL.finditer(text)):
-        compact = _COMPACT.sub("", each[0])
-        if any(is_valid(each[0]) or is_valid(compact) for is_valid in _IDENTITY):
-            found.append((*each.span(), "id"))
-    return found
+def _identities(text: str) -> list[HiddenSpan]:
+    """National identity numbers, by their check digits."""
+    spans = []
+    for match in (*_NUMBER.finditer(text), *_PERSONAL.finditer(text)):
+        compact = _COMPACT.sub("", match[0])
+        if any(is_valid(match[0]) or is_valid(compact) for is_valid in _IDENTITY):
+            spans.append((*match.span(), "id"))
+    return spans
 
 
-def _ibans(text: str) -> list[Found]:
+def _ibans(text: str) -> list[HiddenSpan]:
     """Accounts may be written in groups, and words may follow them."""
-    found: list[Found] = []
-    for each in _IBAN.finditer(text):
-        groups = each[0].split(" ")
+    spans: list[HiddenSpan] = []
+    for match in _IBAN.finditer(text):
+        groups = match[0].split(" ")
         for count in range(len(groups), 0, -1):
             number = " ".join(groups[:count])
             if iban.is_valid(number):
-                found.append((each.start(), each.start() + len(number), "iban"))
+                spans.append((match.start(), match.start() + len(number), "iban"))
                 break
-    return found
+    return spans
 
 
-def _phones(text: str) -> list[Found]:
+def _phones(text: str) -> list[HiddenSpan]:
     if sum(sign.isdigit() for sign in text) < 7:
         return []
     return [
-        (each.start, each.end, "phone")
+        (match.start, match.end, "phone")
         for region in _REGIONS
-        for each in PhoneNumberMatcher(text, region, leniency=Leniency.VALID)
-        if not _DATE.fullmatch(each.raw_string)
+        for match in PhoneNumberMatcher(text, region, leniency=Leniency.VALID)
+        if not _DATE.fullmatch(match.raw_string)
     ]
 
 
-def _long(text: str) -> list[Found]:
+def _long_numbers(text: str) -> list[HiddenSpan]:
     return [
-        (*each.span(), "number")
-        for each in _NUMBER.finditer(text)
-        if sum(sign.isdigit() for sign in each[0]) >= _MANY_DIGITS and not _DATE.search(each[0])
+        (*match.span(), "number")
+        for match in _NUMBER.finditer(text)
+        if sum(sign.isdigit() for sign in match[0]) >= _MANY_DIGITS and not _DATE.search(match[0])
     ]
