@@ -78,3 +78,10 @@ def test_the_newest_release_in_the_changelog_is_the_version_of_the_code():
 def test_the_changelog_groups_what_users_notice():
     heads = re.findall(r"^### (.+)$", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(heads) <= {"Added", "Changed", "Removed", "Fixed"}
+
+
+def test_a_release_in_the_changelog_is_read_in_two_minutes():
+    releases = CHANGELOG.read_text(encoding="utf-8").split("\n## ")[1:]
+    assert {
+        text.split("\n")[0]: text.count("\n") for text in releases if text.count("\n") > 100
+    } == {}
