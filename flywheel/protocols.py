@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
-from flywheel.records import Brief, Job, JobResult
+from flywheel.records import Brief, Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,22 +122,77 @@ class Progress:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Executor(Protocol):
-    """Runs jobs. A job's directory is its identity: submitting it again adopts what is there."""
+Handle: TypeAlias = str
+"""What an executor calls a job that it has taken; "" while it has none."""
 
-    def run(self, job: Job) -> JobResult:
-        """Block until the job has a result; resubmission after a crash adopts a running worker,
-        or resumes from its checkpoint.
+
+class JobPhase(Enum):
+    """Where a job is, as far as the executor can tell."""
+
+    QUEUED = "queued"  # taken, and waits for its turn
+    RUNNING = "running"
+    DONE = "done"  # ended by itself, and well
+    FAILED = "failed"  # ended by itself, and not well: once more would end the same
+    GONE = "gone"  # killed, preempted, cancelled from outside, or not known: once more may do
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """What an executor says of a job. The job's folder is the truth, this is a hint."""
+
+    phase: JobPhase
+    why: str = ""  # of a bad end, for people: "exit 3"
+
+    @property
+    def alive(self) -> bool:
+        """Whether a result may still come of it."""
+        return self.phase in (JobPhase.QUEUED, JobPhase.RUNNING)
+
+
+class Executor(Protocol):
+    """Where jobs run: on this machine, or in a queue outside.
+
+    A job is its folder: `job.json` and its inputs go in, and `result.json` comes last. It outlives
+    the daemon, so it has a name, its id, under which it is found again. One thread submits and
+    polls a job; any thread may cancel it meanwhile. `turn.jobs` is the one loop that waits.
+    """
+
+    kind: str
+    """Its name in the registry, noted with each job."""
+
+    pause_s: float
+    """Between two polls."""
+
+    grace_s: float
+    """So long a bad state is not believed while the folder has no result; 0 where the folder is
+    shared and the state exact."""
+
+    def find(self, job_id: str) -> Handle:
+        """The handle of a job that is queued or running under this name; "" for none."""
+
+    def submit(self, job: Job, folder: Path) -> Handle:
+        """Have the job done in this folder, which holds its input.
+
+        The same job gives the same handle while it is queued or running: it is looked up by its
+        name first. One that has ended is begun again, from the checkpoint in its folder.
 
         Raises:
-            JobFailed: the worker died, hung past `job.timeout_s`, or was cancelled.
+            FlywheelError: it was not taken; the message says why.
+            OSError: there is no room, for example.
         """
 
-    def cancel(self, job_id: str) -> None:
-        """End the job's process and its children, or keep it from starting when it has none yet."""
+    def poll(self, handle: Handle) -> JobState:
+        """How the job is. Never raises: one that is not known is GONE; where the executor cannot
+        be asked for now, what it said last."""
 
-    def progress(self, job_id: str) -> Progress | None:
-        """How far the job is; None before its first line."""
+    def cancel(self, handle: Handle) -> None:
+        """End the job with all its processes, and forget it; harmless when it has ended."""
+
+    def fetch(self, handle: Handle, folder: Path) -> None:
+        """Bring into the folder what the job has written by now, `result.json` whole and last.
+
+        Nothing to do where the folder is shared; what cannot be brought now is brought next time.
+        """
 
 
 class Serving(Protocol):

@@ -195,7 +195,7 @@ def _progress(turn: Turn, runtime: Runtime) -> ProgressView | None:
         "train": f"{turn.id}-train",
         "evaluate": f"{turn.id}-evaluate-{turn.record.round}",
     }.get(turn.state)
-    latest = runtime.executor.progress(job) if job else None
+    latest = runtime.jobs.progress(job) if job else None
     if latest is None:
         return None
     return ProgressView(done=latest.done, detail=latest.detail, eta_s=latest.eta_s)

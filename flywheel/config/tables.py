@@ -266,7 +266,7 @@ class TrainingTable:
 class ExecutorTable:
     """[executor]: where jobs run."""
 
-    kind: Literal["local"] = "local"
+    kind: str = "local"  # processes of this machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +297,7 @@ class PromotionTable:
 class ServingTable:
     """[serving]: what is told of a new champion."""
 
-    kind: Literal["link"] = "link"  # the link adapters/champion
+    kind: str = "link"  # the link adapters/champion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from flywheel import label_queue, turn
 from flywheel.errors import NotFound
 from flywheel.store import DiskFull, StoreFailed, turns
 from flywheel.turn import Runtime
+from flywheel.turn.artifacts import cancel_jobs
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,4 @@ class TurnThread:
                 open_turns = turns.open_turns(con)
         except StoreFailed:
             return  # nothing can be recorded either way; the jobs are found at the next start
-        for one in open_turns:
-            for job in self._runtime.job_dir("").glob(f"{one.id}-*"):
-                self._runtime.executor.cancel(job.name)
+        cancel_jobs(self._runtime, [one.id for one in open_turns])

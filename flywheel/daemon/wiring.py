@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from flywheel import gates, logs
 from flywheel.api.operations import OUTGOING
@@ -17,15 +18,16 @@ from flywheel.daemon import sockets
 from flywheel.daemon.schedule import trigger_of
 from flywheel.daemon.sockets import token_of
 from flywheel.errors import ConfigError, FlywheelError
-from flywheel.executors.local import LocalExecutor
+from flywheel.executors import EXECUTORS
 from flywheel.loader import Loader
 from flywheel.protocols import Teacher
 from flywheel.records import Intent
-from flywheel.serving.link import ChampionLink
+from flywheel.serving import SERVING
 from flywheel.spool import Spool
 from flywheel.store import Store, open_store, restoring
 from flywheel.turn import Runtime
 from flywheel.turn.integrity import OF_ITS_TURNS
+from flywheel.turn.jobs import Jobs
 
 # A staged backup takes the place of the database, while no daemon has it open.
 
@@ -47,9 +49,11 @@ def finish(database: Path, lock: int) -> list[Path]:
     """
     if restoring.staged(database) is None:
         return []
-    jobs = LocalExecutor(database.parent / "jobs")
-    for job in database.parent.glob("jobs/*"):
-        jobs.cancel(job.name)
+    folder = database.parent / "jobs"
+    for executor in EXECUTORS.values():  # the old database's turns may have had another kind
+        jobs = Jobs(executor(folder), folder)
+        for job in folder.glob("*"):
+            jobs.cancel(job.name)
     return restoring.put_in_place(database, lock, _load_all, beside=OF_ITS_TURNS)
 
 
@@ -85,6 +89,8 @@ def built(config: Config) -> Iterator[Runtime]:
         DatabaseHeld: another daemon owns the state folder; the message names its pid.
         FlywheelError: the state folder cannot be written.
     """
+    executor_in = _of_kind("executor", config.executor.kind, EXECUTORS)
+    serving_in = _of_kind("serving", config.serving.kind, SERVING)
     gates.check(config.gates)
     own_gates = gates.custom_gates(config.gates, config.root / "plugins")
     intents = load_intents(config.root / config.intents.file)
@@ -103,8 +109,8 @@ def built(config: Config) -> Iterator[Runtime]:
             config=config,
             intents=intents,
             store=store,
-            executor=LocalExecutor(config.state_dir / "jobs"),
-            serving=ChampionLink(config.state_dir / "adapters"),
+            executor=executor_in(config.state_dir / "jobs"),
+            serving=serving_in(config.state_dir / "adapters"),
             teacher=teacher_of(config, intents),
             clock=_now,
             custom_gates=own_gates,
@@ -175,12 +181,30 @@ def _hooks(config: Config) -> None:
         )
 
 
+_Built = TypeVar("_Built")
+
+
+def _of_kind(table: str, kind: str, known: Mapping[str, _Built]) -> _Built:
+    """The row of a registry that `[TABLE] kind` names.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if kind not in known:
+        raise ConfigError(
+            f"[{table}] kind: there is no {kind!r}", hint=f"known are {', '.join(sorted(known))}"
+        )
+    return known[kind]
+
+
 _CONFIGURED: Mapping[str, Callable[[Config], object]] = {
     "intents": lambda config: load_intents(config.root / config.intents.file),
     "gates": lambda config: gates.check(config.gates),
     "own gates": lambda config: gates.custom_gates(config.gates, config.root / "plugins"),
     "schedule": lambda config: trigger_of(config.schedule.cron),
     "hooks": _hooks,
+    "executor": lambda config: _of_kind("executor", config.executor.kind, EXECUTORS),
+    "serving": lambda config: _of_kind("serving", config.serving.kind, SERVING),
     "teacher": lambda config: teacher_of(config, ()),
 }
 _AT_START: Mapping[str, Callable[[Config], object]] = {

@@ -24,6 +24,7 @@ from flywheel.demo.grammar import Utterance, draw, intents
 from flywheel.errors import DaemonUnreachable, FlywheelError
 from flywheel.executors.local import LocalExecutor
 from flywheel.records import NONE, Job
+from flywheel.turn.jobs import Jobs
 
 # What the demo's users say over time: a seeded stream of utterances with their true labels.
 
@@ -163,9 +164,9 @@ def running(config: Path, listening_on: Path) -> Iterator[DemoClient]:
 
 def _end_workers(jobs: Path) -> None:
     """A worker outlives its daemon, for the next one to find; the demo has no next one."""
-    executor = LocalExecutor(jobs)
+    known = Jobs(LocalExecutor(jobs), jobs)
     for folder in jobs.glob("*/"):
-        executor.cancel(folder.name)
+        known.cancel(folder.name)
 
 
 def _tail(log: Path) -> str:
@@ -191,7 +192,7 @@ class Production:
         self._client = client
         self._champion = folder / "var" / "adapters" / "champion"
         self._place = folder / "production"
-        self._jobs = LocalExecutor(self._place)
+        self._jobs = Jobs(LocalExecutor(self._place), self._place)
         self._chance = Random(seed)  # noqa: S311  reproducible, no secret
 
     def answer(self, said: Sequence[Utterance], key: str) -> list[Answered]:

@@ -62,10 +62,7 @@ def run_job(
         spec={**runtime.worker_spec(), **spec},
         timeout_s=runtime.job_timeout_s,
     )
-    result = runtime.executor.run(job)
-    if not result.ok:
-        raise JobFailed(f"{kind} job {job_id} failed: {result.error}", hint=f"see {folder}")
-    return result
+    return runtime.jobs.run(job)
 
 
 def cancel_jobs(runtime: Runtime, ended: Sequence[str]) -> None:
@@ -73,7 +70,7 @@ def cancel_jobs(runtime: Runtime, ended: Sequence[str]) -> None:
     for turn_id in ended:
         for path in runtime.job_dir("").glob(f"{turn_id}-*"):
             if path.is_dir():
-                runtime.executor.cancel(path.name)
+                runtime.jobs.cancel(path.name)
 
 
 def install_adapter(runtime: Runtime, built: Path, adapter_id: str) -> Path:

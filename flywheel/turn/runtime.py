@@ -14,6 +14,7 @@ from flywheel.gates import CustomGate
 from flywheel.protocols import Executor, Serving, Teacher
 from flywheel.records import NONE, Intent, TurnRecord
 from flywheel.store import Connection, Store
+from flywheel.turn.jobs import Jobs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Runtime:
     reconciling: threading.Lock = field(default_factory=threading.Lock)  # held to move serving
     wake: threading.Event = field(default_factory=threading.Event)  # there may be a step to run
     stopping: threading.Event = field(default_factory=threading.Event)  # leave turns as they are
+    cancelled_jobs: dict[str, threading.Event] = field(default_factory=dict, init=False)  # by id
 
     @property
     def known_intents(self) -> frozenset[str]:
@@ -50,6 +52,11 @@ class Runtime:
     def datasets_dir(self) -> Path:
         """One Parquet file a dataset, named by its id."""
         return self.config.state_dir / "datasets"
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of all turns, as the executor runs them."""
+        return Jobs(self.executor, self.config.state_dir / "jobs", self.cancelled_jobs)
 
     def job_dir(self, job_id: str) -> Path:
         """Where a job finds its input and leaves its result."""

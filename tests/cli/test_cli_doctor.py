@@ -308,6 +308,8 @@ def test_findings_are_born_with_their_level():
         ("hooks", '[promotion.hooks]\ncommand = ["./tell.sh"]\n', "./tell.sh is not there"),
         ("hooks", '[promotion.hooks]\nevents = ["promote"]\n', "there is no event 'promote'"),
         ("gates", "[gates.intents]\nmargin = 0.01\n", "cannot be shown"),
+        ("executor", '[executor]\nkind = "slurm"\n', "[executor] kind: there is no 'slurm'"),
+        ("serving", '[serving]\nkind = "bento"\n', "[serving] kind: there is no 'bento'"),
         ("own gates", '[gates.mine]\nplugin = "mine"\n', "mine"),
     ],
 )

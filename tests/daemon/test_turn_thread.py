@@ -27,7 +27,7 @@ DONE = (
 
 
 def one_job(runtime, one):
-    runtime.executor.run(Job(id=f"{one.id}-train", kind="train", spec={}, timeout_s=900))
+    runtime.jobs.run(Job(id=f"{one.id}-train", kind="train", spec={}, timeout_s=900))
     return StepResult(next_state="done", detail="ran")
 
 

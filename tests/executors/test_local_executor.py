@@ -13,9 +13,11 @@ import pytest
 
 from flywheel import files
 from flywheel.errors import JobFailed
-from flywheel.executors import LocalExecutor, local
-from flywheel.protocols import Progress
+from flywheel.executors import EXECUTORS, LocalExecutor
+from flywheel.protocols import JobPhase, Progress
 from flywheel.records import Job
+from flywheel.turn import jobs as turn_jobs
+from flywheel.turn.jobs import Jobs
 from tests.waiting import CEILING_S, until
 
 WRITE = """
@@ -70,7 +72,7 @@ signal.pause()
 
 def test_a_timeout_ends_the_worker_and_its_children(tmp_path, monkeypatch):
     ready = tmp_path / "j-1" / "ready"
-    monkeypatch.setattr(local.time, "time", lambda: 1e9 * ready.exists())
+    monkeypatch.setattr(turn_jobs.time, "time", lambda: 1e9 * ready.exists())
     with pytest.raises(JobFailed, match="was still running after 1 s"):
         executor(tmp_path, CHILDREN).run(job(timeout_s=1.0))
     until(lambda: not any(running(pid) for pid in pids(tmp_path)))
@@ -101,16 +103,16 @@ def test_a_worker_that_cannot_be_noted_down_is_ended(tmp_path, monkeypatch):
     write = files.write_json
 
     def no_room(path, value):
-        if path.name == "worker.json":
-            started.append(value["pid"])
+        if path.name == "worker.json" and value["handle"]:
+            started.append(value["handle"])
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, value)
 
     monkeypatch.setattr(files, "write_json", no_room)
     with pytest.raises(OSError, match="No space"):
         executor(tmp_path, CHILDREN).run(job())
-    (pid,) = started
-    assert not Path(f"/proc/{pid}").exists()
+    (handle,) = started
+    assert not Path(f"/proc/{pid_of(handle)}").exists()
 
 
 def test_cancelling_what_has_ended_is_harmless(tmp_path):
@@ -132,8 +134,10 @@ DAEMON = """
 import pathlib, sys
 from flywheel.executors import LocalExecutor
 from flywheel.records import Job
-jobs, command = pathlib.Path(sys.argv[1]), sys.argv[2:]
-LocalExecutor(jobs, command).run(Job(id="j-1", kind="train", spec={"threads": 1}, timeout_s=900))
+from flywheel.turn.jobs import Jobs
+folder, command = pathlib.Path(sys.argv[1]), sys.argv[2:]
+job = Job(id="j-1", kind="train", spec={"threads": 1}, timeout_s=900)
+Jobs(LocalExecutor(folder, command), folder).run(job)
 """
 WAITING = """
 (folder / "ready").touch()
@@ -143,25 +147,59 @@ finish()
 """
 
 
-def test_a_worker_outlives_its_daemon_and_is_adopted(tmp_path, monkeypatch):
+@pytest.fixture
+def orphan(tmp_path):
+    """The pid of a worker whose daemon was killed; it ends when there is a file `go`."""
     command = [sys.executable, "-c", HEAD + WAITING]
     daemon = subprocess.Popen([sys.executable, "-c", DAEMON, str(tmp_path), *command])
-    until((tmp_path / "j-1" / "worker.json").exists)
+    until(lambda: noted(tmp_path).get("handle"))
     until((tmp_path / "j-1" / "ready").exists)
-    pid = json.loads((tmp_path / "j-1" / "worker.json").read_text())["pid"]
+    pid = pid_of(noted(tmp_path)["handle"])
     os.kill(daemon.pid, signal.SIGKILL)
     daemon.wait()
     assert running(pid)
-    second = executor(tmp_path, "sys.exit(1)")
-    adopt = second._adopt
+    yield pid
+    if running(pid):
+        os.kill(pid, signal.SIGKILL)
 
-    def let_go(folder):
-        worker = adopt(folder)
+
+def run_and_let_go(jobs, folder):
+    """Run the job with what is there, and let the worker end only when it is being waited for."""
+    waited = jobs._wait
+
+    def let_go(*arguments):
         (folder / "go").touch()
-        return worker
+        return waited(*arguments)
 
-    monkeypatch.setattr(second, "_adopt", let_go)
-    assert second.run(job()).values == {"pid": pid}
+    jobs._wait = let_go
+    return jobs.run(job())
+
+
+def test_a_worker_outlives_its_daemon_and_is_adopted(tmp_path, orphan):
+    second = executor(tmp_path, "sys.exit(1)")
+    assert run_and_let_go(second, tmp_path / "j-1").values == {"pid": orphan}
+
+
+def test_a_worker_that_an_earlier_version_noted_is_adopted(tmp_path, orphan):
+    _, _, started = noted(tmp_path)["handle"].partition(":")
+    told = {"pid": orphan, "started": started, "at": noted(tmp_path)["submitted"]}
+    (tmp_path / "j-1" / "worker.json").write_text(json.dumps(told))
+    second = executor(tmp_path, "sys.exit(1)")
+    assert run_and_let_go(second, tmp_path / "j-1").values == {"pid": orphan}
+
+
+def test_a_worker_that_was_not_noted_yet_is_found_by_its_job(tmp_path, orphan):
+    submitted = {"executor": "local", "handle": "", "submitted": 0.0}
+    (tmp_path / "j-1" / "worker.json").write_text(json.dumps(submitted))
+    second = executor(tmp_path, WAITING)  # the same command
+    assert run_and_let_go(second, tmp_path / "j-1").values == {"pid": orphan}
+
+
+def test_a_worker_that_was_not_noted_yet_is_cancelled(tmp_path, orphan):
+    submitted = {"executor": "local", "handle": "", "submitted": 0.0}
+    (tmp_path / "j-1" / "worker.json").write_text(json.dumps(submitted))
+    executor(tmp_path, WAITING).cancel("j-1")
+    assert not running(orphan)
 
 
 def test_a_process_that_only_has_the_pid_is_neither_adopted_nor_killed(tmp_path):
@@ -192,8 +230,59 @@ def test_progress_is_the_last_whole_line(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "phase", "why"),
+    [
+        ("finish()", JobPhase.DONE, "exit 0"),
+        ("sys.exit(3)", JobPhase.FAILED, "exit 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", JobPhase.GONE, "exit -9"),
+    ],
+)
+def test_the_state_of_an_ended_worker_says_how_it_ended(tmp_path, code, phase, why):
+    (tmp_path / "j-1").mkdir()
+    local = LocalExecutor(tmp_path, [sys.executable, "-c", HEAD + code])
+    handle = local.submit(job(), tmp_path / "j-1")
+    until(lambda: not local.poll(handle).alive)
+    assert (local.poll(handle).phase, local.poll(handle).why) == (phase, why)
+
+
+def test_the_same_job_gives_the_same_handle_while_it_runs(tmp_path):
+    (tmp_path / "j-1").mkdir()
+    local = LocalExecutor(tmp_path, [sys.executable, "-c", HEAD + "signal.pause()"])
+    handle = local.submit(job(), tmp_path / "j-1")
+    until(lambda: local.find("j-1"))
+    assert local.submit(job(), tmp_path / "j-1") == handle
+    assert local.find("j-1") == handle
+    local.cancel(handle)
+    assert local.find("j-1") == ""
+    assert local.poll(handle).phase is JobPhase.GONE
+    local.cancel(handle)
+
+
+@pytest.mark.parametrize("handle", ["", "no handle", "0:1", "-1:1", f"{os.getpid()}:1"])
+def test_a_handle_that_names_nothing_is_gone_and_cancelling_it_ends_nothing(tmp_path, handle):
+    local = LocalExecutor(tmp_path)
+    assert local.poll(handle).phase is JobPhase.GONE
+    local.cancel(handle)
+
+
+def test_each_kind_is_registered_by_its_own_name(tmp_path):
+    assert {name: build(tmp_path).kind for name, build in EXECUTORS.items()} == {"local": "local"}
+
+
 def executor(jobs, code):
-    return LocalExecutor(jobs, [sys.executable, "-c", HEAD + code])
+    return Jobs(LocalExecutor(jobs, [sys.executable, "-c", HEAD + code]), jobs)
+
+
+def noted(jobs):
+    try:
+        return json.loads((jobs / "j-1" / "worker.json").read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def pid_of(handle):
+    return int(handle.partition(":")[0])
 
 
 def job(timeout_s=900.0):

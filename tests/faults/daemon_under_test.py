@@ -69,7 +69,7 @@ class Daemon:
 
     def kill_worker(self, job: str) -> None:
         worker = json.loads((self.job(job) / "worker.json").read_text())
-        os.killpg(worker["pid"], signal.SIGKILL)
+        os.killpg(int(worker["handle"].partition(":")[0]), signal.SIGKILL)
 
     def job(self, name: str) -> Path:
         return self.folder / "var" / "jobs" / name

@@ -15,9 +15,10 @@ from pathlib import Path
 from runtimes import NOW, Parrot
 
 from flywheel.daemon import run, wiring
-from flywheel.executors.local import LocalExecutor
+from flywheel.executors import EXECUTORS, LocalExecutor
 from flywheel.protocols import AnswerStore, StoredAnswer
 from flywheel.turn import table
+from flywheel.turn.jobs import Jobs
 
 WORKER = (sys.executable, str(Path(__file__).with_name("plain_worker.py")))
 OPERATIONS = ("open", "os.remove", "os.rename", "os.mkdir")  # told by Python before it does it
@@ -66,7 +67,7 @@ def plant(step: str, moment: str) -> None:
         if moment == "before":
             die()
         if moment == "in" and step in JOBS:
-            runtime.executor._wait = lambda *_: die()  # the worker is at work, and lives on
+            Jobs._wait = lambda *_: die()  # the worker is at work, and lives on
         result = honest(runtime, turn)
         if moment == "in":
             die()
@@ -107,7 +108,7 @@ def main(config: Path, *fate: str) -> int:
     elif fate:
         plant(*fate)
     wiring._now = lambda: NOW
-    wiring.LocalExecutor = lambda jobs: LocalExecutor(jobs, command=WORKER)
+    EXECUTORS["local"] = lambda jobs: LocalExecutor(jobs, command=WORKER)
     wiring.teacher_of = lambda config, *_: Accountant(config.state_dir / "bought")
     return run(config, once=False)
 

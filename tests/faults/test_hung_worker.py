@@ -7,9 +7,9 @@ from pathlib import Path
 from runtimes import runtime_in, seed_runtime, turn_once
 
 from flywheel.config import TrainingTable
-from flywheel.executors import local
 from flywheel.executors.local import LocalExecutor
 from flywheel.store import turns
+from flywheel.turn import jobs as turn_jobs
 from tests.waiting import until
 
 SCRIPT = """
@@ -29,7 +29,7 @@ def test_a_hung_worker_is_ended_with_its_children_and_fails_its_turn_with_the_re
     def at_work():
         return list(jobs.glob("*/child"))
 
-    monkeypatch.setattr(local.time, "time", lambda: 1e9 * bool(at_work()))
+    monkeypatch.setattr(turn_jobs.time, "time", lambda: 1e9 * bool(at_work()))
     runtime = runtime_in(tmp_path, training=TrainingTable(timeout_minutes=1.5 / 60))
     runtime.executor = LocalExecutor(jobs, command=(sys.executable, "-c", SCRIPT))
     with contextlib.closing(runtime.store):

@@ -23,8 +23,16 @@ from flywheel.config import (
     OverallRule,
     PromotionTable,
 )
-from flywheel.protocols import Answer, AnswerStore, Draft, Progress, StoredAnswer
-from flywheel.records import Brief, Feedback, Intent, Job, JobResult, Prediction, Sample
+from flywheel.protocols import (
+    Answer,
+    AnswerStore,
+    Draft,
+    Handle,
+    JobPhase,
+    JobState,
+    StoredAnswer,
+)
+from flywheel.records import Brief, Feedback, Intent, Job, Prediction, Sample
 from flywheel.serving.link import ChampionLink
 from flywheel.store import events, open_store
 from flywheel.turn import Incoming, Runtime, add_samples, request, run_until_idle
@@ -41,25 +49,30 @@ WORDS = {
 class Memoriser:
     """An executor whose model is: which intent has seen these words most often."""
 
+    kind, pause_s, grace_s = "memoriser", 0.0, 0.0
+
     def __init__(self, jobs: Path) -> None:
         self.jobs = jobs
         self.runs: list[str] = []
 
-    def run(self, job: Job) -> JobResult:
-        folder = self.jobs / job.id
-        kept = folder / "result.json"
-        if not kept.exists():
-            self.runs.append(job.id)
-            folder.mkdir(parents=True, exist_ok=True)
-            values = getattr(self, f"_{job.kind}")(folder, job.spec)
-            kept.write_text(json.dumps(values))
-        return JobResult(id=job.id, ok=True, values=json.loads(kept.read_text()), seconds=0.1)
+    def find(self, job_id: str) -> Handle:
+        return ""
 
-    def cancel(self, job_id: str) -> None:
+    def submit(self, job: Job, folder: Path) -> Handle:
+        self.runs.append(job.id)
+        values = getattr(self, f"_{job.kind}")(folder, job.spec)
+        result = {"id": job.id, "ok": True, "values": values, "error": "", "seconds": 0.1}
+        (folder / "result.json").write_text(json.dumps(result))
+        return job.id
+
+    def poll(self, handle: Handle) -> JobState:
+        return JobState(phase=JobPhase.DONE)
+
+    def cancel(self, handle: Handle) -> None:
         pass
 
-    def progress(self, job_id: str) -> Progress | None:
-        return None
+    def fetch(self, handle: Handle, folder: Path) -> None:
+        pass
 
     def _crossfit(self, folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
         rows = pq.read_table(folder / "rows.parquet").to_pylist()

@@ -219,8 +219,8 @@ def test_an_import_of_productions_answers_ends_the_worker_of_the_turn_it_ends(ma
     cancelled: list[str] = []
 
     class Noted(Memoriser):
-        def cancel(self, job_id):
-            cancelled.append(job_id)
+        def cancel(self, handle):
+            cancelled.append(handle)
 
     runtime = make()
     runtime.executor = Noted(runtime.config.state_dir / "jobs")
@@ -228,6 +228,7 @@ def test_an_import_of_productions_answers_ends_the_worker_of_the_turn_it_ends(ma
     opened = turning.request(runtime, "manual").id
     while state(runtime, opened) != "evaluate":
         turning.advance(runtime, opened)
+    cancelled.clear()
     incoming = sample("egg answered", "set_timer", "golden")
     add_samples(runtime, [Incoming(sample=incoming.sample, answer=("set_timer", None))])
     assert state(runtime, opened) == "cancelled"
