@@ -107,7 +107,7 @@ def wrap(
             hint="name others in the recipe's targets",
         )
     upper = encoder.upper(depth, dtype)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # peft draws the factors on the processor
         torch.manual_seed(seed)
         adapted = _adapt(upper, chosen, rank, alpha)
     quicken(adapted.model)
@@ -137,7 +137,7 @@ def _filled(encoder: Encoder, depth: int, factors: Factors, alpha: int) -> Upper
     targets = [n.removeprefix(_PREFIX).removesuffix(_A) for n in factors if n.endswith(_A)]
     rank = next(len(factors[n]) for n in factors if n.endswith(_A))
     upper = encoder.upper(depth)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         upper = _adapt(upper, targets, rank, alpha)
     peft.set_peft_model_state_dict(upper.model, dict(factors))
     upper.model.to(encoder.device).eval()
