@@ -54,7 +54,7 @@ define install
 @test "$$(uname)" = Linux || { echo "flywheel runs on Linux only; use a Linux container or virtual machine"; exit 1; }
 @echo "[1/4] making .venv with $$($(PYTHON) --version)"
 @test -x $(BIN)/python || $(PYTHON) -m venv .venv
-@echo "[2/4] installing torch. PyPI's build for Linux downloads 2.7 GB for CUDA, which is not used;"
+@echo "[2/4] installing torch. PyPI's build for Linux downloads 2.7 GB for CUDA, for GPUs;"
 @echo "      for the CPU build (0.2 GB) see docs/how-to/install.md"
 $(PIP) torch
 @echo "[3/4] installing $(2); only once"
