@@ -51,6 +51,8 @@ def test_the_index_of_decisions_lists_each_of_them_by_number_and_title():
     rows = [f"| [{page.name[:4]}]({page.name}) | {title(page)[6:]} |" for page in ADRS]
     lines = index.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("| [")] == rows
+    numbers = [page.name[:4] for page in ADRS]
+    assert numbers == sorted(set(numbers))
 
 
 def test_the_readme_is_short():

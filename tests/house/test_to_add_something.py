@@ -162,6 +162,78 @@ def test_what_is_no_text_is_rejected_by_its_name():
     (line,) = formats.read_body(None, body, received=NOON).rejected
     assert line.field == "region"
 """
+EXECUTOR = '''
+"""Jobs as processes of this machine, at the lowest priority."""
+
+import os
+
+from flywheel.executors.local import LocalExecutor
+
+
+class PatientExecutor(LocalExecutor):
+    """`[executor] kind = "patient"`."""
+
+    kind = "patient"
+
+    def submit(self, job, folder):
+        """As a local job, after everybody else."""
+        os.nice(19)
+        return super().submit(job, folder)
+'''
+EXECUTOR_TEST = """
+from state_folder import write_config
+
+from flywheel.config import load
+from flywheel.daemon.wiring import built, refuse
+from flywheel.executors.patient import PatientExecutor
+
+
+def test_the_configuration_names_it(tmp_path):
+    config = load(write_config(tmp_path, '[executor]\\nkind = "patient"\\n'))
+    refuse(config)
+    with built(config) as runtime:
+        assert type(runtime.executor) is PatientExecutor
+"""
+TARGET = '''
+"""A file with the id of the adapter in service."""
+
+from flywheel import files
+
+
+class Note:
+    """`[serving] kind = "note"`."""
+
+    def __init__(self, adapters_dir):
+        self._path = adapters_dir / "serving.txt"
+
+    def promote(self, adapter_id):
+        """Write the id down."""
+        with files.replacing(self._path) as aside:
+            aside.write_text(adapter_id, encoding="utf-8")
+
+    def retire(self):
+        """Serve none."""
+        self._path.unlink(missing_ok=True)
+
+    def serving(self):
+        """The id that is written there."""
+        return self._path.read_text(encoding="utf-8") if self._path.exists() else None
+'''
+TARGET_TEST = """
+from state_folder import write_config
+
+from flywheel.config import load
+from flywheel.daemon.wiring import built, refuse
+
+
+def test_the_configuration_names_it(tmp_path):
+    config = load(write_config(tmp_path, '[serving]\\nkind = "note"\\n'))
+    refuse(config)
+    with built(config) as runtime:
+        runtime.serving.promote("a-1")
+        assert runtime.serving.serving() == "a-1"
+    assert (tmp_path / "var" / "adapters" / "serving.txt").read_text() == "a-1"
+"""
 PLUGIN_TESTS = """
 from pathlib import Path
 
@@ -268,6 +340,32 @@ CHANGES = {
             "flywheel/store/events.py": {"\n\ndef id_conflicts": QUERY.rstrip("\n")},
         },
     ),
+    "an executor": Change(
+        files={
+            "flywheel/executors/patient.py": EXECUTOR,
+            "tests/daemon/test_patient.py": EXECUTOR_TEST,
+        },
+        edits={
+            "flywheel/executors/__init__.py": {
+                "from flywheel.protocols": (
+                    "from flywheel.executors.patient import PatientExecutor\n"
+                ),
+                "    LocalExecutor.kind": '    "patient": PatientExecutor,\n',
+            }
+        },
+    ),
+    "a serving target": Change(
+        files={
+            "flywheel/serving/note.py": TARGET,
+            "tests/daemon/test_note.py": TARGET_TEST,
+        },
+        edits={
+            "flywheel/serving/__init__.py": {
+                "\nSERVING: dict": "from flywheel.serving.note import Note\n",
+                '    "link": ': '    "note": Note,\n',
+            }
+        },
+    ),
 }
 
 
@@ -309,6 +407,7 @@ def test_what_is_added_works(tmp_path):
         *(name for change in CHANGES.values() for name in change.files if "/test_" in name),
         "tests/gates/test_plugins_added.py",
         "tests/gates/test_gate_verdicts.py",
+        "tests/daemon/test_wiring.py",
         "tests/house/test_config_keys.py::test_every_key_of_the_configuration_is_read_by_something",
         "tests/cli/test_cli_start.py::test_every_key_is_explained_in_the_template",
         "tests/cli/test_cli_start.py::test_every_default_that_the_template_shows_is_the_default",
