@@ -60,12 +60,9 @@ def undisturbed(begun, tmp_path_factory) -> dict[str, Any]:
         return what_is_left(daemon)
 
 
+@pytest.mark.slow  # two real trainings; the same with a small worker is in test_killed
 @pytest.mark.parametrize(
-    "with_the_worker",
-    [
-        pytest.param(True, id="worker too"),
-        pytest.param(False, id="daemon alone", marks=pytest.mark.slow),
-    ],
+    "with_the_worker", [pytest.param(True, id="worker too"), pytest.param(False, id="daemon alone")]
 )
 def test_a_daemon_killed_in_training_ends_where_an_undisturbed_one_does(
     begun, undisturbed, tmp_path, with_the_worker

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flywheel.records import Decision, GateResult
@@ -81,15 +81,12 @@ def test_events_from_before_the_chain_are_covered_by_the_first_that_is_chained(l
         )
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=6))
-def test_any_words_can_be_chained(tmp_path_factory, words):
-    store = open_store(tmp_path_factory.mktemp("chain") / "flywheel.duckdb")
-    words = [word.encode("utf-8", "ignore").decode() for word in words]
-    with store.write() as con:
-        decisions.add(con, decision(1))
+def test_any_words_can_be_chained(log, words):
+    with log.write() as con:  # one log, which grows by each example's words
         for word in words:
-            decisions.set_status(con, "d-1", "pending", word, word, NOON)
-    with store.read() as con:
+            readable = word.encode("utf-8", "ignore").decode()
+            decisions.set_status(con, "d-1", "pending", readable, readable, NOON)
+    with log.read() as con:
         assert decisions.check_chain(con).problems == ()
-    store.close()
