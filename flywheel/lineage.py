@@ -13,18 +13,18 @@ def current_names(intents: Sequence[Intent]) -> dict[str, str]:
     """Map each former name to the current one, unless the former name is in use again."""
     today = {intent.name for intent in intents}
     return {
-        old: intent.name
+        former: intent.name
         for intent in intents
-        for old in (*intent.renamed_from, *intent.merged_from)
-        if old not in today
+        for former in (*intent.renamed_from, *intent.merged_from)
+        if former not in today
     }
 
 
 def former_names(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
     """Map each current name to its former ones."""
     former: dict[str, tuple[str, ...]] = {}
-    for old, name in current_names(intents).items():
-        former[name] = (*former.get(name, ()), old)
+    for former_name, name in current_names(intents).items():
+        former[name] = (*former.get(name, ()), former_name)
     return former
 
 
@@ -33,9 +33,9 @@ def parted(intents: Sequence[Intent]) -> dict[str, tuple[str, ...]]:
     today = {intent.name for intent in intents} | set(current_names(intents))
     parts: dict[str, tuple[str, ...]] = {}
     for intent in intents:
-        for old in intent.split_from:
-            if old not in today:
-                parts[old] = (*parts.get(old, ()), intent.name)
+        for former in intent.split_from:
+            if former not in today:
+                parts[former] = (*parts.get(former, ()), intent.name)
     return parts
 
 

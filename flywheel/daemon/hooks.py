@@ -1,7 +1,8 @@
-"""Tells a command and a webhook what was decided: after the commit, in order, at least once.
+"""Hooks: decision events are delivered to a command and a webhook.
 
-A hook that fails is tried again and holds up nothing but itself; `status` shows it as a problem.
-What was decided before a hook was configured is not told.
+Delivery is after the commit, in order and at least once. A failing hook is retried with backoff
+and delays no other hook; `status` shows it as a problem. Events from before a hook was configured
+are not delivered.
 """
 
 from __future__ import annotations
@@ -32,35 +33,35 @@ class Hooks:
         table = runtime.config.promotion.hooks
         self._runtime = runtime
         self._events = frozenset(table.events)
-        self._told: dict[str, Callable[[bytes, int], None]] = {}
+        self._deliveries: dict[str, Callable[[bytes, int], None]] = {}
         if table.command:
-            self._told["command"] = lambda body, number: _run(table, body, number)
+            self._deliveries["command"] = lambda body, number: _run(table, body, number)
         if table.webhook:
-            self._told["webhook"] = lambda body, number: _post(table, body, number)
+            self._deliveries["webhook"] = lambda body, number: _post(table, body, number)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="hooks", daemon=True)
         self._failures: dict[str, int] = {}
         self._problems: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start telling; nothing happens without a hook."""
-        if self._told:
+        """Start the thread; does nothing without a hook."""
+        if self._deliveries:
             self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """Stop; what was not told is told after the next start. Returns whether it ended."""
+        """Stop the thread and return whether it ended; pending events are delivered later."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def problems(self) -> tuple[str, ...]:
-        """Hooks that fail, in words."""
+        """Return one sentence for each failing hook."""
         return tuple(self._problems.values())
 
     def tell(self) -> None:
-        """Tell every hook what it has not been told; a failure ends its turn until later."""
-        for name, deliver in self._told.items():
+        """Deliver pending events to every hook; a failure ends that hook's delivery until later."""
+        for name, deliver in self._deliveries.items():
             with self._runtime.store.write() as con:
                 waiting = decisions.untold_events(con, name)
             for event in waiting:
@@ -77,9 +78,9 @@ class Hooks:
             deliver(body, event["number"])
         except Exception as error:  # noqa: BLE001  whatever a hook does, the daemon goes on
             self._failures[name] = self._failures.get(name, 0) + 1
-            said = f"{type(error).__name__}: {error}"[:_SHOWN]
+            reason = f"{type(error).__name__}: {error}"[:_SHOWN]
             where = f"{self._failures[name]} times on {event['decision']}"
-            self._problems[name] = f"the {name} hook failed {where}: {said}"
+            self._problems[name] = f"the {name} hook failed {where}: {reason}"
             log.warning("the %s hook failed", name, extra={"event": "hook.failed", "hook": name})
             return False
         self._failures.pop(name, None)
@@ -99,11 +100,11 @@ class Hooks:
 
 
 def _run(table: HooksTable, body: bytes, number: int) -> None:
-    done = subprocess.run(
+    finished = subprocess.run(
         list(table.command), input=body, capture_output=True, timeout=table.timeout_s, check=False
     )
-    if done.returncode:
-        raise OSError(f"exit {done.returncode} on event {number}: {done.stderr[-100:]!r}")
+    if finished.returncode:
+        raise OSError(f"exit {finished.returncode} on event {number}: {finished.stderr[-100:]!r}")
 
 
 def _post(table: HooksTable, body: bytes, number: int) -> None:

@@ -1,8 +1,8 @@
-"""A changed configuration, taken on by a running daemon.
+"""Reload of the configuration by a running daemon.
 
-It is read and checked whole first: one mistake, and the daemon goes on as it was. What can
-change does so as soon as no turn is open, so that every turn runs by one configuration; what
-is read at the start only is named, and waits for a restart.
+The files are read and validated completely first; on any error the daemon continues unchanged.
+Changes apply as soon as no turn is open, so that every turn runs with one configuration. Keys that
+are read only at the start are reported and need a restart.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from flywheel.turn import Runtime
 log = logging.getLogger(__name__)
 
 _AT_ONCE = "promotion."
-"""Keys that also an open turn goes by from now on: a person who wants to be asked is asked."""
+"""Prefix of keys that apply at once, to open turns too: a person who requires approval gets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What a reload replaces."""
+    """The parts of the runtime that a reload replaces."""
 
     config: Config
     intents: tuple[Intent, ...]
@@ -40,29 +40,29 @@ class _Parts:
 
 
 class Reload:
-    """Takes on config.toml and intents.toml as they are when asked.
+    """Reloads config.toml and intents.toml into a runtime.
 
     Args:
-        runtime: whose configuration it is.
-        applied: called after every change; it goes by the runtime's configuration then.
+        runtime: the runtime to change.
+        applied: called after every change, with the new configuration in the runtime.
     """
 
     def __init__(self, runtime: Runtime, applied: Callable[[], None]) -> None:
         self._runtime = runtime
         self._applied = applied
-        self._lock = threading.RLock()  # who asks last is heard last
+        self._lock = threading.RLock()  # serialises reloads: the last one wins
         self._waiting: _Parts | None = None
 
     def ask(self) -> Mapping[str, Any]:
-        """Read the files anew, and apply what can change.
+        """Read the files again, and apply the changes or queue them behind the open turn.
 
         Returns:
-            `changed`: keys that differ and are applied or wait; `waits_for`: the turn they wait
-            for, None when they are applied; `at_once`: those of `changed` that wait for no turn;
-            `restart`: keys that only a restart changes.
+            `changed`: differing keys that are applied or queued; `waits_for`: the turn that the
+            queued ones wait for, None when all are applied; `at_once`: those of `changed` that
+            wait for no turn; `restart`: keys that need a restart.
 
         Raises:
-            ConfigError: the files cannot be used as written; nothing was changed.
+            ConfigError: the files are invalid; nothing was changed.
         """
         with self._lock:
             return self._take_on()
@@ -71,17 +71,17 @@ class Reload:
         old = self._runtime.config
         new = load(old.path)
         wiring.refuse(new)
-        kept = live(old, new)
-        intents = load_intents(kept.root / kept.intents.file)
-        own_gates = gates.custom_gates(kept.gates, kept.root / "plugins")
+        effective = live(old, new)
+        intents = load_intents(effective.root / effective.intents.file)
+        own_gates = gates.custom_gates(effective.gates, effective.root / "plugins")
         names = changed(old, new)
         differing = [name for name in names if not needs_restart(name)]
         if intents != self._runtime.intents:
-            differing.append(kept.intents.file)
+            differing.append(effective.intents.file)
         self._waiting = _Parts(
-            config=kept,
+            config=effective,
             intents=intents,
-            teacher=teacher_of(kept, intents),
+            teacher=teacher_of(effective, intents),
             custom_gates=own_gates,
         )
         waits_for = self.settle()
@@ -100,7 +100,7 @@ class Reload:
         return answer
 
     def signalled(self) -> None:
-        """Do the same for SIGHUP: what was wrong is in the log."""
+        """Reload on SIGHUP; errors are logged."""
         try:
             self.ask()
         except FlywheelError as error:
@@ -109,16 +109,16 @@ class Reload:
             )
 
     def settle(self) -> str | None:
-        """Apply what waits, unless a turn is open; returns that turn."""
+        """Apply the queued changes, unless a turn is open; return that turn's id."""
         with self._lock:
             parts = self._waiting
             if parts is None:
                 return None
             with self._runtime.store.write() as con:  # no turn opens meanwhile
                 running = turns.open_turns(con)
-                if running:  # who decides is asked anew at every promotion
-                    now = replace(self._runtime.config, promotion=parts.config.promotion)
-                    self._runtime.config = now
+                if running:  # [promotion] is read again at every promotion
+                    updated = replace(self._runtime.config, promotion=parts.config.promotion)
+                    self._runtime.config = updated
                     return running[0].id
                 self._replace(parts)
             self._waiting = None

@@ -1,7 +1,9 @@
-"""Events older than `[flywheel] keep_days` leave the tables; the database file is kept small.
+"""Retention: old events move to the archive, and the database file is compacted.
 
-A thread looks once an hour. It moves a day at a time and waits in between, so that loading and
-turns go on; events are acknowledged from the spool meanwhile as ever.
+Events are old after `[flywheel] keep_days` days.
+
+A thread checks once an hour. It moves one day at a time and pauses in between, so that loading and
+turns continue. Ingest is not affected, since it writes to the spool.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from flywheel.turn import Runtime
 log = logging.getLogger(__name__)
 
 LOOK_S = 3600.0
-_FIRST_S = 30.0  # after the start, which has other things to do
+_FIRST_S = 30.0  # first check after the start, which is busy with other work
 
 
 def before(now: datetime, keep_days: int) -> datetime:
-    """The midnight before which events are older than that many whole days.
+    """Return the midnight before which events are older than `keep_days` whole days.
 
     >>> before(datetime(2026, 11, 22, 12, tzinfo=UTC), 30)
     datetime.datetime(2026, 10, 23, 0, 0, tzinfo=datetime.timezone.utc)
@@ -31,7 +33,7 @@ def before(now: datetime, keep_days: int) -> datetime:
 
 
 class Retention:
-    """The thread that looks for old events."""
+    """The thread that archives old events."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -39,21 +41,21 @@ class Retention:
         self._thread = threading.Thread(target=self._loop, name="keeping", daemon=True)
 
     def start(self) -> None:
-        """Look from now on."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """Stop after the day under way; returns whether it ended."""
+        """Stop after the current day's events; return whether the thread ended."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def look(self) -> int:
-        """Move what is old enough, and make the file smaller; returns how many events moved.
+        """Archive old events and compact the database; return the number of events moved.
 
         Raises:
-            DiskFull: there is no room for the files.
+            DiskFull: the disk is full.
         """
         days = self._runtime.config.flywheel.keep_days
         if days <= 0:
@@ -78,7 +80,7 @@ class Retention:
         return moved
 
     def _pause(self) -> bool:
-        """Let others write; True when it is time to stop."""
+        """Pause for other writers; return True when the thread must stop."""
         return self._stop.wait(0.05)
 
     def _loop(self) -> None:

@@ -1,12 +1,12 @@
-"""When do turns start by themselves?
+"""The schedule: turns that start at cron slots.
 
 Five cron fields in UTC, so that no daylight-saving change skips a slot or runs it twice. Two
-habits of APScheduler are refused rather than inherited: it counts weekdays from Monday where
-cron counts from Sunday, so weekdays go by name; and it reads day-of-month *and* weekday as
-both, where cron reads either, so one of the two stays `*`.
+differences of APScheduler from cron are excluded by validation. It counts weekdays from Monday
+where cron counts from Sunday, so weekdays must be given by name. It combines day-of-month and
+weekday by "and" where cron uses "or", so one of the two must be `*`.
 
-The last slot that was served is in the database. However many slots passed while the daemon
-was down, or a turn was running, they are answered by one turn.
+The last served slot is stored in the database. All slots that passed while the daemon was down or
+a turn was running are served by one turn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 32, 366, 5 * 366
 
 
 def trigger_of(cron: str) -> CronTrigger | None:
-    """The trigger of a cron line in UTC; None for "".
+    """Return the trigger of a cron line in UTC; None for "".
 
     Raises:
         ConfigError: not five fields, a value out of range, a weekday by number, or both
@@ -66,13 +66,13 @@ def trigger_of(cron: str) -> CronTrigger | None:
 
 
 def next_slot(trigger: CronTrigger, now: datetime) -> datetime | None:
-    """The first slot after `now`; None when there is none any more."""
+    """Return the first slot after `now`; None when there is none."""
     slot: datetime | None = trigger.get_next_fire_time(None, now + timedelta(microseconds=1))
     return slot
 
 
 def latest_slot(trigger: CronTrigger, after: datetime, now: datetime) -> datetime | None:
-    """The last slot in (after, now]; None when no slot passed. Looks back five years at most."""
+    """Return the last slot in (after, now]; None without one. Looks back at most five years."""
     for reach in _LOOK_BACK:
         begin = max(after, now - reach)
         latest, slot = None, next_slot(trigger, begin)
@@ -84,27 +84,27 @@ def latest_slot(trigger: CronTrigger, after: datetime, now: datetime) -> datetim
 
 
 class Schedule:
-    """Opens a turn at each slot, and one for all the slots that were missed.
+    """Opens a turn at each slot, and one for all missed slots.
 
-    The trigger lives in memory and is rebuilt from the configuration at each start. A changed
-    cron line is a new schedule: nothing of it was missed.
+    The trigger is held in memory and built from the configuration at each start. A changed cron
+    line is a new schedule without missed slots.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._cron, self._trigger = _read(runtime)
-        self._served = runtime.clock()  # slots up to here are answered
+        self._served = runtime.clock()  # slots up to here are served
         self._scheduler = BackgroundScheduler(
             timezone=UTC, executors={"default": ThreadPoolExecutor(1)}
         )
 
     def start(self) -> None:
-        """Answer missed slots with one turn, then wait for the next ones."""
+        """Open one turn for missed slots, then wait for the next ones."""
         self._begin()
         self._scheduler.start()
 
     def reread(self) -> None:
-        """Go by the configuration as it is now; harmless when the cron line is the same."""
+        """Apply the current configuration; does nothing when the cron line is the same."""
         if not self._scheduler.running or _read(self._runtime)[0] == self._cron:
             return
         self._cron, self._trigger = _read(self._runtime)
@@ -117,7 +117,7 @@ class Schedule:
             self._scheduler.shutdown(wait=True)
 
     def clock_moved(self, seconds: float) -> None:
-        """The clock jumped: look for slots that it skipped, and wait by the new time."""
+        """Handle a jump of the clock: serve skipped slots, and reschedule by the new time."""
         log.warning("the clock moved by %.0f s", seconds, extra={"event": "schedule.clock_moved"})
         if self._trigger is not None:
             self._served = min(self._served, self._runtime.clock())
@@ -125,12 +125,12 @@ class Schedule:
             self._add_job()
 
     def next_turn(self) -> datetime | None:
-        """The next slot, UTC."""
+        """Return the next slot, UTC; None without a schedule."""
         trigger = self._trigger
         return None if trigger is None else next_slot(trigger, self._runtime.clock())
 
     def fire(self) -> None:
-        """Open one turn when a slot passed since the last that was served; else do nothing."""
+        """Open one turn if a slot passed since the last served one."""
         trigger = self._trigger
         if trigger is None:
             return
@@ -155,7 +155,7 @@ class Schedule:
             id="turn",
             replace_existing=True,
             coalesce=True,
-            misfire_grace_time=None,  # the default of a second drops a slot without a word
+            misfire_grace_time=None,  # the default of a second drops a late slot silently
             max_instances=1,
         )
 
@@ -164,20 +164,20 @@ class Schedule:
         return f"cron {self._cron}"
 
     def _last_served(self) -> datetime:
-        """The last served slot; at the first start of a schedule, nothing counts as missed."""
+        """The last served slot; at the first start of a schedule, the current time."""
         now = self._runtime.clock()
         with self._runtime.store.read() as con:
-            last: datetime | None = turns.last_slot(con, self._name)
-        if last is None:
+            last_slot: datetime | None = turns.last_slot(con, self._name)
+        if last_slot is None:
             with self._runtime.store.write() as con:
                 turns.record_slot(con, self._name, now)
             return now
-        if last > now:
+        if last_slot > now:
             log.warning(
                 "the clock is behind the last turn's slot; turns follow the clock as it is",
-                extra={"event": "schedule.clock_back", "last_slot": last.isoformat()},
+                extra={"event": "schedule.clock_back", "last_slot": last_slot.isoformat()},
             )
-        return min(last, now)
+        return min(last_slot, now)
 
     def _request(self, slot: datetime, *, late: bool) -> None:
         facts: dict[str, Any] = {"event": "schedule.slot", "slot": slot.isoformat()}

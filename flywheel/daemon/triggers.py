@@ -1,7 +1,7 @@
-"""What opens a turn between the slots of the schedule?
+"""Triggers: conditions that open a turn between the slots of the schedule.
 
-Enough new feedback, or enough failing intents; but not soon after another turn, and not more
-often than the day's budget of turns allows. The turn says what opened it.
+A turn is opened by enough new feedback or enough failing intents, but not within the cooldown
+after another turn, and not beyond the daily limit. The turn records its trigger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flywheel.turn import Runtime
 log = logging.getLogger(__name__)
 
 LOOK_S = 60.0
-"""The daemon looks for a reason this often."""
+"""Seconds between two checks of the triggers."""
 _DAY = timedelta(hours=24)
 _EVER = timedelta(days=36500)
 _NAMED = 3  # failing intents that a trigger names
@@ -28,18 +28,18 @@ _NAMED = 3  # failing intents that a trigger names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerState:
-    """What the triggers go by."""
+    """Inputs of the triggers."""
 
-    feedback: int  # given since the last turn was opened
+    feedback: int  # number received since the last turn was opened
     failing: tuple[str, ...]
     since_last: timedelta | None  # since the last turn ended; None before the first
-    opened_today: int  # turns of any kind, in 24 hours
+    opened_today: int  # turns opened within 24 hours, by any trigger
 
 
 def reason(table: TriggersTable, now: TriggerState) -> str | None:
-    """What opens a turn now, in words; None when nothing does.
+    """Return the trigger of a turn now, as a sentence; None when no condition holds.
 
-    >>> quiet = Situation(feedback=80, failing=(), since_last=None, opened_today=0)
+    >>> quiet = TriggerState(feedback=80, failing=(), since_last=None, opened_today=0)
     >>> reason(TriggersTable(feedback=50), quiet)
     '80 new feedback (50 open a turn)'
     """
@@ -47,10 +47,10 @@ def reason(table: TriggersTable, now: TriggerState) -> str | None:
         return None
     cooldown = timedelta(minutes=table.cooldown_minutes)
     if now.since_last is not None and timedelta(0) <= now.since_last < cooldown:
-        return None  # a clock that was set back does not silence the triggers
+        return None  # a clock that was set back must not disable the triggers
     if table.feedback and now.feedback >= table.feedback:
         return f"{now.feedback} new feedback ({table.feedback} open a turn)"
-    # Without new feedback a turn would learn from what the last one knew already.
+    # Without new feedback a turn would train on the same data as the last one.
     if table.failing_intents and now.feedback and len(now.failing) >= table.failing_intents:
         names = ", ".join(now.failing[:_NAMED]) + (" …" if len(now.failing) > _NAMED else "")
         return f"{len(now.failing)} failing intents ({table.failing_intents} open a turn): {names}"
@@ -58,17 +58,17 @@ def reason(table: TriggersTable, now: TriggerState) -> str | None:
 
 
 class Triggers:
-    """Looks at the runtime, and opens a turn when there is a reason."""
+    """Checks the conditions on the runtime, and opens turns."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     def look(self) -> None:
-        """Open a turn if there is a reason to; harmless while one is open."""
+        """Open a turn if a condition holds; does nothing while a turn is open."""
         table = self._runtime.config.schedule.triggers
         if not (table.feedback or table.failing_intents):
             return
-        why = reason(table, self._situation(table, self._runtime.clock()))
+        why = reason(table, self._state(table, self._runtime.clock()))
         if why is None:
             return
         try:
@@ -77,7 +77,7 @@ class Triggers:
             return  # another turn was opened meanwhile
         log.info("%s: %s", opened.id, why, extra={"event": "trigger.fired", "turn": opened.id})
 
-    def _situation(self, table: TriggersTable, now: datetime) -> TriggerState:
+    def _state(self, table: TriggersTable, now: datetime) -> TriggerState:
         with self._runtime.store.read() as con:
             latest = next(iter(turns.list_turns(con, 1)), None)
             since = min(latest.opened_at, now) if latest else now - _EVER
@@ -86,8 +86,8 @@ class Triggers:
         ended = latest and (latest.closed_at or now)
         failing: tuple[str, ...] = ()
         if table.failing_intents and feedback:
-            found = views.intents(self._runtime, failing_only=True)
-            failing = tuple(item.intent for item in found)
+            failing_items = views.intents(self._runtime, failing_only=True)
+            failing = tuple(item.intent for item in failing_items)
         return TriggerState(
             feedback=feedback,
             failing=failing,

@@ -1,4 +1,4 @@
-"""The embedded default: starter set, scripted teacher, traffic, and the story they tell."""
+"""`flywheel demo`: starter set, scripted teacher, simulated production, and three turns."""
 
 from flywheel.demo.story import StoryOutcome, main, play
 

@@ -1,7 +1,7 @@
-"""What people say to the demo's assistant: every sentence of starter/grammar.toml, with its truth.
+"""The demo's utterances: every sentence of starter/grammar.toml with its true label.
 
-Production traffic and the scripted teacher draw from here. The seeds, dev and golden sentences of
-the starter set are written by hand; none of them, nor a near-duplicate of one, comes from here.
+Production traffic and the scripted teacher use them. The seed, dev and golden sentences of the
+starter set are written by hand; the grammar produces none of them, and no near-duplicate of one.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Utterance:
 
     text: str
     intent: str
-    arguments: Mapping[str, str] = field(default_factory=dict)  # values as said in `text`
+    arguments: Mapping[str, str] = field(default_factory=dict)  # values as written in `text`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """The sentences of one line of the grammar."""
+    """All sentences of one line of the grammar."""
 
     intent: str
     near: str | None  # the intent whose wording it resembles; None for plain wording
@@ -55,25 +55,27 @@ def intents() -> tuple[str, ...]:
 
 
 def utterances(intent: str) -> tuple[Utterance, ...]:
-    """Return every sentence of an intent, each once."""
-    found = (said for pattern in patterns(intent) for said in pattern.utterances)
-    return tuple({said.text: said for said in found}.values())
+    """Return every sentence of an intent, deduplicated by text."""
+    every = (sentence for pattern in patterns(intent) for sentence in pattern.utterances)
+    return tuple({sentence.text: sentence for sentence in every}.values())
 
 
 def draw(chance: Random, intent: str, hard: float, near: str | None = None) -> Utterance:
-    """Return a sentence: its wording first, so that a pattern with many sentences is not commoner.
+    """Return a random sentence: a pattern is drawn first, then one of its sentences.
+
+    So a pattern with many sentences is not drawn more often.
 
     Args:
         chance: source of randomness.
         intent: one of `intents()`.
         hard: share of sentences worded like another intent's, 0..1.
-        near: prefer the wording of this intent among the hard ones, where there is some.
+        near: prefer hard patterns worded like this intent, where there are any.
     """
-    known = patterns(intent)
-    plain = [pattern for pattern in known if pattern.near is None]
-    hard_ones = [pattern for pattern in known if pattern.near is not None]
-    close = [pattern for pattern in hard_ones if pattern.near == near] or hard_ones
-    pattern = chance.choice(close if chance.random() < hard else plain)
+    candidates = patterns(intent)
+    plain = [pattern for pattern in candidates if pattern.near is None]
+    hard_ones = [pattern for pattern in candidates if pattern.near is not None]
+    preferred = [pattern for pattern in hard_ones if pattern.near == near] or hard_ones
+    pattern = chance.choice(preferred if chance.random() < hard else plain)
     return chance.choice(pattern.utterances)
 
 
@@ -82,12 +84,12 @@ def _read() -> Mapping[str, tuple[Pattern, ...]]:
     parameters = {i.name: i.argument_names() for i in load_intents(STARTER / "intents.toml")}
     parameters[NONE] = frozenset()
     grammar = tomllib.loads((STARTER / "grammar.toml").read_text(encoding="utf-8"))
-    found = {}
+    by_intent = {}
     for entry in grammar["intent"]:
         name = entry["name"]
         lines = [(None, say) for say in entry["plain"]]
         lines += [(hard["near"], hard["say"]) for hard in entry["hard"]]
-        found[name] = tuple(
+        by_intent[name] = tuple(
             Pattern(
                 intent=name,
                 near=near,
@@ -98,7 +100,7 @@ def _read() -> Mapping[str, tuple[Pattern, ...]]:
             )
             for near, say in lines
         )
-    return found
+    return by_intent
 
 
 def _expand(
@@ -115,5 +117,5 @@ def _expand(
         return
     for value in slots[slot[1]]:
         filled = say[: slot.start()] + value + say[slot.end() :]
-        for text, found in _expand(filled, slots, arguments):
-            yield text, ({slot[1]: value} if slot[1] in arguments else {}) | found
+        for text, rest in _expand(filled, slots, arguments):
+            yield text, ({slot[1]: value} if slot[1] in arguments else {}) | rest

@@ -1,4 +1,4 @@
-"""Production, simulated: users say sentences, a real daemon's champion answers, users judge it."""
+"""Simulated production: seeded utterances, answers of a daemon's champion, and user feedback."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ from flywheel.executors.local import LocalExecutor
 from flywheel.records import NONE, Job
 from flywheel.turn.jobs import Jobs
 
-# What the demo's users say over time: a seeded stream of utterances with their true labels.
-
 WEIGHTS: Mapping[str, float] = {
     "set_alarm": 12,
     "set_timer": 14,
@@ -39,7 +37,7 @@ WEIGHTS: Mapping[str, float] = {
     "set_thermostat": 10,
     "none": 3,
 }
-"""How often each intent is asked for, relative to the others."""
+"""Relative frequency of each intent in the traffic."""
 
 HARD: Mapping[str, float] = {
     "set_alarm": 0.05,
@@ -52,7 +50,12 @@ HARD: Mapping[str, float] = {
     "set_thermostat": 0.05,
     "none": 0.10,
 }
-"""Share of an intent's utterances that are worded like another intent's."""
+"""Share of an intent's utterances that are worded like another intent's, 0..1."""
+
+_READY_S = 60.0
+_STOP_S = 20.0
+_ASK_AGAIN_S = 0.2
+_USERS = 50
 
 
 def stream(
@@ -61,29 +64,22 @@ def stream(
     weights: Mapping[str, float] = WEIGHTS,
     hard: Mapping[str, float] = HARD,
 ) -> tuple[Utterance, ...]:
-    """Return `count` utterances in the order they are said; some are said more than once.
+    """Return `count` utterances in order of time, with repetitions.
 
     Args:
-        count: utterances, not distinct ones.
+        count: number of utterances, not of distinct ones.
         seed: the same seed, weights and shares give the same stream.
-        weights: by intent, relative; an intent that is absent is never asked for.
-        hard: by intent, the share worded like another intent's, 0..1.
+        weights: relative frequency by intent; an absent intent does not occur.
+        hard: share worded like another intent's, by intent, 0..1.
     """
     chance = Random(seed)  # noqa: S311  reproducible traffic, no secret
     names = [name for name in intents() if weights.get(name, 0) > 0]
-    asked = chance.choices(names, [weights[name] for name in names], k=count)
-    return tuple(draw(chance, name, hard.get(name, 0.0)) for name in asked)
-
-
-# A real daemon in a folder of the demo's, and what its users ask of it over the socket.
-
-_READY_S = 60.0
-_STOP_S = 20.0
-_ASK_AGAIN_S = 0.2
+    intents_drawn = chance.choices(names, [weights[name] for name in names], k=count)
+    return tuple(draw(chance, name, hard.get(name, 0.0)) for name in intents_drawn)
 
 
 class DemoClient:
-    """The daemon's HTTP interface on its Unix socket."""
+    """Client of the daemon's HTTP interface on its Unix socket."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -91,7 +87,7 @@ class DemoClient:
         self._http = httpx.Client(transport=transport, base_url="http://flywheel", timeout=60.0)
 
     def get(self, route: str) -> Any:
-        """The JSON behind a route."""
+        """Return the JSON of a route."""
         return self._read(self._http.get(route))
 
     def post(self, route: str, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> Any:
@@ -107,7 +103,7 @@ class DemoClient:
 
     def ready(self) -> bool:
         """Whether the daemon serves."""
-        with socket.socket(socket.AF_UNIX) as door:  # httpx leaks a socket that nobody answers
+        with socket.socket(socket.AF_UNIX) as door:  # httpx leaks a socket that refuses connections
             try:
                 door.connect(str(self._path))
             except OSError:
@@ -118,7 +114,7 @@ class DemoClient:
             return False
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
     def _read(self, response: httpx.Response) -> Any:
@@ -130,10 +126,10 @@ class DemoClient:
 
 @contextmanager
 def running(config: Path, listening_on: Path) -> Iterator[DemoClient]:
-    """Start `flywheel run` as a child process, wait until it serves, and stop it in the end.
+    """Start `flywheel run` as a child process, wait until it serves, and stop it at the end.
 
     Raises:
-        DaemonUnreachable: it ended, or did not serve in time; the message has its last words.
+        DaemonUnreachable: it ended, or did not serve in time; the hint has the end of its log.
     """
     log = config.parent / "daemon.log"
     with log.open("wb") as output:
@@ -163,22 +159,19 @@ def running(config: Path, listening_on: Path) -> Iterator[DemoClient]:
 
 
 def _end_workers(jobs: Path) -> None:
-    """A worker outlives its daemon, for the next one to find; the demo has no next one."""
-    known = Jobs(LocalExecutor(jobs), jobs)
+    """End workers, which outlive their daemon so that the next one finds them."""
+    worker_jobs = Jobs(LocalExecutor(jobs), jobs)
     for folder in jobs.glob("*/"):
-        known.cancel(folder.name)
+        worker_jobs.cancel(folder.name)
 
 
 def _tail(log: Path) -> str:
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
 
 
-_USERS = 50
-
-
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What was said, and what the champion made of it."""
+    """An utterance and the champion's answer."""
 
     said: Utterance
     intent: str
@@ -186,7 +179,7 @@ class Answered:
 
 
 class Production:
-    """The assistant in service: it answers with whatever `adapters/champion` points at."""
+    """The simulated assistant: it answers with the adapter that `adapters/champion` points at."""
 
     def __init__(self, client: DemoClient, folder: Path, seed: int) -> None:
         self._client = client
@@ -195,13 +188,13 @@ class Production:
         self._jobs = Jobs(LocalExecutor(self._place), self._place)
         self._chance = Random(seed)  # noqa: S311  reproducible, no secret
 
-    def answer(self, said: Sequence[Utterance], key: str) -> list[Answered]:
-        """Let the champion answer, and log its answers with the daemon."""
+    def answer(self, utterances: Sequence[Utterance], key: str) -> list[Answered]:
+        """Predict the utterances with the champion, and send the predictions to the daemon."""
         champion = self._champion.resolve()
-        found = self._predict(said, key, champion)
+        predictions = self._predict(utterances, key, champion)
         answered = [
-            Answered(one, found[str(n)]["intent"], found[str(n)]["confidence"])
-            for n, one in enumerate(said)
+            Answered(utterance, predictions[str(n)]["intent"], predictions[str(n)]["confidence"])
+            for n, utterance in enumerate(utterances)
         ]
         stamp = _now()
         rows = [
@@ -223,7 +216,7 @@ class Production:
     def rate(
         self, answered: Sequence[Answered], key: str, *, share: float, wrong: float
     ) -> tuple[int, int]:
-        """Users judge a share of the answers, and some of them wrongly; returns both counts."""
+        """Send feedback on a share of the answers, part of it wrong; return both counts."""
         names = sorted({row.said.intent for row in answered} | {NONE})
         rows: list[dict[str, Any]] = []
         mistaken = 0
@@ -240,7 +233,7 @@ class Production:
         return len(rows), mistaken
 
     def _predict(
-        self, said: Sequence[Utterance], key: str, champion: Path
+        self, utterances: Sequence[Utterance], key: str, champion: Path
     ) -> dict[str, dict[str, Any]]:
         spec = {
             "base": "bundled:all-minilm-l6-v2",
@@ -252,15 +245,18 @@ class Production:
         }
         place = self._place / key
         place.mkdir(parents=True)
-        rows = [{"id": str(number), "text": one.text} for number, one in enumerate(said)]
+        rows = [
+            {"id": str(number), "text": utterance.text}
+            for number, utterance in enumerate(utterances)
+        ]
         pq.write_table(pa.Table.from_pylist(rows), place / "rows.parquet")
         job = Job(id=key, kind="predict", spec=spec, timeout_s=600.0)
-        with ThreadPoolExecutor(1) as pool:  # Ctrl-C reaches this thread only, and so not the start
-            done = pool.submit(self._jobs.run, job)
+        with ThreadPoolExecutor(1) as pool:  # Ctrl-C interrupts only this thread, never the start
+            run = pool.submit(self._jobs.run, job)
             try:
-                done.result()
+                run.result()
             finally:
-                self._jobs.cancel(key)  # a worker has a session of its own and would go on
+                self._jobs.cancel(key)  # a worker has a session of its own and would continue
         table = pq.read_table(place / "predictions.parquet")
         return {row["id"]: row for row in table.to_pylist()}
 

@@ -1,7 +1,7 @@
-"""A scripted teacher: no language model, but a grammar's sentences over the OpenAI protocol.
+"""A scripted teacher: sentences of a grammar over the OpenAI protocol, no language model.
 
-It lets the demo run the real teacher client over HTTP without a key or a network. It says what it
-is in its model's name, in every answer's `system_fingerprint` and in a header.
+With it the demo runs the real teacher client over HTTP without a key or a network. It identifies
+itself in its model name, in every answer's `system_fingerprint` and in a header.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from flywheel.teacher.prompts import DATA_CLOSE, DATA_OPEN
 MODEL = "scripted-teacher"
 WHAT_IT_IS = "scripted: sentences of a grammar, no language model"
 
-_HARD = 0.7  # share of sentences near the border, where a router fails
-_NEAR = 0.5  # share of those that is worded like the very neighbour, where there is such wording
-_MANY = 50  # tries a sentence; a grammar has an end
+_HARD_SHARE = 0.7  # share of sentences worded like another intent's
+_NEAR_SHARE = 0.5  # share of those worded like the confused intent, where there are any
+_MAX_TRIES = 50  # tries for each sentence, since a grammar is finite
 _LARGEST_BODY = 1 << 20  # bytes
 _DATA = re.compile(f"{DATA_OPEN}(.*?){DATA_CLOSE}(.*)", re.DOTALL)
-_SAID: dict[str, Utterance] = {}  # what this process wrote, by text
+_WRITTEN: dict[str, Utterance] = {}  # sentences written by this process, by text
 _COUNT = re.compile(r"Write (\d+) sentences")
 
 
 class NotUnderstood(ValueError):
-    """The request is not one of flywheel's; a language model would have coped."""
+    """The request has not the form of flywheel's prompts."""
 
 
 @contextmanager
 def serving(port: int = 0) -> Iterator[str]:
-    """Serve on this machine until the block ends; yields the base URL.
+    """Serve on the loopback interface until the block ends; yields the base URL.
 
     Args:
-        port: 0 takes a free one.
+        port: 0 selects a free one.
     """
     server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     server.daemon_threads = True
@@ -56,84 +56,86 @@ def serving(port: int = 0) -> Iterator[str]:
 
 
 def write(messages: Collection[Mapping[str, Any]]) -> tuple[Utterance, ...]:
-    """Return the sentences these messages ask for; the same messages get the same sentences.
+    """Return the sentences that the messages ask for; the same messages give the same sentences.
 
-    Reads them as a model would: the function asked for, the one it is confused with, and the
-    sentences already known, of which none is repeated.
+    The brief names the function, the function it is confused with, and known sentences, none of
+    which is repeated.
 
     Raises:
         NotUnderstood: there is no brief in the messages, or the grammar lacks the function.
     """
-    asked = "\n".join(str(message.get("content", "")) for message in messages)
+    prompt = "\n".join(str(message.get("content", "")) for message in messages)
     brief, count = _read(str([*messages][-1].get("content", "")) if messages else "")
     intent = brief["function"]["name"]
     if intent not in intents():
         raise NotUnderstood(f"the script has no sentences for {intent!r}, only for {intents()}")
     neighbour = (brief.get("confused_with") or {}).get("name")
-    known = {text for name in ("failed_texts", "examples") for text in brief.get(name, ())}
-    chance = Random(asked)  # noqa: S311  reproducible, no secret
-    said: dict[str, Utterance] = {}
-    for _ in range(count * _MANY):
-        if len(said) == count:
+    avoided = {text for name in ("failed_texts", "examples") for text in brief.get(name, ())}
+    chance = Random(prompt)  # noqa: S311  reproducible, no secret
+    sentences: dict[str, Utterance] = {}
+    for _ in range(count * _MAX_TRIES):
+        if len(sentences) == count:
             break
-        near = neighbour if chance.random() < _NEAR else None
-        sentence = draw(chance, intent, _HARD, near=near)
-        if sentence.text not in known:
-            said[sentence.text] = sentence
-    return tuple(said.values())
+        like = neighbour if chance.random() < _NEAR_SHARE else None
+        sentence = draw(chance, intent, _HARD_SHARE, near=like)
+        if sentence.text not in avoided:
+            sentences[sentence.text] = sentence
+    return tuple(sentences.values())
 
 
 def _read(message: str) -> tuple[dict[str, Any], int]:
     brief, order = _data(message)
-    wanted = _COUNT.search(order)
+    count = _COUNT.search(order)
     try:
         brief["function"]["name"].strip()
     except (TypeError, KeyError, AttributeError) as error:
         raise NotUnderstood("the brief is not readable") from error
-    if wanted is None:
+    if count is None:
         raise NotUnderstood("the brief does not say how many sentences it wants")
-    return brief, int(wanted[1])
+    return brief, int(count[1])
 
 
 def _data(message: str) -> tuple[dict[str, Any], str]:
-    found = _DATA.search(message)
-    if found is None:
+    match = _DATA.search(message)
+    if match is None:
         raise NotUnderstood("no brief between the data marks")
     try:
-        data: dict[str, Any] = json.loads(found[1])
+        data: dict[str, Any] = json.loads(match[1])
     except json.JSONDecodeError as error:
         raise NotUnderstood("the brief is not readable") from error
-    return data, found[2]
+    return data, match[2]
 
 
 def label(messages: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Answer the label-free question for sentences written here; others ask for nothing.
+    """Answer the blind question; sentences that this process did not write get `none`.
 
     Raises:
         NotUnderstood: there is no such question in the messages.
     """
-    asked, _ = _data(str([*messages][-1].get("content", "")) if messages else "")
+    data, _ = _data(str([*messages][-1].get("content", "")) if messages else "")
     labels = []
-    for sentence in asked["sentences"]:
-        own = _SAID.get(sentence["text"])
-        name, arguments = (own.intent, dict(own.arguments)) if own else (NONE, {})
+    for sentence in data["sentences"]:
+        written = _WRITTEN.get(sentence["text"])
+        name, arguments = (written.intent, dict(written.arguments)) if written else (NONE, {})
         labels.append({"number": sentence["number"], "function": name, "arguments": arguments})
     return labels
 
 
 def _content(messages: Collection[Mapping[str, Any]]) -> str:
-    asked, _ = _data(str([*messages][-1].get("content", "")) if messages else "")
-    if "sentences" in asked:
+    data, _ = _data(str([*messages][-1].get("content", "")) if messages else "")
+    if "sentences" in data:
         return json.dumps({"labels": label(messages)}, ensure_ascii=False)
-    said = write(messages)
-    _SAID.update({one.text: one for one in said})
-    samples = [{"text": one.text, "arguments": dict(one.arguments)} for one in said]
+    sentences = write(messages)
+    _WRITTEN.update({sentence.text: sentence for sentence in sentences})
+    samples = [
+        {"text": sentence.text, "arguments": dict(sentence.arguments)} for sentence in sentences
+    ]
     return json.dumps({"samples": samples}, ensure_ascii=False)
 
 
 def _completion(request: Mapping[str, Any]) -> dict[str, Any]:
     content = _content(request.get("messages", ()))
-    sent, received = len(canonical(request).split()), len(content.split())
+    input_tokens, output_tokens = len(canonical(request).split()), len(content.split())
     return {
         "id": content_id("scripted", request),
         "object": "chat.completion",
@@ -148,9 +150,9 @@ def _completion(request: Mapping[str, Any]) -> dict[str, Any]:
             }
         ],
         "usage": {
-            "prompt_tokens": sent,
-            "completion_tokens": received,
-            "total_tokens": sent + received,
+            "prompt_tokens": input_tokens,
+            "completion_tokens": output_tokens,
+            "total_tokens": input_tokens + output_tokens,
         },
     }
 

@@ -1,7 +1,7 @@
-"""The closed loop on the starter set: a turn that is promoted, and one that must be refused.
+"""The demo's story: a first champion, a turn that is promoted, and one that must be refused.
 
-A real daemon in a folder of its own, a scripted teacher behind the OpenAI protocol, production
-traffic answered by the champion itself. Only the people are played.
+It runs a real daemon in a folder of its own, a scripted teacher behind the OpenAI protocol, and
+production traffic answered by the champion itself. Only the users are simulated.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from flywheel.demo.telling import (
 from flywheel.errors import FlywheelError
 
 TRAFFIC = 900  # utterances of production traffic
-FEEDBACK = 0.5  # share of them that somebody gives a verdict on
-WRONG = 0.10  # share of the verdicts that are wrong
+FEEDBACK = 0.5  # share of them that gets a verdict
+WRONG = 0.10  # share of wrong verdicts
 SWAPPED = 150  # sentences of each of the two intents whose labels an import swaps
 _ONE, _OTHER = "set_timer", "set_alarm"
 _LABEL_ROUNDS = 4
 _POLL_S = 0.3
-_STREAMS = 4  # streams of traffic that one seed begins
+_STREAMS = 4  # seeds of traffic reserved for one seed of the demo
 
 _CONFIG = """\
 # The demo's daemon. `flywheel init` writes a config.toml with every key explained.
@@ -79,21 +79,21 @@ bootstrap = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoryOutcome:
-    """What the gates decided in the three turns."""
+    """Decisions of the three turns."""
 
-    first_champion: bool  # the seeds alone made one
+    first_champion: bool  # the turn on seeds made one
     promoted: bool  # the turn on traffic and feedback replaced it
     refused: bool  # the turn on swapped labels was rejected
-    decisions: tuple[str, ...] = ()  # verdict and gates of each, in words
+    decisions: tuple[str, ...] = ()  # one summary each, oldest first
 
 
 def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
-    """Tell the story; returns the exit status: 0 when all came as it promises.
+    """Run the demo; return the exit status: 0 when both later turns ended as expected.
 
     Args:
-        directory: a new folder for it; None for a temporary one.
-        keep: leave the folder behind, to look further. A named folder is always kept, and so is
-            any where the output is a terminal.
+        directory: a new folder; None for a temporary one.
+        keep: keep the folder. A named folder is always kept, and so is any where the output is a
+            terminal.
         seed: of the traffic, the feedback and the training.
     """
     outcome = play(directory, keep=keep or sys.stdout.isatty(), seed=seed)
@@ -101,7 +101,7 @@ def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
 
 
 def play(directory: Path | None, *, keep: bool, seed: int) -> StoryOutcome:
-    """The same as `main`, for a program that wants to know how it went.
+    """Run the demo and return its outcome; arguments as in `main`.
 
     Raises:
         FlywheelError: the folder is not empty, or a turn failed.
@@ -111,23 +111,23 @@ def play(directory: Path | None, *, keep: bool, seed: int) -> StoryOutcome:
         if directory.exists() and any(directory.iterdir()):
             raise FlywheelError(f"{directory} is not empty", hint="name a new folder")
         directory.mkdir(parents=True, exist_ok=True)
-    kept = directory is not None  # what was interrupted is no use to look around in
+    keep_folder = directory is not None  # a temporary folder is removed after an interruption
     try:
         with _ended_in_order():
-            outcome = _told(folder.resolve() / "config.toml", seed)
-        kept = kept or keep
-        _look_further(folder, kept=kept)
+            outcome = _run_story(folder.resolve() / "config.toml", seed)
+        keep_folder = keep_folder or keep
+        _look_further(folder, folder_kept=keep_folder)
     except KeyboardInterrupt:
         Teller().line("stopped: the demo's daemon and its workers have ended")
         raise
     finally:
-        if not kept:
+        if not keep_folder:
             shutil.rmtree(folder, ignore_errors=True)
     return outcome
 
 
-def _told(config: Path, seed: int) -> StoryOutcome:
-    """Play it; the folder's configuration is left without the teacher, which ends with it."""
+def _run_story(config: Path, seed: int) -> StoryOutcome:
+    """Run the story; afterwards the teacher, which has ended, is removed from the configuration."""
     teller = Teller()
     teller.line("flywheel demo: a voice assistant's intent router that learns from its users.")
     teller.line("The teacher is scripted (a grammar, no language model); all else is real.")
@@ -147,7 +147,7 @@ def _told(config: Path, seed: int) -> StoryOutcome:
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does: nothing is left running."""
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does: no process is left running."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -161,10 +161,10 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def _look_further(folder: Path, *, kept: bool) -> None:
+def _look_further(folder: Path, *, folder_kept: bool) -> None:
     teller = Teller()
     teller.chapter("4. Look further")
-    if kept:
+    if folder_kept:
         tell_commands(teller, folder.resolve() / "config.toml")
     else:
         tell_keeping(teller)
@@ -183,12 +183,12 @@ class _Story:
         """The three turns."""
         self._begin()
         promoted, refused = self._improve(), self._swap()
-        found = reversed(self._client.get("/v1/decisions"))
+        decisions = reversed(self._client.get("/v1/decisions"))
         return StoryOutcome(
             first_champion=True,
             promoted=promoted,
             refused=refused,
-            decisions=tuple(in_short(decision) for decision in found),
+            decisions=tuple(in_short(decision) for decision in decisions),
         )
 
     def _begin(self) -> None:
@@ -208,15 +208,17 @@ class _Story:
         teller = self._teller
         teller.chapter("2. Production traffic, imperfect feedback, and one turn")
         with teller.busy(f"the champion answers {TRAFFIC} requests"):
-            said = stream(TRAFFIC, seed=_STREAMS * self._seed + 1)
-            answered = self._production.answer(said, "day")
+            traffic = stream(TRAFFIC, seed=_STREAMS * self._seed + 1)
+            answered = self._production.answer(traffic, "day")
         right = sum(1 for row in answered if row.intent == row.said.intent)
         teller.timed(
             f"the champion answered {len(answered)} requests, "
             f"{_percent(right, len(answered))} rightly"
         )
-        rated, wrong = self._production.rate(answered, "day", share=FEEDBACK, wrong=WRONG)
-        teller.timed(f"users judged {rated} of them, {_percent(wrong, rated)} of the time wrongly")
+        rated, mistaken = self._production.rate(answered, "day", share=FEEDBACK, wrong=WRONG)
+        teller.timed(
+            f"users judged {rated} of them, {_percent(mistaken, rated)} of the time wrongly"
+        )
         turn, decision = self._turn()
         tell_turn(teller, turn)
         if decision is None:
@@ -232,9 +234,9 @@ class _Story:
         teller.chapter("3. An import with two labels swapped: it must be refused")
         chance = Random(self._seed)  # noqa: S311  reproducible, no secret
         rows = [
-            {"text": said.text, "intent": claimed, "split": "train"}
+            {"text": sentence.text, "intent": claimed, "split": "train"}
             for truth, claimed in ((_ONE, _OTHER), (_OTHER, _ONE))
-            for said in chance.sample(utterances(truth), SWAPPED)
+            for sentence in chance.sample(utterances(truth), SWAPPED)
         ]
         self._client.post("/v1/samples", rows)
         teller.timed(f"imported {len(rows)} sentences: {_ONE} says {_OTHER}, and the reverse")
@@ -252,13 +254,13 @@ class _Story:
         return self._wait(opened["id"])
 
     def _wait(self, turn_id: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        with self._teller.busy(turn_id) as now:
+        with self._teller.busy(turn_id) as show_status:
             while True:
                 turn = self._client.get(f"/v1/turns/{turn_id}")
                 if turn["state"] in ("done", "failed", "cancelled", "held"):
                     break
                 latest = (turn["progress"] or {}).get("detail")
-                now(f"{turn_id}: {turn['state']}" + (f", {latest}" if latest else ""))
+                show_status(f"{turn_id}: {turn['state']}" + (f", {latest}" if latest else ""))
                 time.sleep(_POLL_S)
         seconds = sum(row["seconds"] or 0 for row in turn["steps"])
         self._teller.timed(f"{turn_id}: {turn['state']} after {seconds:.0f} s")
@@ -277,11 +279,15 @@ class _Story:
             if decision["status"] != "pending" or not wanted:
                 break
             rows = []
-            for said in spare:
-                if wanted.get(said.intent, 0) > 0:
-                    wanted[said.intent] -= 1
-                    rows.append({"text": said.text, "intent": said.intent, "split": "golden"})
-            spare = [said for said in spare if said.text not in {row["text"] for row in rows}]
+            for sentence in spare:
+                if wanted.get(sentence.intent, 0) > 0:
+                    wanted[sentence.intent] -= 1
+                    rows.append(
+                        {"text": sentence.text, "intent": sentence.intent, "split": "golden"}
+                    )
+            spare = [
+                sentence for sentence in spare if sentence.text not in {row["text"] for row in rows}
+            ]
             self._teller.timed(f"a person labels {len(rows)} texts that the gates asked for")
             self._client.post("/v1/samples", rows)
             _, latest = self._wait(turn_id)

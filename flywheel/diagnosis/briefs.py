@@ -55,7 +55,7 @@ class Beside:
 
 
 def beside(
-    found: Sequence[IntentHealth], asked: Collection[str], known: Collection[str]
+    intent_health: Sequence[IntentHealth], asked: Collection[str], known: Collection[str]
 ) -> tuple[Beside, ...]:
     """Return the most confused neighbour of each asked intent, without the asked intents.
 
@@ -64,10 +64,10 @@ def beside(
         asked: failing intents that samples are requested for.
         known: names of the intents; `none` is never returned.
     """
-    by_name = {item.intent: item for item in found}
+    by_name = {item.intent: item for item in intent_health}
     shared: dict[str, Counter[str]] = {}
     nearest: set[str] = set()
-    for item in found:
+    for item in intent_health:
         if item.intent not in asked or item.intent == NONE:
             continue
         confused = [(name, count) for name, count in item.confused_with if name in known]
@@ -150,7 +150,7 @@ class _BriefRequest:
 
 
 def briefs(
-    found: Sequence[IntentHealth],
+    intent_health: Sequence[IntentHealth],
     intents: Sequence[Intent],
     failed: Mapping[str, Sequence[Failed]],
     examples: Mapping[str, Sequence[str]],
@@ -175,11 +175,11 @@ def briefs(
     prices = prices or learned(())
     requests = [
         _BriefRequest(item, kind, texts, share * (item.errors + item.dev_errors))
-        for item in sorted((item for item in found if item.failing), key=worst_first)
+        for item in sorted((item for item in intent_health if item.failing), key=worst_first)
         if item.intent in by_name
         for kind, texts, share in _failure_kinds(failed.get(item.intent, ()), by_name)
     ]
-    shares = _share_budget(found, requests, failed, by_name, table, prices)
+    shares = _share_budget(intent_health, requests, failed, by_name, table, prices)
     written = []
     for request, samples in shares:
         if samples:
@@ -190,7 +190,7 @@ def briefs(
 
 
 def _share_budget(
-    found: Sequence[IntentHealth],
+    intent_health: Sequence[IntentHealth],
     requests: Sequence[_BriefRequest],
     failed: Mapping[str, Sequence[Failed]],
     by_name: Mapping[str, Intent],
@@ -225,7 +225,7 @@ def _share_budget(
             neighbour.confusions,
             neighbour.failing,
         )
-        for neighbour in beside(found, served, by_name)
+        for neighbour in beside(intent_health, served, by_name)
     ]
     sides = allocated(borders, kept_back, table.per_intent // 2)
     final = allocated(requests, table.max_samples - sum(sides), table.per_intent)

@@ -151,7 +151,7 @@ def _store(
     """Validate, deduplicate and store answers; return a state or an error for each."""
     state = label_state(con)
     subjects = _subjects(runtime, con, state, answers)
-    given = {(word.item, word.label) for word in state.words if word.person == person}
+    stored_answers = {(word.item, word.label) for word in state.words if word.person == person}
     states: list[str | FlywheelError] = []
     accepted: list[Said] = []
     for answer in answers:
@@ -161,11 +161,11 @@ def _store(
         problem = _problem_with(runtime, answer, subject)
         if subject is None or problem is not None:
             states.append(problem or _no_such_item(answer.item))
-        elif not disputed and (answer.item, answer.intent) in given:
+        elif not disputed and (answer.item, answer.intent) in stored_answers:
             states.append("repeated")
         else:
             accepted.append(_stored_answer(runtime, person, answer, subject, resolves=disputed))
-            given.add((answer.item, answer.intent))
+            stored_answers.add((answer.item, answer.intent))
             states.append("kept" if answer.intent else "skipped")
     labels.add(con, accepted)
     return states

@@ -241,8 +241,8 @@ def _leaked(runtime: Runtime, con: Connection, texts: Sequence[str]) -> Collecti
 
 def _confused(runtime: Runtime, con: Connection) -> dict[str, list[str]]:
     """The intents that each intent is confused with in production, most often first."""
-    health_of = intent_health(runtime, con, runtime.clock())
-    return {item.intent: [name for name, _ in item.confused_with] for item in health_of}
+    intents = intent_health(runtime, con, runtime.clock())
+    return {item.intent: [name for name, _ in item.confused_with] for item in intents}
 
 
 def _guesses(

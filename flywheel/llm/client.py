@@ -29,6 +29,45 @@ from flywheel.errors import FlywheelError
 from flywheel.llm import wire
 from flywheel.protocols import AnswerStore, StoredAnswer
 
+_MINUTE = 60.0
+_LONGEST_WAIT = 120.0  # seconds; a request with a longer Retry-After fails
+_LONGEST_BACKOFF = 30.0  # seconds
+_TEMPORARY = frozenset({408, 409, 425, 429})  # and 500 and above
+_HOPELESS = frozenset({401, 403, 404})  # every later request would fail too
+_UNKNOWN_FORMAT = frozenset({400, 422})  # statuses for an unsupported `response_format`
+
+# At debug level the library logs whole request bodies, which are user text; the other two log a
+# line or more for every request.
+for _name in ("openai", "httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class EndpointUnusable(FlywheelError):
+    """The configured address or key cannot be used; nothing was sent."""
+
+
+class RequestFailed(FlywheelError):
+    """One request has no answer after its retries; other requests may succeed."""
+
+
+class BudgetSpent(FlywheelError):
+    """The request was not started, since the budget is spent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The model's answer to one request."""
+
+    key: str  # hash of the request's content
+    text: str
+    finish: str  # "stop", "length", "content_filter", …; "" when the server does not say
+    refusal: str  # "" unless the model declined
+    usd: float
+    input_tokens: int
+    output_tokens: int
+    bought: bool  # False when the answer was already stored
+
+
 # Cost and pace.
 
 
@@ -49,9 +88,6 @@ class Cost:
     def reaches(self, limit: Cost, share: float) -> bool:
         """Whether the cost reaches a share (0..1) of one of the limits."""
         return self.usd >= share * limit.usd or self.tokens >= share * limit.tokens
-
-
-_MINUTE = 60.0
 
 
 class Pace:
@@ -126,10 +162,6 @@ class _Batched(Generic[_Item, _Result]):
 # Address and key of [teacher], validated before anything is sent.
 
 
-class EndpointUnusable(FlywheelError):
-    """The configured address or key cannot be used; nothing was sent."""
-
-
 def is_loopback(base_url: str) -> bool:
     """Whether the endpoint is on this machine, so that no proxy is used."""
     try:
@@ -173,40 +205,6 @@ def host_of(table: TeacherTable) -> str:
             hint='write it like "https://host/v1"',
         )
     return f"{host}:{port}" if port else host
-
-
-_LONGEST_WAIT = 120.0  # seconds; a request with a longer Retry-After fails
-_LONGEST_BACKOFF = 30.0  # seconds
-_TEMPORARY = frozenset({408, 409, 425, 429})  # and 500 and above
-_HOPELESS = frozenset({401, 403, 404})  # every later request would fail too
-_UNKNOWN_FORMAT = frozenset({400, 422})  # statuses for an unsupported `response_format`
-
-# At debug level the library logs whole request bodies, which are user text; the other two log a
-# line or more for every request.
-for _name in ("openai", "httpx2", "httpcore2"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-class RequestFailed(FlywheelError):
-    """One request has no answer after its retries; other requests may succeed."""
-
-
-class BudgetSpent(FlywheelError):
-    """The request was not started, since the budget is spent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """The model's answer to one request."""
-
-    key: str  # hash of the request's content
-    text: str
-    finish: str  # "stop", "length", "content_filter", …; "" when the server does not say
-    refusal: str  # "" unless the model declined
-    usd: float
-    input_tokens: int
-    output_tokens: int
-    bought: bool  # False when the answer was already stored
 
 
 class Client:

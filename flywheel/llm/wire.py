@@ -40,12 +40,12 @@ def valid(value: Any) -> Any:
 def tokens(request: Mapping[str, Any], response: Mapping[str, Any]) -> tuple[int, int]:
     """Return (tokens in, tokens out) as the endpoint counts, or estimated from bytes."""
     usage = response.get("usage") or {}
-    sent, received = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if sent is None:
-        sent = estimated(request["messages"])
-    if received is None:
-        received = _estimated(text_of(message_of(response).get("content")))
-    return int(sent), int(received)
+    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if input_tokens is None:
+        input_tokens = estimated(request["messages"])
+    if output_tokens is None:
+        output_tokens = _estimated(text_of(message_of(response).get("content")))
+    return int(input_tokens), int(output_tokens)
 
 
 def estimated(messages: Sequence[Mapping[str, Any]]) -> int:

@@ -106,41 +106,41 @@ def judge_raters(votes: Sequence[Vote]) -> Raters:
     """
     if any(vote.doubt <= 0 for vote in votes):
         raise ValueError("`doubt` is a ratio of likelihoods, above 0")
-    of_text: dict[str, list[int]] = defaultdict(list)
-    of_rater: dict[str, list[int]] = defaultdict(list)
+    votes_of_text: dict[str, list[int]] = defaultdict(list)
+    votes_of_rater: dict[str, list[int]] = defaultdict(list)
     for number, vote in enumerate(votes):
-        of_text[vote.text].append(number)
-        of_rater[vote.rater].append(number)
-    usual, rates = _PRIOR_RATE, dict.fromkeys(of_rater, _PRIOR_RATE)
+        votes_of_text[vote.text].append(number)
+        votes_of_rater[vote.rater].append(number)
+    average, rates = _PRIOR_RATE, dict.fromkeys(votes_of_rater, _PRIOR_RATE)
     for _ in range(_ROUNDS):
-        wrong = [0.0] * len(votes)
-        for numbers in of_text.values():
+        p_wrong = [0.0] * len(votes)
+        for numbers in votes_of_text.values():
             evidence = _TextEvidence([votes[number] for number in numbers], rates)
             for number in numbers:
-                wrong[number] = evidence.wrong(votes[number])
-        total = math.fsum(wrong) + _PRIOR_RATE * _PRIOR_VOTES
-        usual = total / (len(votes) + _PRIOR_VOTES)
-        for rater, numbers in of_rater.items():
+                p_wrong[number] = evidence.wrong(votes[number])
+        total = math.fsum(p_wrong) + _PRIOR_RATE * _PRIOR_VOTES
+        average = total / (len(votes) + _PRIOR_VOTES)
+        for rater, numbers in votes_of_rater.items():
             expected_errors = (
-                math.fsum(wrong[number] for number in numbers) + usual * _RATER_PRIOR_VOTES
+                math.fsum(p_wrong[number] for number in numbers) + average * _RATER_PRIOR_VOTES
             )
             rates[rater] = (
                 _clamped(expected_errors / (len(numbers) + _RATER_PRIOR_VOTES))
                 if rater
-                else _clamped(usual)
+                else _clamped(average)
             )
-    known = [
-        _tally(rater, rates[rater], [wrong[number] for number in of_rater[rater]])
-        for rater in sorted(of_rater)
+    tallies = [
+        _tally(rater, rates[rater], [p_wrong[number] for number in votes_of_rater[rater]])
+        for rater in sorted(votes_of_rater)
         if rater
     ]
-    return Raters(known=tuple(known), usual=usual)
+    return Raters(known=tuple(tallies), usual=average)
 
 
-def _tally(rater: str, rate: float, wrong: Sequence[float]) -> RaterTally:
+def _tally(rater: str, error_rate: float, p_wrong: Sequence[float]) -> RaterTally:
     """One rater's estimate, given the probability of each of their votes to be wrong."""
-    errors = min(math.fsum(wrong), len(wrong))
-    return RaterTally(rater=rater, votes=len(wrong), wrong=rate, errors=errors)
+    errors = min(math.fsum(p_wrong), len(p_wrong))
+    return RaterTally(rater=rater, votes=len(p_wrong), wrong=error_rate, errors=errors)
 
 
 def often_wrong(raters: Raters) -> tuple[RaterTally, ...]:

@@ -211,8 +211,8 @@ def _same(
 ) -> tuple[bool, str]:
     """Whether no event is lost; repeated events are allowed if they have an `id`."""
     expected_keys, delivered_keys = set(map(_key, expected)), set(map(_key, delivered))
-    lost = len(expected_keys - delivered_keys)
+    lost_count = len(expected_keys - delivered_keys)
     repeated = [event for event in delivered if _key(event) not in expected_keys]
     nameless = sum("id" not in event for event in repeated)
-    detail = f"{lost} lost, {len(repeated)} repeated" if lost or repeated else ""
-    return not lost and not nameless, detail
+    detail = f"{lost_count} lost, {len(repeated)} repeated" if lost_count or repeated else ""
+    return not lost_count and not nameless, detail

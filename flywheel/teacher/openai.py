@@ -145,7 +145,7 @@ class _Count:
     requests: int = 0
     answered: int = 0
     bought: int = 0
-    usd: float = 0.0  # of what was bought now
+    usd: float = 0.0  # cost of the answers bought now
     over_budget: int = 0
     failed: RequestFailed | None = None  # the first failure
 

@@ -1,7 +1,7 @@
 """One turn of the loop: from failing intents to a decision about a challenger.
 
-`table` is the step table; `control` is what a person, the schedule or a source may ask;
-`views` is what they see.
+`table` has the steps and the loop that runs them; `control` has the actions of people and of the
+schedule (request, cancel, approve, reject, roll back).
 """
 
 from flywheel.turn.apply import reconcile

@@ -1,8 +1,8 @@
-"""Steps 8 and 9: put the champion into service, and make sure that it serves.
+"""Steps 8 and 9: install the champion, and make serving follow the database.
 
-`install` is the only way a decision changes the champion: for the gates, for a person's approval
-and for a rollback alike. It refuses what was compared with another champion than the one that
-serves, and it ends what its change makes void, in the same transaction.
+`install` is the only function that changes the champion: for the gates, for a person's approval
+and for a rollback. It refuses a decision that was compared with another champion than the serving
+one. It ends the decisions and turns that the change makes void, in the same transaction.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from flywheel.store.turns import ENDED, Turn
 from flywheel.turn.runtime import Runtime, StepResult
 
 EXTERNAL = "production"
-"""The name of a champion that is known only by its stored answers."""
+"""Id of a champion that is known only by its stored answers."""
 
 
 def apply(runtime: Runtime, turn: Turn) -> StepResult:
-    """Make the challenger the champion in the database; where a person has the word now, wait.
+    """Make the challenger the champion in the database, or hold it if a person must approve now.
 
     Since `decide`, a person may have changed [promotion] or refused this adapter elsewhere.
     """
@@ -33,8 +33,8 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
         waits = _asks_a_person(runtime, con, decision)
         refuse_without_files(runtime, con, decision.challenger)
     if decision.status != "pending":  # earlier versions left the turn open then
-        said = f"{decision.id} is {decision.status} already, by {decision.by}"
-        return StepResult(next_state="done", detail=said, state="skipped")
+        reason = f"{decision.id} is {decision.status} already, by {decision.by}"
+        return StepResult(next_state="done", detail=reason, state="skipped")
 
     def hold(con: Connection) -> None:
         decisions.set_status(
@@ -42,9 +42,9 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
         )
 
     def writes(con: Connection) -> None:
-        if said := _asks_a_person(runtime, con, decision):
+        if reason := _asks_a_person(runtime, con, decision):
             raise Refused(
-                f"{decision.id} is not applied: {said}", hint="see it with `flywheel review show`"
+                f"{decision.id} is not applied: {reason}", hint="see it with `flywheel review show`"
             )
         install(con, decision, turn.record.champion, decided["by"], decided["because"], now)
 
@@ -61,7 +61,7 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
 
 
 def watch(runtime: Runtime, turn: Turn) -> StepResult:
-    """Serve what the database says. Nothing looks at how the new champion does: people do."""
+    """Serve the champion of the database. Its quality in production is watched by people only."""
     serving = reconcile(runtime)
     return StepResult(next_state="done", detail=f"{serving} serves")
 
@@ -78,24 +78,24 @@ def install(
     """Make a decision's challenger the champion, and end what this makes void.
 
     Every other pending decision compares with a champion that no longer serves: it expires as
-    superseded. A turn that is open for another decision ends, and so does this decision's own
-    turn where a person's word goes before its steps.
+    superseded. Turns that are open for other decisions end. The decision's own turn ends too when
+    a person applies it before the turn's own steps do.
 
     Args:
-        con: the write transaction, which makes it whole.
-        decision: pending, or a rejection of the gates that a person overrides.
+        con: the write transaction.
+        decision: pending, or a rejection by the gates that a person overrides.
         expected: the champion that the decision was made against.
-        by: whose word it is.
-        because: kept in the audit trail.
-        now: when.
-        what: of the event, where it says more than the status.
+        by: the actor.
+        because: reason for the audit trail.
+        now: time of the event, UTC.
+        what: description of the event; "" for the status itself.
 
     Returns:
-        Turns that were ended; their jobs are to be cancelled after the commit.
+        Ids of the turns that were ended; cancel their jobs after the commit.
 
     Raises:
-        Refused: another champion serves than the one expected or compared with, or the decision
-            does not stand any more.
+        Refused: the serving champion is not the one expected or compared with, or the decision's
+            status has changed.
     """
     standing = decisions.get(con, decision.id)
     if standing.status != decision.status:
@@ -114,14 +114,14 @@ def install(
 def supersede(
     con: Connection, cause: str, by: str, now: datetime, of: str | None = None
 ) -> list[str]:
-    """End what was judged against a champion that serves no longer; returns the turns ended.
+    """End decisions and turns that were judged against an earlier champion; return those turns.
 
     Args:
         con: the write transaction that changes the champion.
-        cause: what changed it, for the trail.
-        by: who changed it.
-        now: when.
-        of: the turn that goes on, since the change is its own.
+        cause: what changed it, for the audit trail.
+        by: the actor.
+        now: time of the event, UTC.
+        of: the turn that made the change, which continues.
     """
     waiting = decisions.list_decisions(con, status="pending")
     ended = replace_waiting(con, waiting, cause, by, now, of)
@@ -134,13 +134,15 @@ def supersede(
 def replace_waiting(
     con: Connection, waiting: Sequence[Decision], cause: str, by: str, now: datetime, of: str | None
 ) -> list[str]:
-    """Let pending decisions expire, and end their turns; arguments and result of `supersede`."""
+    """Expire the pending decisions and end their turns; arguments and result as in `supersede`."""
     ended = []
-    for each in waiting:
-        if each.id != cause:
-            decisions.set_status(con, each.id, "expired", by, f"superseded by {cause}", now)
-            if each.turn and each.turn != of:
-                ended += end_turn(con, each.turn, now, "cancelled", f"superseded by {cause} ({by})")
+    for decision in waiting:
+        if decision.id != cause:
+            decisions.set_status(con, decision.id, "expired", by, f"superseded by {cause}", now)
+            if decision.turn and decision.turn != of:
+                ended += end_turn(
+                    con, decision.turn, now, "cancelled", f"superseded by {cause} ({by})"
+                )
     return ended
 
 
@@ -151,14 +153,14 @@ def end_turn(
     state: Literal["done", "cancelled"],
     error: str | None,
 ) -> list[str]:
-    """Close a turn that is open or held; [] when it has ended for good already.
+    """Close an open or held turn; return [turn_id], or [] when it had ended already.
 
     Args:
         con: the write transaction.
-        turn_id: the turn; a held one is done, whatever `state` says.
-        now: when.
-        state: of a turn that was open.
-        error: why it did not come to its end.
+        turn_id: the turn. A held turn always ends as done.
+        now: time of the event, UTC.
+        state: final state of an open turn.
+        error: why an open turn ends early; None: it does not.
     """
     turn = turns.get(con, turn_id)
     if turn.state == "held":
@@ -171,10 +173,10 @@ def end_turn(
 
 
 def adopt_external(con: Connection, now: datetime) -> list[str]:
-    """Let production's own model be the champion, where there is none; returns turns ended.
+    """Make production's own model the first champion; return the turns that this ends.
 
-    It is known by its stored answers only. A turn that was opened without a champion compares
-    with nothing, so it ends.
+    That model is known by its stored answers only. Does nothing when there is a champion. Turns
+    that were opened without a champion have nothing to compare with, so they end.
     """
     if adapters.champion(con) is not None:
         return []
@@ -195,9 +197,9 @@ def adopt_external(con: Connection, now: datetime) -> list[str]:
 
 
 def reconcile(runtime: Runtime) -> str | None:
-    """Let serving follow the champion in the database; called at boot and after every change.
+    """Make serving match the champion in the database; called at start and after every change.
 
-    Threads take turns, so that the last one to come serves the last champion that was committed.
+    Calls are serialised, so the last one serves the last committed champion. Idempotent.
     """
     with runtime.reconciling:
         with runtime.store.read() as con:
@@ -211,11 +213,11 @@ def reconcile(runtime: Runtime) -> str | None:
 
 
 def refuse_without_files(runtime: Runtime, con: Connection, adapter_id: str) -> None:
-    """Refuse to make a champion of what cannot be served.
+    """Check that an adapter's folder exists, so that it can be served.
 
     Raises:
         NotFound: there is no such adapter.
-        Refused: its folder is gone.
+        Refused: its folder is missing.
     """
     if adapters.get(con, adapter_id).state == "external":
         return
@@ -229,7 +231,7 @@ def refuse_without_files(runtime: Runtime, con: Connection, adapter_id: str) -> 
 def roll_back(
     runtime: Runtime, con: Connection, to: str | None, by: str, because: str, now: datetime
 ) -> tuple[str, list[str]]:
-    """Decide for an earlier champion and install it; the decision's id, and turns that it ended.
+    """Record a rollback decision and install it; return its id and the turns that it ended.
 
     Args:
         runtime: the loop.
@@ -275,6 +277,6 @@ def roll_back(
 
 
 def _asks_a_person(runtime: Runtime, con: Connection, decision: Decision) -> str:
-    """Why the gates may not apply this by themselves; "" where they may."""
+    """Why a person must approve this promotion; "" where the gates may apply it alone."""
     refused = promotion.refused_by(decisions.settling_events(con), decision.challenger)
     return promotion.asks_a_person(decision.champion, refused, runtime.config.promotion)

@@ -1,4 +1,7 @@
-"""What a person, the schedule or a source may ask of a turn or a decision."""
+"""Actions on turns and decisions: request, cancel, approve, reject, roll back, expire.
+
+The callers are people (API), the schedule and the triggers.
+"""
 
 from __future__ import annotations
 
@@ -25,38 +28,34 @@ from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import reopen_held
 from flywheel.turn.table import FIRST_STATE
 
-# May a turn be opened: is there something to learn from, and something to judge by?
-#
-# Asked before a turn is opened, so that nobody waits for a training that nothing can judge.
-
 _SEEDS = "`flywheel samples import FILE --split seed`"
 _GOLDEN = "`flywheel samples import FILE --split golden`"
 
 
 class NotReady(Refused):
-    """A turn would have nothing to learn from, or nothing to be judged by."""
+    """No turn can be opened: there are no training samples, or there is no golden set."""
 
 
 def missing(con: Connection) -> list[str]:
-    """What a turn would lack, each as a sentence with the command that mends it."""
-    found = []
+    """Return what a turn would lack, each as "PROBLEM: COMMAND" with the command that fixes it."""
+    problems = []
     stored = samples.stats(con)
     if not any(row["split"] == "train" for row in stored) and not label_candidates.vote_counts(con):
-        found.append(f"there is nothing to learn from: {_SEEDS}")
+        problems.append(f"there is nothing to learn from: {_SEEDS}")
     golden = golden_set.current_generation(con)
     if golden is None or not golden.rows:
-        found.append(f"there is no golden set to judge by: {_GOLDEN}")
-    return found
+        problems.append(f"there is no golden set to judge by: {_GOLDEN}")
+    return problems
 
 
 def refuse_unready(con: Connection) -> None:
-    """Refuse to open a turn that could come to nothing.
+    """Check that a turn would have training samples and a golden set.
 
     Raises:
-        NotReady: what is missing, and the commands that bring it.
+        NotReady: names what is missing, and the commands that fix it.
     """
-    if found := missing(con):
-        lacks, commands = zip(*(each.split(": ", 1) for each in found), strict=True)
+    if problems := missing(con):
+        lacks, commands = zip(*(problem.split(": ", 1) for problem in problems), strict=True)
         raise NotReady(f"no turn can be opened: {' and '.join(lacks)}", hint="; ".join(commands))
 
 
@@ -82,9 +81,9 @@ def request(runtime: Runtime, trigger: str) -> Turn:
 
 
 def cancel(runtime: Runtime, turn_id: str, by: str) -> Turn:
-    """End an open turn: its worker is killed, its decision expires, what it bought is kept.
+    """End an open turn: its worker is killed, its pending decisions expire, its samples stay.
 
-    A promotion that the turn has made already stands; only a rollback undoes it.
+    A promotion that the turn has made already stays; only a rollback undoes it.
 
     Raises:
         NotFound: no such turn.
@@ -116,13 +115,13 @@ def cancel(runtime: Runtime, turn_id: str, by: str) -> Turn:
 def approve(
     runtime: Runtime, decision_id: str, by: str, because: str, overridden: Sequence[str] = ()
 ) -> Decision:
-    """Promote what waits.
+    """Approve a decision; with enough approvals its challenger becomes champion.
 
     Args:
         runtime: the loop.
-        decision_id: what waits, or what the gates rejected and an override lifts.
-        by: who asked, as the socket or the token tells.
-        because: kept in the audit trail.
+        decision_id: a pending decision, or a rejection by the gates that an override lifts.
+        by: the person, authenticated by socket or token.
+        because: reason for the audit trail.
         overridden: gates that did not pass and are overridden, where the configuration allows it.
 
     Raises:
@@ -153,30 +152,30 @@ def _approve(
     because: str,
     overridden: Sequence[str],
 ) -> list[str]:
-    """Count a person's approval; enough of them promote. Returns the turns that this ended."""
-    said = f" by override of {', '.join(sorted(overridden))}" if overridden else ""
+    """Record a person's approval, and install at the required number; return the ended turns."""
+    override_note = f" by override of {', '.join(sorted(overridden))}" if overridden else ""
     earlier = {
         event["by"]
         for event in decisions.events(con, decision.id)
         if event["what"].startswith("approved")
     }
-    wanted = runtime.config.promotion.approvals
-    if by in earlier and len(earlier) < wanted:
+    needed = runtime.config.promotion.approvals
+    if by in earlier and len(earlier) < needed:
         raise Refused(
-            f"{by} has approved {decision.id} already ({len(earlier)} of {wanted}); nothing was "
+            f"{by} has approved {decision.id} already ({len(earlier)} of {needed}); nothing was "
             "changed, and your reason was not recorded",
             hint="another person has to approve it",
         )
-    if len(earlier | {by}) < wanted:
-        what = f"approved {len(earlier) + 1} of {wanted}{said}"
-        decisions.set_status(con, decision.id, "pending", by, because, runtime.clock(), what)
+    if len(earlier | {by}) < needed:
+        event_text = f"approved {len(earlier) + 1} of {needed}{override_note}"
+        decisions.set_status(con, decision.id, "pending", by, because, runtime.clock(), event_text)
         return []
-    what = f"applied{said}" if said else ""
-    return install(con, decision, decision.champion, by, because, runtime.clock(), what)
+    event_text = f"applied{override_note}" if override_note else ""
+    return install(con, decision, decision.champion, by, because, runtime.clock(), event_text)
 
 
 def reject(runtime: Runtime, decision_id: str, by: str, because: str) -> Decision:
-    """Refuse what waits, and end its turn wherever that stands.
+    """Reject a pending decision, and end its turn.
 
     Raises:
         NotFound: no such decision.
@@ -195,13 +194,13 @@ def reject(runtime: Runtime, decision_id: str, by: str, because: str) -> Decisio
 
 
 def rollback(runtime: Runtime, to: str | None, by: str, because: str) -> Decision:
-    """Go back to an earlier champion; an open turn ends, and what waits is superseded.
+    """Make an earlier champion the champion again; pending decisions and open turns end.
 
     Args:
         runtime: the loop.
-        to: an adapter that has been champion; None for the one before.
-        by: who asked, as the socket or the token tells.
-        because: kept in the audit trail.
+        to: an adapter that has been champion; None for the previous one.
+        by: the person, authenticated by socket or token.
+        because: reason for the audit trail.
 
     Raises:
         Refused: there is no earlier champion, `to` is the champion already or never was, or its
@@ -217,9 +216,13 @@ def rollback(runtime: Runtime, to: str | None, by: str, because: str) -> Decisio
 
 
 def expire(runtime: Runtime) -> list[str]:
-    """Let go of decisions that waited longer than `hold_days`; judge again what can be decided."""
+    """Expire decisions pending for longer than `hold_days`; return their ids.
+
+    Also closes held turns without a pending decision, fills the fresh set, and reopens a held turn
+    that can be judged now.
+    """
     now = runtime.clock()
-    gone = []
+    expired = []
     with runtime.store.write() as con:
         for decision in decisions.list_decisions(con, status="pending"):
             since = decisions.events(con, decision.id)[-1]["at"]
@@ -230,18 +233,18 @@ def expire(runtime: Runtime) -> list[str]:
                 decisions.set_status(con, decision.id, "expired", "schedule", because, now)
                 if decision.turn:
                     end_turn(con, decision.turn, now, "done", because)
-                gone.append(decision.id)
+                expired.append(decision.id)
         for turn in turns.held_turns(con):  # earlier versions left such turns held
             if turn.decision and decisions.get(con, turn.decision).status != "pending":
                 end_turn(con, turn.id, now, "done", None)
         evaluate.set_aside(runtime, con)
         if reopen_held(runtime, con):
             runtime.wake.set()
-    return gone
+    return expired
 
 
 def _judged_again(con: Connection, decision: Decision) -> bool:
-    """Whether labels came for it, and its turn is on the way to another decision."""
+    """Whether the decision's turn was reopened and is on its way to another decision."""
     again = ("evaluate", "gate", "decide")
     return decision.turn is not None and turns.get(con, decision.turn).state in again
 
@@ -250,7 +253,7 @@ def _serve(runtime: Runtime) -> None:
     """Serve the champion that was just committed.
 
     Raises:
-        FlywheelError: it cannot be served for now; what was said stands.
+        FlywheelError: it cannot be served now; the committed decision stays.
     """
     try:
         reconcile(runtime)

@@ -1,4 +1,4 @@
-"""Step 3: screen the candidates by every rule of curation, and write the dataset."""
+"""Step 3: screen the candidates by the rules of curation, and write the dataset."""
 
 from __future__ import annotations
 
@@ -23,66 +23,64 @@ from flywheel.turn.artifacts import dataset_rows, run_job, write_table
 from flywheel.turn.diagnose import away_from_judges, held_out, judged_by
 from flywheel.turn.runtime import Runtime, StepResult
 
-# Which candidates pass every rule of curation, in which order the rules are asked, and why not.
-
-_SHOWN = 10  # raters named
+_SHOWN = 10  # raters named in the turn's record
 
 Rule = Callable[[Sequence[Sample]], curation.Curated]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sifted:
-    """What is learnt from, each with its weight, and what is not, each with its reason."""
+    """Accepted samples with their weights, refused ones with reasons, and statistics."""
 
     kept: tuple[Sample, ...]
     refused: tuple[Refusal, ...]
-    raters: Mapping[str, Any]  # the average, and who is wrong far more often
-    spread: Mapping[str, float]  # by intent, how different what was written in this turn is
+    raters: Mapping[str, Any]  # average error rate, and the raters far above it
+    spread: Mapping[str, float]  # diversity of this turn's teacher samples by intent, 0..1
 
 
 def sift(
     runtime: Runtime, turn: Turn, candidates: Sequence[Sample], kept_out: Sequence[str]
 ) -> Sifted:
-    """Ask every rule: first those that read, then those that need a model's opinion."""
-    table, shown = runtime.config.curation, _shown(turn)
-    screened, unread = _through(
+    """Apply every rule: first those on texts, then those that need a model's scores."""
+    table, brief_texts = runtime.config.curation, _failed_texts_of(turn)
+    screened, unread = _apply_rules(
         candidates,
-        lambda kept: curation.copied(kept, shown, table.copied),
-        lambda kept: curation.of_known_script(kept, shown),
+        lambda accepted: curation.copied(accepted, brief_texts, table.copied),
+        lambda accepted: curation.of_known_script(accepted, brief_texts),
         curation.verified,
-        lambda kept: curation.screen(kept, (), kept_out, runtime.intents, table),
+        lambda accepted: curation.screen(accepted, (), kept_out, runtime.intents, table),
     )
-    seen = _seen(runtime, turn, screened)
-    believed = curation.believe(candidates, seen.scores)
-    kept, doubted = _through(screened, *_doubts(runtime, turn, seen, believed))
-    spread = curation.spread(screened, seen.pairs, turn.id)
+    opinions = _seen(runtime, turn, screened)
+    believed = curation.believe(candidates, opinions.scores)
+    accepted, doubted = _apply_rules(screened, *_model_rules(runtime, turn, opinions, believed))
+    spread = curation.spread(screened, opinions.pairs, turn.id)
     return Sifted(
-        kept=curation.weighed(kept, believed),
+        kept=curation.weighed(accepted, believed),
         refused=unread + doubted,
-        raters=_told(believed),
+        raters=_rater_summary(believed),
         spread={intent: round(value, 3) for intent, value in spread.items()},
     )
 
 
-def _shown(turn: Turn) -> dict[str, Sequence[str]]:
-    """By brief of this turn, the production texts in it."""
+def _failed_texts_of(turn: Turn) -> dict[str, Sequence[str]]:
+    """Production texts by id of this turn's briefs."""
     return {brief.id: brief.failed_texts for brief in turn.record.briefs}
 
 
-def _through(
+def _apply_rules(
     samples: Sequence[Sample], *rules: Rule
 ) -> tuple[Sequence[Sample], tuple[Refusal, ...]]:
-    """What passes all rules, one after the other, and what any of them refused."""
+    """Apply rules one after the other; return the accepted samples and all refusals."""
     refused: tuple[Refusal, ...] = ()
     for rule in rules:
-        found = rule(samples)
-        samples, refused = found.kept, refused + found.refused
+        result = rule(samples)
+        samples, refused = result.kept, refused + result.refused
     return samples, refused
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What models that had not seen a label say of it, and which samples say the same."""
+    """Out-of-fold scores, and pairs of near samples."""
 
     scores: Mapping[str, curation.NoiseScore]  # by sample id
     pairs: Sequence[curation.Alike]
@@ -109,36 +107,36 @@ def _seen(runtime: Runtime, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
     )
 
 
-def _doubts(
-    runtime: Runtime, turn: Turn, seen: _Seen, believed: curation.Believed
+def _model_rules(
+    runtime: Runtime, turn: Turn, opinions: _Seen, believed: curation.Believed
 ) -> tuple[Rule, ...]:
-    """What asks the models: does it say something new, is its label right, who said it?"""
+    """Rules that need scores: paraphrases, neighbourhood, label noise, cap of raters."""
     table = runtime.config.curation
     return (
-        lambda kept: curation.without_paraphrases(kept, seen.pairs, table.paraphrase, turn.id),
-        lambda kept: curation.in_their_neighbourhood(kept, seen.scores),
+        lambda kept: curation.without_paraphrases(kept, opinions.pairs, table.paraphrase, turn.id),
+        lambda kept: curation.in_their_neighbourhood(kept, opinions.scores),
         lambda kept: curation.label_noise(
             kept,
-            seen.scores,
+            opinions.scores,
             table.noise_ratio,
             table.noise_share,
             curation.bars(kept, believed),
         ),
-        lambda kept: curation.capped(kept, believed, seen.scores, table.rater_cap),
+        lambda kept: curation.capped(kept, believed, opinions.scores, table.rater_cap),
     )
 
 
-def _told(believed: curation.Believed) -> dict[str, Any]:
-    """For `turn show`: the average, and the raters who are shown to be wrong more often.
+def _rater_summary(believed: curation.Believed) -> dict[str, Any]:
+    """Rater statistics for `turn show`: the average, and the raters significantly above it.
 
-    `wrong` is the share of wrong labels, `low` and `high` its 95 % interval.
+    `wrong` is the share of wrong labels, 0..1; `low` and `high` are its 95 % interval.
     """
     doubted = often_wrong(believed.raters)
     return {
         "judged": len(believed.raters.known),
         "usual": round(believed.raters.usual, 4),
         "often_wrong": len(doubted),
-        "doubted": [_doubted(each) for each in doubted[:_SHOWN]],
+        "doubted": [_doubted(tally) for tally in doubted[:_SHOWN]],
     }
 
 
@@ -154,13 +152,13 @@ def _doubted(tally: RaterTally) -> dict[str, Any]:
 
 
 def curate(runtime: Runtime, turn: Turn) -> StepResult:
-    """Screen every candidate, drop likely wrong labels, and write the dataset."""
+    """Screen every candidate, refuse likely wrong labels, and write the dataset."""
     with runtime.store.read() as con:
         champion = adapters.champion(con)
         before = _dataset_of(con, champion)
         candidates = _candidates(runtime, con)
         dev = lineage.judging(samples.dev(con), runtime.intents)
-        kept_out, judged = held_out(con), judged_by(con)
+        kept_out, judging_texts = held_out(con), judged_by(con)
         unlabelled = _unlabelled(runtime, con, kept_out) if champion else ()
     if not candidates:
         raise FlywheelError(
@@ -168,7 +166,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
             hint="import labelled texts: `flywheel samples import FILE --split seed`",
         )
     sifted = sift(runtime, turn, candidates, kept_out)
-    learned = _learned_dev(runtime, dev, judged) if champion else frozenset[str]()
+    learned = _learned_dev(runtime, dev, judging_texts) if champion else frozenset[str]()
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
             train=curation.aged(sifted.kept, candidates, runtime.config.training.half_life_days),
@@ -180,23 +178,23 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         runtime.config.training.balance,
     )
     write_table(runtime.config.state_dir / dataset.path, rows)
-    new = _new(sifted.kept, runtime.datasets_dir / f"{before}.parquet")
-    enough = not before or new >= runtime.config.training.min_new_samples
+    added = _count_new(sifted.kept, runtime.datasets_dir / f"{before}.parquet")
+    enough = not before or added >= runtime.config.training.min_new_samples
 
     def writes(con: Connection) -> None:
         samples.add_refusals(con, turn.id, sifted.refused, runtime.clock())
 
     return StepResult(
         next_state="train" if enough else "done",
-        detail=f"samples kept: {len(sifted.kept)}, {new} of them new; {_reasons(sifted.refused)}"
-        + _of_raters(sifted.raters)
-        + _of_spread(sifted.spread)
+        detail=f"samples kept: {len(sifted.kept)}, {added} of them new; {_reasons(sifted.refused)}"
+        + _rater_detail(sifted.raters)
+        + _spread_detail(sifted.spread)
         + ("" if enough else "; too little is new to train on"),
         outputs=lambda record: replace(
             record,
             dataset=dataset.id,
             by_origin=dataset.by_origin,
-            new=new,
+            new=added,
             refused=Counter(item.reason for item in sifted.refused),
             raters=sifted.raters,
             spread=sifted.spread,
@@ -206,57 +204,59 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
 
 
 def _dataset_of(con: Connection, champion: str | None) -> str:
-    """What the champion was trained on; "" of none, and of a production model from outside."""
+    """Dataset id of the champion; "" without a champion or with an external one."""
     if champion is None or adapters.get(con, champion).state == "external":
         return ""
     return adapters.get(con, champion).dataset
 
 
 def _candidates(runtime: Runtime, con: Connection) -> list[Sample]:
-    """All that could be learned from, under the names of today."""
+    """All training candidates, stored samples and feedback, with current intent names."""
     stored = [*samples.training(con), *map(from_feedback, votes(con))]
     return lineage.under_names(stored, runtime.intents)
 
 
-def _new(kept: Sequence[Sample], before: Path) -> int:
-    """How many samples that dataset lacks; one under another name than there is new."""
-    known = {(row["id"], row["intent"]) for row in dataset_rows(before)}
-    return sum((sample.id, sample.intent) not in known for sample in kept)
+def _count_new(accepted: Sequence[Sample], before: Path) -> int:
+    """Number of samples that the earlier dataset lacks; a renamed intent makes a sample new."""
+    earlier = {(row["id"], row["intent"]) for row in dataset_rows(before)}
+    return sum((sample.id, sample.intent) not in earlier for sample in accepted)
 
 
-def _learned_dev(runtime: Runtime, dev: Sequence[Sample], judged: Sequence[str]) -> frozenset[str]:
-    """Dev samples to learn once all is chosen: those that are near nothing that judges.
+def _learned_dev(
+    runtime: Runtime, dev: Sequence[Sample], judging_texts: Sequence[str]
+) -> frozenset[str]:
+    """Dev samples to train on after the choice: those not near a golden or fresh text.
 
-    The first champion learns none: it stands for what the seeds alone give.
+    The first champion gets none, as the baseline from seeds alone.
     """
     if not runtime.config.training.refit:
         return frozenset()
-    apart = curation.without_leaks(dev, judged, runtime.config.curation.leak)
+    apart = curation.without_leaks(dev, judging_texts, runtime.config.curation.leak)
     return frozenset(sample.id for sample in apart.kept)
 
 
 def _names(
-    runtime: Runtime, kept: Sequence[Sample], kept_out: Sequence[str]
+    runtime: Runtime, accepted: Sequence[Sample], kept_out: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """What the intents of few samples are called, where that is near nothing that judges."""
+    """Names as texts of intents with few samples, without names near a held-out text."""
     if not runtime.config.training.intent_names:
         return ()
-    named = curation.name_texts([(sample.text, sample.intent) for sample in kept])
-    apart = set(away_from_judges(runtime, [text for text, _ in named], kept_out))
-    return tuple((text, intent) for text, intent in named if text in apart)
+    candidates = curation.name_texts([(sample.text, sample.intent) for sample in accepted])
+    apart = set(away_from_judges(runtime, [text for text, _ in candidates], kept_out))
+    return tuple((text, intent) for text, intent in candidates if text in apart)
 
 
 def _unlabelled(runtime: Runtime, con: Connection, kept_out: Sequence[str]) -> tuple[str, ...]:
-    """Production texts for self-training, as many as are asked for and near nothing that judges."""
-    wanted = runtime.config.training.unlabelled
-    if not wanted:
+    """Production texts for self-training, as many as configured, none near a held-out text."""
+    limit = runtime.config.training.unlabelled
+    if not limit:
         return ()
-    texts = label_candidates.unlabelled(con, window_start(runtime, con), wanted)
+    texts = label_candidates.unlabelled(con, window_start(runtime, con), limit)
     return tuple(away_from_judges(runtime, texts, kept_out))
 
 
 def from_feedback(row: LabelledText, split: Split = "train") -> Sample:
-    """A labelled production text as something to learn from, or to judge by."""
+    """Return a labelled production text as a sample of the given split."""
     arguments = row.arguments or None
     identity = datasets.sample_id(row.text, row.intent, arguments, "feedback", split)
     return Sample(
@@ -276,19 +276,21 @@ def from_feedback(row: LabelledText, split: Split = "train") -> Sample:
     )
 
 
-def _of_raters(told: Mapping[str, Any]) -> str:
-    """Without names: what a step says is kept, and an erased rater must not be found there."""
-    count = told["often_wrong"]
+def _rater_detail(summary: Mapping[str, Any]) -> str:
+    """Part of the step's detail, without rater names: it is stored, and raters may be erased."""
+    count = summary["often_wrong"]
     if not count:
         return ""
-    return f"; {count} of {told['judged']} raters wrong far more often than most, and weighed less"
+    return (
+        f"; {count} of {summary['judged']} raters wrong far more often than most, and weighed less"
+    )
 
 
-def _of_spread(spread: Mapping[str, float]) -> str:
+def _spread_detail(spread: Mapping[str, float]) -> str:
     if not spread:
         return ""
-    least = min(spread, key=lambda intent: (spread[intent], intent))
-    return f"; least varied is what was written for {least} ({spread[least]:.2f})"
+    lowest = min(spread, key=lambda intent: (spread[intent], intent))
+    return f"; least varied is what was written for {lowest} ({spread[lowest]:.2f})"
 
 
 def _reasons(refused: Iterable[Refusal]) -> str:
@@ -299,7 +301,7 @@ def _reasons(refused: Iterable[Refusal]) -> str:
 
 
 def window_start(runtime: Runtime, con: Connection) -> datetime:
-    """Asked about is what was predicted in `window_days` up to the newest prediction."""
+    """Return the start of the window: `window_days` before the newest prediction."""
     now = runtime.clock()
     newest = min(now, label_candidates.newest(con) or now)
     return newest - timedelta(days=runtime.config.intents.window_days)

@@ -1,4 +1,4 @@
-"""Step 1: which intents fail in production, what to write for them, and what that would cost."""
+"""Step 1: find the intents that fail in production, and write and price briefs for them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from flywheel.store.turns import Turn
 from flywheel.teacher import prompts, redaction
 from flywheel.turn.runtime import Runtime, StepResult
 
-# What a sample of the teacher costs by the configured prices, before anything was bought.
-
-_BYTES_PER_TOKEN = 3.0  # on the dear side for English
+_BYTES_PER_TOKEN = 3.0  # overestimates the tokens of English
 _WRITTEN = 40  # tokens of one written sample
-_PROMPT = 1200  # tokens of a usual request: the rules, ten failed texts, two intents
-_LABEL = 30  # tokens out for a sample in the label-free question
-_SENTENCE = "wake me at seven tomorrow please"  # as long as what is usually asked about
+_PROMPT = 1200  # tokens of a typical request: the rules, ten failed texts, two intents
+_LABEL = 30  # tokens out for a sample in the blind question
+_SENTENCE = "wake me at seven tomorrow please"  # of typical length, for the blind question
+
+_LOOKED_AT = 6  # failures read for one text shown
+_FAMILIAR = 0.25  # word-set Jaccard index to a training text; wording without any such is unseen
+_LOOKED_BACK = 12  # turns whose purchases are used to estimate the value of samples
+_EXAMPLES = 5  # accepted samples of an intent, and of its neighbour, shown in a brief
+
+
+# Estimated cost by the configured prices, before the first purchase.
 
 
 def of_brief(runtime: Runtime, brief: Brief) -> tuple[tuple[prompts.Request, ...], float]:
-    """Return a brief's requests as they would leave the machine, and their price in US dollars."""
+    """Return a brief's requests exactly as they would be sent, and their price in US dollars."""
     teacher, synthesis = runtime.config.teacher, runtime.config.synthesis
     people = redaction.finder(teacher.names_model) if teacher.redact else None
     requests = prompts.requests(brief, synthesis.per_request, redact=teacher.redact, names=people)
@@ -32,42 +38,44 @@ def of_brief(runtime: Runtime, brief: Brief) -> tuple[tuple[prompts.Request, ...
 
 
 def of_sample(runtime: Runtime) -> float:
-    """Return the usual price of one sample in US dollars; 0 where no prices are configured."""
+    """Return the typical price of one sample in US dollars; 0 without configured prices."""
     return _price(runtime, _PROMPT / max(1, runtime.config.synthesis.per_request), 1)
 
 
-def _price(runtime: Runtime, sent: float, samples: int) -> float:
-    """Of prompts of so many tokens and the samples that they ask for, the second question too."""
+def _price(runtime: Runtime, input_tokens: float, samples: int) -> float:
+    """Price in US dollars of prompts, their samples, and the blind question on these samples."""
     teacher = runtime.config.teacher
-    received = float(_WRITTEN)
+    output_tokens = float(_WRITTEN)
     if runtime.config.synthesis.verify:
         texts = [_SENTENCE] * prompts.TOGETHER
-        sent += samples * _tokens(prompts.question(texts, runtime.intents)) / prompts.TOGETHER
-        received += _LABEL
-    dear = sent * teacher.usd_per_million_input
-    return (dear + received * samples * teacher.usd_per_million_output) / 1e6
+        input_tokens += (
+            samples * _tokens(prompts.question(texts, runtime.intents)) / prompts.TOGETHER
+        )
+        output_tokens += _LABEL
+    input_cost = input_tokens * teacher.usd_per_million_input
+    return (input_cost + output_tokens * samples * teacher.usd_per_million_output) / 1e6
 
 
 def _tokens(request: prompts.Request) -> float:
-    return sum(len(str(each["content"]).encode()) for each in request.messages) / _BYTES_PER_TOKEN
+    return (
+        sum(len(str(message["content"]).encode()) for message in request.messages)
+        / _BYTES_PER_TOKEN
+    )
 
 
-_LOOKED_AT = 6  # failures read for one text shown
-_FAMILIAR = 0.25  # word-set Jaccard to a training text; wording without any such is unseen
-_LOOKED_BACK = 12  # turns whose purchases teach what samples are worth
-_EXAMPLES = 5  # accepted samples of an intent, and of its neighbour, shown in a brief
+# The step.
 
 
 def diagnose(runtime: Runtime, turn: Turn) -> StepResult:
-    """Judge every intent by its interval and write a brief for each failing one."""
+    """Compute the health of every intent, and write briefs for the failing ones."""
     with runtime.store.read() as con:
-        found, briefs = wanted(runtime, con)
-    failing = [item for item in found if item.failing]
+        intents, briefs = wanted(runtime, con)
+    failing = [item for item in intents if item.failing]
     names = ", ".join(item.intent for item in failing[:5]) + (" …" if len(failing) > 5 else "")
-    judged = sum(1 for item in found if item.feedback)
+    judged = sum(1 for item in intents if item.feedback)
     return StepResult(
         next_state="synthesize",
-        detail=f"{len(failing)} of {len(found)} intents fail"
+        detail=f"{len(failing)} of {len(intents)} intents fail"
         + (names and f": {names}")
         + f"; {judged} have feedback",
         outputs=lambda record: dataclasses.replace(record, briefs=briefs),
@@ -75,12 +83,12 @@ def diagnose(runtime: Runtime, turn: Turn) -> StepResult:
 
 
 def wanted(runtime: Runtime, con: Connection) -> tuple[tuple[IntentHealth, ...], tuple[Brief, ...]]:
-    """How the intents do, and the briefs that a turn would write for them now."""
-    found = intent_health(runtime, con, runtime.clock())
-    failing = [item for item in found if item.failing]
+    """Return the health of every intent, and the briefs that a turn would write now."""
+    intents = intent_health(runtime, con, runtime.clock())
+    failing = [item for item in intents if item.failing]
     kept_out = held_out(con)
-    return found, diagnosis.briefs(
-        found,
+    return intents, diagnosis.briefs(
+        intents,
         runtime.intents,
         _failures(runtime, con, failing, kept_out),
         _examples(runtime, con, kept_out),
@@ -94,9 +102,9 @@ def wanted(runtime: Runtime, con: Connection) -> tuple[tuple[IntentHealth, ...],
 def intent_health(
     runtime: Runtime, con: Connection, now: datetime, scope: health.HealthScope = health.EVERYTHING
 ) -> tuple[IntentHealth, ...]:
-    """Health of every intent over the configured window, the worst first.
+    """Return the health of every intent over the configured window, the worst first.
 
-    Within a scope, the champion's own evaluation on dev says nothing and is left out.
+    The champion's evaluation on dev is included only with scope `EVERYTHING`.
     """
     table = runtime.config.intents
     since = _window_start(runtime, con, now)
@@ -110,7 +118,9 @@ def intent_health(
 
 
 def _window_start(runtime: Runtime, con: Connection, now: datetime) -> datetime:
-    """The window ends with the newest label, so that an imported archive is judged as it was."""
+    """The health window ends at the newest label, so an imported archive is evaluated as of its own
+    dates.
+    """
     newest = min(now, health.newest_label(con) or now)
     return newest - timedelta(days=runtime.config.intents.window_days)
 
@@ -118,60 +128,63 @@ def _window_start(runtime: Runtime, con: Connection, now: datetime) -> datetime:
 def _failures(
     runtime: Runtime, con: Connection, failing: Sequence[IntentHealth], kept_out: Sequence[str]
 ) -> dict[str, list[Failed]]:
-    """What each intent failed on, newest first, as far as a teacher may see it."""
+    """Wrong answers by intent, newest first, without texts that a teacher must not see."""
     since = _window_start(runtime, con, runtime.clock())
-    most = runtime.config.synthesis.failed_texts * _LOOKED_AT
+    limit = runtime.config.synthesis.failed_texts * _LOOKED_AT
     trained = samples.training(con)
-    slices = {f"{name}={value}" for one in trained for name, value in one.slices.items()}
-    found = {item.intent: _wrong(runtime, con, item.intent, since, most) for item in failing}
-    texts = sorted({each.text for answers in found.values() for each in answers})
+    slices = {f"{name}={value}" for sample in trained for name, value in sample.slices.items()}
+    wrong_answers = {
+        item.intent: _wrong_answers(runtime, con, item.intent, since, limit) for item in failing
+    }
+    texts = sorted({answer.text for answers in wrong_answers.values() for answer in answers})
     showable = set(away_from_judges(runtime, texts, kept_out))
-    near = curation.near_duplicates(texts, [one.text for one in trained], _FAMILIAR)
-    familiar = {texts[match.i] for match in near}
+    matches = curation.near_duplicates(texts, [sample.text for sample in trained], _FAMILIAR)
+    familiar = {texts[match.i] for match in matches}
     return {
         intent: [
             Failed(
-                text=each.text,
-                predicted=each.predicted,
-                truth=each.truth,
-                predicted_arguments=each.predicted_arguments,
-                truth_arguments=each.truth_arguments,
-                slices=each.slices,
-                far=each.text not in familiar,
-                new_slice=_new_slice(each.slices, slices),
+                text=answer.text,
+                predicted=answer.predicted,
+                truth=answer.truth,
+                predicted_arguments=answer.predicted_arguments,
+                truth_arguments=answer.truth_arguments,
+                slices=answer.slices,
+                far=answer.text not in familiar,
+                new_slice=_new_slice(answer.slices, slices),
             )
-            for each in answers
-            if each.text in showable
+            for answer in answers
+            if answer.text in showable
         ]
-        for intent, answers in found.items()
+        for intent, answers in wrong_answers.items()
     }
 
 
-def _wrong(
-    runtime: Runtime, con: Connection, intent: str, since: datetime, most: int
+def _wrong_answers(
+    runtime: Runtime, con: Connection, intent: str, since: datetime, limit: int
 ) -> list[health.FailedAnswer]:
-    """Wrong answers that concern an intent, those under its former names after the others."""
+    """Wrong answers of an intent; those under its former names come last."""
     names = lineage.current_names(runtime.intents)
-    found: dict[str, health.FailedAnswer] = {}
+    by_text: dict[str, health.FailedAnswer] = {}
     for name in (intent, *lineage.former_names(runtime.intents).get(intent, ())):
-        for each in health.failures(con, name, since, most):
-            predicted = names.get(each.predicted, each.predicted)
-            truth = each.truth and names.get(each.truth, each.truth)
-            if predicted != truth or each.predicted == each.truth:  # else it was right after all
-                told = dataclasses.replace(each, predicted=predicted, truth=truth)
-                found.setdefault(each.text, told)
-    return list(found.values())[:most]
+        for answer in health.failures(con, name, since, limit):
+            predicted = names.get(answer.predicted, answer.predicted)
+            truth = answer.truth and names.get(answer.truth, answer.truth)
+            right = predicted == truth and answer.predicted != answer.truth  # by a renamed intent
+            if not right:
+                renamed = dataclasses.replace(answer, predicted=predicted, truth=truth)
+                by_text.setdefault(answer.text, renamed)
+    return list(by_text.values())[:limit]
 
 
 def _new_slice(slices: Mapping[str, str], trained: Collection[str]) -> str:
-    """The first slice of a failed text that no training sample has, where any has slices."""
-    names = {one.partition("=")[0] for one in trained}
-    told = (f"{name}={value}" for name, value in sorted(slices.items()) if name in names)
-    return next((one for one in told if one not in trained), "")
+    """The first slice ("name=value") that no training sample has; "" without one."""
+    trained_names = {pair.partition("=")[0] for pair in trained}
+    pairs = (f"{name}={slices[name]}" for name in sorted(slices) if name in trained_names)
+    return next((pair for pair in pairs if pair not in trained), "")
 
 
 def lessons(runtime: Runtime, con: Connection) -> list[Lesson]:
-    """What earlier turns bought for challengers that were served, and how those did."""
+    """Return one lesson for each brief of an earlier turn whose challenger was served."""
     lessons = []
     for turn in turns.list_turns(con, _LOOKED_BACK):
         bought = sum(turn.record.written.values())
@@ -196,7 +209,7 @@ def lessons(runtime: Runtime, con: Connection) -> list[Lesson]:
 
 
 def _served(con: Connection, turn: Turn) -> bool:
-    """Whether what the turn trained came to answer in production."""
+    """Whether the turn's challenger was promoted."""
     if turn.decision is None or not turn.record.challenger:
         return False
     decision = decisions.get(con, turn.decision)
@@ -204,31 +217,31 @@ def _served(con: Connection, turn: Turn) -> bool:
 
 
 def away_from_judges(runtime: Runtime, texts: Sequence[str], kept_out: Sequence[str]) -> list[str]:
-    """The texts that are not too near an evaluation row."""
-    near = curation.near_duplicates(texts, kept_out, runtime.config.curation.leak)
-    leaked = {match.i for match in near}
+    """Return the texts that are not near an evaluation text."""
+    matches = curation.near_duplicates(texts, kept_out, runtime.config.curation.leak)
+    leaked = {match.i for match in matches}
     return [text for index, text in enumerate(texts) if index not in leaked]
 
 
 def held_out(con: Connection) -> list[str]:
-    """Every text that must reach neither training nor a teacher."""
+    """Return every text that must reach neither training nor a teacher: golden, fresh and dev."""
     return judged_by(con) + [row.text for row in samples.dev(con)]
 
 
 def judged_by(con: Connection) -> list[str]:
-    """Every text that judges a challenger."""
+    """Return every text that challengers are judged on: golden and fresh."""
     golden = [row.sample.text for row in samples.golden(con)]
     return golden + [row.text for row in samples.fresh(con)]
 
 
 def _examples(runtime: Runtime, con: Connection, kept_out: Sequence[str]) -> dict[str, list[str]]:
-    """Some accepted samples of each intent, as far as a teacher may see them."""
+    """A few trusted samples of each intent, without texts that a teacher must not see."""
     trained = lineage.under_names(samples.training(con), runtime.intents)
     accepted = [sample for sample in trained if sample.origin in ("seed", "person")]
     showable = set(away_from_judges(runtime, [sample.text for sample in accepted], kept_out))
-    shown: dict[str, list[str]] = {}
+    by_intent: dict[str, list[str]] = {}
     for sample in accepted:
-        texts = shown.setdefault(sample.intent, [])
+        texts = by_intent.setdefault(sample.intent, [])
         if sample.text in showable and len(texts) < _EXAMPLES:
             texts.append(sample.text)
-    return shown
+    return by_intent

@@ -1,4 +1,4 @@
-"""Remove one person's data everywhere: tables, archive, datasets, jobs; and who learnt from it."""
+"""Erasure of one person's data from tables, archive, datasets and jobs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from flywheel.turn.runtime import Runtime
 
 
 def erase(runtime: Runtime, person: Person) -> dict[str, Any]:
-    """Remove a person's data, and prove it by a search.
+    """Remove a person's data, then search for what is left.
 
     Returns:
-        {"removed": rows by table, "files": rewritten or deleted, "adapters": trained on it,
-        "left": where it is found still, and the databases that a restore set aside, which are not
-        searched; empty when all went well}.
+        {"removed": rows by table, "files": rewritten or deleted files, "adapters": ids of adapters
+        trained on the data, "left": places that still have data, and the databases that a restore
+        set aside, which are not searched; empty when the data is gone}.
 
     Raises:
         Refused: a turn is running, which may hold the data in memory.
@@ -35,80 +35,82 @@ def erase(runtime: Runtime, person: Person) -> dict[str, Any]:
                 "a turn is running and may hold the data",
                 hint="cancel it or wait for its end, then ask again",
             )
-        found = erasure.traces(con, person)
-        removed = erasure.remove(con, found)
+        traces = erasure.traces(con, person)
+        removed = erasure.remove(con, traces)
         if "golden_rows" in removed:
-            _seal_again(runtime, con)
+            _reseal(runtime, con)
         trained = adapters.list_adapters(con)
     with runtime.store.write() as con:
         archive.settle(con)
-    touched = _files(runtime.config.state_dir, found)
-    named = {Path(name).stem for name in touched}
+    touched = _files_with_data(runtime.config.state_dir, traces)
+    dataset_ids = {Path(name).stem for name in touched}
     with runtime.store.read() as con:
-        left: dict[str, int] = dict(erasure.left(con, found))
-    left |= dict.fromkeys(_files(runtime.config.state_dir, found, only_look=True), 1)
-    left |= {path.name: 1 for path in restoring.set_aside(runtime.store.path)}  # not searched
+        remaining: dict[str, int] = dict(erasure.left(con, traces))
+    remaining |= dict.fromkeys(
+        _files_with_data(runtime.config.state_dir, traces, only_look=True), 1
+    )
+    remaining |= {path.name: 1 for path in restoring.set_aside(runtime.store.path)}  # not searched
     if not runtime.store.compact(anyway=True):  # a deleted row's bytes stay in its file
-        left["the file of the database"] = 1
+        remaining["the file of the database"] = 1
     return {
         "removed": removed,
         "files": touched,
-        "adapters": [one.id for one in trained if one.dataset in named],
-        "left": left,
+        "adapters": [adapter.id for adapter in trained if adapter.dataset in dataset_ids],
+        "left": remaining,
     }
 
 
-def _seal_again(runtime: Runtime, con: Any) -> None:
-    """The golden generation without the rows that went."""
+def _reseal(runtime: Runtime, con: Any) -> None:
+    """Seal the current golden generation again, without the removed rows."""
     current = golden_set.current_generation(con)
     if current is not None:
         rows = [row.sample for row in samples.golden(con)]
         golden_set.reseal(con, current.number, datasets.seal(rows), len(rows))
 
 
-def _files(state_dir: Path, found: Traces, *, only_look: bool = False) -> list[str]:
-    """Files of datasets and jobs that held the person's data, relative to the state folder.
+def _files_with_data(state_dir: Path, traces: Traces, *, only_look: bool = False) -> list[str]:
+    """Files of datasets and jobs with the person's data, relative to the state folder.
 
-    A table is written again without the rows; any other file is deleted.
+    Unless `only_look`, Parquet files are rewritten without the rows, and other files are deleted.
     """
     touched = []
-    for path in _kept(state_dir):
+    for path in _stored_files(state_dir):
         if path.suffix == ".parquet":
-            held = _table_held(path, found, only_look=only_look)
+            has_data = _clean_table(path, traces, only_look=only_look)
         else:
-            held = _text_held(path, found.texts)
-            if held and not only_look:
+            has_data = _text_has(path, traces.texts)
+            if has_data and not only_look:
                 path.unlink()
-        if held:
+        if has_data:
             touched.append(str(path.relative_to(state_dir)))
     return touched
 
 
-def _kept(state_dir: Path) -> Iterator[Path]:
+def _stored_files(state_dir: Path) -> Iterator[Path]:
     for folder in (state_dir / "datasets", *sorted(state_dir.glob("jobs*"))):  # set aside, too
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix in (".parquet", ".json", ".jsonl"):
                 yield path
 
 
-def _table_held(path: Path, found: Traces, *, only_look: bool) -> bool:
+def _clean_table(path: Path, traces: Traces, *, only_look: bool) -> bool:
     table = pyarrow.parquet.read_table(path)
     if "text" not in table.column_names:
         return False
-    mine = pyarrow.compute.is_in(table["text"], pyarrow.array(found.texts, pyarrow.string()))
-    for name, ids in (("id", [*found.samples, *found.ids]), ("sample", found.samples)):
+    selected = pyarrow.compute.is_in(table["text"], pyarrow.array(traces.texts, pyarrow.string()))
+    for name, ids in (("id", [*traces.samples, *traces.ids]), ("sample", traces.samples)):
         if name in table.column_names:
-            own = pyarrow.compute.is_in(table[name], pyarrow.array(ids, table[name].type))
-            mine = pyarrow.compute.or_(mine, own)
-    if not pyarrow.compute.any(mine).as_py():
+            matching = pyarrow.compute.is_in(table[name], pyarrow.array(ids, table[name].type))
+            selected = pyarrow.compute.or_(selected, matching)
+    if not pyarrow.compute.any(selected).as_py():
         return False
     if not only_look:
         with files.replacing(path) as staged:
-            pyarrow.parquet.write_table(table.filter(pyarrow.compute.invert(mine)), staged)
+            pyarrow.parquet.write_table(table.filter(pyarrow.compute.invert(selected)), staged)
     return True
 
 
-def _text_held(path: Path, texts: Collection[str]) -> bool:
+def _text_has(path: Path, texts: Collection[str]) -> bool:
     content = path.read_text(encoding="utf-8", errors="replace")
     return any(
         json.dumps(text) in content or json.dumps(text, ensure_ascii=False) in content

@@ -1,8 +1,8 @@
-"""Step 5: ask champion and challenger about the same rows, fresh samples included.
+"""Step 5: predict the same rows with champion and challenger, fresh samples included.
 
-A row that both have answered is not asked again: after bought labels only those are new. Beside
-golden, dev and fresh rows come the newest texts that feedback labelled: a challenger that gains
-there while it loses on golden was taught by wrong feedback.
+Rows answered by an earlier round of the turn are not predicted again; after bought labels only
+those are new. Besides golden, dev and fresh rows, the newest texts labelled by feedback are
+predicted: a challenger that gains there and loses on golden learned from wrong feedback.
 """
 
 from __future__ import annotations
@@ -25,66 +25,74 @@ from flywheel.turn.curate import from_feedback
 from flywheel.turn.evidence import FEEDBACK_SPLIT
 from flywheel.turn.runtime import Runtime, StepResult
 
-# The fresh set: verified production texts that no challenger was trained on or judged by before.
-#
-# They come from `samples import --split fresh` and from feedback by experts. Each is asked once,
-# by one turn, and written down before its answer is read; afterwards it may be trained on.
+_FEEDBACK_ROWS = 200  # newest labelled production texts
+_TIMED_ROWS = 123  # 120 count: up to two slow answers still pass
+_SHORT, _MEDIUM = 4, 12  # words
+_SPLIT_NAMES = {"golden": "golden", "dev": "dev", "fresh": "fresh", FEEDBACK_SPLIT: "labelled"}
+
+
+# The fresh set: verified production texts that no challenger was trained on or judged on before.
+# They come from `samples import --split fresh` and from feedback by experts. Each is used by one
+# turn, recorded before its answer is read, and may be trained on afterwards.
 
 
 def set_aside(runtime: Runtime, con: Connection) -> int:
-    """Keep experts' feedback out of training until the fresh set is full; returns how many.
+    """Move experts' feedback to the fresh set until it is full; return the number of new samples.
 
-    Only texts that the champion was not trained on count; those above what is needed are left
-    to training.
+    Texts that the champion was trained on are left out. Texts beyond the required number stay
+    available for training.
     """
     rule = runtime.config.gates.fresh
     room = rule.min_examples - len(samples.fresh(con))
     if not rule.required or room <= 0:
         return 0
-    said = [row for row in health.labelled_texts(con) if row.rater_kind == "expert"]
-    known = samples.fresh_ids(con)
-    offered = [
-        each for each in (from_feedback(row, "fresh") for row in said) if each.id not in known
+    expert_rows = [row for row in health.labelled_texts(con) if row.rater_kind == "expert"]
+    stored_ids = samples.fresh_ids(con)
+    candidates = [
+        sample
+        for sample in (from_feedback(row, "fresh") for row in expert_rows)
+        if sample.id not in stored_ids
     ]
-    new = _unlearned(runtime, offered, _trained_texts(runtime, adapters.champion(con), con))
-    return samples.add(con, new[:room], generation=None, bought_for=None, at=runtime.clock())
+    unlearned = _unlearned(
+        runtime, candidates, _trained_texts(runtime, adapters.champion(con), con)
+    )
+    return samples.add(con, unlearned[:room], generation=None, bought_for=None, at=runtime.clock())
 
 
 def to_ask(runtime: Runtime, con: Connection, turn: Turn) -> list[Sample]:
-    """The fresh samples of this turn: those it has asked already, else as many as are needed.
+    """Return the fresh samples of this turn: those it used already, otherwise the required number.
 
-    None while there are too few, so that none is spent on a question that cannot be answered.
+    Empty while there are too few, so that none is spent on a comparison that cannot be decided.
     """
     rule = runtime.config.gates.fresh
     if not rule.required or turn.record.champion is None:
         return []
     if asked := samples.fresh(con, asked_by=turn.id):
         return asked
-    challenger = [row["text"] for row in _fresh_rows(runtime, turn.record.dataset)]
+    challenger = [row["text"] for row in _dataset_rows(runtime, turn.record.dataset)]
     champion = _trained_texts(runtime, turn.record.champion, con)
     usable = _unlearned(runtime, samples.fresh(con), [*challenger, *champion])
     return usable[: rule.min_examples] if len(usable) >= rule.min_examples else []
 
 
-def _unlearned(runtime: Runtime, offered: Sequence[Sample], trained: Sequence[str]) -> list[Sample]:
-    """Those that are not near anything an adapter was trained on."""
+def _unlearned(
+    runtime: Runtime, candidates: Sequence[Sample], trained: Sequence[str]
+) -> list[Sample]:
+    """Candidates that are not near a training text."""
     jaccard = runtime.config.gates.hygiene.jaccard
-    return list(curation.without_leaks(offered, trained, jaccard).kept)
+    return list(curation.without_leaks(candidates, trained, jaccard).kept)
 
 
 def _trained_texts(runtime: Runtime, adapter: str | None, con: Connection) -> list[str]:
     dataset = adapters.get(con, adapter).dataset if adapter else ""
-    return [row["text"] for row in _fresh_rows(runtime, dataset)]
+    return [row["text"] for row in _dataset_rows(runtime, dataset)]
 
 
-def _fresh_rows(runtime: Runtime, dataset: str) -> list[dict[str, str]]:
+def _dataset_rows(runtime: Runtime, dataset: str) -> list[dict[str, str]]:
     return learned_rows(runtime.datasets_dir / f"{dataset}.parquet") if dataset else []
 
 
-_FEEDBACK_ROWS = 200  # of the newest labelled production texts
-_TIMED_ROWS = 123  # 120 count: up to two slow answers still pass
-_SHORT, _MEDIUM = 4, 12  # words
-_CALLED = {"golden": "golden", "dev": "dev", "fresh": "fresh", FEEDBACK_SPLIT: "labelled"}
+# The step.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +109,7 @@ class _Answer:
 
 
 def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
-    """Predict dev and golden rows with both models and keep every outcome."""
+    """Predict the new rows with both models and store every outcome."""
     challenger, champion = turn.record.challenger, turn.record.champion
     with runtime.store.write() as con:
         asked_fresh = to_ask(runtime, con, turn)
@@ -112,31 +120,33 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
         earlier = reports.load(con, turn.id)
         external = champion is not None and adapters.get(con, champion).state == "external"
         stored = {name: _stored(con, name) for name in (champion, challenger) if name}
-    known = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
-    asked = [row for row in rows if row.sample.id not in known]
-    run = [name for name in stored if not (external and name == champion)]
-    answers, values = _predict(runtime, turn, asked, run, stored)
-    before = _today(runtime, answers[champion]) if champion else {}
-    after = _today(runtime, answers[challenger])
-    new = [_outcome(row, before, after) for row in asked]
-    outcomes = [known[row.sample.id] for row in rows if row.sample.id in known] + new
+    earlier_outcomes = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
+    new_rows = [row for row in rows if row.sample.id not in earlier_outcomes]
+    to_run = [name for name in stored if not (external and name == champion)]
+    answers, values = _predict(runtime, turn, new_rows, to_run, stored)
+    before = _current_names(runtime, answers[champion]) if champion else {}
+    after = _current_names(runtime, answers[challenger])
+    new_outcomes = [_outcome(row, before, after) for row in new_rows]
+    outcomes = [
+        earlier_outcomes[row.sample.id] for row in rows if row.sample.id in earlier_outcomes
+    ] + new_outcomes
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
 
     def writes(con: Connection) -> None:
         reports.save(con, turn.id, report)
 
-    again = turn.record.round
-    counts = Counter(_CALLED[outcome.split] for outcome in outcomes)
-    inside = ", ".join(f"{count} {name}" for name, count in counts.items())
+    round_number = turn.record.round
+    counts = Counter(_SPLIT_NAMES[outcome.split] for outcome in outcomes)
+    by_split = ", ".join(f"{count} {name}" for name, count in counts.items())
     return StepResult(
         next_state="gate",
-        detail=f"{len(asked)} rows asked; {inside} in all",
+        detail=f"{len(new_rows)} rows asked; {by_split} in all",
         outputs=lambda record: replace(
             record,
             hashes={**record.hashes, **values.get("hashes", {})},
             latency_ms=record.latency_ms or _latency(values, challenger, champion),
-            round=again + 1,
-            asked=_bought_this_turn(turn, asked) if again else {},
+            round=round_number + 1,
+            asked=_bought_this_turn(turn, new_rows) if round_number else {},
         ),
         writes=writes,
     )
@@ -145,7 +155,7 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
 def _rows(
     runtime: Runtime, con: Connection, fresh: Sequence[Sample], *, compared: bool
 ) -> list[_Row]:
-    """What is asked, each row under its intent's name of today; none of one that was split."""
+    """Rows to predict, with current intent names and without samples of split intents."""
     golden = samples.golden(con)
     if not golden:
         raise FlywheelError(
@@ -153,15 +163,15 @@ def _rows(
             hint="import verified texts: `flywheel samples import FILE --split golden`",
         )
     labelled = health.labelled_texts(con)[-_FEEDBACK_ROWS:] if compared else []
-    told = {each.id: each for each in map(from_feedback, labelled)}
-    others = [*samples.dev(con), *fresh, *told.values()]
+    feedback_rows = {sample.id: sample for sample in map(from_feedback, labelled)}
+    others = [*samples.dev(con), *fresh, *feedback_rows.values()]
     bought = {row.sample.id for row in golden if row.bought}
     rows = lineage.judging([*(row.sample for row in golden), *others], runtime.intents)
-    return [_Row(sample=one, bought=one.id in bought) for one in rows]
+    return [_Row(sample=sample, bought=sample.id in bought) for sample in rows]
 
 
-def _today(runtime: Runtime, answers: Mapping[str, _Answer]) -> dict[str, _Answer]:
-    """The answers under the names of today: a model may know an intent by its old one."""
+def _current_names(runtime: Runtime, answers: Mapping[str, _Answer]) -> dict[str, _Answer]:
+    """Answers with current intent names: a model may know an intent by a former name."""
     names = lineage.current_names(runtime.intents)
     return {
         sample: replace(answer, intent=names.get(answer.intent, answer.intent))
@@ -172,22 +182,21 @@ def _today(runtime: Runtime, answers: Mapping[str, _Answer]) -> dict[str, _Answe
 def _latency(
     values: Mapping[str, Any], challenger: str, champion: str | None
 ) -> dict[str, tuple[float, ...]]:
-    """Milliseconds by role, where the worker timed its answers."""
+    """Latencies in milliseconds by role, where the worker measured them."""
     timed = values.get("latency_ms", {})
     roles = {"challenger": challenger, "champion": champion}
     return {role: tuple(timed[name]) for role, name in roles.items() if timed.get(name)}
 
 
-def _bought_this_turn(turn: Turn, asked: Sequence[_Row]) -> dict[str, int]:
-    """Labels by intent that came in since this turn first evaluated its challenger."""
+def _bought_this_turn(turn: Turn, rows: Sequence[_Row]) -> dict[str, int]:
+    """Number of bought labels by intent since this turn first evaluated its challenger."""
     counts = Counter(turn.record.asked)
-    counts.update(row.sample.intent for row in asked if row.bought)
+    counts.update(row.sample.intent for row in rows if row.bought)
     return dict(counts)
 
 
 def _stored(con: Connection, adapter: str) -> dict[str, _Answer]:
-    """Answers that stand: of a model that cannot be run again, and those on dev rows that an
-    adapter gave before it learned them."""
+    """Stored answers by sample: of an external model, or on dev rows before they were learned."""
     return {
         sample: _Answer(intent=intent, arguments=arguments or {}, confidence=None)
         for sample, (intent, arguments) in samples.answers(con, adapter).items()
@@ -255,7 +264,7 @@ def _outcome(
 
 
 def _length(text: str) -> str:
-    """A slice that every text has; scripts without spaces count two characters as a word."""
+    """The length slice of a text; in scripts without spaces two characters count as a word."""
     words = len(text.split())
     if words <= 1 and not text.isascii():
         words = len(text) // 2

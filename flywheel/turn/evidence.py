@@ -1,4 +1,4 @@
-"""What the gates are shown: outcomes, how the challenger came to be, and what was asked before."""
+"""Evidence for the gates: outcomes, hygiene facts, and earlier queries of the golden set."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ RULES = TypeAdapter(GatesTable)
 PROMOTION = TypeAdapter(PromotionTable)
 SITUATION = TypeAdapter(Situation)
 FEEDBACK_SPLIT = "train"
-"""Outcomes on texts that feedback labelled: never judged, only held against the golden set."""
+"""Split of outcomes on texts labelled by feedback: no gate reads them; a rise there while golden
+falls points to wrong feedback."""
 
 
 def gathered(
     runtime: Runtime, con: Connection, turn: Turn, report: Report, used: int
 ) -> gates.Evidence:
-    """Everything the gates look at, in the order it is stored in.
+    """Return the evidence of an evaluated turn.
 
     Args:
         runtime: the loop.
         con: a reading connection.
-        turn: evaluated already.
-        report: its last.
-        used: queries of the golden generation before this turn's.
+        turn: already evaluated.
+        report: its latest report.
+        used: number of queries of the golden generation before this turn's.
 
     Raises:
-        LookupError: the golden set is gone.
+        LookupError: there is no golden generation.
     """
     generation = golden_set.current_generation(con)
     if generation is None:
         raise LookupError("the golden set vanished between evaluation and judgement")
-    met = _met(runtime, con, turn, of(report, "golden"))
+    met = _met_in_training(runtime, con, turn, of(report, "golden"))
     golden = tuple(row for row in of(report, "golden") if row.sample not in met)
     return gates.Evidence(
         outcomes=golden,
@@ -60,7 +61,7 @@ def gathered(
             capacity=runtime.config.gates.overall.queries,
             earlier_overall=earlier_overall(turn),
         ),
-        intents=tuple(_judged_part(intent) for intent in runtime.intents),
+        intents=tuple(_gate_fields(intent) for intent in runtime.intents),
         latency_ms=turn.record.latency_ms,
         asked=turn.record.asked,
         first=turn.record.champion is None,
@@ -71,30 +72,33 @@ def gathered(
 
 
 def of(report: Report, split: str) -> tuple[Outcome, ...]:
-    """The report's outcomes of one split."""
+    """Return the report's outcomes of one split."""
     return tuple(row for row in report.outcomes if row.split == split)
 
 
 def bare(evidence: gates.Evidence) -> gates.Evidence:
-    """The evidence without its rows, which are stored beside it."""
+    """Return the evidence without its outcomes, which are stored separately."""
     return replace(evidence, outcomes=(), fresh=(), dev=())
 
 
 def with_outcomes(evidence: gates.Evidence, report: Report) -> gates.Evidence:
-    """Stored evidence with its rows again."""
+    """Return stored evidence with the outcomes of its report; the inverse of `bare`."""
     golden = tuple(row for row in of(report, "golden") if row.sample not in evidence.met)
     return replace(evidence, outcomes=golden, dev=of(report, "dev"), fresh=of(report, "fresh"))
 
 
 def digest(grounds: dict[str, Any], report: Report) -> str:
-    """Hash of all that a decision rests on: the grounds and every outcome."""
+    """Return the SHA-256 hex digest of a decision's grounds and every outcome."""
     rows = _OUTCOMES.dump_python(report.outcomes, mode="json")
-    said = content.canonical([grounds, report.champion, report.challenger, rows])
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    stored = content.canonical([grounds, report.champion, report.challenger, rows])
+    return hashlib.sha256(stored.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def earlier_overall(turn: Turn) -> GateResult | None:
-    """The first answer of the golden set to this challenger; bought labels do not ask again."""
+    """Return the `overall` result of this challenger's first judgement; None before it.
+
+    The overall comparison is queried once; bought labels do not repeat it.
+    """
     judgement = turn.record.judgement
     if judgement is None:
         return None
@@ -105,7 +109,7 @@ def earlier_overall(turn: Turn) -> GateResult | None:
 
 
 def feedback_change(report: Report) -> float | None:
-    """Challenger's accuracy by feedback minus the champion's; None without such rows."""
+    """Return the challenger's accuracy by feedback minus the champion's; None without rows."""
     rows = [
         (row.champion_correct, row.challenger_correct)
         for row in of(report, FEEDBACK_SPLIT)
@@ -115,7 +119,7 @@ def feedback_change(report: Report) -> float | None:
 
 
 def last_report(con: Connection, turn: Turn) -> Report:
-    """The turn's evaluation.
+    """Return the turn's latest report.
 
     Raises:
         LookupError: it has none.
@@ -126,40 +130,40 @@ def last_report(con: Connection, turn: Turn) -> Report:
     return report
 
 
-def _met(
+def _met_in_training(
     runtime: Runtime, con: Connection, turn: Turn, judged: Sequence[Outcome]
 ) -> tuple[str, ...]:
-    """Bought labels that the challenger had met in training.
+    """Bought golden samples that are near the challenger's training texts, sorted by id.
 
-    Such a label came after the dataset was written, so curation could not keep its like out;
-    it is no evidence on this challenger, and no breach of the seal either.
+    They arrived after the dataset was written, so curation could not exclude near texts. They are
+    no evidence on this challenger, and no leak either.
     """
     texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
     bought = [row.sample for row in judged if row.bought]
     trained = learned_rows(runtime.datasets_dir / f"{turn.record.dataset}.parquet")
-    near = curation.near_duplicates(
+    matches = curation.near_duplicates(
         [texts[name] for name in bought],
         [row["text"] for row in trained],
         runtime.config.gates.hygiene.jaccard,
     )
-    return tuple(sorted({bought[each.i] for each in near}))
+    return tuple(sorted({bought[match.i] for match in matches}))
 
 
 def _hygiene(
     runtime: Runtime, con: Connection, turn: Turn, sealed: str, judged: Sequence[Outcome]
 ) -> gates.HygieneFacts:
-    """What G0 asks: did anything of the golden set reach training, and is all as it was sealed?"""
+    """Facts for the hygiene gate (G0): leaks into training and prompts, seals, and row counts."""
     golden = samples.golden(con)
-    counted = {row.sample for row in judged}
-    texts = [row.sample.text for row in golden if row.sample.id in counted]
+    judged_ids = {row.sample for row in judged}
+    texts = [row.sample.text for row in golden if row.sample.id in judged_ids]
     jaccard = runtime.config.gates.hygiene.jaccard
     trained = learned_rows(runtime.datasets_dir / f"{turn.record.dataset}.parquet")
     briefs = turn.record.briefs
-    shown = [text for b in briefs for text in (*b.failed_texts, *b.examples, *b.contrast)]
+    prompt_texts = [text for b in briefs for text in (*b.failed_texts, *b.examples, *b.contrast)]
     challenger = turn.record.challenger
     return gates.HygieneFacts(
         leaks=curation.leaks([row["text"] for row in trained], texts, jaccard),
-        golden_in_prompts=len(curation.leaks(shown, texts, jaccard)),
+        golden_in_prompts=len(curation.leaks(prompt_texts, texts, jaccard)),
         sealed_hash=sealed,
         current_hash=datasets.seal(row.sample for row in golden if not row.bought),
         trained_hash=challenger,
@@ -170,8 +174,8 @@ def _hygiene(
     )
 
 
-def _judged_part(intent: Intent) -> Intent:
-    """The intent without what no gate reads."""
+def _gate_fields(intent: Intent) -> Intent:
+    """Copy of the intent with only the fields that gates read."""
     return Intent(
         name=intent.name,
         critical=intent.critical,

@@ -1,7 +1,7 @@
-"""Is the state on disk whole, and does each decision follow from its stored evidence?
+"""Integrity checks of the state folder, and verification of decisions from stored evidence.
 
-`check` and `examine` compare the tables with one another and with the files they name; `verify`
-recomputes one decision to the byte.
+`check` and `examine` compare the tables with each other and with the files that they name.
+`verify` recomputes one decision and compares it byte by byte.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _RULED = ("verdict", "status", "actor", "because")
 
 
 def verify(runtime: Runtime, decision_id: str) -> dict[str, Any]:
-    """Judge a decision again from its stored outcomes, by the rules that held then.
+    """Recompute a decision from its stored outcomes with the rules of its time.
 
     Returns:
-        {"id", "same", "evidence" (digest now), "checks": [{"what", "ok", "detail"}]}; a check
-        whose ground is missing is not ok.
+        {"id", "same", "evidence" (current digest), "checks": [{"what", "ok", "detail"}]}; a check
+        without stored grounds is not ok.
 
     Raises:
         NotFound: there is no such decision.
     """
     with runtime.store.read() as con:
-        written = decisions.as_written(con, decision_id)
+        as_written = decisions.as_written(con, decision_id)
         stored = decisions.grounds(con, decision_id)
         report = reports.load(con, stored[0], stored[1]) if stored else None
     if stored is None or report is None:
@@ -55,28 +55,32 @@ def verify(runtime: Runtime, decision_id: str) -> dict[str, Any]:
         checks = [_check("grounds", ok=False, detail=missing)]
         return {"id": decision_id, "same": False, "evidence": None, "checks": checks}
     _, _, grounds = stored
-    now = evidence.digest(grounds, report)
-    claimed = str(json.loads(written["rests_on"]).get("evidence", ""))
+    digest = evidence.digest(grounds, report)
+    claimed = str(json.loads(as_written["rests_on"]).get("evidence", ""))
     checks = [
-        _check("evidence", ok=now == claimed, detail=f"{claimed} was written, {now} is stored"),
-        *_judged_again(runtime, grounds, report, written),
+        _check(
+            "evidence", ok=digest == claimed, detail=f"{claimed} was written, {digest} is stored"
+        ),
+        *_judged_again(runtime, grounds, report, as_written),
     ]
     same = all(check["ok"] for check in checks)
-    return {"id": decision_id, "same": same, "evidence": now, "checks": checks}
+    return {"id": decision_id, "same": same, "evidence": digest, "checks": checks}
 
 
 def _judged_again(
-    runtime: Runtime, grounds: dict[str, Any], report: Report, written: dict[str, Any]
+    runtime: Runtime, grounds: dict[str, Any], report: Report, as_written: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    known = {gate.name: gate.source for gate in runtime.custom_gates}
-    changed = [name for name, source in grounds["plugins"].items() if known.get(name) != source]
+    sources = {gate.name: gate.source for gate in runtime.custom_gates}
+    changed = [name for name, source in grounds["plugins"].items() if sources.get(name) != source]
     if changed:
         detail = f"the code of {', '.join(changed)} is not the one that judged"
         return [_check("plugins", ok=False, detail=detail)]
-    shown = evidence.EVIDENCE.validate_python(grounds["evidence"])
-    own = tuple(gate for gate in runtime.custom_gates if gate.name in grounds["plugins"])
+    stored = evidence.EVIDENCE.validate_python(grounds["evidence"])
+    custom_gates = tuple(gate for gate in runtime.custom_gates if gate.name in grounds["plugins"])
     judgement = gates.judge(
-        evidence.with_outcomes(shown, report), evidence.RULES.validate_python(grounds["gates"]), own
+        evidence.with_outcomes(stored, report),
+        evidence.RULES.validate_python(grounds["gates"]),
+        custom_gates,
     )
     ruling = promotion.decide(
         judgement,
@@ -85,43 +89,48 @@ def _judged_again(
     )
     ruled = (ruling.verdict, ruling.status, ruling.by, ruling.because)
     return [
-        _same("gates", [asdict(line) for line in judgement.gates], json.loads(written["gates"])),
+        _same("gates", [asdict(line) for line in judgement.gates], json.loads(as_written["gates"])),
         _same(
-            "intents", [asdict(line) for line in judgement.intents], json.loads(written["intents"])
+            "intents",
+            [asdict(line) for line in judgement.intents],
+            json.loads(as_written["intents"]),
         ),
-        _same("ruling", list(ruled), [written[name] for name in _RULED]),
+        _same("ruling", list(ruled), [as_written[name] for name in _RULED]),
     ]
 
 
-def _same(what: str, now: Any, then: Any) -> dict[str, Any]:
-    new, old = content.canonical(now), content.canonical(then)
-    if new == old:
-        return _check(what, ok=True, detail=f"the same {len(old.encode())} bytes")
-    place = next((i for i, (a, b) in enumerate(zip(new, old, strict=False)) if a != b), 0)
-    return _check(what, ok=False, detail=f"differs: {old[place:][:60]} now {new[place:][:60]}")
+def _same(name: str, recomputed: Any, stored: Any) -> dict[str, Any]:
+    new_json, old_json = content.canonical(recomputed), content.canonical(stored)
+    if new_json == old_json:
+        return _check(name, ok=True, detail=f"the same {len(old_json.encode())} bytes")
+    start = next((i for i, (a, b) in enumerate(zip(new_json, old_json, strict=False)) if a != b), 0)
+    return _check(
+        name,
+        ok=False,
+        detail=f"differs: {old_json[start:][:60]} now {new_json[start:][:60]}",
+    )
 
 
-def _check(what: str, *, ok: bool, detail: str) -> dict[str, Any]:
-    return {"what": what, "ok": ok, "detail": detail}
+def _check(name: str, *, ok: bool, detail: str) -> dict[str, Any]:
+    return {"what": name, "ok": ok, "detail": detail}
 
-
-# Is what the database says whole, and are the files there that it names?
 
 OF_ITS_TURNS = ("jobs",)
-"""Folders of the state folder that go with one database alone: they are named by its turns."""
+"""Folders that belong to one database: their entries are named after its turns."""
 
 
 def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None) -> dict[str, Any]:
-    """Read every table whole, and hold tables, sums, spool, archive and folders against each other.
+    """Read every table completely and compare tables, sums, spool, archive and folders.
 
     Args:
         store: the open database.
-        state_dir: where `spool/`, `archive/`, `adapters/` and `datasets/` are.
-        load: puts what the spool holds into the tables; None: the spool waits for a daemon.
+        state_dir: the folder of `spool/`, `archive/`, `adapters/` and `datasets/`.
+        load: loads the spool into the tables; None: the spool is left for a daemon.
 
     Returns:
-        `rows`: of each table; `decision_log`: its events and the hash of the last; `spool`: how
-        many of its events are in no table; `problems`: in words, empty when all is well.
+        `rows`: number by table; `decision_log`: number of events and the hash of the last;
+        `spool`: number of events, and of those in no table; `problems`: sentences, empty when the
+        state is consistent.
     """
     spooled = _spooled(state_dir / "spool")
     if load is not None:
@@ -139,29 +148,29 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
         problems.append(
             f"{len(waiting)} acknowledged events of the spool are in no table, such as {waiting[0]}"
         )
-    told = {"events": log.events, "tip": log.tip}
+    decision_log = {"events": log.events, "tip": log.tip}
     spool = {"events": sum(map(len, spooled.values())), "waiting": len(waiting)}
-    return {"rows": rows, "decision_log": told, "spool": spool, "problems": problems}
+    return {"rows": rows, "decision_log": decision_log, "spool": spool, "problems": problems}
 
 
 def examine(copy: Path, state_dir: Path, now: datetime) -> dict[str, Any]:
-    """Prove that a copy can be the database of this state folder, reading it to its last row.
+    """Validate a copy as the database of this state folder, by reading every row.
 
-    It is brought to this version's tables, and is one file afterwards. A turn that was open when
-    the copy was made is ended there: who restores wants what served then, and not what that turn
-    would have promoted. Its job folders went with the database that is replaced.
+    The copy is migrated to this version's schema and left as one file. Turns that were open when
+    the copy was made are cancelled in it: a restore must bring back the champion of that time, not
+    a later promotion. Their job folders belonged to the replaced database.
 
     Returns:
-        `rows`, `decision_log` and `problems`, as `check` has them.
+        `rows`, `decision_log` and `problems`, as from `check`.
 
     Raises:
-        Refused: it cannot; nothing but the copy was touched.
+        Refused: the copy is unusable; only the copy was changed.
     """
     with restoring.opened(copy) as store:
         with store.write() as con:
             _end_open_turns(con, now)
-        found = check(store, state_dir)
-    return {name: found[name] for name in ("rows", "decision_log", "problems")}
+        result = check(store, state_dir)
+    return {name: result[name] for name in ("rows", "decision_log", "problems")}
 
 
 def _end_open_turns(con: Connection, now: datetime) -> None:
@@ -169,22 +178,22 @@ def _end_open_turns(con: Connection, now: datetime) -> None:
     for turn in turns.open_turns(con):
         for decision in decisions.list_decisions(con, status="pending"):
             if decision.turn == turn.id:
-                said = f"{turn.id} was cancelled: {why}"
-                decisions.set_status(con, decision.id, "expired", "restore", said, now)
+                because = f"{turn.id} was cancelled: {why}"
+                decisions.set_status(con, decision.id, "expired", "restore", because, now)
         turns.close(con, turn.id, now, state="cancelled", error=f"cancelled by a restore: {why}")
 
 
 def _spooled(folder: Path) -> dict[str, list[str]]:
-    """Ids of the events that the spool holds, by kind."""
-    found: dict[str, list[str]] = {kind: [] for kind in archive.KINDS}
+    """Ids of the events in the spool, by kind."""
+    ids: dict[str, list[str]] = {kind: [] for kind in archive.KINDS}
     for path in sorted(folder.glob("*.ndjson")):
         with contextlib.suppress(FileNotFoundError):  # loaded meanwhile
             for row in formats.rows_of(path.read_bytes())[0]:
                 if isinstance(row, formats.PredictionLine):
-                    found["predictions"].append(row.id)
+                    ids["predictions"].append(row.id)
                 elif isinstance(row, formats.FeedbackLine):
-                    found["feedback"].append(row.id)
-    return found
+                    ids["feedback"].append(row.id)
+    return ids
 
 
 def _turns(con: Connection) -> list[str]:
@@ -193,20 +202,22 @@ def _turns(con: Connection) -> list[str]:
 
 
 def _registry(con: Connection, state_dir: Path) -> list[str]:
-    found = []
+    problems = []
     champion = adapters.champion(con)
     for adapter in adapters.list_adapters(con):
         whole = (state_dir / "adapters" / adapter.id / "flywheel.json").is_file()
         if not whole and adapter.state != "external":
-            what = "the champion " if adapter.id == champion else ""
-            found.append(f"{what}{adapter.id} ({adapter.state}) has no whole folder in adapters/")
-    return found
+            role = "the champion " if adapter.id == champion else ""
+            problems.append(
+                f"{role}{adapter.id} ({adapter.state}) has no whole folder in adapters/"
+            )
+    return problems
 
 
 def _decisions(con: Connection) -> list[str]:
-    known = {adapter.id for adapter in adapters.list_adapters(con)}
+    registered = {adapter.id for adapter in adapters.list_adapters(con)}
     return [
         f"{decision.id} speaks of {decision.challenger}, which is not in the registry"
         for decision in decisions.list_decisions(con)
-        if decision.challenger not in known
+        if decision.challenger not in registered
     ]

@@ -1,4 +1,4 @@
-"""Steps 6 and 7: hold the challenger against the gates, and say what follows."""
+"""Steps 6 and 7: run the gates on the evidence, and record the decision."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _JUDGEMENT = TypeAdapter(gates.Judgement)
 
 
 def gate(runtime: Runtime, turn: Turn) -> StepResult:
-    """Judge the evidence; the query to the golden set is on record before its answer is read."""
+    """Run the gates; the query of the golden set is recorded before its answer is read."""
     used = _write_query(runtime, turn)
     with runtime.store.read() as con:
         report = evidence.last_report(con, turn)
-        shown = evidence.gathered(runtime, con, turn, report, used)
+        gathered = evidence.gathered(runtime, con, turn, report, used)
         revision = reports.last_revision(con, turn.id)
-    judgement = gates.judge(shown, runtime.config.gates, runtime.custom_gates)
-    ledger, hygiene = shown.ledger, shown.hygiene
+    judgement = gates.judge(gathered, runtime.config.gates, runtime.custom_gates)
+    ledger, hygiene = gathered.ledger, gathered.hygiene
     assert ledger is not None
     assert hygiene is not None
     return StepResult(
@@ -37,7 +37,7 @@ def gate(runtime: Runtime, turn: Turn) -> StepResult:
         outputs=lambda record: replace(
             record,
             judgement=_JUDGEMENT.dump_python(judgement, mode="json"),
-            evidence=evidence.EVIDENCE.dump_python(evidence.bare(shown), mode="json"),
+            evidence=evidence.EVIDENCE.dump_python(evidence.bare(gathered), mode="json"),
             revision=revision,
             seal=hygiene.sealed_hash,
             generation=ledger.generation,
@@ -48,7 +48,7 @@ def gate(runtime: Runtime, turn: Turn) -> StepResult:
 
 
 def _write_query(runtime: Runtime, turn: Turn) -> int:
-    """Put this turn's question into the ledger; returns how many others were asked before."""
+    """Record this turn's query of the golden set; return the number of other queries before it."""
     challenger, champion = turn.record.challenger, turn.record.champion
     rule = runtime.config.gates.overall
     with runtime.store.write() as con:
@@ -108,13 +108,13 @@ def decide(runtime: Runtime, turn: Turn) -> StepResult:
 
 
 def _situation(runtime: Runtime, con: Connection, turn: Turn) -> promotion.Situation:
-    champion = turn.record.champion  # the one it was compared with, whoever serves by now
-    known = _intents_seen(runtime, con, champion)
+    champion = turn.record.champion  # the one compared with, even if another serves now
+    trained_intents = _trained_intents(runtime, con, champion)
     report = evidence.last_report(con, turn)
     doubted = set(turn.record.evidence["disputed"])
     return promotion.Situation(
         champion=champion,
-        new_intents=tuple(sorted(_renamed_or_new(runtime, known))) if champion else (),
+        new_intents=tuple(sorted(_renamed_or_new(runtime, trained_intents))) if champion else (),
         labels_asked_this_turn=sum(turn.record.asked.values()),
         disputed=tuple(
             sorted(
@@ -131,7 +131,7 @@ def _situation(runtime: Runtime, con: Connection, turn: Turn) -> promotion.Situa
 def _grounds(
     runtime: Runtime, turn: Turn, situation: promotion.Situation, table: PromotionTable
 ) -> dict[str, Any]:
-    """What it takes to judge again, beside the outcomes."""
+    """Inputs of the decision besides the outcomes, stored so that `verify` can recompute it."""
     return {
         "evidence": turn.record.evidence,
         **(turn.record.rules or _rules(runtime)),  # a restart since may have brought others
@@ -141,22 +141,22 @@ def _grounds(
 
 
 def _rules(runtime: Runtime) -> dict[str, Any]:
-    """What the gates judge by."""
+    """Configuration of the gates, and the source code of plug-in gates."""
     return {
         "gates": evidence.RULES.dump_python(runtime.config.gates, mode="json"),
-        "plugins": {each.name: each.source for each in runtime.custom_gates},
+        "plugins": {custom_gate.name: custom_gate.source for custom_gate in runtime.custom_gates},
     }
 
 
 def _record(con: Connection, turn: Turn, decision: Decision) -> None:
-    """Write the decision; what it takes the place of no longer waits for anyone.
+    """Store the decision, and expire the pending decisions that it replaces.
 
-    A rejection takes the place of what its own turn decided before labels came, and of nothing
-    else. The champion stays for now, so a turn that is open beside this one goes on.
+    A rejection replaces only earlier decisions of its own turn. The champion does not change here,
+    so other open turns continue.
     """
     waiting = decisions.list_decisions(con, status="pending")
     if decision.verdict == "reject":
-        waiting = [each for each in waiting if each.turn == turn.id]
+        waiting = [pending for pending in waiting if pending.turn == turn.id]
     replace_waiting(con, waiting, decision.id, "gates", decision.at, turn.id)
     decisions.add(con, decision)
     turns.set_decision(con, turn.id, decision.id)
@@ -164,15 +164,17 @@ def _record(con: Connection, turn: Turn, decision: Decision) -> None:
         adapters.set_state(con, decision.challenger, "rejected")
 
 
-def _intents_seen(runtime: Runtime, con: Connection, champion: str | None) -> frozenset[str]:
-    """Intents that the champion was trained to tell apart; empty when nobody can say."""
+def _trained_intents(runtime: Runtime, con: Connection, champion: str | None) -> frozenset[str]:
+    """Intents in the champion's dataset; empty when that is not known."""
     dataset = adapters.get(con, champion).dataset if champion else ""
     rows = dataset_rows(runtime.datasets_dir / f"{dataset}.parquet")
     return frozenset(row["intent"] for row in rows)
 
 
-def _renamed_or_new(runtime: Runtime, known: frozenset[str]) -> set[str]:
-    return {intent.name for intent in runtime.intents} - known if known else set()
+def _renamed_or_new(runtime: Runtime, trained_intents: frozenset[str]) -> set[str]:
+    return (
+        {intent.name for intent in runtime.intents} - trained_intents if trained_intents else set()
+    )
 
 
 def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, str]:

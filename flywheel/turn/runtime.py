@@ -1,4 +1,4 @@
-"""What a turn works with (`Runtime`), and what each of its steps returns (`StepResult`)."""
+"""The parts that a turn works with (`Runtime`), and the result of a step (`StepResult`)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from flywheel.turn.jobs import Jobs
 
 @dataclass(slots=True, kw_only=True)
 class Runtime:
-    """The parts of the loop, and the two signals between its threads.
+    """The parts of the loop, and the signals between its threads.
 
-    Configuration, intents and teacher are replaced together by a reload, and only while no turn
-    is open; nothing else is ever replaced.
+    A reload replaces configuration, intents, teacher and custom gates together, while no turn is
+    open; [promotion] is replaced at once. Other parts are never replaced.
     """
 
     config: Config
@@ -33,9 +33,9 @@ class Runtime:
     teacher: Teacher | None  # None: no samples are written for failing intents
     clock: Callable[[], datetime]  # UTC, timezone-aware
     custom_gates: tuple[CustomGate, ...] = ()  # of [gates.NAME] plugin
-    reconciling: threading.Lock = field(default_factory=threading.Lock)  # held to move serving
-    wake: threading.Event = field(default_factory=threading.Event)  # there may be a step to run
-    stopping: threading.Event = field(default_factory=threading.Event)  # leave turns as they are
+    reconciling: threading.Lock = field(default_factory=threading.Lock)  # held by `reconcile`
+    wake: threading.Event = field(default_factory=threading.Event)  # a step may be ready to run
+    stopping: threading.Event = field(default_factory=threading.Event)  # run no further step
     cancelled_jobs: dict[str, threading.Event] = field(default_factory=dict, init=False)  # by id
 
     @property
@@ -45,12 +45,12 @@ class Runtime:
 
     @property
     def adapters_dir(self) -> Path:
-        """One folder an adapter, named by its id, and the link `champion`."""
+        """Directory with one subdirectory per adapter (its id) and the symlink `champion`."""
         return self.config.state_dir / "adapters"
 
     @property
     def datasets_dir(self) -> Path:
-        """One Parquet file a dataset, named by its id."""
+        """Directory with one Parquet file per dataset, named by its id."""
         return self.config.state_dir / "datasets"
 
     @property
@@ -59,11 +59,11 @@ class Runtime:
         return Jobs(self.executor, self.config.state_dir / "jobs", self.cancelled_jobs)
 
     def job_dir(self, job_id: str) -> Path:
-        """Where a job finds its input and leaves its result."""
+        """Directory of a job's input and result."""
         return self.config.state_dir / "jobs" / job_id
 
     def worker_spec(self) -> dict[str, object]:
-        """What every job needs to know of the base model."""
+        """The part of a job's specification that is the same for every job: the base model."""
         model = self.config.model
         return {
             "base": model.base,
@@ -76,11 +76,8 @@ class Runtime:
 
     @property
     def job_timeout_s(self) -> float:
-        """After this a worker counts as hung."""
+        """Seconds after which a worker counts as hung."""
         return self.config.training.timeout_minutes * 60
-
-
-# What a step of the turn gives back.
 
 
 def _unchanged(record: TurnRecord) -> TurnRecord:

@@ -1,4 +1,4 @@
-"""Samples from outside: seeds, golden generations, and the labels that gates ask for."""
+"""Imported samples: seeds, golden generations, bought labels, and disputes about golden samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flywheel.turn.runtime import Runtime
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """One imported row: a sample, and what the production model answers to it, if known."""
+    """One imported row: a sample, and the production model's answer to it, if known."""
 
     sample: Sample
     answer: tuple[str, dict[str, Any] | None] | None = None
@@ -30,21 +30,23 @@ def add_samples(
 ) -> dict[str, Any]:
     """Store samples; golden rows join the current generation, or open a new one.
 
-    Rows that arrive after the generation's first query are kept as bought labels: they decide
-    single intents, not the overall comparison that the seal was made for.
+    Golden rows that arrive after the generation's first query are stored as bought labels: they
+    decide single intents, but not the overall comparison, which the seal protects.
 
     Returns:
         {"accepted", "duplicates", "generation", "bought"}.
     """
     now = runtime.clock()
     golden = [row for row in rows if row.sample.split == "golden"]
-    other = [row.sample for row in rows if row.sample.split != "golden"]
+    ungolden = [row.sample for row in rows if row.sample.split != "golden"]
     with runtime.store.write() as con:
-        added = samples.add(con, other, generation=None, bought_for=None, at=now) if other else 0
+        added = (
+            samples.add(con, ungolden, generation=None, bought_for=None, at=now) if ungolden else 0
+        )
         number, bought = None, 0
         if golden:
-            number, new, bought = _add_golden(con, golden, new_generation, now)
-            added += new
+            number, added_golden, bought = _add_golden(con, golden, new_generation, now)
+            added += added_golden
         ended = _keep_answers(con, rows, now)
         woken = reopen_held(runtime, con)
     cancel_jobs(runtime, ended)
@@ -61,7 +63,7 @@ def add_samples(
 def _add_golden(
     con: Connection, rows: Sequence[Incoming], new_generation: bool, now: datetime
 ) -> tuple[int, int, int]:
-    """Return the generation's number, the rows that were new, and how many count as bought."""
+    """Return the generation's number, the number of new rows, and how many count as bought."""
     current = golden_set.current_generation(con)
     if current is None or new_generation:
         number, queried = golden_set.open_generation(con, now), False
@@ -73,13 +75,13 @@ def _add_golden(
         con, [row.sample for row in rows], generation=number, bought_for=reason, at=now
     )
     if not queried:
-        kept = [row.sample for row in samples.golden(con, number) if not row.bought]
-        golden_set.reseal(con, number, datasets.seal(kept), len(kept))
+        sealed = [row.sample for row in samples.golden(con, number) if not row.bought]
+        golden_set.reseal(con, number, datasets.seal(sealed), len(sealed))
     return number, added, added if queried else 0
 
 
 def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> list[str]:
-    """Stored answers make the production model the first champion: it serves already.
+    """Store the production model's answers, and make it the first champion where there is none.
 
     Returns the turns that this ends.
     """
@@ -93,10 +95,10 @@ def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> l
 def dispute(
     runtime: Runtime, sample: str, by: str, because: str, *, disputed: bool
 ) -> dict[str, Any]:
-    """Set a golden sample aside because its label is doubted, or put it back.
+    """Mark a golden sample as disputed, which excludes it from evidence, or clear the mark.
 
     Returns:
-        {"sample", "disputed", "standing": how many are set aside now}.
+        {"sample", "disputed", "standing": number of disputed samples now}.
 
     Raises:
         NotFound: it is in no golden generation.
@@ -110,10 +112,10 @@ def dispute(
 
 
 def reopen_held(runtime: Runtime, con: Connection) -> bool:
-    """Judge a held challenger again when what it waits for is there.
+    """Reopen a held turn when its labels have arrived or the fresh set is full.
 
-    E-values are valid at any sample size, so bought labels may be judged as they come; the
-    fresh set is asked once, so it is waited for until it is full.
+    E-values are valid at any sample size, so bought labels are judged as they arrive. The fresh
+    set is queried once, so the turn waits until it is full.
     """
     for decision in decisions.list_decisions(con, status="pending"):
         if decision.verdict != "hold" or not decision.turn:
@@ -129,13 +131,13 @@ def reopen_held(runtime: Runtime, con: Connection) -> bool:
 
 
 def unjudged(con: Connection, turn: Turn) -> Counter[str]:
-    """Bought labels by intent that came in since the turn evaluated its challenger."""
+    """Return the number of bought labels by intent that the turn's report does not have yet."""
     report = reports.load(con, turn.id)
-    known = {row.sample for row in report.outcomes} if report else set()
+    judged = {row.sample for row in report.outcomes} if report else set()
     return Counter(
         row.sample.intent
         for row in samples.golden(con)
-        if row.bought and row.sample.id not in known
+        if row.bought and row.sample.id not in judged
     )
 
 

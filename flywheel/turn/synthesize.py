@@ -1,4 +1,4 @@
-"""Step 2: have the teacher write samples for the failing intents."""
+"""Step 2: the teacher writes samples for the failing intents."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from flywheel.turn.runtime import Runtime, StepResult
 
 
 def synthesize(runtime: Runtime, turn: Turn) -> StepResult:
-    """Buy what the briefs ask for; a teacher that is down costs the turn nothing but samples.
+    """Buy the samples of the briefs; an unavailable teacher skips the step.
 
-    What an interrupted attempt had bought is paid by this turn too, and bought no second time.
+    Answers bought by an interrupted attempt are reused and counted in this turn's cost.
     """
     briefs = turn.record.briefs
     if not briefs:
@@ -31,7 +31,9 @@ def synthesize(runtime: Runtime, turn: Turn) -> StepResult:
     except TeacherUnavailable as error:
         return _skipped(f"teacher unavailable: {error.message}", _paid(runtime, turn))
     written = _samples(briefs, answers, turn.id)
-    unread = sum(len(answer.problems) for given in answers.values() for answer in given)
+    problem_count = sum(
+        len(answer.problems) for brief_answers in answers.values() for answer in brief_answers
+    )
 
     def writes(con: Connection) -> None:
         samples.add(con, written, generation=None, bought_for=None, at=runtime.clock())
@@ -39,7 +41,7 @@ def synthesize(runtime: Runtime, turn: Turn) -> StepResult:
     return StepResult(
         next_state="curate",
         detail=f"{len(written)} samples written for {len(answers)} of {len(briefs)} intents"
-        + (f"; {unread} parts of answers unreadable" if unread else ""),
+        + (f"; {problem_count} parts of answers unreadable" if problem_count else ""),
         outputs=lambda record: dataclasses.replace(record, written=_counts(written)),
         writes=writes,
         cost_usd=_paid(runtime, turn),
@@ -58,14 +60,14 @@ def _paid(runtime: Runtime, turn: Turn) -> float:
 def _samples(
     briefs: Sequence[Brief], answers: Mapping[str, Sequence[Answer]], turn_id: str
 ) -> list[Sample]:
-    written: dict[str, Sample] = {}
+    by_id: dict[str, Sample] = {}
     for brief in briefs:
         for answer in answers.get(brief.id, ()):
             for draft in answer.drafts:
                 identity = datasets.sample_id(
                     draft.text, draft.intent, draft.arguments, "teacher", "train"
                 )
-                written[identity] = Sample(
+                by_id[identity] = Sample(
                     id=identity,
                     text=draft.text,
                     intent=draft.intent,
@@ -79,7 +81,7 @@ def _samples(
                         **_blind(draft),
                     },
                 )
-    return list(written.values())
+    return list(by_id.values())
 
 
 def _blind(draft: Draft) -> dict[str, Any]:

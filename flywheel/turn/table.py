@@ -1,6 +1,6 @@
-"""The turn's step table, and the one loop that walks it.
+"""The turn's step table, and the loop that runs it.
 
-Each step reads state, acts, and returns what it wants written. Its outputs and the turn's next
+Each step reads state, acts, and returns what is to be written. Its outputs and the turn's next
 state are committed in one transaction, so a crash at any point repeats one step and nothing else.
 """
 
@@ -48,13 +48,13 @@ def run_until_idle(runtime: Runtime) -> None:
 
 
 def advance(runtime: Runtime, turn_id: str) -> Turn:
-    """Run the one step that the turn's state calls for, and commit it with the next state.
+    """Run the step of the turn's state, and commit it with the next state.
 
-    A step that fails ends the turn with its reason; while the daemon stops, nothing is
-    recorded and the step runs again at the next start.
+    A failing step ends the turn with the reason. While the daemon stops, nothing is recorded, and
+    the step runs again at the next start.
 
     Raises:
-        DiskFull: there is no room; nothing is recorded and the step waits to run again.
+        DiskFull: the disk is full; nothing is recorded, and the step runs again later.
     """
     with runtime.store.write() as con:
         turn = turns.get(con, turn_id)
@@ -68,13 +68,13 @@ def advance(runtime: Runtime, turn_id: str) -> Turn:
 
 
 def _step(runtime: Runtime, turn: Turn, *, last: bool = False) -> bool:
-    """Run the step and commit it; False when the commit was refused, so that it looks once more.
+    """Run the step and commit it; False when the commit was refused and one retry is left.
 
-    What it read may have changed before the commit: the champion, or who has the word.
+    State that the step read may have changed before the commit: the champion, or [promotion].
     """
     try:
         result = STEPS[turn.state](runtime, turn)
-    except Exception as error:  # noqa: BLE001  every kind has its end there
+    except Exception as error:  # noqa: BLE001  every kind is handled there
         _stumble(runtime, turn, error)
         return True
     try:
@@ -90,7 +90,7 @@ def _finish(runtime: Runtime, turn: Turn, result: StepResult) -> None:
     now = runtime.clock()
     with runtime.store.write() as con:
         if turns.get(con, turn.id).state != turn.state:
-            return  # cancelled meanwhile: the step's outputs are not wanted any more
+            return  # cancelled meanwhile: the step's outputs are discarded
         result.writes(con)
         turns.finish_step(
             con,
@@ -134,7 +134,11 @@ def _fail(runtime: Runtime, turn: Turn, message: str, hint: str) -> None:
 
 
 def _stumble(runtime: Runtime, turn: Turn, error: Exception) -> None:
-    """End the turn with the reason; where there is only no room, leave the step to run again."""
+    """End the turn with the reason; on a full disk or while stopping, leave the step to run again.
+
+    Raises:
+        DiskFull: the disk is full.
+    """
     if isinstance(error, DiskFull):
         raise error
     if isinstance(error, OSError) and error.errno in NO_ROOM:

@@ -55,14 +55,14 @@ def train(runtime: Runtime, turn: Turn) -> StepResult:
 
     return StepResult(
         next_state="evaluate",
-        detail=f"{challenger} trained with {recipe} in {result.seconds:.0f} s{_told(metrics)}",
+        detail=f"{challenger} trained with {recipe} in {result.seconds:.0f} s{_summary(metrics)}",
         outputs=lambda record: replace(record, challenger=challenger, champion=champion),
         writes=writes,
     )
 
 
 def _answers_on_dev(runtime: Runtime, job_id: str) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """What the model that chose on dev answered there, before it learned those rows."""
+    """Answers on dev rows of the model before it was trained on them."""
     path = runtime.job_dir(job_id) / "dev.parquet"
     if not path.exists():
         return []
@@ -72,28 +72,31 @@ def _answers_on_dev(runtime: Runtime, job_id: str) -> list[tuple[str, str, Mappi
     ]
 
 
-def _told(metrics: Mapping[str, Any]) -> str:
-    """Why this recipe, how it learnt, and what came of it, as far as dev rows tell.
+def _summary(metrics: Mapping[str, Any]) -> str:
+    """Summary of training for the step's detail: recipes tried, curve, self-training, accuracy.
 
-    Epoch, head, temperature and thresholds were chosen on dev rows, so the figure on them flatters.
+    Epoch, head, temperature and thresholds were chosen on dev, so accuracy on dev is optimistic.
     """
-    said = ""
+    text = ""
     for tried in metrics.get("tried", ()):
-        found = ", ".join(f"{name} {value:.1%}" for name, value in tried["dev_accuracy"].items())
-        said += f"; tried on {tried['share']:.0%} of the rows: {found}"
+        accuracies = ", ".join(
+            f"{name} {value:.1%}" for name, value in tried["dev_accuracy"].items()
+        )
+        text += f"; tried on {tried['share']:.0%} of the rows: {accuracies}"
     curve = [line["dev_accuracy"] for line in metrics.get("curve", ()) if "dev_accuracy" in line]
     if curve:
-        said += "; dev by epoch " + " → ".join(f"{value:.1%}" for value in curve)
+        text += "; dev by epoch " + " → ".join(f"{value:.1%}" for value in curve)
         if metrics.get("epoch", len(curve)) < len(curve):
-            said += f", that of epoch {metrics['epoch']} taken"
-    if own := metrics.get("self_training"):
-        said += (
-            f"; {own['learned']} of {own['offered']} unlabelled texts learned by what it says of"
-            f" them: dev {own['dev_before']:.1%} → {own['dev_after']:.1%},"
-            f" {'kept' if own['kept'] else 'not kept'}"
+            text += f", that of epoch {metrics['epoch']} taken"
+    if learned := metrics.get("self_training"):
+        text += (
+            f"; {learned['learned']} of {learned['offered']} unlabelled texts "
+            "learned by what it says of them: "
+            f"dev {learned['dev_before']:.1%} → {learned['dev_after']:.1%},"
+            f" {'kept' if learned['kept'] else 'not kept'}"
         )
     accuracy = metrics.get("dev_accuracy")
-    return said if accuracy is None else f"{said}; {accuracy:.1%} on dev, which chose it"
+    return text if accuracy is None else f"{text}; {accuracy:.1%} on dev, which chose it"
 
 
 def _spec(runtime: Runtime, turn: Turn, recipe: str, parent: str | None) -> dict[str, Any]:
