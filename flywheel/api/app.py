@@ -104,7 +104,7 @@ def create_app(
     runtime: Runtime,
     *,
     loader: Loader | None = None,
-    vitals: ProcessStatus | None = None,
+    process_status: ProcessStatus | None = None,
     token: str | None = None,
     hosts: frozenset[str] = frozenset(),
 ) -> Starlette:
@@ -113,11 +113,11 @@ def create_app(
     Args:
         runtime: what the requests act on.
         loader: takes predictions and feedback; without one they are committed before the answer.
-        vitals: what the daemon knows of itself; fresh counters when missing.
+        process_status: what the daemon knows of itself; fresh counters when missing.
         token: the bearer token of TCP callers; None admits only the Unix socket.
         hosts: further names this daemon is reached by, with dots in them.
     """
-    vitals = vitals or ProcessStatus()
+    process_status = process_status or ProcessStatus()
     known = hosts | {socket.gethostname().lower(), "localhost"}
     described = document(ROUTES)
 
@@ -130,7 +130,7 @@ def create_app(
             Route("/openapi.json", describe),
         ],
         middleware=[
-            Middleware(Meter, requests=vitals.requests),
+            Middleware(Meter, requests=process_status.requests),
             Middleware(Guard, token=token, hosts=known),
         ],
         exception_handlers={
@@ -141,5 +141,5 @@ def create_app(
     )
     app.state.runtime = runtime
     app.state.loader = loader
-    app.state.vitals = vitals
+    app.state.process_status = process_status
     return app

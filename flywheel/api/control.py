@@ -153,7 +153,7 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """The database reads and writes, and turns can run."""
-    found = [*_vitals(request).problems()]
+    found = [*_process_status(request).problems()]
     try:
         await run_in_threadpool(_runtime(request).store.probe)
     except Exception as error:  # noqa: BLE001  whatever it is, the daemon is not ready
@@ -166,7 +166,7 @@ async def readyz(request: Request) -> Response:
 async def metrics_page(request: Request) -> Response:
     """Counts for Prometheus."""
     seen = await run_in_threadpool(status_of, request, up_to_date=False)
-    page = prometheus.render(msgspec.to_builtins(seen), _vitals(request).requests)
+    page = prometheus.render(msgspec.to_builtins(seen), _process_status(request).requests)
     return Response(page, media_type=prometheus.CONTENT_TYPE)
 
 
@@ -182,14 +182,14 @@ def status_of(request: Request, *, up_to_date: bool = True) -> StatusView:
     """The `status` view with what the daemon adds to it; blocks on the database."""
     if up_to_date:
         caught_up(request)
-    vitals = _vitals(request)
-    following = vitals.next_turn()
+    process_status = _process_status(request)
+    following = process_status.next_turn()
     return views.status(
         _runtime(request),
-        uptime_s=vitals.uptime_s,
+        uptime_s=process_status.uptime_s,
         next_turn=following.isoformat() if following else None,
-        sources=vitals.sources(),
-        problems=vitals.problems(),
+        sources=process_status.sources(),
+        problems=process_status.problems(),
     )
 
 
@@ -217,6 +217,6 @@ def _runtime(request: Request) -> Runtime:
     return runtime
 
 
-def _vitals(request: Request) -> ProcessStatus:
-    vitals: ProcessStatus = request.app.state.vitals
-    return vitals
+def _process_status(request: Request) -> ProcessStatus:
+    process_status: ProcessStatus = request.app.state.process_status
+    return process_status

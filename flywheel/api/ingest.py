@@ -69,7 +69,7 @@ async def accept(request: Request, kind: Kind, body: bytes, form: str) -> Receip
             peer.record(request, f"{receipt.accepted} samples imported")
     else:
         receipt = await _spooled(runtime, loader, kind, body, form)
-    request.app.state.vitals.requests.arrived(
+    request.app.state.process_status.requests.arrived(
         kind,
         accepted=receipt.accepted,
         duplicate=receipt.duplicates,

@@ -84,8 +84,8 @@ class ReloadedView(View):
 
 async def reload(request: Request) -> Response:
     """Read config.toml and intents.toml anew; what cannot change live is named."""
-    vitals: ProcessStatus = request.app.state.vitals
-    told = await run_in_threadpool(vitals.reload)
+    process_status: ProcessStatus = request.app.state.process_status
+    told = await run_in_threadpool(process_status.reload)
     peer.record(request, "the configuration was read anew")
     return answer(told)
 
@@ -106,9 +106,9 @@ async def backup(request: Request) -> Response:
 
 async def restore(request: Request) -> Response:
     """Prove a backup, then start anew with it in the place of the database, which is kept."""
-    vitals: ProcessStatus = request.app.state.vitals
+    process_status: ProcessStatus = request.app.state.process_status
     runtime: Runtime = request.app.state.runtime
-    if vitals.restart is None:
+    if process_status.restart is None:
         raise Refused("this daemon cannot start anew by itself", hint="stop it, then restore")
     database, now = runtime.store.path, runtime.clock()
     copy = restoring.arriving(database)
@@ -126,7 +126,7 @@ async def restore(request: Request) -> Response:
             restoring.discard(database)
     said = {"event": "database.restoring", "by": str(request.scope[CALLER])}
     log.warning("starting anew with the backup of %s", said["by"], extra=said)
-    vitals.restart()
+    process_status.restart()
     return answer({"kept": list(map(str, kept)), **found}, 202)
 
 

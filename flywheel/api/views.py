@@ -33,7 +33,7 @@ from flywheel.api.responses import (
     TurnView,
 )
 from flywheel.api.review import moved, offers, report_of, training
-from flywheel.label_queue import audit
+from flywheel.label_queue import label_state
 from flywheel.records import Adapter, Brief, Decision
 from flywheel.store import (
     Connection,
@@ -60,7 +60,7 @@ def intents(
     """Health of each intent with its interval, the worst first; `audit`: by the audit sample."""
     with runtime.store.read() as con:
         found = intent_health(runtime, con, runtime.clock(), scope)
-        audited = audit.by_intent(runtime, con) if scope == health.EVERYTHING else {}
+        audited = label_state.by_intent(runtime, con) if scope == health.EVERYTHING else {}
     return [
         IntentView(
             **{
@@ -301,7 +301,7 @@ def status(
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
         backlog = _backlog(con, waiting)
-        audited = audit.accuracy(runtime, con)
+        audited = label_state.accuracy(runtime, con)
         found = [*problems, *_problems(con, champion)]
     capacity = runtime.config.gates.overall.queries
     return StatusView(

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flywheel import files
-from flywheel.cli.command import Json, daemon, examples, group, place, running
-from flywheel.cli.paths import Place
+from flywheel.cli.command import Json, Place, daemon, examples, group, place, running
 from flywheel.cli.screen import ProgressLine, paint, prose, raw_json, remark, say
 from flywheel.cli.text import clean, number, plural
 from flywheel.errors import FlywheelError, NotFound, Refused

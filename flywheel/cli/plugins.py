@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.command import examples, group, named_config
-from flywheel.cli.paths import find_config
+from flywheel.cli.command import examples, find_config, group, named_config
 from flywheel.cli.screen import Column, columns, paint, say, table
 from flywheel.cli.text import clean, cut, plural
 from flywheel.errors import FlywheelError

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flywheel.cli.command import ConfigFile, Json, daemon, named_config
-from flywheel.cli.paths import find_config
+from flywheel.cli.command import ConfigFile, Json, daemon, find_config, named_config
 from flywheel.cli.screen import ProgressLine, columns, paint, raw_json, say
 from flywheel.cli.text import clean, wrap
 from flywheel.errors import Refused

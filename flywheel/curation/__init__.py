@@ -1,8 +1,7 @@
 """Curation: rules that accept or refuse training samples. Pure; every refusal has a reason."""
 
-from flywheel.curation.neighbours import Near, near_duplicates
+from flywheel.curation.duplicates import Near, near_duplicates, normalise, word_set
 from flywheel.curation.noise import NoiseScore, label_noise
-from flywheel.curation.normalize import normalise, word_set
 from flywheel.curation.raters import Believed, aged, bars, believe, capped, weighed
 from flywheel.curation.screening import (
     AGREED,

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from flywheel.curation.duplicates import normalise
 from flywheel.curation.noise import NoiseScore
-from flywheel.curation.normalize import normalise
 from flywheel.curation.screening import TRUSTED, Curated, is_trusted
 from flywheel.metrics import Raters, Vote, judge_raters
 from flywheel.records import Refusal, Sample

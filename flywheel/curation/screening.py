@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flywheel.config.tables import CurationTable
-from flywheel.curation.neighbours import Neighbourhood, form, word_counts
-from flywheel.curation.normalize import normalise
+from flywheel.curation.duplicates import Neighbourhood, form, normalise, word_counts
 from flywheel.lineage import parted
 from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Intent, Refusal, Sample

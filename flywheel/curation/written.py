@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from flywheel.content import same_arguments
+from flywheel.curation.duplicates import word_set
 from flywheel.curation.noise import NoiseScore
-from flywheel.curation.normalize import word_set
 from flywheel.curation.screening import Curated
 from flywheel.records import Refusal, Sample
 

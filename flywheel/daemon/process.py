@@ -193,14 +193,14 @@ class Daemon:
         self._code = 0
         self._problems: list[str] = []  # of the start
         self._no_room = ""  # what found the disk full, at the last pulse
-        vitals = ProcessStatus(
+        process_status = ProcessStatus(
             next_turn=self._schedule.next_turn,
             sources=self._feed.states,
             problems=self.problems,
             reload=self._reload.ask,
             restart=self._asked_to_restart,
         )
-        self._server = server_of(runtime, self._loader, vitals)
+        self._server = server_of(runtime, self._loader, process_status)
         self.left_behind = False  # a thread still ran when the daemon ended
         self.again = False  # it ends to start anew
 

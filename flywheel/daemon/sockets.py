@@ -189,7 +189,7 @@ def token_of(table: ApiTable) -> str | None:
     return token
 
 
-def server_of(runtime: Runtime, loader: Loader, vitals: ProcessStatus) -> Server:
+def server_of(runtime: Runtime, loader: Loader, process_status: ProcessStatus) -> Server:
     """The server of this daemon's interface.
 
     Raises:
@@ -200,7 +200,7 @@ def server_of(runtime: Runtime, loader: Loader, vitals: ProcessStatus) -> Server
     app = create_app(
         runtime,
         loader=loader,
-        vitals=vitals,
+        process_status=process_status,
         token=token_of(table),
         hosts=frozenset({name} if name else ()),
     )

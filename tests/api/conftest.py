@@ -42,13 +42,13 @@ def runtime(tmp_path):
 
 
 @pytest.fixture
-def vitals():
+def process_status():
     return ProcessStatus()
 
 
 @pytest.fixture
-def client(runtime, vitals):
-    app = create_app(runtime, vitals=vitals)
+def client(runtime, process_status):
+    app = create_app(runtime, process_status=process_status)
     return TestClient(through_socket(app), raise_server_exceptions=False)
 
 

@@ -246,7 +246,8 @@ def test_readiness_tells_what_is_wrong_with_the_turns(runtime):
     from flywheel.api import ProcessStatus, create_app
 
     app = create_app(
-        runtime, vitals=ProcessStatus(problems=lambda: ("the thread that runs turns is dead",))
+        runtime,
+        process_status=ProcessStatus(problems=lambda: ("the thread that runs turns is dead",)),
     )
     reply = TestClient(app).get("/readyz")
     assert reply.status_code == 503

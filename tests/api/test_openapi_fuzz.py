@@ -13,9 +13,9 @@ from flywheel.store import consistency
 
 
 @pytest.fixture
-def document(runtime, vitals):
-    vitals = dataclasses.replace(vitals, restart=lambda: None)
-    app = through_socket(create_app(runtime, vitals=vitals))
+def document(runtime, process_status):
+    process_status = dataclasses.replace(process_status, restart=lambda: None)
+    app = through_socket(create_app(runtime, process_status=process_status))
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

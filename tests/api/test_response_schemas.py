@@ -39,7 +39,7 @@ def review_world(folder):
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     runtime = review_world(tmp_path_factory.mktemp("world"))
-    vitals = ProcessStatus(
+    process_status = ProcessStatus(
         reload=lambda: RELOADED,
         restart=lambda: None,
         sources=lambda: [
@@ -54,7 +54,7 @@ def client(tmp_path_factory):
             }
         ],
     )
-    yield TestClient(through_socket(create_app(runtime, vitals=vitals)))
+    yield TestClient(through_socket(create_app(runtime, process_status=process_status)))
     runtime.store.close()
 
 

@@ -16,9 +16,9 @@ def restarts():
 
 
 @pytest.fixture
-def restartable(runtime, vitals, restarts):
-    vitals = dataclasses.replace(vitals, restart=lambda: restarts.append(1))
-    return TestClient(through_socket(create_app(runtime, vitals=vitals)))
+def restartable(runtime, process_status, restarts):
+    process_status = dataclasses.replace(process_status, restart=lambda: restarts.append(1))
+    return TestClient(through_socket(create_app(runtime, process_status=process_status)))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from flywheel.cli import start
 from flywheel.cli.app import app
-from flywheel.cli.paths import find, find_config
+from flywheel.cli.command import find, find_config
 from flywheel.config import Config, load, load_intents
 from flywheel.errors import ConfigError
 
@@ -110,7 +110,7 @@ def test_the_intents_are_those_of_the_demo():
 def nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FLYWHEEL_CONFIG", raising=False)
-    monkeypatch.setattr("flywheel.cli.paths.SYSTEM_WIDE", tmp_path / "etc.toml")
+    monkeypatch.setattr("flywheel.cli.command.SYSTEM_WIDE", tmp_path / "etc.toml")
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flywheel.cli.paths import find
+from flywheel.cli.command import find
 from flywheel.config import Config, SourceTable, load
 from flywheel.errors import ConfigError
 

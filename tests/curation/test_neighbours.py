@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.curation import Near, near_duplicates, neighbours
+from flywheel.curation import Near, duplicates, near_duplicates
 from tests.fakes.brute_force import similarity
 
 WORDS = ["please", "set", "an", "alarm", "for", "seven", "at", "the", "music,", "play!", "off"]
@@ -53,8 +53,8 @@ def test_a_threshold_out_of_range_is_refused(threshold):
 
 def test_few_of_the_pairs_of_many_texts_are_compared(monkeypatch):
     compared = []
-    measure = neighbours.jaccard
-    monkeypatch.setattr(neighbours, "jaccard", lambda *sets: compared.append(1) or measure(*sets))
+    measure = duplicates.jaccard
+    monkeypatch.setattr(duplicates, "jaccard", lambda *sets: compared.append(1) or measure(*sets))
     chance = random.Random(0)
     words = [f"w{int(chance.paretovariate(0.6)) % 4000}" for _ in range(200_000)]
     made = [" ".join(chance.choices(words, k=chance.randint(3, 14))) for _ in range(20_000)]

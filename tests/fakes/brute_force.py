@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flywheel.curation import normalise, word_set
-from flywheel.curation.normalize import jaccard
+from flywheel.curation.duplicates import jaccard
 
 
 def similarity(one: str, other: str) -> float:

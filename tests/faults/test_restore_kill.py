@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from flywheel.cli.command import Place
 from flywheel.cli.database import _alone
-from flywheel.cli.paths import Place
 from flywheel.config import load
 from flywheel.daemon.wiring import built
 from flywheel.errors import DatabaseHeld

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_training import TEXTS, spec
 
-from flywheel.worker import selftraining
+from flywheel.worker import train
 from flywheel.worker.models.encoder import adapter
 from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
@@ -31,7 +31,7 @@ logits = st.integers(1, 5).flatmap(
 @given(logits, st.floats(0.01, 1.0))
 def test_of_each_intent_the_surest_share_is_taken_and_of_none_less_than_one_row(values, share):
     given_logits = torch.tensor(values, dtype=torch.float32)
-    taken = selftraining.surest(given_logits, share)
+    taken = train.surest(given_logits, share)
     best = given_logits.argmax(1).tolist()
     sure = given_logits.softmax(1).amax(1).tolist()
     assert len({row for row, _ in taken}) == len(taken)
@@ -76,7 +76,7 @@ def test_the_model_that_is_better_on_dev_is_kept_and_what_was_tried_is_told(trai
 
 def test_the_second_model_is_served_where_it_is_better(monkeypatch, trained, tmp_path):
     first = iter([0, 1])
-    monkeypatch.setattr(selftraining, "dev_hits", lambda _: next(first))
+    monkeypatch.setattr(train, "dev_hits", lambda _: next(first))
     values = run(tmp_path, with_unlabelled(tmp_path, SAID), ProgressLog(tmp_path / "p"))
     assert values["metrics"]["self_training"]["kept"]
     assert values["adapter"] != trained[1]["adapter"]

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor import environment, learning, state
+from flywheel.cli.doctor import environment, learning
 from flywheel.cli.doctor.environment import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
@@ -39,18 +39,18 @@ def examine(path: Path, announce: Callable[[str], None] = lambda text: None) -> 
     if config.overrides:
         names = ", ".join(config.overrides)
         yield Finding(level="ok", check="environment", text=f"{names}: over config.toml, here")
-    with closing(state.ask(config)) as daemon:
+    with closing(environment.ask(config)) as daemon:
         yield from _with_config(config, daemon, announce)
 
 
 def _with_config(
-    config: Config, daemon: state.Running, announce: Callable[[str], None]
+    config: Config, daemon: environment.Running, announce: Callable[[str], None]
 ) -> Iterator[Finding]:
     yield from _without_effect(config, daemon)
-    yield from state.startable(config, daemon)
+    yield from environment.startable(config, daemon)
     yield from learning.intents(config)
-    yield from state.folder(config)
-    yield from state.database(config, daemon)
+    yield from environment.folder(config)
+    yield from environment.database(config, daemon)
     announce("checking the base model…")
     yield from environment.base(config, learning.texts(config, daemon))
     yield from environment.device(config)
@@ -61,7 +61,7 @@ def _with_config(
     yield from learning.golden(config, daemon)
 
 
-def _without_effect(config: Config, daemon: state.Running) -> Iterator[Finding]:
+def _without_effect(config: Config, daemon: environment.Running) -> Iterator[Finding]:
     """What the file asks for in vain, unless the running daemon says so itself."""
     from flywheel.config import without_effect
 

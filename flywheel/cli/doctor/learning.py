@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor.environment import Finding, fail, ok, warn
-from flywheel.cli.doctor.state import Running
+from flywheel.cli.doctor.environment import Finding, Running, fail, ok, warn
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 
