@@ -259,7 +259,10 @@ def test_the_same_job_gives_the_same_handle_while_it_runs(tmp_path):
     local.cancel(handle)
 
 
-@pytest.mark.parametrize("handle", ["", "no handle", "0:1", "-1:1", f"{os.getpid()}:1"])
+@pytest.mark.parametrize(
+    "handle",
+    ["", "no handle", "0:1", "-1:1", pytest.param(f"{os.getpid()}:1", id="a later process")],
+)
 def test_a_handle_that_names_nothing_is_gone_and_cancelling_it_ends_nothing(tmp_path, handle):
     local = LocalExecutor(tmp_path)
     assert local.poll(handle).phase is JobPhase.GONE
