@@ -49,15 +49,30 @@ class RequestMetrics:
             registry=self.registry,
         )
 
+        # A series is looked up by its labels under a lock, which takes longer than to count.
+        self._request_series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._event_series: dict[tuple[str, str], Counter] = {}
+
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """One more request was answered."""
-        self._requests.labels(route, method, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        series = self._request_series.get((route, method, status))
+        if series is None:
+            counter = self._requests.labels(route, method, status)
+            series = self._request_series[route, method, status] = (
+                counter,
+                self._seconds.labels(route),
+            )
+        series[0].inc()
+        series[1].observe(seconds)
 
     def arrived(self, kind: str, **outcomes: int) -> None:
         """Events arrived; `outcomes` are accepted, duplicate and rejected."""
         for outcome, count in outcomes.items():
-            self._events.labels(kind, outcome).inc(count)
+            series = self._event_series.get((kind, outcome))
+            if series is None:
+                series = self._event_series[kind, outcome] = self._events.labels(kind, outcome)
+            if count:
+                series.inc(count)
 
 
 class Meter:
