@@ -59,7 +59,7 @@ _FEEDBACK = """
 _JUDGED = """
     INSERT INTO judged
     SELECT f.id, p.id, p.ts, p.text, p.intent, p.arguments, p.confidence, p.adapter, p.slices,
-        f.ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind
+        f.ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind, false
     FROM feedback AS f JOIN predictions AS p ON p.id = f.prediction_id
 """
 _DAILY = """
@@ -69,7 +69,7 @@ _DAILY = """
 _DAILY_LABELS = """
     INSERT INTO daily_labels
     SELECT date_trunc('day', feedback_ts), predicted, truth_of(verdict, predicted, intent),
-        answered_right(verdict, predicted, intent, predicted_arguments, arguments),
+        answered_right(verdict, predicted, intent, arguments_wrong),
         adapter, slices, count(*)
     FROM judged GROUP BY ALL
 """
