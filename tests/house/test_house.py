@@ -125,6 +125,32 @@ def test_no_two_test_files_share_a_name():
     assert sorted(names) == sorted(set(names))
 
 
+def test_a_public_class_name_is_used_once():
+    names = [
+        node.name
+        for path in CODE
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_a_module_name_in_two_rooms_is_listed_with_its_noun():
+    rooms: dict[str, list[str]] = {}
+    for path in CODE:
+        if not path.stem.startswith("__") and "templates" not in path.parts:
+            rooms.setdefault(path.stem, []).append(path.parent.name)
+    page = (ROOT / "docs/explanation/the-house.md").read_text(encoding="utf-8")
+    lines = page.partition("## One noun on two floors")[2].partition("## ")[0].splitlines()
+    listed = {
+        cells[1].strip("` "): re.findall(r"\w+", cells[2])
+        for cells in (line.split("|") for line in lines if line.startswith("| `"))
+    }
+    plugins = {path.stem for path in ROOT.glob("plugins/*.py")}
+    found = {name: sorted(where) for name, where in rooms.items() if len(where) > 1}
+    assert {name: where for name, where in found.items() if name not in plugins} == listed
+
+
 def test_one_module_alone_sets_the_champion():
     """Every other way would go past its guard: a person's word, and what was compared with what."""
     calls = [path for path in CODE if "adapters.set_champion(" in path.read_text(encoding="utf-8")]
