@@ -18,8 +18,7 @@ from starlette.routing import Route
 from flywheel import __version__
 from flywheel.api.http import answer, of_defect, of_flywheel_error, of_http_exception
 from flywheel.api.peer import Guard
-from flywheel.api.process_status import ProcessStatus
-from flywheel.api.prometheus import Meter
+from flywheel.api.prometheus import Meter, ProcessStatus
 from flywheel.api.routes import ROUTES, ApiRoute
 from flywheel.errors import FlywheelError
 from flywheel.loader import Loader

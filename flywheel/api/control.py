@@ -14,7 +14,7 @@ from flywheel import turn
 from flywheel.api import peer, prometheus, views
 from flywheel.api.http import BadRequest, answer, problem, read_body
 from flywheel.api.peer import CALLER
-from flywheel.api.process_status import ProcessStatus
+from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
 from flywheel.api.responses import StatusView
 from flywheel.api.views import preview

@@ -16,7 +16,7 @@ from flywheel.api import peer
 from flywheel.api.control import asked_for, caught_up
 from flywheel.api.http import BadRequest, answer, save_body
 from flywheel.api.peer import CALLER
-from flywheel.api.process_status import ProcessStatus
+from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Erasure
 from flywheel.api.responses import View
 from flywheel.errors import Refused

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: what arrived, what was answered and how fast, and how things stand.
+"""`/metrics` for Prometheus, and what the daemon knows of itself beside the database.
 
 Names, counts and seconds, never text. Counters and histograms live as long as the process and
 belong to one application. Gauges are made of the `status` view at each scrape, so that they agree
@@ -8,7 +8,9 @@ with what people read.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
@@ -16,6 +18,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flywheel.errors import Refused
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -133,3 +137,36 @@ class _StatusGauges(Collector):
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
         ):
             yield GaugeMetricFamily(f"flywheel_{name}", meaning, value=value)
+
+
+# What the daemon knows of itself and the database does not: for status, readiness and metrics.
+
+
+def _no_sources() -> Sequence[Mapping[str, Any]]:
+    return ()
+
+
+def _no_problems() -> Sequence[str]:
+    return ()
+
+
+def _no_reload() -> Mapping[str, Any]:
+    raise Refused("this daemon cannot take on a changed configuration", hint="restart it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """How the process does; the functions are called from any thread."""
+
+    next_turn: Callable[[], datetime | None] = lambda: None
+    sources: Callable[[], Sequence[Mapping[str, Any]]] = _no_sources
+    problems: Callable[[], Sequence[str]] = _no_problems
+    reload: Callable[[], Mapping[str, Any]] = _no_reload
+    restart: Callable[[], None] | None = None  # on the event loop's thread; None: it cannot
+    requests: RequestMetrics = field(default_factory=RequestMetrics)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the daemon was built."""
+        return time.monotonic() - self.started

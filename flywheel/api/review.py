@@ -31,7 +31,7 @@ from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.metrics import paired_difference
 from flywheel.records import Decision, IntentVerdict, Outcome, Report
-from flywheel.store import Connection, adapters, decisions, health, reports, samples
+from flywheel.store import Connection, adapters, decisions, health, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.runtime import Runtime
@@ -162,7 +162,7 @@ def report_of(con: Connection, decision: Decision) -> Report | None:
     """The outcomes that a decision was made on; None where nobody evaluated anything."""
     grounds = decisions.grounds(con, decision.id)
     revision = grounds[1] if grounds else None
-    report = reports.load(con, decision.turn, revision) if decision.turn else None
+    report = adapters.load_report(con, decision.turn, revision) if decision.turn else None
     return report if report and report.challenger == decision.challenger else None
 
 

@@ -13,7 +13,6 @@ from flywheel.cli import (
     adapters,
     database,
     ingest,
-    log,
     plugins,
     review,
     samples,
@@ -93,4 +92,4 @@ app.add_typer(database.app, name="db")
 app.command(epilog=examples("flywheel erase --rater u-77", "flywheel erase --session s-9 --json"))(
     database.erase
 )
-app.command(epilog=examples("flywheel log", "flywheel log --lines 200 --turn t-3"))(log.log)
+app.command(epilog=examples("flywheel log", "flywheel log --lines 200 --turn t-3"))(start.log)

@@ -1,8 +1,16 @@
 """Curation: rules that accept or refuse training samples. Pure; every refusal has a reason."""
 
 from flywheel.curation.duplicates import Near, near_duplicates, normalise, word_set
-from flywheel.curation.noise import NoiseScore, label_noise
-from flywheel.curation.raters import Believed, aged, bars, believe, capped, weighed
+from flywheel.curation.raters import (
+    Believed,
+    NoiseScore,
+    aged,
+    bars,
+    believe,
+    capped,
+    label_noise,
+    weighed,
+)
 from flywheel.curation.screening import (
     AGREED,
     TRUSTED,

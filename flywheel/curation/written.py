@@ -14,7 +14,7 @@ from statistics import median
 
 from flywheel.content import same_arguments
 from flywheel.curation.duplicates import word_set
-from flywheel.curation.noise import NoiseScore
+from flywheel.curation.raters import NoiseScore
 from flywheel.curation.screening import Curated
 from flywheel.records import Refusal, Sample
 

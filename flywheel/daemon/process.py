@@ -26,14 +26,13 @@ from flywheel.api import ProcessStatus
 from flywheel.config import load, without_effect
 from flywheel.daemon import wiring
 from flywheel.daemon.hooks import Hooks
-from flywheel.daemon.reloading import Reload
 from flywheel.daemon.retention import Retention
 from flywheel.daemon.schedule import Schedule
 from flywheel.daemon.sockets import listening, server_of
 from flywheel.daemon.source_ingest import Feed
 from flywheel.daemon.triggers import LOOK_S, Triggers
 from flywheel.daemon.turn_thread import TurnThread
-from flywheel.daemon.wiring import built
+from flywheel.daemon.wiring import Reload, built
 from flywheel.errors import FlywheelError, Refused
 from flywheel.loader import Loader
 from flywheel.spool import Spool, SpoolFailed

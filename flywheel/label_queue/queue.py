@@ -16,7 +16,7 @@ from flywheel import content, curation, labelling, lineage
 from flywheel.label_queue.label_state import LabelState, held_turns, label_state, still_wanted
 from flywheel.labelling import Item, Kind
 from flywheel.records import NONE
-from flywheel.store import Connection, adapters, health, label_candidates, reports, samples
+from flywheel.store import Connection, adapters, health, label_candidates, samples
 from flywheel.turn import evidence
 from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.curate import window_start
@@ -162,7 +162,7 @@ def _neighbours(con: Connection, wanted: Iterable[str]) -> dict[str, list[str]]:
     """For each wanted intent, the intents most often answered instead on golden texts."""
     mistaken: dict[str, Counter[str]] = {name: Counter() for name in wanted}
     for turn in held_turns(con):
-        report = reports.load(con, turn.id)
+        report = adapters.load_report(con, turn.id)
         for row in evidence.of(report, "golden") if report else ():
             if row.intent in mistaken:
                 answers = {row.champion_intent, row.challenger_intent} - {None, row.intent}

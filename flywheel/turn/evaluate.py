@@ -18,7 +18,7 @@ from flywheel import curation, datasets, lineage
 from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError
 from flywheel.records import Outcome, Report, Sample
-from flywheel.store import Connection, adapters, health, reports, samples
+from flywheel.store import Connection, adapters, health, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import arguments_of, learned_rows, run_job
 from flywheel.turn.curate import from_feedback
@@ -117,7 +117,7 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
         samples.use_fresh(con, names, turn.id, challenger, runtime.clock())
     with runtime.store.read() as con:
         rows = _rows(runtime, con, asked_fresh, compared=champion is not None)
-        earlier = reports.load(con, turn.id)
+        earlier = adapters.load_report(con, turn.id)
         external = champion is not None and adapters.get(con, champion).state == "external"
         stored = {name: _stored(con, name) for name in (champion, challenger) if name}
     earlier_outcomes = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
@@ -133,7 +133,7 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
 
     def writes(con: Connection) -> None:
-        reports.save(con, turn.id, report)
+        adapters.save_report(con, turn.id, report)
 
     round_number = turn.record.round
     counts = Counter(_SPLIT_NAMES[outcome.split] for outcome in outcomes)

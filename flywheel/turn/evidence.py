@@ -13,7 +13,7 @@ from flywheel import content, curation, datasets, gates
 from flywheel.config import GatesTable, PromotionTable
 from flywheel.promotion import Situation
 from flywheel.records import Brief, GateResult, Intent, Outcome, Report
-from flywheel.store import Connection, adapters, golden_set, reports, samples
+from flywheel.store import Connection, adapters, golden_set, samples
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.runtime import Runtime
@@ -124,7 +124,7 @@ def last_report(con: Connection, turn: Turn) -> Report:
     Raises:
         LookupError: it has none.
     """
-    report = reports.load(con, turn.id)
+    report = adapters.load_report(con, turn.id)
     if report is None:
         raise LookupError("the evaluation's report is missing")
     return report

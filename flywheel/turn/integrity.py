@@ -23,7 +23,6 @@ from flywheel.store import (
     archive,
     consistency,
     decisions,
-    reports,
     restoring,
     schema,
     turns,
@@ -47,7 +46,7 @@ def verify(runtime: Runtime, decision_id: str) -> dict[str, Any]:
     with runtime.store.read() as con:
         as_written = decisions.as_written(con, decision_id)
         stored = decisions.grounds(con, decision_id)
-        report = reports.load(con, stored[0], stored[1]) if stored else None
+        report = adapters.load_report(con, stored[0], stored[1]) if stored else None
     if stored is None or report is None:
         missing = "nobody judged it: a person's own act, or made before grounds were kept"
         if stored is not None:

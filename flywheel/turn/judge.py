@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from flywheel import gates, promotion
 from flywheel.config import PromotionTable
 from flywheel.records import Decision
-from flywheel.store import Connection, adapters, decisions, golden_set, reports, turns
+from flywheel.store import Connection, adapters, decisions, golden_set, turns
 from flywheel.store.turns import Turn
 from flywheel.turn import evidence
 from flywheel.turn.apply import replace_waiting
@@ -26,7 +26,7 @@ def gate(runtime: Runtime, turn: Turn) -> StepResult:
     with runtime.store.read() as con:
         report = evidence.last_report(con, turn)
         gathered = evidence.gathered(runtime, con, turn, report, used)
-        revision = reports.last_revision(con, turn.id)
+        revision = adapters.last_revision(con, turn.id)
     judgement = gates.judge(gathered, runtime.config.gates, runtime.custom_gates)
     ledger, hygiene = gathered.ledger, gathered.hygiene
     assert ledger is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 from flywheel import datasets
 from flywheel.records import Decision, Sample
-from flywheel.store import Connection, decisions, golden_set, reports, samples, turns
+from flywheel.store import Connection, adapters, decisions, golden_set, samples, turns
 from flywheel.store.turns import Turn
 from flywheel.turn.apply import EXTERNAL, adopt_external
 from flywheel.turn.artifacts import cancel_jobs
@@ -132,7 +132,7 @@ def reopen_held(runtime: Runtime, con: Connection) -> bool:
 
 def unjudged(con: Connection, turn: Turn) -> Counter[str]:
     """Return the number of bought labels by intent that the turn's report does not have yet."""
-    report = reports.load(con, turn.id)
+    report = adapters.load_report(con, turn.id)
     judged = {row.sample for row in report.outcomes} if report else set()
     return Counter(
         row.sample.intent

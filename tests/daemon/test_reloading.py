@@ -6,8 +6,8 @@ import pytest
 from state_folder import INTENTS, write_config
 
 from flywheel import logs, turn
-from flywheel.daemon.reloading import Reload
 from flywheel.daemon.schedule import Schedule
+from flywheel.daemon.wiring import Reload
 from flywheel.errors import ConfigError
 from flywheel.store import turns
 

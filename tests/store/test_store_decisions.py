@@ -6,7 +6,7 @@ import pytest
 
 from flywheel.errors import NotFound
 from flywheel.records import Adapter, Decision, GateResult, IntentVerdict, Outcome, Report
-from flywheel.store import adapters, decisions, reports
+from flywheel.store import adapters, decisions
 
 
 def adapter(key: str, now, **changes) -> Adapter:
@@ -181,9 +181,9 @@ def test_a_report_comes_back_row_by_row_in_its_order(store):
     rows = (outcome("s-2", bought=True), outcome("s-1", champion_correct=True, must_pass=True))
     report = Report(champion="a-1", challenger="a-2", outcomes=rows)
     with store.write() as con:
-        assert reports.load(con, "t-1") is None
-        reports.save(con, "t-1", report)
-        assert reports.load(con, "t-1") == report
+        assert adapters.load_report(con, "t-1") is None
+        adapters.save_report(con, "t-1", report)
+        assert adapters.load_report(con, "t-1") == report
 
 
 def test_a_turn_judged_again_has_its_last_report(store):
@@ -191,8 +191,8 @@ def test_a_turn_judged_again_has_its_last_report(store):
     again = Report(champion="a-1", challenger="a-2", outcomes=(outcome("s-1"), outcome("s-2")))
     empty = Report(champion="a-1", challenger="a-3", outcomes=())
     with store.write() as con:
-        reports.save(con, "t-1", first)
-        reports.save(con, "t-1", again)
-        reports.save(con, "t-2", empty)
-        assert reports.load(con, "t-1") == again
-        assert reports.load(con, "t-2") == empty
+        adapters.save_report(con, "t-1", first)
+        adapters.save_report(con, "t-1", again)
+        adapters.save_report(con, "t-2", empty)
+        assert adapters.load_report(con, "t-1") == again
+        assert adapters.load_report(con, "t-2") == empty

@@ -16,7 +16,7 @@ from runtimes import (
 )
 
 from flywheel.config import TrainingTable
-from flywheel.store import reports, turns
+from flywheel.store import adapters, turns
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows, learned_rows
 from tests.fakes import json_views as views
@@ -70,7 +70,7 @@ def test_the_first_champion_learns_the_seeds_alone_and_the_next_challenger_dev_t
 def test_what_is_said_of_dev_is_what_the_model_answered_before_it_learned_it(runtime):
     _, second = a_second_turn(runtime)
     with runtime.store.read() as con:
-        outcomes = reports.load(con, second.id).outcomes
+        outcomes = adapters.load_report(con, second.id).outcomes
     dev = [row for row in outcomes if row.split == "dev"]
     assert dev
     assert {row.challenger_intent for row in dev} == {"none"}

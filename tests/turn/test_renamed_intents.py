@@ -19,7 +19,7 @@ from runtimes import (
 
 from flywheel.lineage import current_names, judging, parted, under_names
 from flywheel.records import Intent
-from flywheel.store import decisions, label_candidates, reports, turns
+from flywheel.store import adapters, decisions, label_candidates, turns
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows
 from tests.fakes.refusals import refusals
@@ -40,7 +40,7 @@ def next_turn(runtime, *intents):
     add_samples(runtime, [sample(f"{WORDS[PLAY][0]} another", PLAY, "train")])
     name = turn_once(runtime)
     with runtime.store.read() as con:
-        turn, report = turns.get(con, name), reports.load(con, name)
+        turn, report = turns.get(con, name), adapters.load_report(con, name)
     path = runtime.datasets_dir / f"{turn.record.dataset}.parquet"
     return turn, dataset_rows(path) + dataset_rows(path, "dev"), report
 
