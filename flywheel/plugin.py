@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -24,11 +25,11 @@ class Plugin:
     where: str  # path of the file, or the entry point's value
     path: Path | None  # None: of an entry point
 
-    def source(self, used: object) -> bytes:
+    def source(self, used: Callable[..., object]) -> bytes:
         """The source of the file, or of the module that `used` (what it offered) is from."""
         if self.path is not None:
             return self.path.read_bytes()
-        return inspect.getsource(inspect.getmodule(used) or ModuleType("none")).encode()
+        return inspect.getsource(inspect.getmodule(used) or used).encode()
 
 
 def plugin_name(plugin: str) -> str:

@@ -60,7 +60,7 @@ def intents(
     """Health of each intent with its interval, the worst first; `audit`: by the audit sample."""
     with runtime.store.read() as con:
         found = intent_health(runtime, con, runtime.clock(), scope)
-        audited = label_state.by_intent(runtime, con) if scope == health.EVERYTHING else {}
+        audited = label_state.audited_intents(runtime, con) if scope == health.EVERYTHING else {}
     return [
         IntentView(
             **{
@@ -97,18 +97,7 @@ def turn_view(runtime: Runtime, turn_id: str) -> TurnDetailView:
     record = turn.record
     return TurnDetailView(
         **view,
-        briefs=[
-            BriefView(
-                intent=brief.intent.name,
-                neighbour=brief.neighbour.name if brief.neighbour else None,
-                failure=brief.failure,
-                ask=brief.ask,
-                expected=brief.expected,
-                usd=brief.usd,
-                why=brief.why,
-            )
-            for brief in record.briefs
-        ],
+        briefs=[BriefView(**_brief_fields(brief), usd=brief.usd) for brief in record.briefs],
         written=dict(record.written),
         refused=dict(record.refused),
         raters=dict(record.raters),
@@ -301,7 +290,7 @@ def status(
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
         backlog = _backlog(con, waiting)
-        audited = label_state.accuracy(runtime, con)
+        audited = label_state.audited_accuracy(runtime, con)
         found = [*problems, *_problems(con, champion)]
     capacity = runtime.config.gates.overall.queries
     return StatusView(
@@ -376,12 +365,18 @@ def preview(runtime: Runtime) -> SynthesisView:
 def _prompted(runtime: Runtime, brief: Brief) -> PromptedBriefView:
     requests, usd = diagnose.of_brief(runtime, brief)
     return PromptedBriefView(
-        intent=brief.intent.name,
-        neighbour=brief.neighbour.name if brief.neighbour else None,
-        failure=brief.failure,
-        ask=brief.ask,
-        expected=brief.expected,
-        why=brief.why,
+        **_brief_fields(brief),
         usd=round(usd, 6),
         prompts=[request.messages[-1]["content"] for request in requests],
     )
+
+
+def _brief_fields(brief: Brief) -> dict[str, Any]:
+    return {
+        "intent": brief.intent.name,
+        "neighbour": brief.neighbour.name if brief.neighbour else None,
+        "failure": brief.failure,
+        "ask": brief.ask,
+        "expected": brief.expected,
+        "why": brief.why,
+    }

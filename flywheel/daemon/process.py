@@ -186,7 +186,7 @@ class Daemon:
         self._turns = TurnThread(runtime, self._reload.settle, self._loader.drain)
         self._feed = Feed(runtime)
         self._hooks = Hooks(runtime)
-        self._keeping = Retention(runtime)
+        self._retention = Retention(runtime)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._code = 0
@@ -284,7 +284,7 @@ class Daemon:
         if not once:
             self._schedule.start()
             self._feed.start()
-            self._keeping.start()
+            self._retention.start()
         self._hooks.start()
 
     def _end(self) -> None:
@@ -295,7 +295,7 @@ class Daemon:
         ended = self._turns.stop(STOP_S)
         self._hooks.stop(max(0.0, until - time.monotonic()))
         left = self._feed.stop(max(0.0, until - time.monotonic()))
-        ended &= self._keeping.stop(max(0.0, until - time.monotonic()))
+        ended &= self._retention.stop(max(0.0, until - time.monotonic()))
         self.left_behind = not ended or bool(left)
 
     async def _pulse(self) -> None:

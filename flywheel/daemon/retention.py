@@ -38,7 +38,7 @@ class Retention:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="keeping", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="retention", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

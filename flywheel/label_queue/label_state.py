@@ -86,7 +86,7 @@ def still_wanted(con: Connection, state: LabelState) -> dict[str, int]:
 # Skipped and disputed items are excluded from the accuracy and counted beside it.
 
 
-def accuracy(runtime: Runtime, con: Connection) -> dict[str, Any]:
+def audited_accuracy(runtime: Runtime, con: Connection) -> dict[str, Any]:
     """Return the accuracy in the window with Wilson's interval.
 
     Returns:
@@ -111,7 +111,7 @@ def accuracy(runtime: Runtime, con: Connection) -> dict[str, Any]:
     }
 
 
-def by_intent(runtime: Runtime, con: Connection) -> dict[str, dict[str, Any]]:
+def audited_intents(runtime: Runtime, con: Connection) -> dict[str, dict[str, Any]]:
     """Return the error rate of each intent with audited predictions, counted as by `health`.
 
     Returns:

@@ -16,6 +16,7 @@ from flywheel.records import Arguments, RaterKind
 from flywheel.store.archive import archived
 from flywheel.store.columns import (
     Connection,
+    Row,
     moment,
     records,
     scalar,
@@ -216,19 +217,21 @@ def failures(con: Connection, intent: str, since: datetime, limit: int) -> list[
 
 def labelled_texts(con: Connection) -> list[LabelledText]:
     """Return every text whose right intent is known from feedback, oldest first."""
-    return [
-        LabelledText(
-            prediction_id=row["prediction_id"],
-            text=row["text"],
-            intent=row["truth"],
-            arguments=unpack_or_none(row["truth_arguments"]),
-            rater=row["rater"],
-            rater_kind=row["rater_kind"],
-            ts=moment(row["ts"]),
-            slices=unpack(row["slices"]),
-        )
-        for row in records(con, _LABELLED_TEXTS)
-    ]
+    return [labelled_text(row) for row in records(con, _LABELLED_TEXTS)]
+
+
+def labelled_text(row: Row) -> LabelledText:
+    """A row of the macro `labelled_since` as a record."""
+    return LabelledText(
+        prediction_id=row["prediction_id"],
+        text=row["text"],
+        intent=row["truth"],
+        arguments=unpack_or_none(row["truth_arguments"]),
+        rater=row["rater"],
+        rater_kind=row["rater_kind"],
+        ts=moment(row["ts"]),
+        slices=unpack(row["slices"]),
+    )
 
 
 def _cells(con: Connection, scope: HealthScope) -> list[str] | None:

@@ -17,10 +17,8 @@ from flywheel.store.columns import (
     records,
     scalar,
     stamp,
-    unpack,
-    unpack_or_none,
 )
-from flywheel.store.health import LabelledText
+from flywheel.store.health import LabelledText, labelled_text
 
 _LATEST = """
     WITH latest AS (
@@ -57,19 +55,7 @@ def votes(con: Connection) -> list[LabelledText]:
     Where raters disagree there are several rows of one prediction, the latest word first;
     `health.labelled_texts` has the latest word alone.
     """
-    return [
-        LabelledText(
-            prediction_id=row["prediction_id"],
-            text=row["text"],
-            intent=row["truth"],
-            arguments=unpack_or_none(row["truth_arguments"]),
-            rater=row["rater"],
-            rater_kind=row["rater_kind"],
-            ts=moment(row["ts"]),
-            slices=unpack(row["slices"]),
-        )
-        for row in records(con, _VOTES)
-    ]
+    return [labelled_text(row) for row in records(con, _VOTES)]
 
 
 # Predictions that a person may be asked about, and texts on which raters differ.

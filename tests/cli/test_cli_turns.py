@@ -5,6 +5,8 @@ import json
 import pytest
 
 from flywheel.cli import turns
+from flywheel.store import turns as stored
+from flywheel.turn import table
 
 
 def step(name, state="done", seconds=1.0, detail=""):
@@ -207,3 +209,8 @@ def test_show_without_any_turn_says_how_to_start_one(daemon):
     assert result.stderr == (
         "error: no turn yet\nnext: start one with `flywheel turn start --wait`\n"
     )
+
+
+def test_the_steps_that_are_shown_are_those_of_the_turn():
+    assert tuple(table.STEPS) == turns.STEPS  # the command knows them without importing the turn
+    assert turns.ENDED == stored.ENDED
