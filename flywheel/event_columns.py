@@ -14,7 +14,7 @@ from typing import Any, Literal, Optional, get_args
 import msgspec
 from msgspec import inspect
 
-ColumnType = Literal["text", "number", "whole", "flag", "time", "texts", "json"]
+ColumnType = Literal["text", "number", "whole", "flag", "time", "texts", "json", "list"]
 _TYPES: Mapping[type[inspect.Type], ColumnType] = {
     inspect.StrType: "text",
     inspect.LiteralType: "text",
@@ -30,7 +30,7 @@ class EventColumn:
     """One field of an event's Struct, which is one column of the event's table."""
 
     name: str
-    type: ColumnType  # "texts": an object of texts; "json": an object of anything
+    type: ColumnType  # "texts": an object of texts; "json": an object of anything; "list": of items
     required: bool
     default: Any = None  # of an event without it; {} is a fresh one
     choices: tuple[str, ...] = ()  # a text must be one of these; (): any
@@ -39,7 +39,7 @@ class EventColumn:
     @property
     def is_json(self) -> bool:
         """Whether it is stored as JSON text."""
-        return self.type in ("texts", "json")
+        return self.type in ("texts", "json", "list")
 
 
 @cache
@@ -131,6 +131,8 @@ def _column(event: type[msgspec.Struct], field: inspect.Field, declared: Any) ->
     if isinstance(kind, inspect.DictType):
         texts = isinstance(kind.value_type, inspect.StrType)
         column: ColumnType = "texts" if texts else "json"
+    elif isinstance(kind, inspect.VarTupleType):
+        column = "list"
     elif type(kind) in _TYPES:
         column = _TYPES[type(kind)]
     else:

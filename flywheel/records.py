@@ -19,6 +19,7 @@ NONE = "none"
 Arguments = Mapping[str, Any]
 Split = Literal["train", "dev", "golden", "fresh"]
 Origin = Literal["seed", "feedback", "teacher", "person"]
+ScoreKind = Literal["flag", "number", "label", "text", "correction"]
 VerdictOnPrediction = Literal["correct", "incorrect", "corrected"]
 RaterKind = Literal["user", "expert", "rule", "model"]
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -62,8 +63,20 @@ _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
+class Call(msgspec.Struct, frozen=True):
+    """One function call of an answer, or of what would have been right."""
+
+    intent: str
+    arguments: Arguments | None = None  # None: not said, or not judged
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer given in production; written once, never updated."""
+    """One answer given in production; written once, never updated.
+
+    What was logged of one exchange (one text of a person in one trace) is one prediction: of the
+    records with the same `exchange` the one with the highest `precedence` counts, then the
+    earliest. The ids and aliases of all of them name it.
+    """
 
     id: str  # chosen by the caller; repeats are ignored
     ts: _Time
@@ -74,6 +87,14 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     adapter: str = ""  # "" when the producer does not say
     latency_ms: float | None = None
     slices: Mapping[str, str] = {}
+    calls: tuple[Call, ...] = ()  # of an answer with several; `intent`, `arguments` are the first
+    aliases: tuple[str, ...] = ()  # other ids of it: of the response, span, trace, request
+    session: str = ""  # whose conversation; an identity, never summed
+    rater: str = ""  # who asked; an identity, never summed
+    tools: str = ""  # fingerprint of the tool list that was offered
+    malformed: bool = False  # the call's arguments were broken; what could be read is here
+    exchange: str = ""  # trace and text, where several records of one exchange may come
+    precedence: int = 0  # among the records of one exchange
 
     def __post_init__(self) -> None:
         _refuse_naive(self.ts, f"prediction {self.id}")
@@ -94,11 +115,33 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Arguments | None = None
     rater: str = ""
     rater_kind: RaterKind = "user"
+    calls: tuple[Call, ...] = ()  # several right calls; `intent`, `arguments` are the first
+    score: str = ""  # "SOURCE:NAME" of the score it was read from; "" for a verdict as sent
 
     def __post_init__(self) -> None:
         _refuse_naive(self.ts, f"feedback {self.id}")
         if self.verdict == "corrected" and not self.intent:
             raise ValueError(f"feedback {self.id}: `verdict` is corrected but `intent` is missing")
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """What a foreign tool said of a prediction, as seen; `feedback.scores` decides if it counts."""
+
+    id: str  # of the feedback that it becomes, where it counts
+    prediction_id: str
+    ts: _Time
+    source: str  # the format it came in
+    name: str
+    kind: ScoreKind
+    value: float | None = None  # of a flag 1 or 0
+    label: str = ""  # a category, or a text that somebody wrote
+    calls: tuple[Call, ...] = ()  # of a correction; none: no call would be right
+    rater: str = ""
+    rater_kind: RaterKind = "user"
+    person: bool = False  # its source says that a person gave it
+
+    def __post_init__(self) -> None:
+        _refuse_naive(self.ts, f"score {self.id}")
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):

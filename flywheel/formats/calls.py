@@ -13,17 +13,10 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from flywheel.formats.reading import BadEvent, Fields, from_json, plain, unicode
-from flywheel.records import NONE, Prediction
+from flywheel.records import NONE, Call, Prediction
 
 _USERS = ("user", "human")
 _CALL_BLOCKS = ("tool_call", "tool_use", "function_call")
-
-
-class Call(NamedTuple):
-    """One function call."""
-
-    intent: str
-    arguments: dict[str, Any] | None  # None: a right answer that names the function alone
 
 
 NO_CALL = Call(NONE, {})
@@ -37,28 +30,22 @@ class Exchange(NamedTuple):
 
 
 def predictions(answer: Prediction, calls: Sequence[Call]) -> tuple[Prediction, ...]:
-    """Return one prediction a call, `none` without a call.
-
-    The first has the answer's own id, further ones that id with `#2`, `#3`, … after it.
+    """Return the answer with its calls, as one prediction; `none` without a call.
 
     Args:
-        answer: everything but the call.
+        answer: everything but the calls.
         calls: what was called in it.
     """
-    return tuple(
+    first = calls[0] if calls else NO_CALL
+    several = tuple(Call(call.intent, call.arguments or {}) for call in calls)
+    return (
         replace(
             answer,
-            id=numbered(answer.id, number),
-            intent=call.intent,
-            arguments=call.arguments or {},
-        )
-        for number, call in enumerate(calls or (NO_CALL,), 1)
+            intent=first.intent,
+            arguments=first.arguments or {},
+            calls=several if len(several) > 1 else (),
+        ),
     )
-
-
-def numbered(identity: str, number: int) -> str:
-    """Return the id of the n-th call of an answer, counted from 1."""
-    return identity if number == 1 else f"{identity}#{number}"
 
 
 def exchange(

@@ -119,6 +119,8 @@ def _as_samples(parsed: Parsed, fields: Fields, known: Mapping[str, Intent] | No
 def _as_sample(
     prediction: Prediction, fields: Fields, known: Mapping[str, Intent] | None
 ) -> Sample:
+    if prediction.calls:
+        raise BadEvent(fields.format, "calls", "are several, and a sample has one")
     sample = native.labelled(
         fields, prediction.text, prediction.intent, prediction.arguments, known
     )

@@ -17,7 +17,7 @@ from flywheel.formats.calls import (
     predictions,
 )
 from flywheel.formats.native import labelled
-from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed
+from flywheel.formats.reading import Context, Fields, Parsed, skip
 from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict
 from flywheel.records import NONE, Prediction, RaterKind
 
@@ -52,7 +52,7 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     if _is_score(event):
         return _score(fields, context.received)
     if event.get("type") != "GENERATION":
-        return SKIPPED
+        return skip("is no generation")
     return _generation(fields, context.context_turns)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flywheel.formats.calls import Exchange, exchange, predictions
 from flywheel.formats.openai import first_choice
-from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed
+from flywheel.formats.reading import Context, Fields, Parsed, skip
 from flywheel.formats.verdicts import right_calls
 from flywheel.records import NONE, Prediction
 
@@ -31,7 +31,7 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     """
     fields = Fields(NAME, event)
     if fields.text("call_type") not in _CHAT or event.get("status") == "failure":
-        return SKIPPED
+        return skip("is no answered chat call")
     messages = fields.need("messages")
     if isinstance(messages, Mapping):
         messages = messages.get("messages", [messages])

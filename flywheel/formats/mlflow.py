@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed
+from flywheel.formats.reading import Context, Fields, Parsed, skip
 from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict, word_of
 from flywheel.records import RaterKind
 
@@ -54,7 +54,7 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     )
     stored = next((name for name in ("feedback", "expectation") if fields.get(name)), None)
     if stored is not None and fields.inner(stored).get("error") is not None:
-        return SKIPPED
+        return skip("is an assessment that failed")
     holder = fields.inner(stored) if stored else fields
     value, path = _value(holder)
     named = fields.get("assessment_name", "name")

@@ -12,11 +12,12 @@ from typing import Any, cast, get_args
 
 from flywheel.content import sample_id
 from flywheel.event_columns import EventColumn, columns_of
-from flywheel.formats.calls import Call, Exchange, arguments, exchange, predictions
+from flywheel.formats.calls import Exchange, arguments, exchange, one_call, predictions
 from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, plain
 from flywheel.parameters import argument_problems
 from flywheel.records import (
     NONE,
+    Call,
     Feedback,
     Intent,
     Origin,
@@ -31,8 +32,8 @@ SPLITS = ("seed", "train", "dev", "golden", "fresh")  # a seed is of split train
 
 _ORIGINS = get_args(Origin)
 _VERDICTS = get_args(VerdictOnPrediction)
-_FROM_THE_CALL = ("text", "intent", "arguments")  # of a prediction
-_FROM_THE_VERDICT = ("verdict", "intent")  # of feedback
+_FROM_THE_CALL = ("text", "intent", "arguments", "calls")  # of a prediction
+_FROM_THE_VERDICT = ("verdict", "intent", "arguments", "calls")  # of feedback
 _PREDICTION_COLUMNS = tuple(
     column for column in columns_of(Prediction) if column.name not in _FROM_THE_CALL
 )
@@ -82,12 +83,16 @@ def feedback(event: Mapping[str, Any]) -> Feedback:
     """
     fields = Fields(NAME, event)
     verdict = fields.choice("verdict", _VERDICTS)
-    if verdict == "corrected" and "intent" not in event:
+    if verdict == "corrected" and not {"intent", "calls"} & event.keys():
         raise fields.bad("intent", "is missing: the verdict is corrected")
     right = fields.maybe_text("intent", default=NONE if verdict == "corrected" else "")
+    calls = _calls(fields)
+    first = calls[0] if calls else Call(right, _maybe_arguments(fields))
     return Feedback(
         verdict=cast("VerdictOnPrediction", verdict),
-        intent=right or None,
+        intent=first.intent or None,
+        arguments=first.arguments,
+        calls=calls if len(calls) > 1 else (),
         **{column.name: _value(fields, column) for column in _FEEDBACK_COLUMNS},
     )
 
@@ -116,7 +121,7 @@ def sample(
     call = _call(fields, said)
     given = _maybe_arguments(fields)
     if given is None and said.calls and event.get("intent") is None:
-        given = call.arguments
+        given = None if call.arguments is None else dict(call.arguments)
     made = labelled(fields, said.text, call.intent, given, known)
     return made, _answer(fields)
 
@@ -176,7 +181,7 @@ def _predictions(event: Mapping[str, Any], context_turns: int) -> tuple[Predicti
     fields = Fields(NAME, event)
     values = {column.name: _value(fields, column) for column in _PREDICTION_COLUMNS}
     said = _said(fields, context_turns)
-    calls = said.calls
+    calls = _calls(fields) or said.calls
     if event.get("intent") is not None or not calls:
         calls = (Call(_call(fields, said).intent, _maybe_arguments(fields) or {}),)
     return predictions(Prediction(text=said.text, intent=NONE, **values), calls)
@@ -201,7 +206,10 @@ def _value(fields: Fields, column: EventColumn) -> Any:
             return fields.flag(column.name)
         case "number" | "whole":
             read = fields.fraction if column.fraction else fields.number
-            return read(column.name)
+            value = read(column.name)
+            return column.default if value is None else value
+        case "list":
+            return _listed(fields, column.name)
         case "texts":
             return _texts(fields, column.name)
         case "json":
@@ -233,6 +241,29 @@ def _texts(fields: Fields, name: str) -> dict[str, str]:
         if not isinstance(value, str):
             raise given.bad(str(key), "is not a text")
     return dict(plain(given.value, NAME, name))
+
+
+def _listed(fields: Fields, name: str) -> tuple[str, ...]:
+    """A list of texts; () where it is not there."""
+    value = fields.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise fields.bad(name, "is not a list of texts")
+    for number, item in enumerate(value):
+        if not isinstance(item, str) or not item.strip():
+            raise fields.bad(f"{name}[{number}]", "is not a text")
+    return tuple(plain(value, NAME, name))
+
+
+def _calls(fields: Fields) -> tuple[Call, ...]:
+    """Calls as [{intent, arguments}]; () where the field is not there."""
+    value = fields.get("calls")
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not value:
+        raise fields.bad("calls", "is not a list of {intent, arguments}")
+    return tuple(one_call(item, NAME, fields.path(f"calls[{i}]")) for i, item in enumerate(value))
 
 
 def _answer(fields: Fields) -> Choice | None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from flywheel.formats.calls import exchange, predictions
 from flywheel.formats.reading import (
-    SKIPPED,
     BadEvent,
     Context,
     Fields,
@@ -21,6 +20,7 @@ from flywheel.formats.reading import (
     RejectedLine,
     from_json,
     merged,
+    skip,
 )
 from flywheel.formats.verdicts import Given, judged, verdict, word_of
 from flywheel.records import NONE, Prediction, RaterKind
@@ -52,13 +52,13 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     if not _ENVELOPES.keys() & event.keys():
         return _one(event, context)
     parts = [_kept(record, context) for record in _unfolded(event)]
-    return merged(parts) if parts else SKIPPED
+    return merged(parts) if parts else skip("is an empty envelope")
 
 
 def _kept(record: Mapping[str, Any], context: Context) -> Parsed:
     """What one record of an envelope says; a bad one spoils no other."""
     if not recognises(record):
-        return SKIPPED
+        return skip("does not speak of GenAI")
     try:
         return _one(record, context)
     except BadEvent as error:
@@ -73,7 +73,7 @@ def _one(event: Mapping[str, Any], context: Context) -> Parsed:
     if fields.get("gen_ai.evaluation.name") is not None:
         return _evaluation(fields, context.received)
     if fields.maybe_text("gen_ai.operation.name", default="chat") not in _CHAT:
-        return SKIPPED
+        return skip("is no answer of a model")
     said = exchange(
         _messages(fields, "gen_ai.input.messages"),
         _messages(fields, "gen_ai.output.messages"),

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.calls import Call, predictions
-from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed, plain
-from flywheel.records import NONE, Prediction
+from flywheel.formats.calls import predictions
+from flywheel.formats.reading import Context, Fields, Parsed, plain, skip
+from flywheel.records import NONE, Call, Prediction
 
 NAME = "rasa"
 
@@ -30,7 +30,7 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     """
     fields = Fields(NAME, event)
     if event.get("event") != "user":
-        return SKIPPED
+        return skip("is no message of a user")
     parsed = fields.inner("parse_data")
     intent = parsed.maybe_inner("intent")
     named = intent.maybe_text("name", default=NONE)

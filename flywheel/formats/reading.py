@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import msgspec
 
-from flywheel.records import Feedback, Intent, Prediction, Sample
+from flywheel.records import Feedback, Intent, Prediction, Sample, Score
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLICES = ("channel", "locale")  # names taken from free metadata; other keys may hold anything
@@ -54,7 +55,8 @@ class Parsed:
     feedback: tuple[Feedback, ...] = ()
     samples: tuple[Sample, ...] = ()
     answers: Mapping[str, Choice] = field(default_factory=dict)  # by sample id, where given
-    skipped: int = 0  # events that were understood and hold nothing to keep
+    scores: tuple[Score, ...] = ()  # of foreign tools, as seen; those that count are feedback too
+    skipped: Mapping[str, int] = field(default_factory=dict)  # by reason: events not to be kept
     rejected: tuple[RejectedLine, ...] = ()
 
     @property
@@ -71,10 +73,13 @@ class Context:
     received: datetime | None = None  # stands in for the time of an event that has none, UTC
     known: Mapping[str, Intent] | None = None  # by name, those a sample may have; None: any
     kind: str | None = None  # of a native event: predictions, feedback, samples; None: by shape
+    scores: Mapping[str, str] = field(default_factory=dict)  # [feedback.scores]: rule by name
+    zone: tzinfo = UTC  # of times that do not name theirs
 
 
-SKIPPED = Parsed(skipped=1)
-"""An event of a known format that says nothing of what was asked or answered."""
+def skip(why: str) -> Parsed:
+    """Return what an event says that is understood and holds nothing to keep, and why it does."""
+    return Parsed(skipped={why: 1})
 
 
 def merged(parts: Iterable[Parsed]) -> Parsed:
@@ -85,7 +90,8 @@ def merged(parts: Iterable[Parsed]) -> Parsed:
         feedback=tuple(item for part in given for item in part.feedback),
         samples=tuple(item for part in given for item in part.samples),
         answers={key: value for part in given for key, value in part.answers.items()},
-        skipped=sum(part.skipped for part in given),
+        scores=tuple(item for part in given for item in part.scores),
+        skipped=dict(sum((Counter(part.skipped) for part in given), Counter())),
         rejected=tuple(item for part in given for item in part.rejected),
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.calls import Call, exchange
+from flywheel.formats.calls import exchange
 from flywheel.formats.native import labelled
 from flywheel.formats.reading import Context, Fields, Parsed
-from flywheel.records import NONE
+from flywheel.records import NONE, Call
 
 NAME = "sft"
 

@@ -34,7 +34,7 @@ PredictionLine = spool_form(
     doc="A prediction as a line of the spool.",
     tag="predictions",
     changed={
-        "intent": (str | None, None),
+        "intent": (str | None,),  # it must be there; null says that no call was made
         "messages": (None, None),  # a conversation goes the long way
     },
 )
@@ -219,9 +219,9 @@ def _prediction(line: SpoolLine) -> bool:
         return False
     if line.ts.tzinfo is not UTC or line.ts.year < 2:
         return False
-    if not line.intent:
+    if line.intent is None:
         line.intent = NONE
-    elif line.intent.isspace():
+    elif not line.intent or line.intent.isspace():
         return False
     if line.adapter is not None and (not line.adapter or line.adapter.isspace()):
         return False
@@ -252,19 +252,18 @@ def _named(text: str) -> bool:
     return bool(text) and not text.isspace()
 
 
-def _further(record: type[msgspec.Struct]) -> tuple[EventColumn, ...]:
+def _further(record: type[msgspec.Struct], looked_at: set[str]) -> tuple[EventColumn, ...]:
     """Columns that may hold what is unusual, and are not looked at by name above."""
     return tuple(
         column
         for column in columns_of(record)
-        if column.name not in _LOOKED_AT
-        and (column.type == "json" or (column.type == "text" and not column.choices))
+        if column.name not in looked_at
+        and (column.type in ("json", "list") or (column.type == "text" and not column.choices))
     )
 
 
-_LOOKED_AT = {"id", "prediction_id", "text", "intent", "arguments", "adapter", "rater"}
-_FURTHER_OF_PREDICTIONS = _further(Prediction)
-_FURTHER_OF_FEEDBACK = _further(Feedback)
+_FURTHER_OF_PREDICTIONS = _further(Prediction, {"id", "text", "intent", "arguments", "adapter"})
+_FURTHER_OF_FEEDBACK = _further(Feedback, {"id", "prediction_id", "intent", "arguments", "rater"})
 
 
 def _further_usual(line: SpoolLine, columns: Iterable[EventColumn]) -> bool:
@@ -272,7 +271,12 @@ def _further_usual(line: SpoolLine, columns: Iterable[EventColumn]) -> bool:
         value = getattr(line, column.name)
         if value is None:
             continue
-        usual = _named(value) if column.type == "text" else _flat(map(type, value.values()))
+        if column.type == "text":
+            usual = _named(value)
+        elif column.type == "list":
+            usual = all(isinstance(item, str) and _named(item) for item in value)
+        else:
+            usual = _flat(map(type, value.values()))
         if not usual:
             return False
     return True

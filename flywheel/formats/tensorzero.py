@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flywheel.formats.calls import exchange, predictions
-from flywheel.formats.reading import SKIPPED, Context, Fields, Parsed
+from flywheel.formats.reading import Context, Fields, Parsed, skip
 from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict
 from flywheel.records import NONE, Prediction
 
@@ -66,7 +66,7 @@ def _inference(fields: Fields, context_turns: int) -> Parsed:
 def _feedback(fields: Fields, received: datetime | None) -> Parsed:
     metric = fields.maybe_text("metric_name")
     if fields.flag("dryrun") or metric == "comment" or fields.get("target_type") is not None:
-        return SKIPPED
+        return skip("is a comment or a dry run")
     if fields.get("inference_id", "target_id") is None and fields.get("episode_id") is not None:
         raise fields.bad("inference_id", "is missing: an episode names no single answer")
     target = fields.text("inference_id", "target_id")

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from flywheel.content import content_id
-from flywheel.formats.calls import NO_CALL, Call, message_calls, numbered, one_call
+from flywheel.formats.calls import NO_CALL, message_calls, one_call
 from flywheel.formats.reading import BadEvent, plain
-from flywheel.records import Feedback, RaterKind
+from flywheel.records import Call, Feedback, RaterKind
 
 Judged = Literal["correct", "incorrect"]
 
@@ -88,20 +88,20 @@ def verdict(said: Judged, given: Given, content: Any, format: str) -> tuple[Feed
 def correction(
     calls: Sequence[Call], given: Given, content: Any, format: str
 ) -> tuple[Feedback, ...]:
-    """Return the right calls as feedback, the n-th for the n-th call of the answer."""
-    identity = given.id or _name(content, format)
-    return tuple(
+    """Return the right calls as feedback: one verdict on the answer as a whole."""
+    first = calls[0] if calls else NO_CALL
+    return (
         Feedback(
-            id=numbered(identity, number),
-            prediction_id=numbered(given.prediction_id, number),
+            id=given.id or _name(content, format),
+            prediction_id=given.prediction_id,
             ts=given.ts,
             verdict="corrected",
-            intent=call.intent,
-            arguments=call.arguments,
+            intent=first.intent,
+            arguments=first.arguments,
+            calls=tuple(calls) if len(calls) > 1 else (),
             rater=given.rater,
             rater_kind=given.rater_kind,
-        )
-        for number, call in enumerate(calls or (NO_CALL,), 1)
+        ),
     )
 
 

@@ -37,6 +37,7 @@ _ARROW: Mapping[ColumnType, pyarrow.DataType] = {
     "time": TIME,
     "texts": TEXT,
     "json": TEXT,
+    "list": TEXT,
 }
 Event = TypeVar("Event", bound=msgspec.Struct)
 
@@ -68,7 +69,7 @@ def pack(value: Mapping[str, Any] | Sequence[Any]) -> str:
     """Return JSON text; the same text for the same value, whatever the order of keys."""
     if not value:
         return "[]" if isinstance(value, list | tuple) else "{}"
-    return _encode(dict(value) if isinstance(value, Mapping) else value)
+    return _encode(dict(value) if isinstance(value, Mapping) else msgspec.to_builtins(value))
 
 
 def pack_or_none(value: Mapping[str, Any] | None) -> str | None:

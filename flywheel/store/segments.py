@@ -31,6 +31,7 @@ _DUCKDB: Mapping[ColumnType, str] = {
     "time": "TIMESTAMP",
     "texts": "VARCHAR",  # objects: what is read is their JSON
     "json": "VARCHAR",
+    "list": "VARCHAR",
 }
 _EVENTS = (Prediction, Feedback)
 _COLUMNS = {

@@ -64,7 +64,7 @@ def test_a_stream_says_what_its_events_say(events):
     assert read.predictions == tuple(p for one in single for p in one.predictions)
     assert read.feedback == tuple(f for one in single for f in one.feedback)
     assert read.samples == tuple(s for one in single for s in one.samples)
-    assert read.skipped == sum(one.skipped for one in single)
+    assert sum(read.skipped.values()) == sum(sum(one.skipped.values()) for one in single)
 
 
 @given(st.permutations(EVENTS), st.lists(st.sampled_from(EVENTS), max_size=9))

@@ -333,9 +333,7 @@ CHANGES = {
         },
         edits={
             "flywheel/records.py": {
-                "    slices: Mapping[str, str] = {}\n\n    def __post_init__": (
-                    '    region: str = ""  # where it was said\n'
-                )
+                "    precedence: int = 0": ('    region: str = ""  # where it was said\n')
             },
             "flywheel/store/events.py": {"\n\ndef id_conflicts": QUERY.rstrip("\n")},
         },
