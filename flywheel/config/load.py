@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from flywheel.config.tables import Config, GatesTable, SourceTable, WatchTable
 from flywheel.errors import ConfigError
+from flywheel.score_rules import rule_of
 
 # Keys from the environment.
 #
@@ -218,6 +219,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     }
     for name, value in values.items():
         _refuse_negative(value, (name,), origin)
+    if "feedback" in checked:
+        _refuse_bad_rules(checked["feedback"].scores, origin)
     overrides = tuple(variables.values())
     return Config(**checked, sources=sources, path=path.resolve(), overrides=overrides)
 
@@ -303,6 +306,18 @@ def _refuse_negative(value: Any, where: Key, origin: _Origin) -> None:
         )
 
 
+def _refuse_bad_rules(scores: Mapping[str, str], origin: _Origin) -> None:
+    for name, rule in scores.items():
+        try:
+            rule_of(rule)
+        except ValueError as error:
+            at = ("feedback", "scores", name)
+            raise ConfigError(
+                f"{origin.at(at)}: {'.'.join(at)}: {rule!r} {error}",
+                hint='mend that line, for example stars = "1..5 >= 4"; `ignore` judges nothing',
+            ) from error
+
+
 def _line(text: str, where: Key) -> int:
     """Number of the line that sets the key, or of its table's header; 1 when neither is found."""
     table = ""
@@ -316,10 +331,10 @@ def _line(text: str, where: Key) -> int:
             if table == ".".join(where):
                 return number
             continue
-        key = re.match(r'\s*"?([\w.=-]+?)"?\s*=', line)
+        key = re.match(r"""\s*(?:"([^"]+)"|'([^']+)'|([\w.-]+))\s*=""", line)
         if key is None:
             continue
-        full = ".".join(part for part in (table, key.group(1)) if part)
+        full = ".".join(part for part in (table, key[1] or key[2] or key[3]) if part)
         if full == ".".join(where) or full == ".".join(where[: len(full.split("."))]):
             return number
     return best

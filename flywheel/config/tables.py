@@ -166,6 +166,20 @@ class SourceTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackTable:
+    """[feedback]: which scores of other tools are verdicts; `[feedback.scores]` may be a table.
+
+    Without a rule only thumbs, flags and corrections by people count. A rule is one of `thumbs`,
+    `boolean`, `boolean inverted` (true is wrong), `LOW..HIGH >= N` (also `<=`, `>`, `<`; numbers
+    outside the scale do not count), `labels good, fine / bad, poor` (right / wrong), `correction`,
+    `ignore`. A name may stand behind its format: `"langfuse:stars"`. `flywheel feedback scores`
+    lists the names that were seen, each with the line to add.
+    """
+
+    scores: dict[str, str] = field(default_factory=dict)  # { stars = "1..5 >= 4", note = "ignore" }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherTable:
     """[teacher]: the LLM that writes samples; off while `base_url` is empty."""
 
@@ -317,6 +331,7 @@ class Config:
     model: ModelTable = ModelTable()
     intents: IntentsTable = IntentsTable()
     sources: dict[str, SourceTable] = field(default_factory=dict)
+    feedback: FeedbackTable = field(default_factory=FeedbackTable)
     teacher: TeacherTable = TeacherTable()
     synthesis: SynthesisTable = SynthesisTable()
     curation: CurationTable = CurationTable()

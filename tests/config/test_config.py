@@ -66,6 +66,29 @@ def test_a_wrong_type_is_refused_with_file_line_and_key(tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ('"user feedback"', "user feedback"),
+        ('"phoenix:stars"', "phoenix:stars"),
+        ("stars", "stars"),
+    ],
+)
+def test_a_score_rule_that_means_nothing_is_refused_with_its_line(tmp_path, key, name):
+    path = write(tmp_path, f'[feedback.scores]\nfine = "thumbs"\n{key} = "5..1 >= 4"\n')
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert caught.value.message == (
+        f"{path}:3: feedback.scores.{name}: '5..1 >= 4' has a scale from 5 to 1: "
+        "write the lower end first"
+    )
+
+
+def test_score_rules_are_read_by_name(tmp_path):
+    path = write(tmp_path, '[feedback.scores]\n"user feedback" = "thumbs"\n')
+    assert load(path).feedback.scores == {"user feedback": "thumbs"}
+
+
 def test_a_word_outside_its_choices_is_refused(tmp_path):
     path = write(tmp_path, '[promotion]\nmode = "yolo"\n')
     with pytest.raises(ConfigError, match=r":2: promotion.mode: .*'auto' or 'review'"):

@@ -29,6 +29,8 @@ def keys(table: type, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 WORDS = st.text(st.characters(exclude_categories=["C"]), max_size=9)
 
+RULES = st.sampled_from(["thumbs", "1..5 >= 4", "stars"])
+
 
 def values(hint: object) -> st.SearchStrategy:
     """Values that a key of this type may be given, as they are written in TOML."""
@@ -40,13 +42,14 @@ def values(hint: object) -> st.SearchStrategy:
         int: st.integers(0, 2**40),
         float: st.floats(0, 1e9),
         tuple[str, ...]: st.lists(WORDS, max_size=3),
+        dict[str, str]: st.dictionaries(WORDS.filter(bool), RULES, max_size=2),
         dict[str, float]: st.dictionaries(WORDS.filter(bool), st.floats(0, 1), max_size=2),
     }[hint]
 
 
 def toml(value: object) -> str:
     if isinstance(value, dict):
-        pairs = (f"{json.dumps(k, ensure_ascii=False)} = {v!r}" for k, v in value.items())
+        pairs = (f"{json.dumps(k, ensure_ascii=False)} = {toml(v)}" for k, v in value.items())
         return "{" + ", ".join(pairs) + "}"
     return json.dumps(value, ensure_ascii=False)
 
