@@ -1,25 +1,56 @@
-"""Messages of a conversation: what the user said last, and which functions were called then.
+"""Messages of a conversation: what a person said last, and what that was answered with.
 
-Reads the shapes that chat logs have: `tool_calls` and `function_call` of OpenAI, content blocks
-(`tool_call`, `tool_use`, `text`), and `parts` of OpenTelemetry. Arguments may be JSON text or an
-object.
+A message that is a system's reminder, holds only results of tools, or is empty is not what a
+person said. What an answer says is the rule of `replies`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from flywheel.formats.reading import BadEvent, Fields, from_json, plain, unicode
-from flywheel.records import NONE, Call, Prediction
+from flywheel.formats.call_shapes import kind_of, read_call
+from flywheel.formats.message_parts import asks, returns_results, role, speaks
+from flywheel.formats.reading import BadEvent, Fields, unicode
+from flywheel.formats.replies import NO_CALL, Rule, Saying, read_reply
+from flywheel.records import Call, Prediction
 
-_USERS = ("user", "human")
-_CALL_BLOCKS = ("tool_call", "tool_use", "function_call")
+__all__ = [
+    "NO_CALL",
+    "Asked",
+    "Exchange",
+    "Rule",
+    "Saying",
+    "asked",
+    "exchange",
+    "message_calls",
+    "message_text",
+    "one_call",
+    "predictions",
+    "read_reply",
+]
+
+_REMINDER = re.compile(r"<(system-reminder|system_reminder)>.*?(</\1>|$)", re.DOTALL)
 
 
-NO_CALL = Call(NONE, {})
+class Asked(NamedTuple):
+    """What a person said last, and what came after it in the same messages."""
+
+    text: str
+    after: tuple[Mapping[str, Any], ...]  # answers and results of tools
+    next: int  # index of the first message after it
+
+    @property
+    def continues(self) -> str:
+        """Why a request with these messages continues a turn; "" where it opens one."""
+        if any(returns_results(message) for message in self.after):
+            return "a tool's result follows the last message of a person"
+        if any(speaks(message) for message in self.after):
+            return "an answer follows the last message of a person"
+        return ""
 
 
 class Exchange(NamedTuple):
@@ -27,14 +58,18 @@ class Exchange(NamedTuple):
 
     text: str
     calls: tuple[Call, ...]
+    malformed: bool = False  # the arguments of a call were broken
 
 
-def predictions(answer: Prediction, calls: Sequence[Call]) -> tuple[Prediction, ...]:
+def predictions(
+    answer: Prediction, calls: Sequence[Call], malformed: bool = False
+) -> tuple[Prediction, ...]:
     """Return the answer with its calls, as one prediction; `none` without a call.
 
     Args:
         answer: everything but the calls.
         calls: what was called in it.
+        malformed: the arguments of a call were broken.
     """
     first = calls[0] if calls else NO_CALL
     several = tuple(Call(call.intent, call.arguments or {}) for call in calls)
@@ -44,12 +79,45 @@ def predictions(answer: Prediction, calls: Sequence[Call]) -> tuple[Prediction, 
             intent=first.intent,
             arguments=first.arguments or {},
             calls=several if len(several) > 1 else (),
+            malformed=malformed or answer.malformed,
         ),
     )
 
 
+def asked(messages: Any, fields: Fields, name: str, context_turns: int = 0) -> Asked:
+    """Return what a person said last in a conversation.
+
+    Args:
+        messages: the conversation so far; a list, or one text.
+        fields: of the event, for errors.
+        name: field that holds the messages.
+        context_turns: earlier texts of the person to put before the last one, a line each.
+
+    Raises:
+        BadEvent: no message of a person has a text.
+    """
+    listed = _messages(messages, fields, name)
+    said = [
+        (number, text)
+        for number, message in listed
+        if asks(message)
+        and (text := message_text(message, fields.format, fields.path(f"{name}[{number}]")))
+    ]
+    if not said:
+        raise fields.bad(name, "has no user message with a text")
+    last, _ = said[-1]
+    texts = [text for _, text in said[-1 - max(0, context_turns) :]]
+    after = tuple(message for number, message in listed if number > last)
+    return Asked("\n".join(texts), after, last + 1)
+
+
 def exchange(
-    messages: Any, answer: Iterable[Any], fields: Fields, name: str, context_turns: int = 0
+    messages: Any,
+    answer: Iterable[Any],
+    fields: Fields,
+    name: str,
+    context_turns: int = 0,
+    rule: Rule | None = None,
 ) -> Exchange:
     """Return the last user text and the first calls after it.
 
@@ -62,31 +130,36 @@ def exchange(
         fields: of the event, for errors.
         name: field that holds the messages.
         context_turns: earlier user texts to put before the last one, a line each.
+        rule: how the answer is read; None: any name is known.
+
+    Raises:
+        BadEvent: no message of a person has a text, or the answer says nothing.
     """
-    listed = _messages(messages, fields, name)
-    users = [
-        (index, text)
-        for index, message in enumerate(listed)
-        if message.get("role") in _USERS
-        and (text := message_text(message, fields.format, fields.path(f"{name}[{index}]")))
+    said = asked(messages, fields, name, context_turns)
+    replies = [*_answers(said.after), *answer]
+    if not replies:
+        return Exchange(said.text, ())
+    path = fields.path(f"{name}[{said.next}]")
+    reply = read_reply(replies, path, rule or Rule(format=fields.format))
+    return Exchange(said.text, reply.calls, reply.malformed)
+
+
+def _answers(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Messages without those of a user that say nothing; results of tools stand for themselves."""
+    return [
+        {"role": "tool", **({} if asks(message) else message)}
+        if returns_results(message)
+        else message
+        for message in messages
+        if returns_results(message) or not asks(message)
     ]
-    if not users:
-        raise fields.bad(name, "has no user message with a text")
-    last, _ = users[-1]
-    said = [text for _, text in users[-1 - max(0, context_turns) :]]
-    replies = [*listed[last + 1 :], *_messages(list(answer), fields, name)]
-    for number, message in enumerate(replies, last + 1):
-        calls = message_calls(message, fields.format, fields.path(f"{name}[{number}]"))
-        if calls:
-            return Exchange("\n".join(said), calls)
-    return Exchange("\n".join(said), ())
 
 
 def message_text(message: Mapping[str, Any], format: str, path: str) -> str:
-    """Return what a message says; "" for one without words."""
+    """Return what a message says, without a system's reminders; "" for one without words."""
     content = message.get("parts") if message.get("content") is None else message.get("content")
     if isinstance(content, str):
-        return unicode(content.strip(), format, path)
+        return unicode(_REMINDER.sub("", content).strip(), format, path)
     if isinstance(content, Mapping):
         content = [content]
     if not isinstance(content, Sequence):
@@ -96,65 +169,62 @@ def message_text(message: Mapping[str, Any], format: str, path: str) -> str:
 
 
 def message_calls(message: Mapping[str, Any], format: str, path: str) -> tuple[Call, ...]:
-    """Return a message's calls in their order."""
-    found: list[Any] = list(_list(message.get("tool_calls")))
-    if message.get("function_call") is not None:
-        found.append(message["function_call"])
-    for name in ("content", "parts"):
-        blocks = message.get(name)
-        blocks = [blocks] if isinstance(blocks, Mapping) else _list(blocks)
-        found += [b for b in blocks if isinstance(b, Mapping) and b.get("type") in _CALL_BLOCKS]
-    return tuple(one_call(item, format, f"{path}.tool_calls[{i}]") for i, item in enumerate(found))
+    """Return a message's calls in their order; () for words."""
+    return read_reply(message, path, Rule(format=format)).calls
 
 
 def one_call(value: Any, format: str, path: str) -> Call:
     """Return a call written as {name, arguments}, bare or under `function`.
 
     Raises:
-        BadEvent: it has no name, or its arguments are neither an object nor JSON text of one.
+        BadEvent: it has no name, or its arguments are broken.
     """
-    if not isinstance(value, Mapping):
-        raise BadEvent(format, path, "is not a call")
-    inner = value.get("function")
-    fields = Fields(format, inner if isinstance(inner, Mapping) else value, path)
-    name = fields.text("name", "raw_name", "intent")
-    given = fields.get("arguments", "raw_arguments", "input", "parameters")
-    return Call(name, arguments(given, format, f"{path}.arguments"))
+    call, malformed = read_call(value, format, path)
+    if malformed:
+        raise BadEvent(format, f"{path}.arguments", "is not an object")
+    return Call(call.intent, call.arguments or {})
 
 
-def arguments(value: Any, format: str, path: str) -> dict[str, Any]:
-    """Return a call's arguments, given as an object, as JSON text of one, or not at all."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return {}
+def _messages(value: Any, fields: Fields, name: str) -> list[tuple[int, Mapping[str, Any]]]:
+    """Messages with their places; null is passed over, a list in a list is opened."""
     if isinstance(value, str):
-        value = from_json(value, format, path)
-    if not isinstance(value, Mapping):
-        raise BadEvent(format, path, "is not an object")
-    read: dict[str, Any] = plain(value, format, path)
-    return read
-
-
-def _messages(value: Any, fields: Fields, name: str) -> list[Mapping[str, Any]]:
-    if isinstance(value, str):
-        return [{"role": "user", "content": value}]
+        return [(0, {"role": "user", "content": value})]
+    if isinstance(value, Mapping) and ("role" in value or "content" in value or "parts" in value):
+        value = [value]
     if not isinstance(value, (list, tuple)):
         raise fields.bad(name, "is not a list of messages")
+    if len(value) == 1 and isinstance(value[0], (list, tuple)):
+        value = value[0]
+    found = []
     for index, message in enumerate(value):
-        if not isinstance(message, Mapping):
+        if isinstance(message, str):
+            message = {"role": "user", "content": message}
+        if isinstance(message, Mapping):
+            found.append((index, _opened(message)))
+        elif message is not None:
             raise fields.bad(f"{name}[{index}]", "is not a message")
-    return list(value)
+    return found
+
+
+def _opened(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message inside LangChain's serialised one, and of one that is only parts, a user's."""
+    inner = message.get("kwargs")
+    if isinstance(inner, Mapping) and isinstance(message.get("id"), (list, tuple)):
+        kind = str(message["id"][-1]) if message["id"] else ""
+        return {"type": kind, **inner}
+    if role(message) == "" and ("parts" in message or "content" in message):
+        return {"role": "user", **message}
+    if role(message) in ("input_text", "text") and isinstance(message.get("text"), str):
+        return {"role": "user", "content": message["text"]}
+    return message
 
 
 def _block_text(block: Any) -> str:
     if isinstance(block, str):
-        return block.strip()
-    if not isinstance(block, Mapping) or block.get("type", "text") not in ("text", "input_text"):
+        return _REMINDER.sub("", block).strip()
+    if not isinstance(block, Mapping) or kind_of(block) not in ("", "text", "input_text"):
         return ""
     for name in ("text", "content", "value"):
         if isinstance(block.get(name), str):
-            return str(block[name]).strip()
+            return _REMINDER.sub("", str(block[name])).strip()
     return ""
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else ()

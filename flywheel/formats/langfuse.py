@@ -18,8 +18,9 @@ from flywheel.formats.calls import (
 )
 from flywheel.formats.native import labelled
 from flywheel.formats.reading import Context, Fields, Parsed, skip
+from flywheel.formats.replies import Rule, Saying, read_reply
 from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict
-from flywheel.records import NONE, Prediction, RaterKind
+from flywheel.records import NONE, Intent, Prediction, RaterKind
 
 NAME = "langfuse"
 
@@ -53,16 +54,18 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
         return _score(fields, context.received)
     if event.get("type") != "GENERATION":
         return skip("is no generation")
-    return _generation(fields, context.context_turns)
+    return _generation(fields, context.context_turns, context.known)
 
 
 def _is_score(event: Mapping[str, Any]) -> bool:
     return "observationId" in event or ("value" in event and "name" in event)
 
 
-def _generation(fields: Fields, context_turns: int) -> Parsed:
+def _generation(fields: Fields, context_turns: int, known: Mapping[str, Intent] | None) -> Parsed:
     said = _said(fields, context_turns)
-    calls = said.calls or right_calls(fields.need("output"), NAME, "output", names=False)
+    reply = Saying(said.calls, said.malformed)
+    if not said.calls:
+        reply = read_reply(fields.need("output"), "output", Rule(format=NAME, known=known))
     started = fields.moment("startTime", naive_is_utc=True)
     latency = None
     if fields.get("endTime") is not None:
@@ -76,7 +79,7 @@ def _generation(fields: Fields, context_turns: int) -> Parsed:
         text=said.text,
         intent=NONE,
     )
-    return Parsed(predictions=predictions(answer, calls))
+    return Parsed(predictions=predictions(answer, reply.calls, reply.malformed))
 
 
 def _score(fields: Fields, received: datetime | None) -> Parsed:

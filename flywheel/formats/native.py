@@ -10,10 +10,15 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
-from flywheel.content import sample_id
+from msgspec.structs import replace
+
+from flywheel.content import content_id, sample_id
 from flywheel.event_columns import EventColumn, columns_of
-from flywheel.formats.calls import Exchange, arguments, exchange, one_call, predictions
+from flywheel.formats.call_shapes import arguments, read_call
+from flywheel.formats.calls import asked, exchange, predictions
+from flywheel.formats.native_words import kind_of_rater, texts_of, verdict_of
 from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, plain
+from flywheel.formats.replies import NEAR_INTENT, Rule, Saying, nearest_key
 from flywheel.parameters import argument_problems
 from flywheel.records import (
     NONE,
@@ -24,16 +29,19 @@ from flywheel.records import (
     Prediction,
     Sample,
     Split,
-    VerdictOnPrediction,
 )
 
 NAME = "native"
 SPLITS = ("seed", "train", "dev", "golden", "fresh")  # a seed is of split train
 
+_ALONE = Context()
+_NEAR_TEXT = (
+    "utterance", "query", "input", "message", "question", "prompt", "sentence", "content",
+    "transcript", "user_input", "user_message", "input_text", "user_text", "utt", "request", "q",
+)  # fmt: skip
 _ORIGINS = get_args(Origin)
-_VERDICTS = get_args(VerdictOnPrediction)
 _FROM_THE_CALL = ("text", "intent", "arguments", "calls")  # of a prediction
-_FROM_THE_VERDICT = ("verdict", "intent", "arguments", "calls")  # of feedback
+_FROM_THE_VERDICT = ("id", "ts", "verdict", "intent", "arguments", "calls")  # of feedback
 _PREDICTION_COLUMNS = tuple(
     column for column in columns_of(Prediction) if column.name not in _FROM_THE_CALL
 )
@@ -42,11 +50,16 @@ _FEEDBACK_COLUMNS = tuple(
 )
 
 
+ReadOrNot = tuple[dict[str, Any] | None, bool]
+
+
 def recognises(event: Mapping[str, Any]) -> bool:
     """Whether the event has the whole shape of a native one."""
-    if "prediction_id" in event and "verdict" in event:
+    if "prediction_id" in event and {"verdict", "ts"} & event.keys():
         return True
     spoken = "text" in event or "messages" in event
+    if {"id", "ts", "intent"} <= event.keys():
+        return True
     return spoken and ({"id", "ts"} <= event.keys() or {"intent", "split"} <= event.keys())
 
 
@@ -57,44 +70,73 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
         BadEvent: a field is missing or wrong.
     """
     kind = context.kind
-    if kind == "feedback" or (kind is None and "verdict" in event):
-        return Parsed(feedback=(feedback(event),))
+    judges = "verdict" in event or ("prediction_id" in event and "text" not in event)
+    if kind == "feedback" or (kind is None and judges):
+        return Parsed(feedback=(feedback(event, context),))
     if kind == "samples" or (kind is None and "split" in event):
         kept, answer = sample(event, context.known, context.context_turns)
         return Parsed(samples=(kept,), answers={kept.id: answer} if answer else {})
-    return Parsed(predictions=_predictions(event, context.context_turns))
+    return Parsed(predictions=(prediction(event, context),))
 
 
-def prediction(event: Mapping[str, Any], context_turns: int = 0) -> Prediction:
-    """Return a prediction; of an answer with several calls, the first.
-
-    Raises:
-        BadEvent: `id`, `ts` or `text` is missing, or a field is wrong.
-    """
-    return _predictions(event, context_turns)[0]
-
-
-def feedback(event: Mapping[str, Any]) -> Feedback:
-    """Return a verdict on a prediction.
+def prediction(event: Mapping[str, Any], context: Context = _ALONE) -> Prediction:
+    """Return a prediction.
 
     Raises:
-        BadEvent: `id`, `prediction_id`, `ts` or `verdict` is missing, `intent` is where the
-            verdict is corrected, or a field is wrong.
+        BadEvent: `id`, `ts`, `text` or `intent` is missing, or a field is wrong.
     """
     fields = Fields(NAME, event)
-    verdict = fields.choice("verdict", _VERDICTS)
+    values = {column.name: _value(fields, column, context) for column in _PREDICTION_COLUMNS}
+    text = _text(fields, context.context_turns)
+    reply = _answered(fields, context)
+    if values["confidence"] is None and isinstance(event.get("intent"), Mapping):
+        values["confidence"] = fields.inner("intent").confidence("confidence")
+    made = Prediction(text=text, intent=NONE, **values)
+    return predictions(made, reply.calls, reply.malformed)[0]
+
+
+def feedback(event: Mapping[str, Any], context: Context = _ALONE) -> Feedback:
+    """Return a verdict on a prediction.
+
+    One without an id is named by its content, one without a time has that of its receipt.
+
+    Raises:
+        BadEvent: `prediction_id` or `verdict` is missing, `intent` is where the verdict is
+            corrected, or a field is wrong.
+    """
+    fields = Fields(NAME, event)
+    verdict = verdict_of(fields)
     if verdict == "corrected" and not {"intent", "calls"} & event.keys():
         raise fields.bad("intent", "is missing: the verdict is corrected")
-    right = fields.maybe_text("intent", default=NONE if verdict == "corrected" else "")
-    calls = _calls(fields)
-    first = calls[0] if calls else Call(right, _maybe_arguments(fields))
-    return Feedback(
-        verdict=cast("VerdictOnPrediction", verdict),
+    calls = _calls(fields)[0]
+    first = calls[0] if calls else _right(fields, verdict)
+    values = {column.name: _value(fields, column, context) for column in _FEEDBACK_COLUMNS}
+    made = Feedback(
+        id=fields.maybe_identity("id"),
+        ts=fields.moment_or(context.received, "ts", zone=context.zone),
+        verdict=verdict,
         intent=first.intent or None,
         arguments=first.arguments,
         calls=calls if len(calls) > 1 else (),
-        **{column.name: _value(fields, column) for column in _FEEDBACK_COLUMNS},
+        **values,
     )
+    return made if made.id else replace(made, id=_name_of(made))
+
+
+def _right(fields: Fields, verdict: str) -> Call:
+    """The right call of a correction; an empty name where none is given."""
+    if "intent" not in fields.value or fields.value["intent"] is None:
+        return Call(NONE if verdict == "corrected" else "", _maybe_arguments(fields)[0])
+    if fields.value["intent"] == "" and verdict != "corrected":
+        return Call("", _maybe_arguments(fields)[0])
+    return Call(_named(fields), _maybe_arguments(fields)[0])
+
+
+def _name_of(made: Feedback) -> str:
+    """The id of a verdict that has none: the same verdict at another time is another one."""
+    said = [made.prediction_id, made.ts.isoformat(), made.verdict, made.intent, made.rater]
+    calls = [[call.intent, call.arguments] for call in made.calls]
+    return content_id("f", [NAME, *said, made.arguments, calls])
 
 
 def sample(
@@ -115,15 +157,15 @@ def sample(
             not fit its schema, or a field is wrong.
     """
     fields = Fields(NAME, event)
-    said = _said(fields, context_turns)
-    if "intent" not in event and not said.calls:
-        raise fields.bad("intent", "is missing")
-    call = _call(fields, said)
-    given = _maybe_arguments(fields)
-    if given is None and said.calls and event.get("intent") is None:
-        given = None if call.arguments is None else dict(call.arguments)
-    made = labelled(fields, said.text, call.intent, given, known)
-    return made, _answer(fields)
+    text = _text(fields, context_turns)
+    context = Context(known=known, context_turns=context_turns)
+    reply = _answered(fields, context, strict=True)
+    if len(reply.calls) > 1:
+        raise fields.bad("calls", "are several, and a sample has one")
+    if reply.malformed:
+        raise fields.bad("arguments", "are broken: not a JSON object")
+    call = reply.calls[0] if reply.calls else Call(NONE, _maybe_arguments(fields)[0])
+    return labelled(fields, text, call.intent, call.arguments, known), _answer(fields)
 
 
 def labelled(
@@ -163,7 +205,7 @@ def labelled(
         split=cast("Split", place),
         must_pass=fields.flag("must_pass"),
         family=fields.maybe_text("family"),
-        slices=_texts(fields, "slices"),
+        slices=texts_of(fields, "slices"),
         provenance=plain(fields.maybe_inner("provenance").value, NAME, "provenance"),
         weight=1.0 if weight is None else weight,
     )
@@ -177,93 +219,115 @@ def _refuse_misfit(fields: Fields, intent: Intent, given: Mapping[str, Any] | No
         raise fields.bad(first.path, f"{first.why} (parameters of {intent.name}{also})")
 
 
-def _predictions(event: Mapping[str, Any], context_turns: int) -> tuple[Prediction, ...]:
-    fields = Fields(NAME, event)
-    values = {column.name: _value(fields, column) for column in _PREDICTION_COLUMNS}
-    said = _said(fields, context_turns)
-    calls = _calls(fields) or said.calls
-    if event.get("intent") is not None or not calls:
-        calls = (Call(_call(fields, said).intent, _maybe_arguments(fields) or {}),)
-    return predictions(Prediction(text=said.text, intent=NONE, **values), calls)
-
-
-def _value(fields: Fields, column: EventColumn) -> Any:
+def _value(fields: Fields, column: EventColumn, context: Context) -> Any:
     """The value of a column that is read from the field of its name.
 
     Raises:
         BadEvent: the field is missing or wrong.
     """
+    name = column.name
     match column.type:
-        case "text" if column.choices:
-            return fields.choice(column.name, column.choices, column.default)
-        case "text" if column.required:
-            return fields.text(column.name)
+        case "text" if name == "rater_kind":
+            return kind_of_rater(fields)
+        case "text" if name == "score":
+            return fields.maybe_text(name) if isinstance(fields.get(name), str) else ""
         case "text":
-            return fields.maybe_text(column.name) or column.default
+            read = fields.identity if column.required else fields.maybe_identity
+            return read(name) or column.default
         case "time":
-            return fields.moment(column.name)
+            return fields.moment(name, zone=context.zone, received=context.received)
         case "flag":
-            return fields.flag(column.name)
+            return fields.flag(name)
         case "number" | "whole":
-            read = fields.fraction if column.fraction else fields.number
-            value = read(column.name)
+            value = fields.confidence(name) if column.fraction else fields.duration(name)
             return column.default if value is None else value
         case "list":
-            return _listed(fields, column.name)
+            return _listed(fields, name)
         case "texts":
-            return _texts(fields, column.name)
+            return texts_of(fields, name)
         case "json":
-            return _maybe_arguments(fields, column.name)
+            return _maybe_arguments(fields, name)[0]
 
 
-def _said(fields: Fields, context_turns: int) -> Exchange:
-    if fields.get("messages") is None:
-        return Exchange(fields.text("text"), ())
-    return exchange(fields.get("messages"), (), fields, "messages", context_turns)
+def _text(fields: Fields, context_turns: int) -> str:
+    """What a person said."""
+    if fields.get("messages") is not None:
+        return asked(fields.get("messages"), fields, "messages", context_turns).text
+    if fields.get("text") is None:
+        near = nearest_key(fields.value, ("text",), _NEAR_TEXT)
+        hint = f"; `{near}` is there: name it `text`" if near else ""
+        raise fields.bad("text", f"is missing{hint}")
+    return fields.text("text")
 
 
-def _call(fields: Fields, said: Exchange) -> Call:
-    named = fields.maybe_text("intent")
-    if named:
-        return Call(named, {})
-    return said.calls[0] if said.calls else Call(NONE, {})
+def _answered(fields: Fields, context: Context, *, strict: bool = False) -> Saying:
+    """What the event says was called, or should be: `intent`, `calls`, or an answer in `messages`.
+
+    Raises:
+        BadEvent: none of them is there.
+    """
+    calls, malformed = _calls(fields)
+    if fields.get("intent") is not None:
+        named = _named(fields)
+        if calls and calls[0].intent != named:
+            raise fields.bad("calls", f"begin with `{calls[0].intent}`, but `intent` is `{named}`")
+        given, broken = _maybe_arguments(fields)
+        return Saying(calls, malformed) if calls else Saying((Call(named, given),), broken)
+    if calls:
+        return Saying(calls, malformed)
+    if fields.get("messages") is not None:
+        said = asked(fields.get("messages"), fields, "messages")
+        if said.after:
+            rule = Rule(format=NAME, known=context.known, strict=strict)
+            found = exchange(fields.get("messages"), (), fields, "messages", rule=rule)
+            return Saying(found.calls, found.malformed)
+    if "intent" in fields.value:
+        return Saying()
+    near = nearest_key(fields.value, ("intent",), NEAR_INTENT)
+    hint = f"; `{near}` is there: name it `intent`" if near else ": null or `none` says no call"
+    raise fields.bad("intent", f"is missing{hint}")
 
 
-def _maybe_arguments(fields: Fields, name: str = "arguments") -> dict[str, Any] | None:
+def _named(fields: Fields) -> str:
+    """The name in `intent`, which may be {name, confidence}."""
+    value = fields.get("intent")
+    if isinstance(value, Mapping):
+        return fields.inner("intent").text("name", "intent")
+    if isinstance(value, (list, tuple)):
+        raise fields.bad("intent", "is a list; several calls of one answer stand under `calls`")
+    return fields.text("intent")
+
+
+def _maybe_arguments(fields: Fields, name: str = "arguments") -> ReadOrNot:
+    """Arguments, None where they are not given; and whether they were broken."""
     value = fields.get(name)
-    return None if value is None else arguments(value, NAME, fields.path(name))
-
-
-def _texts(fields: Fields, name: str) -> dict[str, str]:
-    """An object of texts; {} where it is not there."""
-    given = fields.maybe_inner(name)
-    for key, value in given.value.items():
-        if not isinstance(value, str):
-            raise given.bad(str(key), "is not a text")
-    return dict(plain(given.value, NAME, name))
+    if value is None:
+        return None, False
+    return arguments(value, NAME, fields.path(name))
 
 
 def _listed(fields: Fields, name: str) -> tuple[str, ...]:
-    """A list of texts; () where it is not there."""
+    """A list of ids; () where it is not there."""
     value = fields.get(name)
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)):
         raise fields.bad(name, "is not a list of texts")
-    for number, item in enumerate(value):
-        if not isinstance(item, str) or not item.strip():
-            raise fields.bad(f"{name}[{number}]", "is not a text")
-    return tuple(plain(value, NAME, name))
+    items = Fields(NAME, {f"{name}[{number}]": item for number, item in enumerate(value)})
+    return tuple(items.identity(key) for key in items.value)
 
 
-def _calls(fields: Fields) -> tuple[Call, ...]:
-    """Calls as [{intent, arguments}]; () where the field is not there."""
+def _calls(fields: Fields) -> tuple[tuple[Call, ...], bool]:
+    """Calls as [{intent, arguments}], () without the field; and whether any is broken."""
     value = fields.get("calls")
-    if value is None:
-        return ()
+    if value is None or (value in ([], ()) and "intent" in fields.value):
+        return (), False
     if not isinstance(value, (list, tuple)) or not value:
         raise fields.bad("calls", "is not a list of {intent, arguments}")
-    return tuple(one_call(item, NAME, fields.path(f"calls[{i}]")) for i, item in enumerate(value))
+    read = [read_call(item, NAME, fields.path(f"calls[{i}]")) for i, item in enumerate(value)]
+    return tuple(Call(one.call.intent, one.call.arguments or {}) for one in read), any(
+        one.malformed for one in read
+    )
 
 
 def _answer(fields: Fields) -> Choice | None:
@@ -278,4 +342,4 @@ def _answer(fields: Fields) -> Choice | None:
     if not isinstance(value, Mapping):
         raise BadEvent(NAME, "answer", "is neither an intent's name nor an object")
     answer = fields.inner("answer")
-    return answer.maybe_text("intent", "name", default=NONE), _maybe_arguments(answer)
+    return answer.maybe_text("intent", "name", default=NONE), _maybe_arguments(answer)[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.calls import exchange, predictions
-from flywheel.formats.reading import Context, Fields, Parsed
+from flywheel.formats.calls import asked, predictions
+from flywheel.formats.reading import Context, Fields, Parsed, skip
+from flywheel.formats.replies import Rule, read_reply
 from flywheel.records import NONE, Prediction
 
 NAME = "openai"
@@ -26,9 +27,11 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     """
     fields = Fields(NAME, event)
     request, response = fields.inner("request"), fields.inner("response")
-    said = exchange(
-        request.need("messages"), first_choice(response), request, "messages", context.context_turns
-    )
+    said = asked(request.need("messages"), request, "messages", context.context_turns)
+    if said.continues:
+        return skip(f"continues a turn: {said.continues}")
+    rule = Rule(format=NAME, known=context.known)
+    reply = read_reply({"choices": response.need("choices")}, "response", rule)
     whole = Fields(NAME, {"timestamp": response.get("created"), **_present(event)})
     answer = Prediction(
         id=response.text("id"),
@@ -41,7 +44,7 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
         text=said.text,
         intent=NONE,
     )
-    return Parsed(predictions=predictions(answer, said.calls))
+    return Parsed(predictions=predictions(answer, reply.calls, reply.malformed))
 
 
 def first_choice(response: Fields) -> list[Any]:

@@ -6,15 +6,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import msgspec
 
+from flywheel.formats.moments import NoMoment, read_moment
 from flywheel.records import Feedback, Intent, Prediction, Sample, Score
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLICES = ("channel", "locale")  # names taken from free metadata; other keys may hold anything
+
+_EXTENDED = ("$oid", "$uuid", "$numberLong", "$numberInt")  # MongoDB's extended JSON
+_ROUNDING = 1e-6  # by which a probability of single precision may leave 0..1
 
 Choice = tuple[str, dict[str, Any] | None]
 """An intent and its arguments; None: not judged."""
@@ -148,6 +151,34 @@ class Fields:
         """Return as `text`, or `default` where none of the fields is there or it is empty."""
         return default if self.get(*names) in (None, "") else self.text(*names)
 
+    def identity(self, *names: str) -> str:
+        """Return the first of these fields as an id: a text, or a whole number as its digits.
+
+        MongoDB's `{"$oid": …}` and the like are read. A float is one where a table has made it of
+        a whole number: below 2**53 and without a fraction.
+        """
+        value = self.need(*names)
+        if isinstance(value, Mapping) and len(value) == 1:
+            key, inner = next(iter(value.items()))
+            value = inner if key in _EXTENDED else value
+        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str):
+            raise self.bad(self._there(*names), f"is {_kind(value)}, not an id")
+        if not value.strip():
+            raise self.bad(self._there(*names), "is empty")
+        return unicode(value, self.format, self.path(self._there(*names)))
+
+    def maybe_identity(self, *names: str, default: str = "") -> str:
+        """Return as `identity`, or `default` where none of the fields is there or it is empty."""
+        return default if self.get(*names) in (None, "") else self.identity(*names)
+
+    def _there(self, *names: str) -> str:
+        """The first of these fields that is there; otherwise the first."""
+        return next((name for name in names if self.value.get(name) is not None), names[0])
+
     def number(self, *names: str) -> float | None:
         """Return the first of these fields, which must be a finite number; None without one."""
         value = self.get(*names)
@@ -163,6 +194,22 @@ class Fields:
         if value is not None and not 0 <= value <= 1:
             raise self.bad(names[0], f"is {value:g}, not in 0..1")
         return value
+
+    def confidence(self, *names: str) -> float | None:
+        """Return a probability; None where it is not there or is none.
+
+        A number or its text, in 0..1 or within 1e-6 of it. Anything else costs the confidence
+        alone: percent and logarithms look alike, so no scale is guessed.
+        """
+        number = _as_number(self.get(*names))
+        if number is None or not -_ROUNDING <= number <= 1 + _ROUNDING:
+            return None
+        return min(max(number, 0.0), 1.0)
+
+    def duration(self, *names: str) -> float | None:
+        """Return a length of time as a number, which may be text; None for one below 0."""
+        number = _as_number(self.get(*names))
+        return None if number is None or number < 0 else number
 
     def flag(self, name: str) -> bool:
         """Return a field that must be true or false; false where it is not there."""
@@ -196,29 +243,32 @@ class Fields:
             return Fields(self.format, {}, self.path(name))
         return self.inner(name)
 
-    def moment(self, *names: str, naive_is_utc: bool = False) -> datetime:
-        """Return the first of these fields as a time in UTC.
+    def moment(
+        self,
+        *names: str,
+        naive_is_utc: bool = False,
+        zone: tzinfo = UTC,
+        received: datetime | None = None,
+    ) -> datetime:
+        """Return the first of these fields as a time in UTC, however it is written.
 
-        ISO 8601, or seconds, milli-, micro- or nanoseconds since 1970 by their size. With
-        `naive_is_utc` the format's times are UTC even where they do not say so.
+        Args:
+            names: of the fields.
+            naive_is_utc: the format's times are UTC even where they do not say so.
+            zone: of times that do not name theirs.
+            received: a time more than a day later is refused; None: none is.
         """
         value = self.need(*names)
-        name = next(name for name in names if self.value.get(name) is not None)
         try:
-            moment = _moment(value)
-            if moment.tzinfo is None and naive_is_utc:
-                moment = moment.replace(tzinfo=UTC)
-            if moment.tzinfo is not None:
-                return moment.astimezone(UTC)
-        except (ValueError, OverflowError, TypeError):
-            raise self.bad(name, "is not a time") from None
-        raise self.bad(name, "has no timezone")
+            return read_moment(value, UTC if naive_is_utc else zone, received)
+        except NoMoment as error:
+            raise self.bad(self._there(*names), str(error)) from None
 
-    def moment_or(self, received: datetime | None, *names: str) -> datetime:
+    def moment_or(self, received: datetime | None, *names: str, zone: tzinfo = UTC) -> datetime:
         """Return the first of these fields as a time, or when the event was received."""
         if received is not None and self.get(*names) is None:
             return received
-        return self.moment(*names, naive_is_utc=True)
+        return self.moment(*names, zone=zone, received=received)
 
     def slices(self, name: str) -> dict[str, str]:
         """Return `channel` and `locale` from an object of free metadata."""
@@ -266,21 +316,15 @@ def plain(value: Any, format: str, path: str, depth: int = 32) -> Any:
     raise BadEvent(format, path, "is not JSON")
 
 
-def _moment(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, str) and not value.strip().lstrip("-").isdecimal():
-        try:
-            return msgspec.convert(value.strip(), datetime)  # RFC 3339, nanoseconds rounded
-        except msgspec.ValidationError:
-            return datetime.fromisoformat(value.strip())
-    if isinstance(value, bool):
-        raise TypeError("true is no time")
-    number = int(value) if isinstance(value, str) else value
-    for limit, microseconds in ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1)):
-        if abs(number) < limit:
-            return _EPOCH + timedelta(microseconds=number * microseconds)
-    return _EPOCH + timedelta(microseconds=int(number) // 1_000)
+def _as_number(value: Any) -> float | None:
+    """A finite number, or the text of one; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _finite(value: float, fields: Fields, name: str) -> float:

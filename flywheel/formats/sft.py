@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from flywheel.formats.calls import exchange
+from flywheel.formats.message_parts import speaks
 from flywheel.formats.native import labelled
 from flywheel.formats.reading import Context, Fields, Parsed
-from flywheel.records import NONE, Call
+from flywheel.formats.replies import NO_CALL, Rule
 
 NAME = "sft"
 
@@ -27,12 +28,18 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
     """
     fields = Fields(NAME, event)
     messages = fields.need("messages")
-    said = exchange(messages, (), fields, "messages", context.context_turns)
-    if isinstance(messages, str) or messages[-1].get("role") != "assistant":
+    rule = Rule(format=NAME, known=context.known, strict=True)
+    if not isinstance(messages, (list, tuple)) or not messages or not _is_answer(messages[-1]):
         raise fields.bad("messages", "does not end with an assistant's message")
-    return Parsed(
-        samples=tuple(
-            labelled(fields, said.text, call.intent, call.arguments, context.known, "seed")
-            for call in said.calls or (Call(NONE, {}),)
-        )
-    )
+    said = exchange(messages, (), fields, "messages", context.context_turns, rule)
+    if said.malformed:
+        raise fields.bad("messages", "ends with a call whose arguments are not a JSON object")
+    if len(said.calls) > 1:
+        raise fields.bad("messages", "ends with several calls, and a sample has one")
+    call = said.calls[0] if said.calls else NO_CALL
+    sample = labelled(fields, said.text, call.intent, call.arguments, context.known, "seed")
+    return Parsed(samples=(sample,))
+
+
+def _is_answer(message: Any) -> bool:
+    return isinstance(message, Mapping) and speaks(message)

@@ -199,7 +199,10 @@ def test_foreign_events_are_taken_as_they_are(client, runtime):
     foreign = {
         "timestamp": 1_700_000_000,
         "request": {"messages": [{"role": "user", "content": "wake me"}]},
-        "response": {"id": "r-1", "choices": [{"message": {"role": "assistant", "content": ""}}]},
+        "response": {
+            "id": "r-1",
+            "choices": [{"message": {"role": "assistant", "content": "No."}}],
+        },
     }
     assert client.post("/v1/predictions", json=foreign).json()["accepted"] == 1
     with runtime.store.read() as con:

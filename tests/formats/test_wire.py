@@ -201,7 +201,10 @@ def test_a_repeat_in_one_body_is_counted_and_a_foreign_form_is_taken():
     foreign = {
         "timestamp": 1_700_000_000,
         "request": {"messages": [{"role": "user", "content": "wake me"}]},
-        "response": {"id": "r-1", "choices": [{"message": {"role": "assistant", "content": ""}}]},
+        "response": {
+            "id": "r-1",
+            "choices": [{"message": {"role": "assistant", "content": "No."}}],
+        },
     }
     body = b"\n".join(json.dumps(one).encode() for one in (GOOD, GOOD, foreign))
     written = formats.write_body("predictions", body, received=NOON)

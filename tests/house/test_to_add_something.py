@@ -158,7 +158,7 @@ def test_it_goes_from_the_event_to_the_query(tmp_path):
 
 
 def test_what_is_no_text_is_rejected_by_its_name():
-    body = b\'{"id": "p", "ts": "2026-11-22T05:17:00Z", "text": "x", "intent": "a", "region": 7}\'
+    body = b\'{"id": "p", "ts": "2026-11-22T05:17:00Z", "text": "x", "intent": "a", "region": [7]}\'
     (line,) = formats.read_body(None, body, received=NOON).rejected
     assert line.field == "region"
 """

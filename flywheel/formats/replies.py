@@ -1,0 +1,430 @@
+"""What an answer says: its calls, or that no call is made. Never assumed, always said.
+
+`none` is said by words, by a refusal, by the name `none`, and by `intent: null`. An answer that
+names no call and says none of this is refused with the nearest key or shape, as is a lone word
+that looks like the name of an intent and is none.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flywheel.formats.answer_text import (
+    BrokenCall,
+    is_named,
+    label_in,
+    looks_like_a_label,
+    nearest,
+    values_in,
+)
+from flywheel.formats.call_shapes import NAMES, OneCall, arguments, is_call, kind_of, read_call
+from flywheel.formats.message_parts import (
+    WORDS,
+    asks,
+    block_words,
+    is_message,
+    is_result,
+    is_silent,
+    message_words,
+    says_something,
+    speaks,
+)
+from flywheel.formats.reading import BadEvent, unicode
+from flywheel.formats.streams import is_chunk, put_together
+from flywheel.records import NONE, Call, Intent
+
+NO_CALL = Call(NONE, {})
+
+_OF_A_MESSAGE = frozenset(
+    {"role", "tool_calls", "function_call", "content", "parts", "refusal", "additional_kwargs",
+     "tool_plan", "invalid_tool_calls"}
+)  # fmt: skip
+_WRAPPERS = ("response", "output", "generations", "messages", "calls", "intents")
+_SAYS_NO_CALL = ("intent", "tool", "function")
+NEAR_INTENT = (
+    "predicted_intent",
+    "intent_name",
+    "label",
+    "class",
+    "prediction",
+    "predicted",
+    "category",
+    "action",
+    "route",
+    "command",
+)
+
+
+class Saying(NamedTuple):
+    """What an answer says."""
+
+    calls: tuple[Call, ...] = ()  # empty: that no call is made; arguments None: not said
+    malformed: bool = False  # the arguments of a call were broken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How answers are read."""
+
+    format: str  # named in errors
+    known: Mapping[str, Intent] | None = None  # intents by name; None: any
+    strict: bool = False  # for labels: a lone word is never prose
+
+    def bad(self, path: str, why: str) -> BadEvent:
+        """Return the error about an answer."""
+        return BadEvent(self.format, path, why)
+
+
+def read_reply(value: Any, path: str, rule: Rule) -> Saying:
+    """Return what an answer says: a text, a message, a response, blocks, a call, or JSON.
+
+    Args:
+        value: the answer, however its tool logs it.
+        path: of the field, for errors.
+        rule: the format, and the names that are known.
+
+    Raises:
+        BadEvent: it names no call and does not say that there is none.
+    """
+    if isinstance(value, str):
+        return _text(value, path, rule)
+    if isinstance(value, Mapping):
+        return _object(value, path, rule)
+    if isinstance(value, (list, tuple)):
+        return _list(value, path, rule)
+    if value is None:
+        raise _nothing(path, rule)
+    raise rule.bad(path, "is neither a call nor words")
+
+
+def nearest_key(keys: Iterable[Any], wanted: Sequence[str], synonyms: Sequence[str]) -> str:
+    """Return the key that was meant by one of `wanted`; "" for none.
+
+    Args:
+        keys: of the object.
+        wanted: names that are missing.
+        synonyms: other names of the same thing, the nearest first.
+    """
+    given = [key for key in keys if isinstance(key, str) and key not in wanted]
+    folded = {key.casefold().replace("-", "_"): key for key in given}
+    for name in (*wanted, *synonyms):
+        if name in folded:
+            return folded[name]
+    for name in wanted:
+        close = difflib.get_close_matches(name, folded, 1, 0.75)
+        inside = [key for key in folded if name in key.split("_")]
+        if close or inside:
+            return folded[(close or inside)[0]]
+    return ""
+
+
+def _text(text: str, path: str, rule: Rule) -> Saying:
+    words = unicode(text, rule.format, path).strip()
+    if not words:
+        raise _nothing(path, rule)
+    if words.startswith(("data: {", "event: ")):
+        return read_reply(put_together(words, rule.format, path), path, rule)
+    values = list(values_in(words))
+    if values:
+        return _joined([_value(value, path, rule) for value in values])
+    label = label_in(words)
+    if label.casefold() == NONE:
+        return Saying()
+    if rule.known is not None and is_named(label, rule.known):
+        return Saying((Call(label, None),))
+    if looks_like_a_label(words, rule.known, strict=rule.strict):
+        if rule.known is None and not rule.strict:
+            return Saying((Call(label, None),))
+        raise _unknown(label, path, rule)
+    if label.casefold() in ("null", "nan", "undefined"):
+        raise _nothing(path, rule)
+    return Saying()
+
+
+def _value(value: Any, path: str, rule: Rule) -> Saying:
+    """What a JSON value inside a text says."""
+    if isinstance(value, BrokenCall):
+        if not value.name:
+            raise rule.bad(path, "is broken JSON that names no call")
+        return Saying((Call(value.name, {}),), True)
+    return read_reply(value, path, rule)
+
+
+def _object(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
+    """What one object says, whichever of the shapes it has."""
+    if is_chunk(value):
+        return read_reply(put_together([value], rule.format, path), path, rule)
+    for name in ("choices", "candidates"):
+        if name in value:
+            return _first_of(value[name], f"{path}.{name}", rule)
+    name = _wrapped(value)
+    if not name and is_call(value) and "role" not in value:
+        return _json_call(value, path, rule)
+    if not name and (is_message(value) or _OF_A_MESSAGE & value.keys()):
+        return _message(value, path, rule)
+    if not name and _is_block(value):
+        return _blocks([value], path, rule)
+    name = name or _loosely_wrapped(value)
+    if name:
+        return read_reply(value[name], f"{path}.{name}", rule)
+    return _json_call(value, path, rule)
+
+
+def _wrapped(value: Mapping[str, Any]) -> str:
+    """The key under which the answer stands in an object that merely holds it; "" for none."""
+    if isinstance(value.get("kwargs"), Mapping) and ("lc" in value or "id" in value):
+        return "kwargs"  # LangChain, serialised
+    if isinstance(value.get("output"), (Mapping, list, tuple)) and not is_call(value):
+        return "output"
+    if "parsed" in value and not value.get("tool_calls"):
+        for name in ("parsed", "raw"):
+            if value.get(name) is not None:
+                return name
+    return "message" if isinstance(value.get("message"), Mapping) else ""
+
+
+def _loosely_wrapped(value: Mapping[str, Any]) -> str:
+    """The same for keys that other objects have too."""
+    for name in _WRAPPERS:
+        if isinstance(value.get(name), (Mapping, list, tuple)):
+            return name
+    return "output" if isinstance(value.get("output"), str) else ""
+
+
+def _is_block(value: Mapping[str, Any]) -> bool:
+    """Whether an object is a block by its type, or a text."""
+    if kind_of(value) in WORDS or isinstance(value.get("text"), str):
+        return True
+    return bool(kind_of(value)) and not any(name in value for name in NAMES)
+
+
+def _first_of(value: Any, path: str, rule: Rule) -> Saying:
+    """What the first choice of a response says, by its index."""
+    if not isinstance(value, (list, tuple)) or not value:
+        raise rule.bad(path, "is not a list with a choice: the answer is empty")
+    if not all(isinstance(choice, Mapping) for choice in value):
+        raise rule.bad(path, "holds something that is not a choice")
+    number = next((n for n, choice in enumerate(value) if choice.get("index") == 0), 0)
+    first, at = value[number], f"{path}[{number}]"
+    for name in ("message", "content", "text"):
+        if first.get(name) is not None:
+            return read_reply(first[name], f"{at}.{name}", rule)
+    raise rule.bad(f"{at}.message", "is missing")
+
+
+def _list(items: Sequence[Any], path: str, rule: Rule) -> Saying:
+    """What messages, blocks or calls in a row say."""
+    if not items:
+        raise _nothing(path, rule)
+    if all(isinstance(item, Mapping) and is_chunk(item) for item in items):
+        return read_reply(put_together(items, rule.format, path), path, rule)
+    if len(items) == 1:
+        return read_reply(items[0], f"{path}[0]", rule)
+    if len(items) > 1 and all(isinstance(item, str) for item in items):
+        raise rule.bad(path, "is a list of texts, of which none is said to be the answer")
+    return _blocks(_after_the_user(items), path, rule)
+
+
+def _after_the_user(items: Sequence[Any]) -> Sequence[Any]:
+    """What follows the last message of a user, where a whole conversation is the answer."""
+    asked = [n for n, item in enumerate(items) if isinstance(item, Mapping) and asks(item)]
+    return items[asked[-1] + 1 :] if asked else items
+
+
+def _message(message: Mapping[str, Any], path: str, rule: Rule) -> Saying:
+    """What one message says; of several spellings of its calls, the first counts."""
+    extra = message.get("additional_kwargs")
+    extra = extra if isinstance(extra, Mapping) else {}
+    for holder in (message, extra):
+        for name in ("tool_calls", "function_call", "invalid_tool_calls"):
+            calls = holder.get(name)
+            calls = [calls] if isinstance(calls, Mapping) else calls
+            if isinstance(calls, (list, tuple)) and calls:
+                return _calls(calls, f"{path}.{name}", rule, broken=name.startswith("invalid"))
+    if message.get("parsed") is not None:
+        return read_reply(message["parsed"], f"{path}.parsed", rule)
+    content = message.get("content")
+    name = "parts" if content in (None, "", [], ()) and message.get("parts") else "content"
+    content = message.get(name)
+    refusal = message.get("refusal")
+    if isinstance(refusal, str) and refusal.strip():
+        return Saying()
+    if isinstance(content, Mapping):
+        return read_reply(content, f"{path}.{name}", rule)
+    if isinstance(content, (list, tuple)):
+        return _blocks(content, f"{path}.{name}", rule)
+    if isinstance(content, str):
+        return _text(content, f"{path}.{name}", rule)
+    audio = message.get("audio")
+    if isinstance(audio, Mapping) and isinstance(audio.get("transcript"), str):
+        return _text(audio["transcript"], f"{path}.audio.transcript", rule)
+    raise _nothing(path, rule)
+
+
+def _blocks(items: Sequence[Any], path: str, rule: Rule) -> Saying:
+    """What blocks, items or messages in a row say: the calls before the first result of one."""
+    calls: list[Saying] = []
+    refused: BadEvent | None = None
+    for number, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            continue
+        at = f"{path}[{number}]"
+        if is_result(item):
+            if calls:
+                break
+        elif is_message(item):
+            try:
+                reply = _inner_message(item, at, rule)
+            except BadEvent as error:
+                refused = refused or error  # beside a call, words may be any
+                continue
+            if reply is not None:
+                return _joined([*calls, reply])
+        elif kind_of(item) not in WORDS and is_call(item):
+            calls.append(_one(item, at, rule))
+    if refused is not None and not calls:
+        raise refused
+    return _joined(calls) if calls else _without_calls(items, path, rule)
+
+
+def _without_calls(items: Sequence[Any], path: str, rule: Rule) -> Saying:
+    """What blocks say of which none is a call."""
+    words = [word for item in items for word in _words_of(item) if word.strip()]
+    unread = [item for item in items if not isinstance(item, str) and not _is_read(item)]
+    named = [_block_name(item) for item in unread]
+    if unread and (not words or any(map(_callish, named))):
+        raise rule.bad(path, f"holds a block that is not known: `{named[0][:60]}`")
+    return _text("\n".join(words), path, rule)
+
+
+def _inner_message(item: Mapping[str, Any], path: str, rule: Rule) -> Saying | None:
+    """What a message in a list calls; None where it calls nothing or is not the model's."""
+    if not speaks(item) or not says_something(item):
+        return None
+    reply = _message(item, path, rule)
+    return reply if reply.calls else None
+
+
+def _words_of(item: Any) -> list[str]:
+    if isinstance(item, str):
+        return [item]
+    if not isinstance(item, Mapping):
+        return []
+    if is_message(item):
+        return message_words(item) if speaks(item) else []
+    return [block_words(item)]
+
+
+def _is_read(item: Any) -> bool:
+    return isinstance(item, Mapping) and (
+        is_message(item) or is_result(item) or is_silent(item) or bool(block_words(item))
+    )
+
+
+def _block_name(item: Any) -> str:
+    if not isinstance(item, Mapping):
+        return "null" if item is None else str(item)
+    return kind_of(item) or ", ".join(map(str, item)) or "{}"
+
+
+def _callish(kind: str) -> bool:
+    return any(word in kind.casefold() for word in ("tool", "call", "function"))
+
+
+def _calls(items: Sequence[Any], path: str, rule: Rule, *, broken: bool = False) -> Saying:
+    read = [_one(item, f"{path}[{number}]", rule) for number, item in enumerate(items)]
+    joined = _joined(read)
+    return Saying(joined.calls, joined.malformed or broken)
+
+
+def _one(item: Any, path: str, rule: Rule) -> Saying:
+    """One call of an answer; `none` as a function that may be called says that none is."""
+    call, malformed = _given(read_call(item, rule.format, path))
+    return Saying((call,), malformed) if call.intent != NONE else Saying()
+
+
+def _given(found: OneCall) -> OneCall:
+    """The call with arguments: a function that was called has some, if only none."""
+    call = found.call
+    return OneCall(Call(call.intent, call.arguments or {}), found.malformed)
+
+
+def _joined(replies: Sequence[Saying]) -> Saying:
+    return Saying(
+        tuple(call for reply in replies for call in reply.calls),
+        any(reply.malformed for reply in replies),
+    )
+
+
+def _json_call(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
+    """What an object says that names an intent by a key of its own."""
+    intent = value.get("intent")
+    if isinstance(intent, Mapping):
+        return _json_call({**value, "intent": intent.get("name", intent.get("intent"))}, path, rule)
+    if "intent" in value and isinstance(intent, (list, tuple)):
+        raise rule.bad(f"{path}.intent", "is a list; several calls stand under `calls`")
+    if intent is not None and not isinstance(intent, str):
+        raise rule.bad(f"{path}.intent", "is not a text")
+    ordered = {"name": intent, **_without_name(value)} if intent is not None else value
+    if not any(isinstance(ordered.get(name), (str, Mapping)) for name in NAMES) and not is_call(
+        ordered
+    ):
+        if any(name in value and value[name] is None for name in _SAYS_NO_CALL):
+            return Saying()
+        raise _no_key(value, path, rule)
+    found = _flat(read_call(ordered, rule.format, path), value, path, rule)
+    name = found.call.intent
+    if name.casefold() == NONE:
+        return Saying()
+    said = intent is not None or is_call(value)
+    if not said and not (rule.known is None or is_named(name, rule.known)):
+        raise _unknown(name, path, rule)
+    return Saying((found.call,), found.malformed)
+
+
+def _flat(found: OneCall, value: Mapping[str, Any], path: str, rule: Rule) -> OneCall:
+    """The call with arguments that stand beside its name, where its intent knows them.
+
+    Raises:
+        BadEvent: they stand under a key that is nearly the right one.
+    """
+    call = found.call
+    if call.arguments is not None:
+        return found
+    intent = (rule.known or {}).get(call.intent)
+    beside = {key: value[key] for key in value if intent and key in intent.argument_names()}
+    if beside:
+        return OneCall(Call(call.intent, arguments(beside, rule.format, path).values), False)
+    holders = [key for key in value if isinstance(value[key], Mapping) and key not in NAMES]
+    near = nearest_key(holders, ("arguments", "parameters"), ())
+    if near:
+        raise rule.bad(f"{path}.{near}", "is no known name of arguments: name it `arguments`")
+    return found
+
+
+def _without_name(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key not in NAMES}
+
+
+def _nothing(path: str, rule: Rule) -> BadEvent:
+    return rule.bad(path, "says neither a call nor words")
+
+
+def _no_key(value: Mapping[str, Any], path: str, rule: Rule) -> BadEvent:
+    near = nearest_key(value, ("intent", "function"), NEAR_INTENT)
+    if near:
+        return rule.bad(f"{path}.intent", f"is missing; `{near}` is there: name it `intent`")
+    keys = ", ".join(f"`{str(key)[:30]}`" for key in list(value)[:5])
+    return rule.bad(
+        path,
+        f"names no call: none of `intent`, `name`, `function`, `tool` is in {keys or '{}'}",
+    )
+
+
+def _unknown(label: str, path: str, rule: Rule) -> BadEvent:
+    near = nearest(label, rule.known) if rule.known is not None else None
+    hint = f"; `{near}`?" if near else "; an answer without a call says `none`"
+    return rule.bad(path, f"is `{label[:60]}`, which is no known intent{hint}")
