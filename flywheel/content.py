@@ -61,6 +61,16 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
+def text_key(text: str) -> str:
+    """Return a key that is equal for texts that differ only in case, spaces and final punctuation.
+
+    >>> text_key("Wake  me at six!") == text_key("wake me at six")
+    True
+    """
+    key = " ".join(fold(text).split())
+    return key.rstrip(_FINAL_PUNCTUATION) or key
+
+
 def same_arguments(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Return whether two calls of a function have the same arguments.
 
@@ -90,8 +100,7 @@ def arguments_key(arguments: Mapping[str, Any]) -> str:
 
 def _normalised(value: Any) -> Any:
     if isinstance(value, str):
-        text = " ".join(fold(value).split())
-        return text.rstrip(_FINAL_PUNCTUATION) or text
+        return text_key(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -151,12 +151,15 @@ def keep(
     )
     if not parsed.samples and sent_as != "samples":
         return receipt
-    rows = [turn.Incoming(sample=sample, answer=answer) for sample, answer in parsed.labelled]
+    rows = [
+        turn.Incoming(sample=sample, answer=answer, line=parsed.lines.get(sample.id, 0))
+        for sample, answer in parsed.labelled
+    ]
     counted = turn.add_samples(runtime, rows, new_generation=new_generation)
     return Receipt(
         accepted=receipt.accepted + counted["accepted"],
         duplicates=receipt.duplicates + counted["duplicates"],
-        rejected=receipt.rejected,
+        rejected=(*receipt.rejected, *(Rejection(**bad) for bad in counted["contradicting"])),
         generation=counted["generation"],
         bought=counted["bought"],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -11,12 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from flywheel.cli import sending
 from flywheel.cli.command import Because, Json, daemon, examples, group, reason
-from flywheel.cli.ingest import send
 from flywheel.cli.label import label
 from flywheel.cli.screen import Column, raw_json, say, table
-from flywheel.cli.sending import BadLine, Prepare, Sender
 from flywheel.cli.text import clean, number, plural, share
 from flywheel.errors import FlywheelError
 
@@ -44,37 +40,58 @@ class ExportSplit(StrEnum):
 @app.command(
     name="import",
     epilog=examples(
-        "flywheel samples import seeds.jsonl --split seed",
+        "flywheel samples import seeds.csv --split seed",
         "flywheel samples import golden.jsonl --split golden --new-generation",
+        "flywheel samples import rows.jsonl --split dev --labels names.json",
     ),
 )
 def import_(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="NDJSON; - is stdin.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="JSON lines, a JSON list, CSV, TSV, …; - is stdin."),
+    ],
     *,
     split: Annotated[
-        ImportSplit,
-        typer.Option(help="seed: to train on; dev: to choose with; golden, fresh: to judge."),
-    ],
+        ImportSplit | None,
+        typer.Option(
+            help="seed: to train on; dev: to choose with; golden, fresh: to judge. "
+            "Default: as the file names its parts, train for seed and test for golden."
+        ),
+    ] = None,
     new_generation: Annotated[
         bool,
         typer.Option("--new-generation", help="Open a new golden generation and seal the old one."),
     ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NAMES",
+            help='Names of labels: ["first", "second"], {"theirs": "yours"}, or one a line.',
+        ),
+    ] = None,
+    encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the file, such as cp1252 or gbk.")
+    ] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the counts and every rejected line as JSON.")
     ] = False,
 ) -> None:
     """Import labelled samples.
 
-    One JSON object a line, with `text` and `intent`. A golden sample may carry `must_pass`,
-    `family`, and the production model's stored `answer`. A line that names another split than
-    --split is rejected.
+    Read are JSON lines, JSON lists, CSV and TSV with a header, CLINC150, AutoIntent, Rasa NLU
+    (YAML, JSON), rows of Hugging Face, and fine-tuning lines with `messages`. The text is in
+    `text`, `utterance`, `query`, `sentence` or `input`, the label in `intent`, `label`, `labels`,
+    `intent_name`, `label_text` or `category`; a label null or `none` means no call. A golden
+    sample may carry `must_pass`, `family`, and the production model's stored `answer`. A line that
+    names another split than --split is rejected, and so is a golden text with two labels.
     """
-    if new_generation and split is not ImportSplit.golden:
+    if new_generation and split not in (None, ImportSplit.golden):
         raise typer.BadParameter("only golden samples have generations", param_hint="--split")
-    query = {"new_generation": "1"} if new_generation else None
-    sender = Sender(daemon(ctx), _labelled_for(split), query)
-    send(sender, files, as_json=as_json, look_again=sending.refuse_events)
+    from flywheel.cli import training
+
+    read = [training.read(path, split, encoding, training.names(labels)) for path in files]
+    training.send(daemon(ctx), read, new_generation=new_generation, as_json=as_json)
 
 
 @app.command(
@@ -190,24 +207,3 @@ _KINDS = ("seed", "feedback", "teacher", "person", "dev", "golden", "fresh")
 
 def _counts(counts: Mapping[str, int]) -> list[str]:
     return [number(counts.get(kind) or None) for kind in _KINDS]
-
-
-def _labelled_for(split: ImportSplit) -> Prepare:
-    """Mark each line with the split it is imported for.
-
-    A golden line that slipped into a file of seeds would be trained on, so it is never relabelled.
-    """
-
-    def prepare(line: bytes) -> tuple[str, bytes]:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return "samples", line  # the daemon says why not
-        if not isinstance(event, dict):
-            return "samples", line
-        named = event.get("split") or split.value
-        if named != split.value:
-            raise BadLine(f"split: the line says {named}, --split says {split.value}")
-        return "samples", json.dumps(event | {"split": split.value}).encode()
-
-    return prepare

@@ -189,7 +189,7 @@ def read_numbered(
             return _rejected(raw, number, BadEvent(format, "", "is not JSON"))
         try:
             said = parse(event, kind, format, context_turns, received=received, known=known)
-            return _at(said, number) if said.rejected else said
+            return _at(said, number) if said.rejected or said.samples else said
         except BadEvent as error:
             return _rejected(raw, number, error)
 
@@ -225,8 +225,12 @@ def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _at(said: Parsed, number: int) -> Parsed:
-    """The same with the line's number on what was rejected inside its event."""
-    return replace(said, rejected=tuple(replace(bad, line=number) for bad in said.rejected))
+    """The same with the line's number on its samples, and on what was rejected inside its event."""
+    return replace(
+        said,
+        lines=dict.fromkeys((sample.id for sample in said.samples), number),
+        rejected=tuple(replace(bad, line=number) for bad in said.rejected),
+    )
 
 
 def _rejected(raw: bytes, number: int, error: BadEvent) -> Parsed:

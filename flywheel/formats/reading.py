@@ -58,6 +58,7 @@ class Parsed:
     feedback: tuple[Feedback, ...] = ()
     samples: tuple[Sample, ...] = ()
     answers: Mapping[str, Choice] = field(default_factory=dict)  # by sample id, where given
+    lines: Mapping[str, int] = field(default_factory=dict)  # first line of a sample, by its id
     scores: tuple[Score, ...] = ()  # of foreign tools, as seen; those that count are feedback too
     skipped: Mapping[str, int] = field(default_factory=dict)  # by reason: events not to be kept
     rejected: tuple[RejectedLine, ...] = ()
@@ -93,6 +94,7 @@ def merged(parts: Iterable[Parsed]) -> Parsed:
         feedback=tuple(item for part in given for item in part.feedback),
         samples=tuple(item for part in given for item in part.samples),
         answers={key: value for part in given for key, value in part.answers.items()},
+        lines={key: line for part in reversed(given) for key, line in part.lines.items()},
         scores=tuple(item for part in given for item in part.scores),
         skipped=dict(sum((Counter(part.skipped) for part in given), Counter())),
         rejected=tuple(item for part in given for item in part.rejected),

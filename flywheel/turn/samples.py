@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from flywheel import datasets
+from flywheel import datasets, lineage
+from flywheel.content import text_key
 from flywheel.records import Decision, Sample
 from flywheel.store import Connection, adapters, decisions, golden_set, samples, turns
 from flywheel.store.turns import Turn
@@ -23,6 +24,7 @@ class Incoming:
 
     sample: Sample
     answer: tuple[str, dict[str, Any] | None] | None = None
+    line: int = 0  # where it stood in what was sent; 0 where it did not come in a line
 
 
 def add_samples(
@@ -31,15 +33,19 @@ def add_samples(
     """Store samples; golden rows join the current generation, or open a new one.
 
     Golden rows that arrive after the generation's first query are stored as bought labels: they
-    decide single intents, but not the overall comparison, which the seal protects.
+    decide single intents, but not the overall comparison, which the seal protects. A golden text
+    that another row, or the standing generation, gives another intent is refused.
 
     Returns:
-        {"accepted", "duplicates", "generation", "bought"}.
+        {"accepted", "duplicates", "generation", "bought", "contradicting"}; the last are the
+        refused rows as {"line", "field", "why"}.
     """
     now = runtime.clock()
-    golden = [row for row in rows if row.sample.split == "golden"]
-    ungolden = [row.sample for row in rows if row.sample.split != "golden"]
     with runtime.store.write() as con:
+        refused = _contradicting(runtime, con, rows, new_generation)
+        rows = [row for number, row in enumerate(rows) if number not in refused]
+        golden = [row for row in rows if row.sample.split == "golden"]
+        ungolden = [row.sample for row in rows if row.sample.split != "golden"]
         added = (
             samples.add(con, ungolden, generation=None, bought_for=None, at=now) if ungolden else 0
         )
@@ -57,7 +63,39 @@ def add_samples(
         "duplicates": len(rows) - added,
         "generation": number,
         "bought": bought,
+        "contradicting": list(refused.values()),
     }
+
+
+def _contradicting(
+    runtime: Runtime, con: Connection, rows: Sequence[Incoming], new_generation: bool
+) -> dict[int, dict[str, Any]]:
+    """Golden rows whose text has another intent elsewhere: their refusals, by index.
+
+    Of rows that contradict each other none is right by itself, so none is added. A disputed sample
+    does not stand: a corrected label takes its place.
+    """
+    golden = [(n, row) for n, row in enumerate(rows) if row.sample.split == "golden"]
+    if not golden:
+        return {}
+    disputed = set(golden_set.disputed_samples(con))
+    stored = [] if new_generation else [row.sample for row in samples.golden(con)]
+    places: dict[str, dict[str, str]] = defaultdict(dict)  # text key → intent → where it says so
+    for sample in lineage.judging(stored, runtime.intents):
+        if sample.id not in disputed:
+            places[text_key(sample.text)].setdefault(sample.intent, f"golden sample {sample.id}")
+    standing = {key: frozenset(places[key]) for key in places}
+    for _, row in golden:
+        place = f"line {row.line}" if row.line else "this import"
+        places[text_key(row.sample.text)].setdefault(row.sample.intent, place)
+    refused = {}
+    for number, row in golden:
+        key, intent = text_key(row.sample.text), row.sample.intent
+        other = next((name for name in places[key] if name != intent), None)
+        if other is not None and intent not in standing.get(key, ()):
+            why = f"is {intent}, but {other} in {places[key][other]} for the same text"
+            refused[number] = {"line": row.line, "field": "intent", "why": why}
+    return refused
 
 
 def _add_golden(
