@@ -13,8 +13,9 @@ import typer
 from flywheel.cli import sending
 from flywheel.cli.command import daemon
 from flywheel.cli.screen import remark, say
-from flywheel.cli.sending import Prepare, Sender, prepared_file, report
+from flywheel.cli.sending import HowToRead, Prepare, Sender, prepared_file, report
 from flywheel.cli.text import clean
+from flywheel.file_records.json_faults import NotJson, decoded
 
 if TYPE_CHECKING:
     from flywheel.cli.client import DaemonClient
@@ -45,10 +46,28 @@ class Format(StrEnum):
     sft = "sft"
 
 
+Encoding = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="The files' encoding, such as cp1252 or gbk; default: UTF-8."
+    ),
+]
+Delimiter = Annotated[
+    str,
+    typer.Option(metavar="MARK", help="Between a CSV's cells; default: what its header shows."),
+]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait", help="Until they are loaded: count the new, the known, and the conflicts."
+    ),
+]
+
+
 def ingest(
     ctx: typer.Context,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE", help="NDJSON; - is stdin.")
+        list[Path] | None, typer.Argument(metavar="FILE", help="JSON or CSV; - is stdin.")
     ] = None,
     *,
     kind: Annotated[
@@ -62,6 +81,9 @@ def ingest(
             help=f"The form of the events; auto looks at each. One of {', '.join(Format)}.",
         ),
     ] = Format.auto,
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    wait: Wait = False,
     retry_rejected: Annotated[
         bool,
         typer.Option("--retry-rejected", help="Read what was rejected once more; takes no FILE."),
@@ -72,19 +94,24 @@ def ingest(
 ) -> None:
     """Send files of predictions, feedback or samples.
 
-    One JSON object a line, in flywheel's own form or one that your tools write. Ids make it
-    idempotent: sending a file again, or in another order, changes nothing. Feedback may come
-    before its prediction. Exit code 1 when a line was rejected.
+    JSON in flywheel's own form or one that your tools write: an object a line, a list of any
+    size, objects over several lines, or an export that wraps them (data, hits, MongoDB). A CSV
+    needs a header with text and id or intent. gzip, bzip2, xz, zstd and UTF-16 are told by their
+    first bytes. Ids make it idempotent: sending a file again, or in another order, changes
+    nothing. Feedback may come before its prediction. Every line is counted as accepted, repeated,
+    skipped or rejected; exit code 1 when one was rejected.
     """
     if retry_rejected == bool(files):
         raise typer.BadParameter("name files, or say --retry-rejected")
     if retry_rejected:
         _retry(daemon(ctx), as_json=as_json)
         return
-    sender = Sender(daemon(ctx), by_kind(kind), {} if form == Format.auto else {"format": form})
+    reading = HowToRead(encoding=encoding, delimiter=delimiter)
+    query = {} if form == Format.auto else {"format": form.value}
+    sender = Sender(daemon(ctx), by_kind(kind), query | ({"wait": "1"} if wait else {}))
     guessed = kind is LineKind.auto and form is Format.auto
     look_again = sending.refuse_samples if guessed else None
-    send(sender, files or [], as_json=as_json, look_again=look_again)
+    send(sender, files or [], as_json=as_json, look_again=look_again, reading=reading)
 
 
 def _retry(ask: DaemonClient, *, as_json: bool) -> None:
@@ -107,6 +134,7 @@ def send(
     *,
     as_json: bool,
     look_again: Callable[[Path, bytes], None] | None = None,
+    reading: HowToRead | None = None,
 ) -> None:
     """Send `files`, print what became of them, and exit 1 when a line was rejected.
 
@@ -115,18 +143,19 @@ def send(
         files: looked at before the first of them is sent.
         as_json: print the counts as JSON.
         look_again: refuses a file by its first bytes where another command is meant.
+        reading: encoding and delimiter of the files.
 
     Raises:
-        FlywheelError: a file is not there, or holds no JSON lines; nothing was sent.
+        FlywheelError: a file is not there, or holds no records; nothing was sent.
     """
     for path in files:
         if str(path) != "-":
-            sending.refuse_unsendable(path, look_again)
+            sending.refuse_unsendable(path, look_again, reading)
     try:
         for path in files:
             file, size = prepared_file(path)
             with file:
-                sender.send(str(path), file, size)
+                sender.send(str(path), file, size, reading)
     except KeyboardInterrupt:
         sender.stopped()
         raise typer.Exit(130) from None
@@ -149,8 +178,8 @@ def by_kind(kind: LineKind) -> Prepare:
 def _kind_of(line: bytes) -> str:
     """Tell an event by its fields; what is no JSON object goes where the daemon says why not."""
     try:
-        event = json.loads(line)
-    except ValueError:
+        event = decoded(line)
+    except NotJson:
         return "predictions"
     if not isinstance(event, dict):
         return "predictions"

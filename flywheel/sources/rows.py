@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
-import json
+import math
 import os
+import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,15 +15,15 @@ from uuid import UUID
 
 from flywheel.errors import FlywheelError
 from flywheel.event_columns import columns_of
-from flywheel.records import Prediction, Sample
+from flywheel.file_records.json_faults import NotJson, decoded
+from flywheel.records import Feedback, Prediction, Sample
 
-_NUMBERS = frozenset(
-    column.name
-    for event in (Prediction, Sample)
+_TYPES = {
+    column.name: column.type
+    for event in (Prediction, Feedback, Sample)
     for column in columns_of(event)
-    if column.type == "number"
-)
-_SHOWN = 2_000  # characters of an unreadable line that are kept
+}
+_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
 def checked(
@@ -67,14 +69,22 @@ def library(module: str, extra: str) -> Any:
         ) from error
 
 
-def event_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table's row as an event: without empty cells, `slices.channel` as an object."""
+def event_of(row: Mapping[str, Any], *, decimal_comma: bool = False) -> dict[str, Any]:
+    """Return a table's row as an event: without empty cells, `slices.channel` as an object.
+
+    Args:
+        row: cells by column.
+        decimal_comma: a number may be written as 0,93.
+    """
     event: dict[str, Any] = {}
     for column, cell in row.items():
         if cell is None or cell == "":
             continue
-        name, _, inner = str(column).partition(".")
-        value = _number(cell) if name in _NUMBERS else _plain(cell)
+        named, _, inner = str(column).strip().partition(".")
+        name = named.casefold() if named.casefold() in _TYPES else named
+        value = _typed(name, cell, decimal_comma=decimal_comma) if not inner else _plain(cell)
+        if value is None:
+            continue
         if inner and isinstance(event.setdefault(name, {}), dict):
             event[name][inner] = value
         else:
@@ -82,23 +92,74 @@ def event_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return event
 
 
-def event_of_line(line: bytes | str | None) -> dict[str, Any]:
-    """Return a line's JSON object; an unreadable line as {"unreadable", "why"}, to be rejected."""
-    text = line.decode(errors="replace") if isinstance(line, bytes) else line or ""
+def event_of_line(line: bytes | str | None, encoding: str = "") -> dict[str, Any]:
+    """Return a line's JSON object; an unreadable line as `unreadable` has it, to be rejected.
+
+    Args:
+        line: UTF-8, or in `encoding`.
+        encoding: as `decoding.checked_encoding` names it; "" for UTF-8.
+    """
+    raw = line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line or b""
+    if encoding:
+        try:
+            text = raw.decode(encoding)
+        except UnicodeError as error:
+            return unreadable(raw, f"is not {encoding}: {error}", encoding)
+        raw = text.encode("utf-8", "surrogatepass")
     try:
-        event = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return {"unreadable": text[:_SHOWN], "why": f"no JSON: {error}"}
+        event = decoded(raw)
+    except NotJson as error:
+        return unreadable(raw, str(error), encoding)
     if isinstance(event, dict):
         return event
-    return {"unreadable": text[:_SHOWN], "why": "no JSON object"}
+    return unreadable(raw, "no JSON object", encoding)
 
 
-def _number(cell: Any) -> Any:
+def unreadable(raw: bytes, why: str, encoding: str = "") -> dict[str, Any]:
+    """An event for what cannot be read: the daemon rejects it, and keeps its bytes.
+
+    Args:
+        raw: the bytes as they were; of a file that cannot be read, its path.
+        why: what is wrong with them.
+        encoding: in which they were to be read.
+    """
+    told = {"why": why} | ({"encoding": encoding} if encoding else {})
     try:
-        return float(cell)
+        return {"unreadable": raw.decode(), **told}
+    except UnicodeDecodeError:
+        return {"unreadable_base64": base64.b64encode(raw).decode(), **told}
+
+
+def _typed(name: str, cell: Any, *, decimal_comma: bool) -> Any:
+    """The cell of a column as its event has it; None for no value."""
+    kind = _TYPES.get(name)
+    if kind == "number":
+        return _number(cell, decimal_comma=decimal_comma)
+    if kind in ("texts", "json", "list") and isinstance(cell, str) and cell[:1] in ("{", "["):
+        try:
+            return decoded(cell.encode())
+        except (NotJson, UnicodeError):
+            return cell  # for the daemon to reject
+    if kind in ("texts", "json") and isinstance(cell, list) and not cell:
+        return None  # a MAP without entries
+    if kind == "time" and isinstance(cell, date) and not isinstance(cell, datetime):
+        return f"{cell}T00:00:00+00:00"
+    value = _plain(cell)
+    if kind == "text" and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(int(value)) if value == int(value) else str(value)
+    return value
+
+
+def _number(cell: Any, *, decimal_comma: bool) -> Any:
+    """A number; None for NaN; what is none is left for the daemon to judge."""
+    if isinstance(cell, str) and _COMMA.fullmatch(cell.strip()):
+        certain = decimal_comma or cell.strip().lstrip("+-").startswith("0,")
+        cell = cell.replace(",", ".") if certain else cell
+    try:
+        number = float(cell)
     except (TypeError, ValueError):
         return _plain(cell)
+    return number if math.isfinite(number) else None
 
 
 def _plain(cell: Any) -> Any:
@@ -108,9 +169,13 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, date | UUID):
         return str(cell)
     if isinstance(cell, Decimal):
-        return float(cell)
+        return int(cell) if cell == cell.to_integral_value() else float(cell)
+    if isinstance(cell, float):
+        return cell if math.isfinite(cell) else None
     if isinstance(cell, bytes):
-        return cell.decode(errors="replace")
+        return cell.decode(errors="backslashreplace")
+    if isinstance(cell, list) and cell and all(isinstance(each, tuple) for each in cell):
+        return {str(key): _plain(value) for key, value in cell}  # a MAP, as Arrow hands it on
     if isinstance(cell, Mapping):
         return {str(key): _plain(value) for key, value in cell.items()}
     if isinstance(cell, list | tuple):

@@ -1,5 +1,6 @@
 """`flywheel ingest` and `flywheel samples import`: files in batches, told by file and line."""
 
+import gzip
 import json
 
 import pytest
@@ -69,7 +70,7 @@ def test_batches_hold_at_most_500_lines_and_4_mb(taking, folder):
 def test_a_rejected_line_is_told_by_its_place_in_the_file(daemon, folder):
     def answer(body):
         rejected = [{"line": 2, "field": "intent", "why": "is missing"}]
-        return {"accepted": 1, "duplicates": 1, "rejected": rejected}
+        return {"accepted": 0, "duplicates": 1, "rejected": rejected}
 
     daemon.says("POST /v1/predictions", answer)
     path = folder / "gaps.jsonl"
@@ -77,7 +78,7 @@ def test_a_rejected_line_is_told_by_its_place_in_the_file(daemon, folder):
     result = daemon.run("ingest", path)
     assert (result.exit_code, result.stdout, result.stderr) == (
         1,
-        "2 lines sent: 1 accepted, 1 repeated, 1 rejected\n" + LATER,
+        "2 lines sent: 0 accepted, 1 repeated, 1 rejected\n",
         f"{path}:4: intent: is missing\n{MEND}",
     )
 
@@ -116,6 +117,92 @@ def test_a_line_that_is_too_long_is_refused_and_the_next_is_sent(taking, folder,
     assert result.exit_code == 1
     assert result.stderr == f"{path}:1: longer than 200 bytes\n{MEND}"
     assert taking.bodies("/v1/predictions") == [[PREDICTION]]
+
+
+def test_every_record_is_accounted_for_and_what_was_skipped_says_why(daemon, folder):
+    why = "does not speak of GenAI"
+    answer = {
+        "accepted": 1,
+        "duplicates": 0,
+        "skipped": 2,
+        "skips": [{"why": why, "count": 2, "line": 2}],
+        "rejected": [],
+    }
+    daemon.says("POST /v1/predictions", answer)
+    path = folder / "bulk.ndjson"
+    action = '{"index": {"_id": "1"}}\n'
+    path.write_text(action + json.dumps(PREDICTION) + "\n" + '{"a": 1}\n{"a": 2}\n')
+    result = daemon.run("ingest", path)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "4 lines sent: 1 accepted, 3 skipped\n"
+        f"2 skipped: {why}\n"
+        "1 skipped: is an action line of an Elasticsearch bulk file\n" + LATER,
+    )
+    told = json.loads(daemon.run("ingest", path, "--json").stdout)
+    assert (told["sent"], told["accepted"], told["skipped"]) == (4, 1, 3)
+    assert told["skips"][0] == {"why": why, "count": 2}
+
+
+def test_waiting_tells_what_was_new_known_or_in_conflict(daemon, folder):
+    answer = {"accepted": 3, "duplicates": 0, "rejected": [], "new": 1, "known": 1, "conflicts": 1}
+    daemon.says("POST /v1/predictions", answer)
+    path = write(folder, "three.jsonl", *[PREDICTION] * 3)
+    result = daemon.run("ingest", "--wait", path)
+    assert result.stdout == (
+        "3 lines sent: 3 accepted\nloaded: 1 new, 1 known already, 1 with the id of another event\n"
+    )
+    assert daemon.asked[0][1] == "/v1/predictions?wait=1"
+    assert json.loads(daemon.run("ingest", "--wait", path, "--json").stdout)["conflicts"] == 1
+
+
+def test_a_list_that_is_compressed_in_utf_16_is_sent_record_by_record(taking, folder):
+    path = folder / "export.json.gz"
+    many = [{**PREDICTION, "id": f"p-{i}"} for i in range(BATCH_LINES + 1)]
+    path.write_bytes(gzip.compress(json.dumps({"data": many}, indent=1).encode("utf-16")))
+    assert taking.run("ingest", path).exit_code == 0
+    batches = taking.bodies("/v1/predictions")
+    assert [len(batch) for batch in batches] == [BATCH_LINES, 1]
+    assert [event for batch in batches for event in batch] == many
+
+
+def test_a_file_that_breaks_off_is_one_more_rejected_line(taking, folder):
+    path = folder / "cut.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(PREDICTION).encode() + b"\n")[:-9])
+    result = taking.run("ingest", path)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"{path}:1: the gzip data ends early\n{MEND}",
+    )
+    assert taking.bodies("/v1/predictions") == [[PREDICTION]]
+
+
+def test_a_csv_with_its_own_marks_is_sent_as_events(taking, folder):
+    path = folder / "log.csv"
+    path.write_bytes("id;text;intent;confidence\np-1;réveille-moi;set_alarm;0,9\n".encode("cp1252"))
+    result = taking.run("ingest", path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{path}:2: is not UTF-8; name its encoding\n")
+    assert taking.asked == []
+    assert taking.run("ingest", path, "--encoding", "cp1252").exit_code == 0
+    event = {"id": "p-1", "text": "réveille-moi", "intent": "set_alarm", "confidence": 0.9}
+    assert taking.bodies("/v1/predictions") == [[event]]
+
+
+def test_what_is_wrong_with_a_line_is_said_in_full(daemon, folder):
+    def answer(body):
+        rejected = [{"line": i + 1, "why": "is not JSON"} for i in range(len(body.splitlines()))]
+        return {"accepted": 0, "duplicates": 0, "rejected": rejected}
+
+    daemon.says("POST /v1/predictions", answer, status=422)
+    path = folder / "odd.jsonl"
+    path.write_bytes(b'{"a": NaN}\n{"a": "\xe9"}\n' + b"[" * 9_000 + b"\n")
+    assert daemon.run("ingest", path).stderr.splitlines() == [
+        f"{path}:1: is not JSON: NaN is no JSON value (byte 6)",
+        f"{path}:2: is not UTF-8: name its encoding, for example --encoding cp1252 or gbk",
+        f"{path}:3: is nested too deeply",
+        MEND.strip(),
+    ]
 
 
 def test_standard_input_can_be_sent(taking):
