@@ -111,12 +111,13 @@ def refuse_unsendable(
         look_again(path, head)
 
 
-def refuse_unreadable(path: Path, head: bytes, reading: HowToRead) -> None:
+def refuse_unreadable(path: Path, head: bytes, reading: HowToRead | None = None) -> None:
     """Refuse what holds no records, by the first bytes of the text (plain, in UTF-8).
 
     Raises:
         FlywheelError: what it is instead, and what to do with it.
     """
+    reading = reading or HowToRead()
     name, todo = _foreign(head)
     if name == "empty":
         raise FlywheelError(f"{path} is empty", hint="nothing was sent; is it the right file?")
@@ -210,8 +211,8 @@ def _first(head: bytes) -> Mapping[str, Any]:
 class FileLine:
     """One record of a file, as it is sent."""
 
-    place: str  # "4", or "1: record 57" where several records share a line
     number: int  # of its line, from 1
+    position: int | None = None  # among the file's records, where several share a line
     raw: bytes = b""  # JSON without newlines
     why: str = ""  # why it is not sent: it cannot be read
     skipped: str = ""  # why it is not sent: it is no record
@@ -234,8 +235,8 @@ def lines_of(file: BinaryIO, reading: HowToRead, longest: int) -> Iterator[FileL
         shared = record.position is not None and record.line == before
         before = record.line
         yield FileLine(
-            place=f"{record.line}: record {record.position}" if shared else f"{record.line}",
             number=record.line,
+            position=record.position if shared else None,
             raw=record.raw.replace(b"\n", b" ").replace(b"\r", b" "),
             why=record.why,
             skipped=record.skipped,
@@ -255,7 +256,7 @@ def _of_csv(file: BinaryIO, reading: HowToRead) -> Iterator[FileLine]:
     for row in table.rows:
         event = event_of(row.cells, decimal_comma=table.decimal_comma)
         raw = json.dumps(event, ensure_ascii=False).encode() if row.cells else b""
-        yield FileLine(place=str(row.line), number=row.line, raw=raw, why=row.why)
+        yield FileLine(number=row.line, raw=raw, why=row.why)
 
 
 # Sending.
@@ -282,7 +283,7 @@ class Tally:
     accepted: int = 0
     duplicates: int = 0  # within a batch
     loads: bool = False  # some lines wait to be loaded: only then are their repeats found
-    rejected: list[tuple[str, FileLine, str]] = field(default_factory=list)  # file, line, why
+    rejected: list[tuple[str, int, str]] = field(default_factory=list)  # file, line, why
     skipped: Counter[str] = field(default_factory=Counter)  # records by why they are none
     loaded: Counter[str] = field(default_factory=Counter)  # new, known, conflicts: with `wait`
     generation: int | None = None
@@ -294,10 +295,7 @@ class Tally:
 
     def summary(self) -> dict[str, Any]:
         """The tally as JSON."""
-        rejected = [
-            {"file": name, "line": line.number, "place": line.place, "why": why}
-            for name, line, why in self.rejected
-        ]
+        rejected = [{"file": f, "line": line, "why": why} for f, line, why in self.rejected]
         skips = [{"why": why, "count": count} for why, count in self.skipped.most_common()]
         known = {
             "sent": self.sent,
@@ -416,7 +414,7 @@ class Sender:
             if 0 < at <= len(batch.places):
                 line, raw = batch.places[at - 1], batch.lines[at - 1]
             else:
-                line, raw = FileLine(place="?", number=0), b""
+                line, raw = FileLine(number=0), b""
             words = (refused.get("field"), refused.get("why"))
             why = ": ".join(str(word) for word in words if word)
             self._refuse(name, line, _hinted(why, raw))
@@ -433,7 +431,8 @@ class Sender:
             self.tally.skipped["no reason given"] += rest
 
     def _refuse(self, name: str, line: FileLine, why: str) -> None:
-        self.tally.rejected.append((name, line, why))
+        why = f"record {line.position}: {why}" if line.position else why
+        self.tally.rejected.append((name, line.number, why))
 
     def _estimate(self, name: str, done: int, size: int | None, seconds: float) -> str:
         text = f"{name}: {plural(self.tally.sent, 'line')}"
@@ -491,8 +490,8 @@ def report(tally: Tally) -> None:
         )
     elif tally.loads and tally.accepted:
         say("an id that is stored already counts once: that is seen when they are loaded")
-    for name, line, why in tally.rejected[:_REFUSALS_TOLD]:
-        remark(clean(f"{name}:{line.place}: {why}"))
+    for name, number, why in tally.rejected[:_REFUSALS_TOLD]:
+        remark(clean(f"{name}:{number}: {why}"))
     more = len(tally.rejected) - _REFUSALS_TOLD
     if more > 0:
         remark(f"{plural(more, 'more line')} rejected; --json lists every one")

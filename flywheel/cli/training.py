@@ -17,6 +17,7 @@ from flywheel.cli import sending
 from flywheel.cli.screen import say
 from flywheel.cli.text import clean, counted, plural
 from flywheel.errors import FlywheelError
+from flywheel.file_records import decoding
 from flywheel.formats.training_files import (
     TrainingFile,
     read_training_file,
@@ -64,7 +65,7 @@ def read(path: Path, split: str | None, encoding: str, labels: LabelNames) -> Re
     """Return what a training file holds.
 
     Args:
-        path: `-` is standard input; what gzip compressed is unzipped.
+        path: `-` is standard input; what is compressed is unpacked.
         split: of every row; None: as the file says.
         encoding: of the file; "" is UTF-8, or UTF-16 where it begins with its mark.
         labels: names of its labels.
@@ -75,9 +76,10 @@ def read(path: Path, split: str | None, encoding: str, labels: LabelNames) -> Re
     file, _ = sending.prepared_file(path)
     with file:
         try:
-            body = file.read(_LARGEST + 1)
-        except (OSError, EOFError) as error:
-            raise FlywheelError(f"{path}: {error}", hint="is the file whole?") from error
+            _, pieces = decoding.uncompressed(file)
+            body = decoding.limited(pieces, _LARGEST)
+        except decoding.Undecodable as error:
+            raise FlywheelError(f"{path}: {error.message}", hint="is the file whole?") from error
     if len(body) > _LARGEST:
         raise FlywheelError(
             f"{path} is larger than {_LARGEST >> 20} MB", hint="split it: split -C 200M FILE"
@@ -143,6 +145,7 @@ def _send(sender: sending.Sender, name: str, file: TrainingFile) -> None:
         sender.send(name, io.BytesIO(body), len(body))
     finally:
         rejected = sender.tally.rejected
+        sender.tally.sent += len(file.refused)
         ours = [(name, each.line, each.why) for each in file.refused]
         for _, number, why in rejected[before:]:
             row = file.rows[number - 1].refused(why) if 0 < number <= len(file.rows) else None

@@ -125,6 +125,18 @@ def plain(file: BinaryIO, encoding: str = "") -> Plain:
         FlywheelError: no encoding of texts has that name.
     """
     named = checked_encoding(encoding)
+    compression, pieces = uncompressed(file)
+    head, pieces = peeked(pieces, 8)
+    named = named or _wide(head)
+    return Plain(
+        pieces=transcoded(pieces, named) if named else pieces,
+        compression=compression,
+        encoding=named,
+    )
+
+
+def uncompressed(file: BinaryIO) -> tuple[str, Iterator[bytes]]:
+    """The name of a file's compression ("" for none), and its content in pieces."""
     head, pieces = peeked(_read(file), 8)
     outermost = ""
     for _ in range(_LAYERS):
@@ -133,12 +145,7 @@ def plain(file: BinaryIO, encoding: str = "") -> Plain:
             break
         outermost = outermost or compression.name
         head, pieces = peeked(unpacked(pieces, compression), 8)
-    named = named or _wide(head)
-    return Plain(
-        pieces=transcoded(pieces, named) if named else pieces,
-        compression=outermost,
-        encoding=named,
-    )
+    return outermost, pieces
 
 
 def compression_of(head: bytes) -> Compression | None:
@@ -320,7 +327,7 @@ def inflated(body: bytes, codings: Iterable[str], limit: int) -> bytes:
         told = compression_of(body)
         named = [] if told is None else [told.name]
     for coding in reversed(named):
-        body = _limited(unpacked([body], _coding(coding, body)), limit)
+        body = limited(unpacked([body], _coding(coding, body)), limit)
         if len(body) > limit:
             break
     return body
@@ -337,7 +344,8 @@ def _coding(name: str, body: bytes) -> Compression:
     raise Undecodable(f"the encoding {name} is not known", hint=f"send {known}, deflate, or none")
 
 
-def _limited(pieces: Iterator[bytes], limit: int) -> bytes:
+def limited(pieces: Iterable[bytes], limit: int) -> bytes:
+    """The pieces together; one byte more than `limit` where they are longer."""
     whole = bytearray()
     for piece in pieces:
         whole += piece

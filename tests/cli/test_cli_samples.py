@@ -63,7 +63,7 @@ def test_names_of_labels_come_from_a_file(taking, folder):
     (folder / "names.txt").write_text("set_alarm\nset_timer\n")
     for names in ("names.json", "names.txt"):
         result = imported(taking, "hf.jsonl", "--split", "dev", "--labels", folder / names)
-        assert result.stdout.splitlines()[-1] == "4 lines sent: 4 new, 0 known already, 1 rejected"
+        assert result.stdout.splitlines()[-1] == "5 lines sent: 4 new, 0 known already, 1 rejected"
 
 
 def test_an_encoding_can_be_named_and_a_wrong_one_costs_rows_only(taking, folder):
