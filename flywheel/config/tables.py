@@ -150,7 +150,7 @@ class ModelTable:
 class IntentsTable:
     """[intents]: what may be called, and when an intent counts as failing."""
 
-    file: str = "intents.toml"  # or a JSON file in OpenAI's `tools` form
+    file: str = "intents.toml"  # or a JSON file with a list of tools
     max_error_rate: float = 0.10  # failing when the interval's lower bound is above this
     confidence: float = 0.95  # of the Wilson interval
     window_days: int = 30  # feedback older than this is not judged
