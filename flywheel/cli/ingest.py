@@ -43,6 +43,9 @@ class Format(StrEnum):
     mlflow = "mlflow"
     rasa = "rasa"
     openai = "openai"
+    openai_responses = "openai-responses"
+    anthropic = "anthropic"
+    gemini = "gemini"
     sft = "sft"
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from flywheel.formats.call_shapes import kind_of, read_call
@@ -29,10 +30,15 @@ __all__ = [
     "message_calls",
     "message_text",
     "one_call",
+    "only_results",
     "predictions",
     "read_reply",
+    "spoken_in",
 ]
 
+_MESSAGES = ("messages", "contents", "input")
+_TEXTS = ("text", "query", "question", "input", "message", "prompt", "utterance", "user_input",
+          "content", "user_message")  # fmt: skip
 _REMINDER = re.compile(r"<(system-reminder|system_reminder)>.*?(</\1>|$)", re.DOTALL)
 
 
@@ -111,6 +117,15 @@ def asked(messages: Any, fields: Fields, name: str, context_turns: int = 0) -> A
     return Asked("\n".join(texts), after, last + 1)
 
 
+def only_results(messages: Any, fields: Fields, name: str) -> bool:
+    """Whether messages bring results of tools and nothing that a person said."""
+    listed = [message for _, message in _messages(messages, fields, name)]
+    spoken = (message for message in listed if asks(message))
+    return any(map(returns_results, listed)) and not any(
+        message_text(message, fields.format, fields.path(name)) for message in spoken
+    )
+
+
 def exchange(
     messages: Any,
     answer: Iterable[Any],
@@ -183,6 +198,39 @@ def one_call(value: Any, format: str, path: str) -> Call:
     if malformed:
         raise BadEvent(format, f"{path}.arguments", "is not an object")
     return Call(call.intent, call.arguments or {})
+
+
+def spoken_in(value: Any) -> Any:
+    """Return the messages or the text inside what a tool logged as its input.
+
+    A text, messages, an object that holds one of them, JSON text of these, or the arguments of a
+    function as {args, kwargs}. What holds none is returned as it is.
+    """
+    if isinstance(value, str) and value.strip()[:1] in ("{", "["):
+        try:
+            read = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return value
+        return spoken_in(read) if isinstance(read, (Mapping, list)) else value
+    if not isinstance(value, Mapping) or role(value) in ("user", "human"):
+        return value
+    inner = _spoken_under(value)
+    return value if inner is None else spoken_in(inner) if isinstance(inner, Mapping) else inner
+
+
+def _spoken_under(value: Mapping[str, Any]) -> Any:
+    """What stands under a key that usually holds it: messages, a text, or an object that may."""
+    for key in _MESSAGES:
+        if isinstance(value.get(key), (list, tuple)) and value[key]:
+            return value[key]
+    for key in _TEXTS:
+        if isinstance(value.get(key), str) and value[key].strip():
+            return value[key]
+    for key in ("kwargs", "input", "inputs", "request", "body"):
+        if isinstance(value.get(key), Mapping) and value[key]:
+            return value[key]
+    arguments = value.get("args")
+    return arguments[0] if isinstance(arguments, (list, tuple)) and arguments else None
 
 
 def _messages(value: Any, fields: Fields, name: str) -> list[tuple[int, Mapping[str, Any]]]:

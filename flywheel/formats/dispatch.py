@@ -14,6 +14,8 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from flywheel.formats import (
+    anthropic,
+    gemini,
     langfuse,
     litellm,
     mlflow,
@@ -22,6 +24,7 @@ from flywheel.formats import (
     otel,
     phoenix,
     rasa,
+    responses,
     sft,
     tensorzero,
 )
@@ -44,7 +47,9 @@ class Reader(Protocol):
         """Return what the event says; BadEvent names the field at fault."""
 
 
-_FOREIGN = (otel, tensorzero, langfuse, phoenix, litellm, mlflow, rasa, openai)
+_FOREIGN = (
+    otel, tensorzero, langfuse, phoenix, litellm, mlflow, rasa, openai, responses, anthropic, gemini
+)  # fmt: skip
 FORMATS: Mapping[str, Reader] = {
     reader.NAME: cast("Reader", reader) for reader in (native, *_FOREIGN, sft)
 }

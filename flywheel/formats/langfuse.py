@@ -1,133 +1,221 @@
-"""Langfuse: generations as predictions, scores as feedback, dataset items as samples.
+"""Langfuse: observations as predictions, scores as seen, dataset items as samples.
 
-An answer is named `traceId:observationId`. A score of a whole trace names no single answer.
+Reads the API's camel case and the snake case of blob exports, where input and output are JSON
+text. An answer is named `traceId:observationId`; a score of a whole trace names it by the trace.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from flywheel.formats.calls import (
-    NO_CALL,
-    Exchange,
-    exchange,
-    message_text,
-    predictions,
+from flywheel.formats.calls import Asked, asked, only_results, spoken_in
+from flywheel.formats.chat_log import (
+    AGENT,
+    INFERENCE,
+    Logged,
+    answered,
+    identity_in,
+    latency,
+    metadata_of,
+    tools_id,
 )
 from flywheel.formats.native import labelled
-from flywheel.formats.reading import Context, Fields, Parsed, skip
-from flywheel.formats.replies import Rule, Saying, read_reply
-from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict
-from flywheel.records import NONE, Intent, Prediction, RaterKind
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, skip
+from flywheel.formats.replies import NO_CALL, Rule, Saying, read_reply
+from flywheel.formats.verdicts import Given, correction_score, right_calls, score, scored
+from flywheel.records import RaterKind, Score, ScoreKind
 
 NAME = "langfuse"
 
 _RATERS: Mapping[str, RaterKind] = {"ANNOTATION": "expert", "API": "user", "EVAL": "model"}
+_KINDS: Mapping[str, ScoreKind] = {
+    "NUMERIC": "number",
+    "BOOLEAN": "flag",
+    "CATEGORICAL": "label",
+    "TEXT": "text",
+}
 _TIMES = ("timestamp", "updatedAt", "createdAt")
-_SPOKEN = ("text", "query", "question", "input", "message", "prompt")
+_TYPES = ("GENERATION", "AGENT", "CHAIN", "SPAN", "EVENT", "TOOL", "RETRIEVER", "EMBEDDING",
+          "EVALUATOR", "GUARDRAIL")  # fmt: skip
+_ROUTING = ("AGENT", "CHAIN", "SPAN")  # may hold the call of a model that is not logged itself
+_OF_BLOBS = {"data_type", "string_value", "observation_id", "start_time", "expected_output"}
+_SNAKE = re.compile(r"_([a-z])")
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
 def recognises(event: Mapping[str, Any]) -> bool:
-    """Whether it is an observation, a score, or a dataset item."""
-    if "expectedOutput" in event:
-        return True
-    if "traceId" not in event:
+    """Whether it is an observation, a score, a trace or a dataset item."""
+    if "trace_id" in event and "traceId" not in event and not _OF_BLOBS & event.keys():
         return False
-    return _is_score(event) or {"type", "startTime"} <= event.keys()
+    event = _camel(event)
+    if "expectedOutput" in event or _is_trace(event):
+        return True
+    if "traceId" not in event and "sessionId" not in event:
+        return False
+    return _is_score(event) or ("traceId" in event and {"type", "startTime"} <= event.keys())
 
 
 def read(event: Mapping[str, Any], context: Context) -> Parsed:
     """Return the records of an observation, score or dataset item.
 
-    A dataset item is a seed unless `split` says otherwise. Observations other than generations
-    are skipped.
+    A dataset item is a seed unless `split` says otherwise. Of observations other than
+    generations, those are read that have a call.
 
     Raises:
-        BadEvent: `input`, `output`, `traceId`, `observationId`, `value` or a time is missing.
+        BadEvent: `input`, `output`, `traceId`, `value` or a time is missing, or the output says
+            nothing.
     """
-    fields = Fields(NAME, event)
-    if "expectedOutput" in event:
+    fields = Fields(NAME, _camel(event))
+    if "expectedOutput" in fields.value:
         return _item(fields, context)
-    if _is_score(event):
-        return _score(fields, context.received)
-    if event.get("type") != "GENERATION":
-        return skip("is no generation")
-    return _generation(fields, context.context_turns, context.known)
+    if _is_trace(fields.value):
+        return skip("is a trace, which is read by its observations")
+    if _is_score(fields.value):
+        return _scored(fields, context)
+    kind = fields.get("type")
+    if kind == "GENERATION":
+        return _generation(fields, context)
+    named = kind if kind in _TYPES else "of another type"
+    if kind not in _ROUTING:
+        return skip(f"is no answer of a model ({named})")
+    try:
+        parsed = _observation(fields, context, AGENT if kind == "AGENT" else 0)
+    except BadEvent:
+        parsed = Parsed()
+    called = [made for made in parsed.predictions if made.intent != NO_CALL.intent]
+    return (
+        parsed if called or parsed.skipped else skip(f"is an observation without a call ({named})")
+    )
+
+
+def _camel(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event with the API's names of fields."""
+    named = {_SNAKE.sub(lambda m: m.group(1).upper(), str(key)): event[key] for key in event}
+    return {**named, **{str(key): value for key, value in event.items()}}
+
+
+def _is_trace(event: Mapping[str, Any]) -> bool:
+    return "traceId" not in event and {"bookmarked", "input", "output", "timestamp"} <= event.keys()
 
 
 def _is_score(event: Mapping[str, Any]) -> bool:
-    return "observationId" in event or ("value" in event and "name" in event)
+    if {"metricName", "eventName", "spanId"} & event.keys():
+        return False
+    valued = "value" in event or "stringValue" in event
+    return "observationId" in event or (valued and "name" in event)
 
 
-def _generation(fields: Fields, context_turns: int, known: Mapping[str, Intent] | None) -> Parsed:
-    said = _said(fields, context_turns)
-    reply = Saying(said.calls, said.malformed)
-    if not said.calls:
-        reply = read_reply(fields.need("output"), "output", Rule(format=NAME, known=known))
-    started = fields.moment("startTime", naive_is_utc=True)
-    latency = None
-    if fields.get("endTime") is not None:
-        latency = (fields.moment("endTime", naive_is_utc=True) - started).total_seconds() * 1e3
-    answer = Prediction(
-        id=f"{fields.text('traceId')}:{fields.text('id')}",
-        ts=started,
-        adapter=fields.maybe_text("model"),
-        latency_ms=latency,
-        slices=fields.slices("metadata"),
-        text=said.text,
-        intent=NONE,
+def _generation(fields: Fields, context: Context) -> Parsed:
+    if fields.get("level") == "ERROR" and fields.get("output") in (None, "", {}, []):
+        return skip("is a generation that failed")
+    return _observation(fields, context, INFERENCE)
+
+
+def _observation(fields: Fields, context: Context, precedence: int) -> Parsed:
+    value = spoken_in(fields.need("input"))
+    if not isinstance(value, Mapping) and only_results(value, fields, "input"):
+        return skip("continues a turn: it brings a tool's result")
+    said = _asked(fields, context.context_turns)
+    if said.continues:
+        return skip(f"continues a turn: {said.continues}")
+    rule = Rule(format=NAME, known=context.known)
+    saying = read_reply(fields.need("output"), "output", rule)
+    trace, identity = fields.identity("traceId"), fields.identity("id")
+    metadata, given = metadata_of(fields), metadata_of(fields, "input")
+    logged = Logged(
+        id=f"{trace}:{identity}",
+        ts=fields.moment("startTime", naive_is_utc=True, received=context.received),
+        adapter=fields.maybe_text("model", "providedModelName", "internalModelId"),
+        latency_ms=latency(fields, "startTime", "endTime"),
+        slices=metadata_slices(metadata),
+        aliases=[identity, trace, identity_in([metadata_of(fields, "output")], ["id"])],
+        session=identity_in([fields, metadata], ["sessionId", "session_id"]),
+        rater=identity_in([fields, metadata], ["userId", "user_id"]),
+        tools=tools_id(given.get("tools"), NAME, "input.tools"),
+        trace=trace,
+        precedence=precedence,
     )
-    return Parsed(predictions=predictions(answer, reply.calls, reply.malformed))
+    return answered(said, saying, logged)
 
 
-def _score(fields: Fields, received: datetime | None) -> Parsed:
-    trace = fields.text("traceId")
-    if fields.get("observationId") is None:
-        raise fields.bad("observationId", "is missing: a whole trace names no single answer")
-    answer = f"{trace}:{fields.text('observationId')}"
+def metadata_slices(metadata: Fields) -> dict[str, str]:
+    """Return the slices of free metadata, which may have been JSON text."""
+    return Fields(NAME, {"metadata": metadata.value}).slices("metadata")
+
+
+def _scored(fields: Fields, context: Context) -> Parsed:
+    """A score of an observation or a trace; one of a session or a run names no answer."""
+    if fields.get("traceId") is None and fields.get("observationId") is None:
+        return skip("is a score of a whole session or run")
+    trace = fields.maybe_identity("traceId")
+    observation = fields.maybe_identity("observationId")
+    source = fields.choice("source", tuple(_RATERS), "API")
     given = Given(
-        id=fields.maybe_text("id") or None,
-        prediction_id=answer,
-        ts=fields.moment_or(received, *_TIMES),
-        rater=fields.maybe_text("authorUserId"),
-        rater_kind=_RATERS[fields.choice("source", tuple(_RATERS), "API")],
+        id=fields.maybe_identity("id") or None,
+        prediction_id=":".join(part for part in (trace, observation) if part),
+        ts=fields.moment_or(context.received, *_TIMES),
+        rater=fields.maybe_identity("authorUserId", "userId"),
+        rater_kind=_RATERS[source],
+        person=source == "ANNOTATION",
     )
-    kind = fields.maybe_text("dataType", default="NUMERIC")
-    said = fields.get("stringValue", "value")
-    content = [fields.get("name"), answer, said, fields.get(*_TIMES)]
+    return scored(_score(fields, given), context)
+
+
+def _score(fields: Fields, given: Given) -> Score:
+    """A score as its data type says; the value of a text or a category is only an index."""
+    name = fields.maybe_text("name", default="score")
+    kind = fields.maybe_text("dataType").upper()
+    text = fields.get("stringValue")
     if kind == "CORRECTION":
-        calls = right_calls(fields.need("stringValue", "value"), NAME, "stringValue", names=True)
-        return Parsed(feedback=correction(calls, given, content, NAME))
-    if kind == "CATEGORICAL":
-        word = judged(fields.need("stringValue", "value"), NAME, "stringValue")
-        return Parsed(feedback=verdict(word, given, content, NAME))
-    return Parsed(
-        feedback=verdict(judged(fields.need("value"), NAME, "value"), given, content, NAME)
-    )
+        right = fields.need("stringValue", "value")
+        calls = right_calls(right, NAME, "stringValue", names=True)
+        return correction_score(given, NAME, name, calls)
+    if kind in ("TEXT", "CATEGORICAL") or (not kind and isinstance(fields.get("value"), str)):
+        label = fields.text("stringValue") if text is not None else fields.text("value")
+        return score(given, NAME, name, None, label, kind=_KINDS[kind or "CATEGORICAL"])
+    value = _flag(fields, text) if kind == "BOOLEAN" else fields.need("value")
+    if not isinstance(value, (bool, int, float)):
+        raise fields.bad("value", "is not a number")
+    return score(given, NAME, name, value, kind=_KINDS.get(kind))
+
+
+def _flag(fields: Fields, text: Any) -> bool:
+    """A boolean score, which has 1 or 0 as its value and its word beside it."""
+    value = text if fields.get("value") is None else fields.get("value")
+    word = str(value).casefold().removesuffix(".0")
+    if value is None:
+        raise fields.bad("value", "is missing")
+    if word not in (*_TRUE, *_FALSE):
+        raise fields.bad("value", "is neither true nor false")
+    return word in _TRUE
 
 
 def _item(fields: Fields, context: Context) -> Parsed:
-    said = _said(fields, context.context_turns)
-    expected = fields.value.get("expectedOutput")
-    calls = () if expected is None else right_calls(expected, NAME, "expectedOutput", names=True)
-    return Parsed(
-        samples=tuple(
-            labelled(fields, said.text, call.intent, call.arguments, context.known, "seed")
-            for call in calls or (NO_CALL,)
-        )
-    )
+    if fields.get("status") == "ARCHIVED":
+        return skip("is an archived item")
+    said = _asked(fields, context.context_turns)
+    rule = Rule(format=NAME, known=context.known, strict=True)
+    right = read_reply(fields.need("expectedOutput"), "expectedOutput", rule)
+    call = _one_call(right, fields)
+    sample = labelled(fields, said.text, call.intent, call.arguments, context.known, "seed")
+    return Parsed(samples=(sample,))
 
 
-def _said(fields: Fields, context_turns: int) -> Exchange:
-    """What the user said: a text, messages, or an object that holds one of them."""
-    value = fields.need("input")
-    if isinstance(value, Mapping) and "messages" in value:
-        value = value["messages"]
-    elif isinstance(value, Mapping):
-        spoken = next((value[key] for key in _SPOKEN if isinstance(value.get(key), str)), None)
-        value = spoken or message_text(value, NAME, "input")
+def _one_call(saying: Saying, fields: Fields) -> Any:
+    if len(saying.calls) > 1:
+        raise fields.bad("expectedOutput", "has several calls, and a sample has one")
+    if saying.malformed:
+        raise fields.bad("expectedOutput", "has arguments that are not a JSON object")
+    return saying.calls[0] if saying.calls else NO_CALL
+
+
+def _asked(fields: Fields, context_turns: int) -> Asked:
+    """What the person said: a text, messages, or an object that holds one of them."""
+    value = spoken_in(fields.need("input"))
+    if isinstance(value, Mapping) and not {"role", "content", "parts"} & value.keys():
+        raise fields.bad("input", "has no text: none of messages, text, query, question is in it")
     if isinstance(value, str) and not value.strip():
         raise fields.bad("input", "has no text")
-    return exchange(value, (), fields, "input", context_turns)
+    return asked(value, fields, "input", context_turns)

@@ -1,67 +1,133 @@
-"""LiteLLM's StandardLoggingPayload: one logged call of a chat model."""
+"""LiteLLM: StandardLoggingPayload of its callbacks, and rows of LiteLLM_SpendLogs.
+
+Content is there only where it was asked for; a payload may then be an object or JSON text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.calls import Exchange, exchange, predictions
-from flywheel.formats.openai import first_choice
-from flywheel.formats.reading import Context, Fields, Parsed, skip
-from flywheel.formats.verdicts import right_calls
-from flywheel.records import NONE, Prediction
+from flywheel.formats.calls import asked, only_results, spoken_in
+from flywheel.formats.chat_log import (
+    Logged,
+    answered,
+    identity_in,
+    latency,
+    metadata_of,
+    tools_id,
+)
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, skip
+from flywheel.formats.replies import Rule, read_reply
 
 NAME = "litellm"
 
-_CHAT = ("completion", "acompletion", "text_completion", "atext_completion")
+_ANSWERED = frozenset(
+    {
+        "completion",
+        "text_completion",
+        "responses",
+        "anthropic_messages",
+        "generate_content",
+        "generate_content_stream",
+        "pass_through_endpoint",
+        "allm_passthrough_route",
+        "llm_passthrough_route",
+    }
+)
 _REDACTED = "redacted-by-litellm"
+_STORE = "set `store_prompts_in_spend_logs`"
 
 
 def recognises(event: Mapping[str, Any]) -> bool:
     """Whether it is a logged call."""
-    return "call_type" in event and bool({"startTime", "response_cost", "model"} & event.keys())
+    marks = {"startTime", "response_cost", "model", "spend", "request_id"}
+    return "call_type" in event and bool(marks & event.keys())
 
 
 def read(event: Mapping[str, Any], context: Context) -> Parsed:
-    """Return a successful chat call as predictions, named by `id`; other calls are skipped.
+    """Return a successful call of a model as one prediction; other calls are skipped.
 
     Raises:
-        BadEvent: `id`, `messages`, `response` or `startTime` is missing, or messages were
-            redacted.
+        BadEvent: `id`, `messages`, `response` or `startTime` is missing, messages were redacted,
+            or the response says nothing.
     """
     fields = Fields(NAME, event)
-    if fields.text("call_type") not in _CHAT or event.get("status") == "failure":
-        return skip("is no answered chat call")
-    messages = fields.need("messages")
-    if isinstance(messages, Mapping):
-        messages = messages.get("messages", [messages])
-    if messages == _REDACTED:
-        raise fields.bad("messages", "was redacted: set `turn_off_message_logging` to false")
-    said = exchange(messages, _answer(fields), fields, "messages", context.context_turns)
-    if not said.calls and not isinstance(event.get("response"), Mapping):
-        calls = right_calls(fields.need("response"), NAME, "response", names=False)
-        said = Exchange(said.text, calls)
-    started = fields.moment("startTime", naive_is_utc=True)
-    latency = None
-    if fields.get("endTime") is not None:
-        latency = (fields.moment("endTime", naive_is_utc=True) - started).total_seconds() * 1e3
-    answer = Prediction(
-        id=fields.text("id"),
-        ts=started,
-        adapter=fields.maybe_text("model"),
-        latency_ms=latency,
-        slices=fields.slices("metadata"),
-        text=said.text,
-        intent=NONE,
-    )
-    return Parsed(predictions=predictions(answer, said.calls))
-
-
-def _answer(fields: Fields) -> list[Any]:
-    """The response's message, where the response is a whole one."""
+    kind = fields.text("call_type")
+    if kind not in _ANSWERED and kind.removeprefix("a") not in _ANSWERED:
+        named = kind if kind.isidentifier() and len(kind) <= 40 else "of another type"
+        return skip(f"is no answer of a model ({named})")
+    metadata = metadata_of(fields)
+    if "failure" in (event.get("status"), metadata.get("status")):
+        return skip("is a call that failed")
+    messages = _messages(fields)
+    if only_results(messages, fields, "messages"):
+        return skip("continues a turn: it brings a tool's result")
+    said = asked(messages, fields, "messages", context.context_turns)
+    if said.continues:
+        return skip(f"continues a turn: {said.continues}")
     response = fields.need("response")
-    if not isinstance(response, Mapping):
-        return []
-    if "choices" in response:
-        return first_choice(fields.inner("response"))
-    return [response]
+    if response in ({}, "{}"):
+        raise fields.bad("response", f"is empty: {_STORE}")
+    saying = read_reply(response, "response", Rule(format=NAME, known=context.known))
+    return answered(said, saying, _logged(fields, metadata, context))
+
+
+def _messages(fields: Fields) -> Any:
+    """The messages, of the row or of the request that it keeps."""
+    value = fields.get("messages")
+    if value in (None, {}, "{}", ""):
+        value = metadata_of(fields, "proxy_server_request").value or value
+    if value in ({}, "{}"):
+        raise fields.bad("messages", f"are empty: {_STORE}")
+    if value is None:
+        raise fields.bad("messages", "is missing")
+    messages = spoken_in(value)
+    if isinstance(messages, str) and _REDACTED in messages:
+        raise fields.bad("messages", "was redacted: set `turn_off_message_logging` to false")
+    if _all_redacted(messages):
+        raise fields.bad("messages", "was redacted: set `turn_off_message_logging` to false")
+    return messages
+
+
+def _all_redacted(messages: Any) -> bool:
+    listed = messages if isinstance(messages, (list, tuple)) else ()
+    contents = [item.get("content") for item in listed if isinstance(item, Mapping)]
+    return bool(contents) and all(content == _REDACTED for content in contents)
+
+
+def _logged(fields: Fields, metadata: Fields, context: Context) -> Logged:
+    response = metadata_of(fields, "response")
+    parameters = metadata_of(fields, "model_parameters")
+    request = metadata_of(fields, "proxy_server_request")
+    trace = identity_in([fields], ["trace_id"])
+    return Logged(
+        id=fields.identity("id", "request_id"),
+        ts=fields.moment("startTime", naive_is_utc=True, received=context.received),
+        adapter=fields.maybe_text("model"),
+        latency_ms=latency(fields, "startTime", "endTime"),
+        slices=Fields(NAME, {"metadata": metadata.value}).slices("metadata"),
+        aliases=[
+            identity_in([fields], ["request_id"]),
+            identity_in([response], ["id"]),
+            identity_in([fields], ["litellm_call_id"]),
+            trace,
+        ],
+        session=identity_in([fields, metadata], ["session_id", "litellm_session_id"]),
+        rater=identity_in(
+            [fields, request, metadata],
+            ["end_user", "user_api_key_end_user_id", "user_id", "user", "user_api_key_user_id"],
+        ),
+        tools=_tools((parameters, request)),
+        trace=trace,
+    )
+
+
+def _tools(holders: tuple[Fields, ...]) -> str:
+    for holder in holders:
+        try:
+            if named := tools_id(holder.get("tools"), NAME, holder.path("tools")):
+                return named
+        except BadEvent:
+            continue  # costs the fingerprint alone
+    return ""

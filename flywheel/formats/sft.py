@@ -1,4 +1,7 @@
-"""Supervised fine-tuning lines: `messages` that end with the wanted answer, and `tools`."""
+"""Supervised fine-tuning lines: `messages` that end with the wanted answer, and `tools`.
+
+Of preference pairs (`preferred_output`) the preferred answer is the wanted one.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +16,47 @@ from flywheel.formats.replies import NO_CALL, Rule
 
 NAME = "sft"
 
+_LOGGED = {"id", "ts", "response", "call_type", "traceId", "trace_id"}
+
 
 def recognises(event: Mapping[str, Any]) -> bool:
     """Whether it is a conversation and nothing that was logged."""
-    return isinstance(event.get("messages"), list) and not {"id", "ts", "response"} & event.keys()
+    if "preferred_output" in event:
+        return True
+    return isinstance(event.get("messages"), list) and not _LOGGED & event.keys()
 
 
 def read(event: Mapping[str, Any], context: Context) -> Parsed:
-    """Return one sample a call of the answer to the last user message; a seed unless `split`
-    says otherwise.
+    """Return one sample: the answer to the last user message; a seed unless `split` says
+    otherwise.
 
     Raises:
-        BadEvent: `messages` is missing or does not end with an assistant's message.
+        BadEvent: `messages` is missing, does not end with an assistant's message, or ends with one
+            that names no single known call and does not say that there is none.
     """
     fields = Fields(NAME, event)
-    messages = fields.need("messages")
+    name, messages = _conversation(fields)
     rule = Rule(format=NAME, known=context.known, strict=True)
-    if not isinstance(messages, (list, tuple)) or not messages or not _is_answer(messages[-1]):
-        raise fields.bad("messages", "does not end with an assistant's message")
-    said = exchange(messages, (), fields, "messages", context.context_turns, rule)
+    said = exchange(messages, (), fields, name, context.context_turns, rule)
     if said.malformed:
-        raise fields.bad("messages", "ends with a call whose arguments are not a JSON object")
+        raise fields.bad(name, "ends with a call whose arguments are not a JSON object")
     if len(said.calls) > 1:
-        raise fields.bad("messages", "ends with several calls, and a sample has one")
+        raise fields.bad(name, "ends with several calls, and a sample has one")
     call = said.calls[0] if said.calls else NO_CALL
     sample = labelled(fields, said.text, call.intent, call.arguments, context.known, "seed")
     return Parsed(samples=(sample,))
 
 
-def _is_answer(message: Any) -> bool:
-    return isinstance(message, Mapping) and speaks(message)
+def _conversation(fields: Fields) -> tuple[str, list[Any]]:
+    """Field and messages of the conversation, the wanted answer last."""
+    if "preferred_output" in fields.value:
+        asked = fields.inner("input").need("messages")
+        preferred = fields.need("preferred_output")
+        if not isinstance(asked, (list, tuple)) or not isinstance(preferred, (list, tuple)):
+            raise fields.bad("preferred_output", "is not a list of messages")
+        return "preferred_output", [*asked, *preferred]
+    messages = fields.need("messages")
+    ends = isinstance(messages, (list, tuple)) and messages and messages[-1]
+    if not isinstance(ends, Mapping) or not speaks(ends):
+        raise fields.bad("messages", "does not end with an assistant's message")
+    return "messages", list(messages)

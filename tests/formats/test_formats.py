@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from flywheel import formats
 from flywheel.formats import FORMATS, BadEvent, Parsed, detect, parse
 from flywheel.formats.native import sample
-from flywheel.records import Call, Feedback, Intent, Prediction, Sample
+from flywheel.records import Call, Feedback, Intent, Prediction, Sample, Score
 
 RECEIVED = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
 FIXTURES = {
@@ -39,15 +39,21 @@ def feedback(**fields):
     return Feedback(**event(fields))
 
 
+def score(**fields):
+    return Score(**event(fields))
+
+
 def event(fields):
     calls = tuple(Call(**call) for call in fields.get("calls", ()))
-    return {**fields, "ts": datetime.fromisoformat(fields["ts"]), "calls": calls}
+    aliases = {"aliases": tuple(fields["aliases"])} if "aliases" in fields else {}
+    return {**fields, **aliases, "ts": datetime.fromisoformat(fields["ts"]), "calls": calls}
 
 
 def records(says):
     return Parsed(
         predictions=tuple(prediction(**row) for row in says.get("predictions", ())),
         feedback=tuple(feedback(**row) for row in says.get("feedback", ())),
+        scores=tuple(score(**row) for row in says.get("scores", ())),
         samples=tuple(Sample(**row) for row in says.get("samples", ())),
         answers={key: tuple(value) for key, value in says.get("answers", {}).items()},
         skipped={"": says["skipped"]} if "skipped" in says else {},
@@ -99,7 +105,6 @@ def test_foreign_events_are_what_they_are_wherever_they_are_sent(name, row):
         ("native", 3, "prediction_id", "prediction_id"),
         ("native", 3, "intent", "intent"),
         ("native", 6, "split", "split"),
-        ("openai", 0, "response.id", "response.id"),
         ("openai", 0, "response.choices", "response.choices"),
         ("openai", 0, "request.messages", "request.messages"),
         ("sft", 0, "messages", "messages"),
@@ -116,7 +121,6 @@ def test_foreign_events_are_what_they_are_wherever_they_are_sent(name, row):
         ("langfuse", 0, "input", "input"),
         ("langfuse", 1, "output", "output"),
         ("langfuse", 0, "startTime", "startTime"),
-        ("langfuse", 3, "observationId", "observationId"),
         ("langfuse", 3, "value", "value"),
         ("langfuse", 7, "input", "input"),
         ("phoenix", 0, "span_id", "span_id"),
@@ -178,6 +182,12 @@ def test_a_missing_field_is_named_with_its_format(name, number, without, field):
         ("tensorzero", 3, {"value": 4}, "`value` is a number outside 0..1"),
         ("tensorzero", 0, {"input": "{"}, "`input` is not JSON"),
         ("langfuse", 4, {"value": None, "stringValue": "blue"}, "`value` is missing"),
+        ("langfuse", 3, {"value": 2}, "`value` is neither true nor false"),
+        ("langfuse", 7, {"expectedOutput": None}, "`expectedOutput` is missing"),
+        ("langfuse", 7, {"expectedOutput": "Musik"}, "`expectedOutput` is `Musik`, which is no"),
+        ("langfuse", 0, {"input": {"foo": 1}}, "`input` has no text: none of messages, text"),
+        ("litellm", 0, {"messages": {}}, "`messages` are empty: set `store_prompts_in_spend_logs`"),
+        ("litellm", 0, {"response": {}}, "`response` is empty: set `store_prompts_in_spend_logs`"),
         ("langfuse", 6, {"stringValue": "the other one"}, "`stringValue` is a text"),
         ("langfuse", 3, {"source": "BOT"}, "`source` is `BOT`, none of ANNOTATION, API, EVAL"),
         ("phoenix", 2, {"result": {"label": "blue"}}, "`result.label` is none of: true"),
@@ -186,6 +196,7 @@ def test_a_missing_field_is_named_with_its_format(name, number, without, field):
         ("rasa", 0, {"parse_data": []}, "`parse_data` is a list, not an object"),
         ("sft", 0, {"messages": "hi"}, "`messages` does not end with an"),
         ("openai", 0, {"response": {"id": "r", "choices": []}}, "`response.choices` is not a list"),
+        ("openai-responses", 1, {"input": None}, "`input` is missing: a response alone does not"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_with_what_is_wrong(name, number, change, complaint):
@@ -195,12 +206,17 @@ def test_a_wrong_field_is_named_with_what_is_wrong(name, number, change, complai
     assert str(caught.value).startswith(f"{name}: {complaint}")
 
 
-def test_feedback_on_a_whole_episode_or_trace_names_no_single_answer():
+def test_feedback_on_a_whole_episode_names_no_single_answer():
     with pytest.raises(BadEvent, match="`inference_id` is missing: an episode names no single"):
         parse({"metric_name": "ok", "value": True, "episode_id": "e"}, received=RECEIVED)
-    score = {**FIXTURES["langfuse"][3]["event"], "observationId": None}
-    with pytest.raises(BadEvent, match="`observationId` is missing: a whole trace names no"):
-        parse(score)
+
+
+def test_a_score_of_a_whole_trace_names_its_answer_by_the_trace():
+    (seen,) = parse({**FIXTURES["langfuse"][3]["event"], "observationId": None}).scores
+    assert seen.prediction_id == "tr-1"
+    session = {**FIXTURES["langfuse"][3]["event"], "observationId": None, "traceId": None}
+    skipped = parse({**session, "sessionId": "s"}, None, "langfuse").skipped
+    assert skipped == {"is a score of a whole session or run": 1}
 
 
 def test_posted_feedback_without_a_time_takes_that_of_its_receipt_or_of_its_inference():
@@ -345,7 +361,7 @@ def test_no_change_of_an_event_raises_anything_but_its_own_error(name, data):
         except BadEvent:
             pass
         else:
-            kept = parsed.predictions or parsed.feedback or parsed.samples
+            kept = parsed.predictions or parsed.scores or parsed.feedback or parsed.samples
             assert kept or parsed.skipped or parsed.rejected
             for item in (*parsed.predictions, *parsed.feedback):
                 assert item.ts.tzinfo is not None
