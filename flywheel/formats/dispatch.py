@@ -21,10 +21,10 @@ from flywheel.formats import (
     mlflow,
     native,
     openai,
+    openai_responses,
     otel,
     phoenix,
     rasa,
-    responses,
     sft,
     tensorzero,
 )
@@ -48,7 +48,8 @@ class Reader(Protocol):
 
 
 _FOREIGN = (
-    otel, tensorzero, langfuse, phoenix, litellm, mlflow, rasa, openai, responses, anthropic, gemini
+    otel, tensorzero, langfuse, phoenix, litellm, mlflow, rasa, openai,
+    openai_responses, anthropic, gemini,
 )  # fmt: skip
 FORMATS: Mapping[str, Reader] = {
     reader.NAME: cast("Reader", reader) for reader in (native, *_FOREIGN, sft)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats import anthropic, gemini, responses
+from flywheel.formats import anthropic, gemini, openai_responses
 from flywheel.formats.chat_log import read_pair
 from flywheel.formats.reading import Context, Fields, Parsed
 
@@ -19,7 +19,7 @@ def recognises(event: Mapping[str, Any]) -> bool:
     request = event.get("request")
     if not (isinstance(request, Mapping) and "messages" in request and "response" in event):
         return False
-    return not any(other.recognises(event) for other in (anthropic, gemini, responses))
+    return not any(other.recognises(event) for other in (anthropic, gemini, openai_responses))
 
 
 def read(event: Mapping[str, Any], context: Context) -> Parsed:
