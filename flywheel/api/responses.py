@@ -119,6 +119,7 @@ class SourceView(View):
     last_event_at: str | None
     error: str | None
     backoff_s: float | None
+    stuck: bool = False  # it fails again and again at the same place
 
 
 class ArchiveView(View):

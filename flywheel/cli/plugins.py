@@ -106,7 +106,7 @@ def examine(config: Config, name: str) -> tuple[list[str], list[str]]:
 
     def understood(events: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
         taken, counts = _taken_in(config, events)
-        seen[:] = [counts, f"first: {json.dumps(events[0], ensure_ascii=False, default=str)}"]
+        seen[:] = [counts, f"first: {_shown(events[0])}"]
         return taken, counts
 
     source = config.sources.get(name)
@@ -122,6 +122,30 @@ def examine(config: Config, name: str) -> tuple[list[str], list[str]]:
         return [" → ".join(part for part in (error.message, error.hint) if part)], []
 
 
+def _shown(event: Mapping[str, Any]) -> str:
+    """An event as JSON, or as Python has it where it is none."""
+    try:
+        if _encoded([event])[0]:
+            return json.dumps(event, ensure_ascii=False, default=str)
+        return ascii(event)
+    except RecursionError:
+        return "it is nested too deeply to be shown"
+
+
+def _encoded(events: Sequence[Mapping[str, Any]]) -> tuple[list[bytes], list[str]]:
+    """The events as the daemon writes them, and why some cannot be written."""
+    import msgspec
+
+    lines: list[bytes] = []
+    faults: list[str] = []
+    for number, event in enumerate(events, 1):
+        try:
+            lines.append(msgspec.json.encode(event))
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+            faults.append(f"event {number}: {error}")
+    return lines, faults
+
+
 def _taken_in(config: Config, events: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
     """Whether any of the events would be stored, and how many would, by kind."""
     from datetime import UTC, datetime
@@ -130,13 +154,16 @@ def _taken_in(config: Config, events: Sequence[Mapping[str, Any]]) -> tuple[bool
     from flywheel.config import load_intents
     from flywheel.records import NONE, Intent
 
+    lines, faults = _encoded(events)
+    if faults:
+        return False, f"{plural(len(faults), 'event')} cannot be written as JSON: {faults[0]}"
     known = None  # `doctor` tells of intents that cannot be read
     with contextlib.suppress(FlywheelError):
         listed = load_intents(config.root / config.intents.file)
         known = {each.name: each for each in (*listed, Intent(name=NONE))}
     parsed = formats.read_lines(
         None,
-        [json.dumps(event, default=str).encode() for event in events],
+        lines,
         context_turns=config.intents.context_turns,
         received=datetime.now(UTC),
         known=known,

@@ -39,6 +39,10 @@ class Feed:
         """How each source does, as `status` shows it."""
         return self._runner.states()
 
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each source that fails again and again at the same place."""
+        return self._runner.problems()
+
     def _commit(self, name: str, batch: Sequence[Mapping[str, Any]], cursor: str) -> None:
         """One transaction for the events, native or foreign, and the cursor behind them."""
         receipt = intake.accept_from_source(self._runtime, name, batch, cursor)

@@ -42,6 +42,7 @@ class CsvTable:
     columns: tuple[str, ...]
     delimiter: str
     rows: Iterator[CsvRow]
+    encoding: str = ""  # that the file is in; "": UTF-8
 
     @property
     def decimal_comma(self) -> bool:
@@ -80,7 +81,12 @@ def table(file: BinaryIO, *, encoding: str = "", delimiter: str = "") -> CsvTabl
         raise FlywheelError(f"the column `{twice}` occurs twice", hint="rename one of them")
     csv.field_size_limit(LONGEST_CELL)
     rows = _Rows(feed, columns, chosen, plain.encoding)
-    return CsvTable(columns=columns, delimiter=chosen, rows=itertools.chain(rows, _failed(lines)))
+    return CsvTable(
+        columns=columns,
+        delimiter=chosen,
+        rows=itertools.chain(rows, _failed(lines)),
+        encoding=plain.encoding,
+    )
 
 
 def _first_text(lines: Iterator[tuple[int, bytes | None]]) -> str:

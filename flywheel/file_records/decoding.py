@@ -153,6 +153,11 @@ def compression_of(head: bytes) -> Compression | None:
     return next((each for each in COMPRESSIONS if head.startswith(each.magic)), None)
 
 
+def is_packed(head: bytes) -> bool:
+    """Whether the first bytes are those of a compression, or of UTF-16 or UTF-32."""
+    return compression_of(head) is not None or bool(_wide(head))
+
+
 def checked_encoding(name: str) -> str:
     """The codec's own name of an encoding; "" for UTF-8 and for none.
 

@@ -30,6 +30,7 @@ _LAYERS = 4  # lists within wrappers within lists
 _SPACE = re.compile(rb"(?:[\s,\x1e]|\xef\xbb\xbf)*")  # \x1e: JSON text sequences
 _LOOSE = re.compile(rb'[^\n,{}\[\]"]+|"(?:[^"\\\n]|\\.)*"?|.', re.DOTALL)
 """What is neither a list nor an object."""
+_LAID_OUT = re.compile(rb'\[\s*[{\["]|\{[ \t]*\r?\n')
 _Entered = tuple[int, bytes, bytes]
 """A list: how many objects are around it, and what each record needs before and behind it."""
 
@@ -91,6 +92,12 @@ def _head_of(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
         size = len(head)
 
 
+def needs_its_end(head: bytes) -> bool:
+    """Whether a file that begins so can only be read when it is complete: no line is a record."""
+    text = head.removeprefix(BOM).lstrip()
+    return decoding.is_packed(head) or _LAID_OUT.match(text) is not None
+
+
 def _is_lines(head: bytes) -> bool:
     """Whether a line is a record; else the records are cut at their brackets."""
     text = head.removeprefix(BOM).lstrip()
@@ -115,23 +122,30 @@ def _of_lines(pieces: Iterator[bytes], longest: int) -> Iterator[FileRecord]:
             rest = itertools.chain([text + b"\n"], lines.rest())
             yield from _numbered(_Cutter(rest, number, longest).cut())
             break
-        if text.endswith((b"},", b"],")):
-            text = text[:-1].rstrip()
-        yield from _of_line(FileRecord(line=number, raw=text), longest)
+        yield from records_of_line(line, number)
     if lines.failure:
         yield _broken_off(lines.number, lines.failure)
 
 
-def _of_line(record: FileRecord, longest: int) -> Iterator[FileRecord]:
-    """The records of one line: usually it is one."""
-    raw = record.raw
-    several = raw[:1] == b"[" and raw[1:].lstrip()[:1] == b"{"
-    if several or (b"}{" in raw and not brackets.whole(raw)):
-        cut = list(_Cutter(iter([raw]), record.line, longest).cut())
+def records_of_line(raw: bytes, line: int = 1) -> Iterator[FileRecord]:
+    """The records of one line: usually it is one.
+
+    Args:
+        raw: the line, of any bytes.
+        line: its number.
+    """
+    text = raw.removeprefix(BOM).strip(b"\x1e \t\r\n")
+    if text.endswith((b"},", b"],")):
+        text = text[:-1].rstrip()
+    if not text:
+        return
+    several = text[:1] == b"[" and text[1:].lstrip()[:1] == b"{"
+    if several or (b"}{" in text and not brackets.whole(text)):
+        cut = list(_Cutter(iter([text]), line, max(LONGEST, len(text))).cut())
         if all(each.raw[:1] == b"{" for each in cut):
             yield from _numbered(iter(cut))
             return
-    found = list(_unfolded(record, 0))
+    found = list(_unfolded(FileRecord(line=line, raw=text), 0))
     yield from found if len(found) == 1 else _numbered(iter(found))
 
 

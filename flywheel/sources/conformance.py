@@ -14,6 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from flywheel.errors import FlywheelError
 from flywheel.protocols import Batch, Source
 
@@ -133,7 +135,11 @@ def _bounded(trial: _Trial, batches: Sequence[Batch]) -> tuple[bool, str]:
         return False, "a cursor is not a non-empty text"
     if not all(isinstance(event, Mapping) for event in _events(batches)):
         return False, "an event is not a mapping"
-    json.dumps(_events(batches))
+    for number, event in enumerate(_events(batches), 1):
+        try:
+            msgspec.json.encode(event)  # as the daemon does
+        except (TypeError, ValueError, RecursionError) as error:
+            return False, f"event {number} is not JSON: {error}"
     return True, ""
 
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from flywheel.errors import FlywheelError
 from flywheel.event_columns import columns_of
+from flywheel.file_records.csv_rows import CsvRow, CsvTable
 from flywheel.file_records.json_faults import NotJson, decoded
 from flywheel.records import Feedback, Prediction, Sample
 
@@ -23,6 +24,8 @@ _TYPES = {
     for event in (Prediction, Feedback, Sample)
     for column in columns_of(event)
 }
+UNREADABLE = frozenset({"unreadable", "unreadable_base64"})
+"""Fields of an event for what cannot be read; the second where it is not UTF-8."""
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
@@ -90,6 +93,14 @@ def event_of(row: Mapping[str, Any], *, decimal_comma: bool = False) -> dict[str
         else:
             event[name] = value
     return event
+
+
+def event_of_csv(row: CsvRow, table: CsvTable, path: str) -> dict[str, Any]:
+    """Return a row of a CSV as an event; a bad one is unreadable, and names its place."""
+    if row.cells:
+        return event_of(row.cells, decimal_comma=table.decimal_comma)
+    place = f"{path}:{row.line}"
+    return unreadable(row.raw or os.fsencode(place), f"{place}: {row.why}", table.encoding)
 
 
 def event_of_line(line: bytes | str | None, encoding: str = "") -> dict[str, Any]:

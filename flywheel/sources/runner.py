@@ -2,7 +2,8 @@
 
 Events and cursor are committed in one transaction, then acknowledged: delivery is at-least-once,
 the effect exactly-once. An exception stops only the source that raised it: it is closed, and
-opened again after a backoff at its last committed cursor.
+opened again after a backoff at its last committed cursor. One that fails there again and again is
+stuck: it is still tried, and `problems` names it.
 
 A source's name in config.toml is looked up among the built-in sources, then as plugins/NAME.py
 beside config.toml, then among the entry points of group `flywheel.sources`; the first wins.
@@ -42,6 +43,7 @@ BATCH = 1_000  # events asked for at a time
 POLL_S = 1.0  # that a poll may wait; also the pause after an empty one
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 300.0
+STUCK_AFTER = 5  # failures in a row without any progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,12 @@ class State:
     last_event_at: datetime | None = None  # when the last batch was committed
     error: str | None = None
     backoff_s: float | None = None  # until the next try
+    failures: int = 0  # in a row, without a poll or a commit that worked
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it fails again and again at the same place."""
+        return self.failures >= STUCK_AFTER
 
 
 def backoff(failures: int, chance: random.Random) -> float:
@@ -204,24 +212,32 @@ class Runner:
                 "last_event_at": state.last_event_at and state.last_event_at.isoformat(),
                 "error": state.error,
                 "backoff_s": state.backoff_s,
+                "stuck": state.stuck,
             }
             for state in (self._states[name] for name in self._configured)
         ]
+
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each source that is stuck: which, how often it failed, and why."""
+        states = (self._states[name] for name in self._configured)
+        return tuple(
+            f"the source {state.name} has failed {state.failures} times at the same place: "
+            f"{state.error}"
+            for state in states
+            if state.stuck
+        )
 
     def _set(self, name: str, **changes: Any) -> None:
         self._states[name] = replace(self._states[name], **changes)
 
     def _run(self, name: str) -> None:
-        failures = 0
         chance = random.Random(f"{self._seed} {name}")  # noqa: S311  jitter, no secret
         while not self._stop.is_set():
-            before = self._states[name].events
             try:
                 self._read(name)
             except Exception as error:  # noqa: BLE001  a stranger's code may raise anything
-                if self._states[name].events > before:
-                    failures = 0
-                failures += 1
+                failures = self._states[name].failures + 1
+                self._set(name, failures=failures)
                 self._back_off(name, error, backoff(failures, chance))
         self._set(name, state="stopped", backoff_s=None)
 
@@ -270,6 +286,6 @@ class Runner:
             )
             log.debug("source %s: %d events", name, len(batch.events))
         if self._states[name].state != "running":
-            self._set(name, state="running", error=None, backoff_s=None)
+            self._set(name, state="running", error=None, backoff_s=None, failures=0)
         if batch is None:
             self._stop.wait(max(0.0, POLL_S - (time.monotonic() - began)))

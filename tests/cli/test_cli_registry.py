@@ -182,6 +182,33 @@ def test_a_source_none_of_whose_events_can_be_taken_in_is_red(alone):
     assert '      first: {"id": "p-0", "text": "你好"' in result.stdout
 
 
+NO_JSON = {
+    "__import__('numpy').float32(0.5)": "event 1: Encoding objects of type numpy.float32",
+    "'\\ud800'": "event 1: 'utf-8' codec can't encode character '\\ud800'",
+    "__import__('functools').reduce(lambda inner, _: [inner], range(9000), 1)": "recursion depth",
+}
+
+
+@pytest.mark.parametrize(("value", "told"), NO_JSON.items(), ids=["number", "surrogate", "depth"])
+def test_a_plug_in_whose_events_the_daemon_cannot_write_is_red(alone, value, told):
+    (alone.folder / "plugins").mkdir()
+    (alone.folder / "plugins" / "odd.py").write_text(
+        "from flywheel.protocols import Batch\n"
+        "class source:\n"
+        "    def open(self, options, cursor): self.left = cursor is None\n"
+        "    def poll(self, limit, timeout):\n"
+        "        if not self.left: return None\n"
+        "        self.left = False\n"
+        f"        return Batch(events=[{{'id': 'p-1', 'x': {value}}}], cursor='1')\n"
+        "    def ack(self, cursor): pass\n"
+        "    def close(self): pass\n"
+    )
+    with (alone.folder / "config.toml").open("a") as file:
+        file.write('[sources.odd]\nplugin = "odd"\n')
+    result = alone.run("plugins", "check")
+    assert (result.exit_code, told in result.stdout) == (1, True)
+
+
 def test_without_sources_check_says_where_to_look(alone):
     result = alone.run("plugins", "check")
     assert (result.exit_code, result.stdout) == (

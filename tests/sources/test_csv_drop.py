@@ -90,3 +90,28 @@ def test_a_missing_folder_is_tried_again_later(opened, folder):
 def test_a_misspelt_option_is_named(plugins, folder):
     with pytest.raises(FlywheelError, match="fodler"):
         find("csv_drop", plugins)().open({"fodler": str(folder)}, None)
+
+
+def test_another_encoding_a_semicolon_and_a_decimal_comma_are_read(plugins, folder):
+    for file in folder.iterdir():
+        file.unlink()
+    text = "id;text;confidence\np-1;réveille-moi;0,9\n"
+    (folder / "a.csv").write_bytes(text.encode("cp1252"))
+    (folder / "b.csv").mkdir()
+    source = find("csv_drop", plugins)()
+    source.open({"folder": str(folder), "encoding": "cp1252"}, None)
+    assert source.poll(5, 0).events == [{"id": "p-1", "text": "réveille-moi", "confidence": 0.9}]
+    (told,) = source.poll(5, 0).events
+    assert (told["unreadable"], "is a directory" in told["why"].lower()) == (
+        str(folder / "b.csv"),
+        True,
+    )
+    assert source.poll(5, 0) is None
+
+
+def test_a_row_of_another_length_is_handed_on_as_unreadable(opened, folder):
+    (folder / "2026-11-21.csv").write_text('id,text\np-1\np-2,"' + "x" * 200_000 + '"\n', "utf-8")
+    bad, long = opened(None).poll(5, 0).events
+    assert bad["unreadable"] == "p-1"
+    assert bad["why"].endswith("has 1 cells where the header has 2 (wrong cell count)")
+    assert len(long["text"]) == 200_000

@@ -1,6 +1,10 @@
 """The built-in source `jsonl`: a file that somebody else writes, rotates and cuts short."""
 
+import base64
+import bz2
+import gzip
 import json
+import lzma
 import os
 import time
 
@@ -8,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flywheel.errors import FlywheelError, SourceUnavailable
+from flywheel.errors import FlywheelError
 from flywheel.sources import find
 from flywheel.sources.conformance import check
 from flywheel.sources.jsonl import LONGEST_LINE
@@ -151,7 +155,7 @@ def test_what_is_no_object_is_handed_on_for_the_daemon_to_keep(log):
     write(log, [3])
     got, _ = drained(opened(log))
     assert got[:3] + got[-1:] == ids(0, 1, 2, 3)
-    assert got[3].startswith("no JSON: ")
+    assert got[3] == "is not JSON: invalid character (byte 0)"
     assert got[4:6] == ["no JSON object", "longer than 1 MiB"]
 
 
@@ -164,14 +168,119 @@ def test_it_can_start_at_the_end_and_stays_there_over_a_restart(log):
     assert drained(opened(log, batch.cursor, start="end"))[0] == ids(3)
 
 
-def test_a_file_that_may_not_be_read_is_tried_again_later(log, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
+def test_a_file_that_may_not_be_read_is_told_once_and_read_when_it_may_be(
+    log, tmp_path, monkeypatch
+):
+    real = type(log).open
 
-    source = opened(log)
-    monkeypatch.setattr("pathlib.Path.open", refuse)
-    with pytest.raises(SourceUnavailable, match=r"app.jsonl cannot be read: Permission denied"):
-        source.poll(10, 0)
+    def refuse(path, *rest, **options):
+        if path == log:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *rest, **options)
+
+    other = tmp_path / "other.jsonl"
+    write(other, [7])
+    source = opened(tmp_path / "*.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.open", refuse)
+        batch = source.poll(10, 0)
+        told = {"unreadable": str(log), "why": "cannot be read: Permission denied"}
+        assert [event for event in batch.events if "why" in event] == [told]
+        assert [event["id"] for event in batch.events if "id" in event] == ids(7)
+        assert drained(source)[0] == []
+        source = opened(tmp_path / "*.jsonl", batch.cursor)
+        assert drained(source)[0] == []
+    assert drained(source)[0] == ids(0, 1, 2)
+
+
+def old(path):
+    """Nobody has written to the file for a while."""
+    os.utime(path, (time.time() - 60,) * 2)
+
+
+def test_a_rotated_file_that_was_compressed_is_read_from_where_its_lines_ended(log, tmp_path):
+    source = opened(tmp_path / "app.jsonl*")
+    _, cursor = drained(source)
+    write(log, [3, 4])
+    packed = tmp_path / "app.jsonl.1.gz"
+    packed.write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    old(packed)
+    assert drained(source)[0] == ids(3, 4)
+    again = opened(tmp_path / "app.jsonl*", cursor)  # the same after a restart
+    assert drained(again)[0] == ids(3, 4)
+    assert drained(source)[0] == []
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_a_compressed_file_is_read_whole_when_it_is_quiet(tmp_path, pack, limit):
+    packed = tmp_path / "app.jsonl.packed"
+    packed.write_bytes(pack("".join(map(line, range(5))).encode()))
+    source = opened(tmp_path / "app.*")
+    assert drained(source)[0] == []
+    old(packed)
+    first = source.poll(limit, 0)
+    rest = drained(opened(tmp_path / "app.*", first.cursor), limit)[0]
+    assert [event["id"] for event in first.events] + rest == ids(*range(5))
+    assert drained(source, limit)[0] == rest
+    assert drained(source)[0] == []
+
+
+def test_a_compressed_file_that_ends_early_is_told_behind_its_good_lines(tmp_path):
+    packed = tmp_path / "app.jsonl.gz"
+    packed.write_bytes(gzip.compress(line(1).encode())[:-8])
+    write(tmp_path / "app.jsonl", [2])
+    old(packed)
+    got, _ = drained(opened(tmp_path / "app.*"))
+    assert got == ["p-1", f"{packed}:1: the gzip data ends early", "p-2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_file_in_utf_16_and_a_list_are_read_whole_too(tmp_path, encoding):
+    wide = tmp_path / "wide.jsonl"
+    wide.write_bytes("".join(map(line, range(2))).encode(encoding))
+    listed = tmp_path / "x-list.json"
+    listed.write_text(json.dumps([{"id": "p-2"}, {"id": "p-3"}], indent=1))
+    old(wide)
+    old(listed)
+    assert sorted(drained(opened(tmp_path / "*"))[0]) == ids(0, 1, 2, 3)
+
+
+def test_another_encoding_is_an_option_and_its_bytes_are_kept(tmp_path):
+    path = tmp_path / "app.jsonl"
+    text = '{"id": "p-0", "text": "第"}\n'
+    path.write_bytes(text.encode("gbk") + b'{"id": "\xff"}\n')
+    raw = base64.b64encode(text.strip().encode("gbk")).decode()
+    events = opened(path).poll(10, 0).events
+    assert events[0]["unreadable_base64"] == raw
+    assert events[0]["why"].startswith("is not UTF-8: byte 0x")
+    good, bad = opened(path, encoding="gbk").poll(10, 0).events
+    assert good == {"id": "p-0", "text": "第"}
+    assert (bad["unreadable_base64"], bad["encoding"]) == (
+        base64.b64encode(b'{"id": "\xff"}').decode(),
+        "gbk",
+    )
+
+
+def test_lines_that_are_no_json_for_the_daemon_are_unreadable_here(tmp_path):
+    path = tmp_path / "app.jsonl"
+    bad = [b'{"text": "\\ud800"}', b"[" * 9_000 + b"]" * 9_000, b'{"a": NaN}', b'{"a": 1e400}']
+    path.write_bytes(b"\xef\xbb\xbf" + b"\n".join(bad) + b"\n" + line(1).encode())
+    events = opened(path).poll(10, 0).events
+    assert [event.get("why", "fine") for event in events] == [
+        "is not JSON: half of a surrogate pair (\\ud800 to \\udfff) stands alone",
+        "is nested too deeply",
+        "is not JSON: NaN is no JSON value (byte 6)",
+        "is not JSON: 1e400 is larger than any number of 64 bits",
+        "fine",
+    ]
+
+
+def test_a_mark_on_every_line_and_a_comma_behind_it_do_no_harm(tmp_path):
+    path = tmp_path / "app.jsonl"
+    path.write_bytes(b"".join(b"\xef\xbb\xbf" + line(n).encode()[:-1] + b",\n" for n in range(3)))
+    assert drained(opened(path))[0] == ids(0, 1, 2)
 
 
 @pytest.mark.parametrize(

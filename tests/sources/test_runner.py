@@ -121,6 +121,7 @@ def test_the_state_is_what_status_shows(started, ledger):
             "last_event_at": "2026-11-22T12:00:00+00:00",
             "error": None,
             "backoff_s": None,
+            "stuck": False,
         }
     ]
     runner.stop(CEILING_S)
@@ -158,6 +159,28 @@ def test_a_failing_source_stops_nothing_else_and_says_why(started, ledger):
     assert broken["error"] == "no broker at 10.0.0.9 (start it)"
     assert broken["backoff_s"] is not None
     assert runner.states()[1]["state"] == "running"
+
+
+def test_a_source_that_fails_at_one_place_again_and_again_is_stuck_until_it_goes_on(
+    started, ledger, monkeypatch
+):
+    ready = threading.Event()
+
+    class Poisoned(Numbers):
+        def poll(self, limit, timeout):
+            if self.next == 2 and not ready.is_set():
+                raise ValueError("a bad cell")
+            return super().poll(limit, timeout)
+
+    runner = started(a=lambda: Poisoned(ledger, "a", 4, {}), b=lambda: Numbers(ledger, "b", 2, {}))
+    assert runner.problems() == ()
+    until(lambda: runner.states()[0]["stuck"])
+    (problem,) = runner.problems()
+    assert problem.startswith("the source a has failed ")
+    assert problem.endswith(" times at the same place: ValueError: a bad cell")
+    ready.set()
+    until(lambda: len(ledger.events) == 6)
+    until(lambda: runner.problems() == ())
 
 
 def test_stopping_interrupts_a_long_backoff(started, ledger, monkeypatch):

@@ -1,5 +1,6 @@
 """Every shipped source against the real thing: files, PostgreSQL, librdkafka's brokers, objects."""
 
+import base64
 import contextlib
 import gzip
 import json
@@ -7,14 +8,15 @@ import os
 import pwd
 import shutil
 import subprocess
-from datetime import UTC, datetime
+import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from flywheel.errors import FlywheelError, SourceUnavailable
+from flywheel.errors import FlywheelError
 from flywheel.sources import find
 from flywheel.sources.conformance import check
 from tests.waiting import CEILING_S
@@ -62,10 +64,131 @@ def test_parquet_files_are_read_in_the_order_of_their_names(tmp_path):
     assert broken(check(find("parquet", tmp_path), options)) == []
 
 
-def test_a_parquet_file_that_is_none_is_tried_later(tmp_path):
-    (tmp_path / "a.parquet").write_bytes(b"PAR1 not yet")
-    with pytest.raises(SourceUnavailable, match=r"a\.parquet cannot be read"):
-        read("parquet", {"path": str(tmp_path / "*.parquet")})
+def quiet(path):
+    """Nobody has written to the file for a while."""
+    os.utime(path, (time.time() - 60,) * 2)
+
+
+def test_a_broken_parquet_file_is_told_once_and_the_next_is_read(tmp_path):
+    broken_file = tmp_path / "a.parquet"
+    broken_file.write_bytes(b"PAR1 not yet")
+    write_parquet(tmp_path / "b.parquet", range(2))
+    options = {"path": str(tmp_path / "*.parquet")}
+    assert read("parquet", options) == []  # it may still be written
+    quiet(broken_file)
+    told, *rest = read("parquet", options)
+    assert told["unreadable"] == str(broken_file)
+    assert told["why"].startswith("cannot be read: ")
+    assert rest == [event(n) for n in range(2)]
+    assert broken(check(find("parquet", tmp_path), options)) == []
+
+
+def test_a_damaged_row_group_costs_its_rows_only(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pyarrow.Table.from_pylist([{"id": f"p-{n}", "text": "x" * 500} for n in range(4)])
+    pyarrow.parquet.write_table(table, path, row_group_size=2, compression="gzip")
+    group = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(1)
+    content = bytearray(path.read_bytes())
+    start = group.data_page_offset
+    content[start : start + group.total_compressed_size // 2] = bytes(
+        group.total_compressed_size // 2
+    )
+    path.write_bytes(content)
+    told, *rest = read("parquet", {"path": str(path)})
+    assert told["why"].startswith("row group 0 cannot be read: ")
+    assert [each["id"] for each in rest] == ["p-2", "p-3"]
+
+
+def test_a_file_that_is_gone_before_its_end_is_told_and_one_behind_it_is_not(tmp_path):
+    for name in ("a", "b"):
+        write_parquet(tmp_path / f"{name}.parquet", range(4))
+    options = {"path": str(tmp_path / "*.parquet")}
+
+    def following(limit):
+        source = find("parquet", tmp_path)()
+        source.open(options, None)
+        cursor = source.poll(limit, 0).cursor
+        source.close()
+        (tmp_path / "a.parquet").rename(tmp_path / "archived")
+        source.open(options, cursor)
+        rows = []
+        while batch := source.poll(2, 0):
+            rows += batch.events
+        (tmp_path / "archived").rename(tmp_path / "a.parquet")
+        return [row.get("why", row.get("id")) for row in rows]
+
+    rest = [event(n)["id"] for n in range(4)]
+    assert following(2) == ["is gone, and was not read to its end", *rest]
+    assert following(4) == rest
+
+
+def test_cells_of_other_types_become_the_values_of_an_event(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table(
+        {
+            "id": pyarrow.array([7, 8]),
+            "Text": pyarrow.array(["a", "b"]),
+            "ts": pyarrow.array([date(2026, 11, 20), None]),
+            "confidence": pyarrow.array([0.5, float("nan")]),
+            "slices": pyarrow.array(
+                [[("channel", "voice")], []], pyarrow.map_(pyarrow.string(), pyarrow.string())
+            ),
+            "session": pyarrow.array([1.0, None]),
+            "arguments": pyarrow.array(['{"time": "six"}', "{no"]),
+        }
+    )
+    pyarrow.parquet.write_table(table, path)
+    assert read("parquet", {"path": str(path)}) == [
+        {
+            "id": "7",
+            "text": "a",
+            "ts": "2026-11-20T00:00:00+00:00",
+            "confidence": 0.5,
+            "slices": {"channel": "voice"},
+            "session": "1",
+            "arguments": {"time": "six"},
+        },
+        {"id": "8", "text": "b", "arguments": "{no"},
+    ]
+
+
+def test_times_in_nanoseconds_are_read(tmp_path):
+    times = pyarrow.array([1_764_000_000_000_000_123], pyarrow.timestamp("ns", "UTC"))
+    pyarrow.parquet.write_table(pyarrow.table({"ts": times}), tmp_path / "a.parquet")
+    (row,) = read("parquet", {"path": str(tmp_path / "*.parquet")})
+    assert row == {"ts": "2025-11-24T16:00:00+00:00"}
+
+
+def test_a_csv_has_its_own_encoding_delimiter_and_decimal_comma(tmp_path):
+    path = tmp_path / "a.csv"
+    text = "id;text;intent;confidence;latency_ms\nd-1;六点叫我;set_alarm;0,9;1,5\n"
+    path.write_bytes(text.encode("gbk"))
+    assert read("csv", {"path": str(path), "encoding": "gbk"}) == [
+        {
+            "id": "d-1",
+            "text": "六点叫我",
+            "intent": "set_alarm",
+            "confidence": 0.9,
+            "latency_ms": 1.5,
+        }
+    ]
+    (bad,) = read("csv", {"path": str(path)})
+    assert base64.b64decode(bad["unreadable_base64"]) == text.splitlines()[1].encode("gbk")
+    assert bad["why"] == f"{path}:2: is not UTF-8; name its encoding"
+    with pytest.raises(FlywheelError, match="no encoding is called `klingon`"):
+        read("csv", {"path": str(path), "encoding": "klingon"})
+    with pytest.raises(FlywheelError, match="is no delimiter"):
+        read("csv", {"path": str(path), "delimiter": "::"})
+
+
+def test_a_csv_with_a_long_cell_a_file_without_a_header_and_a_folder_stop_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("a,a\n1,2\n")
+    quiet(tmp_path / "a.csv")
+    (tmp_path / "b.csv").mkdir()
+    (tmp_path / "c.csv").write_text("id,text\nx," + "y" * 200_000 + "\nz,fine\n")
+    told, long, fine = read("csv", {"path": str(tmp_path / "*.csv")})
+    assert told["why"] == "cannot be read: the column `a` occurs twice"
+    assert (len(long["text"]), fine) == (200_000, {"id": "z", "text": "fine"})
 
 
 def test_csv_files_keep_the_contract_and_bad_rows_are_handed_on(tmp_path):
