@@ -24,6 +24,16 @@ _TAGGED = re.compile(
 )
 _NAMED_TAG = re.compile(r"<function=([\w.-]+)>\s*(.*?)\s*(?:</function>|$)", re.DOTALL)
 _MARKED = re.compile(r"^(?:\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_call\|>)\s*", re.DOTALL)
+_REACT = re.compile(r"Action:\s*([\w.-]+)\s*\n+\s*Action Input:\s*(.*)", re.DOTALL)
+_OF_CALLS = (
+    "<tool_call",
+    "<function",
+    "<invoke",
+    "<|tool",
+    "<｜tool",
+    "[TOOL_CALLS]",
+    "<|python_tag|>",
+)
 _NAME_IN_BROKEN = re.compile(r"[\"'](?:intent|name|function|tool)[\"']\s*:\s*[\"']([\w.-]+)[\"']")
 _PREFIXED = re.compile(r"^(?:intent|label|class|function|tool|name)\s*[:=]\s*(\S+)$", re.IGNORECASE)
 _WORD = re.compile(r"[\w.\-]+")
@@ -45,8 +55,8 @@ def values_in(text: str) -> Iterator[Any]:
 
     Yields nothing for a text without any.
     """
-    if _MARKED.match(text):
-        text = _MARKED.sub("", text)
+    marked = any(mark in text for mark in _OF_CALLS)
+    text = _MARKED.sub("", text)
     tags = list(_TAGGED.finditer(text))
     named = list(_NAMED_TAG.finditer(text))
     if tags or named:
@@ -61,6 +71,10 @@ def values_in(text: str) -> Iterator[Any]:
     if text[:1] in ("{", "[", '"'):
         yield from _begun(text)
         return
+    acted = _REACT.search(text)
+    if acted:
+        yield {"name": acted.group(1), "arguments": acted.group(2).partition("\nObservation")[0]}
+        return
     called = _as_python(text)
     if called is not None:
         yield called
@@ -68,6 +82,8 @@ def values_in(text: str) -> Iterator[Any]:
     inside = _between_words(text)
     if inside is not None:
         yield inside
+    elif marked:
+        yield BrokenCall("")
 
 
 def label_in(text: str) -> str:
@@ -83,6 +99,17 @@ def is_named(label: str, known: Mapping[str, Intent]) -> bool:
     return label in known or any(
         label in (*intent.renamed_from, *intent.merged_from, *intent.split_from)
         for intent in known.values()
+    )
+
+
+def name_between_words(text: str, known: Iterable[str]) -> str:
+    """Return the known name that a text holds between other words; "" for none.
+
+    Names that may be a word of any sentence are not looked for.
+    """
+    words = {word.strip(".-") for word in _WORD.findall(text)}
+    return next((name for name in known if name in words and not name.isalpha()), "") or next(
+        (name for name in known if name in words and _CAMEL.search(name)), ""
     )
 
 
@@ -145,11 +172,12 @@ def _begun(text: str) -> Iterator[Any]:
 
 
 def _value_or_broken(text: str) -> Any:
+    """The JSON or Python value of a text, or the name of the call that is broken in it."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
-    value = _literal(text)
+    value = literal_in(text)
     if value is None:
         value = _sequence(text)
     if value is not None:
@@ -172,7 +200,7 @@ def _sequence(text: str) -> Any:
     return values[0] if len(values) == 1 else values or None
 
 
-def _literal(text: str) -> Any:
+def literal_in(text: str) -> Any:
     """A dict or list in Python's own spelling, as `str` writes it."""
     if len(text) > _LONGEST or text[:1] not in ("{", "["):
         return None

@@ -149,7 +149,7 @@ def arguments(value: Any, format: str, path: str) -> ReadArguments:
     if value is None:
         return ReadArguments({}, False)
     if isinstance(value, (list, tuple)):
-        value = _pairs(value)
+        value = _pairs(value) if value else {}
     if not isinstance(value, Mapping):
         return ReadArguments({}, True)
     return ReadArguments(plain(value, format, path), False)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from flywheel.formats.answer_text import literal_in
 from flywheel.formats.call_shapes import kind_of, read_call
 from flywheel.formats.message_parts import asks, returns_results, role, speaks
 from flywheel.formats.reading import BadEvent, Fields, unicode
@@ -39,6 +40,7 @@ __all__ = [
 _MESSAGES = ("messages", "contents", "input")
 _TEXTS = ("text", "query", "question", "input", "message", "prompt", "utterance", "user_input",
           "content", "user_message")  # fmt: skip
+_ROLES = ("user", "human", "assistant", "ai", "system", "developer", "tool", "function", "model")
 _REMINDER = re.compile(r"<(system-reminder|system_reminder)>.*?(</\1>|$)", re.DOTALL)
 
 
@@ -155,7 +157,8 @@ def exchange(
     if not replies:
         return Exchange(said.text, ())
     path = fields.path(f"{name}[{said.next}]")
-    reply = read_reply(replies, path, rule or Rule(format=fields.format))
+    answers = replies[0] if len(replies) == 1 else replies
+    reply = read_reply(answers, path, rule or Rule(format=fields.format))
     return Exchange(said.text, reply.calls, reply.malformed)
 
 
@@ -210,7 +213,7 @@ def spoken_in(value: Any) -> Any:
         try:
             read = msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return value
+            read = literal_in(value.strip())
         return spoken_in(read) if isinstance(read, (Mapping, list)) else value
     if not isinstance(value, Mapping) or role(value) in ("user", "human"):
         return value
@@ -241,17 +244,25 @@ def _messages(value: Any, fields: Fields, name: str) -> list[tuple[int, Mapping[
         value = [value]
     if not isinstance(value, (list, tuple)):
         raise fields.bad(name, "is not a list of messages")
-    if len(value) == 1 and isinstance(value[0], (list, tuple)):
+    if len(value) == 1 and isinstance(value[0], (list, tuple)) and not _is_pair(value[0]):
         value = value[0]
     found = []
     for index, message in enumerate(value):
         if isinstance(message, str):
             message = {"role": "user", "content": message}
+        elif _is_pair(message):
+            message = {"role": message[0], "content": message[1]}
         if isinstance(message, Mapping):
             found.append((index, _opened(message)))
         elif message is not None:
             raise fields.bad(f"{name}[{index}]", "is not a message")
     return found
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether a message is written as [role, text]."""
+    pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return pair and all(isinstance(part, str) for part in value) and value[0].casefold() in _ROLES
 
 
 def _opened(message: Mapping[str, Any]) -> Mapping[str, Any]:

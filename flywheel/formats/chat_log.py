@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from flywheel.content import content_id
-from flywheel.formats.calls import Asked, asked, only_results, predictions
+from flywheel.formats.calls import Asked, asked, only_results, predictions, spoken_in
 from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, from_json, plain, skip
 from flywheel.formats.replies import Rule, Saying, read_reply
 from flywheel.records import NONE, Prediction
@@ -23,6 +23,7 @@ CALLED = 100  # precedence of a record that has the call
 INFERENCE = 30  # … of an answer of a model
 AGENT = 10  # … of an agent's whole run
 
+_ANSWERS = {"choices", "candidates", "content", "output", "message"}
 _TIMES = ("timestamp", "ts", "created_at", "createdAt", "time")
 _IDS = ("id", "request_id", "requestId", "inference_id", "span_id", "trace_id", "traceId")
 _TRACES = ("trace_id", "traceId")
@@ -64,7 +65,9 @@ def read_pair(event: Mapping[str, Any], context: Context, format: str, asked_in:
     """
     fields = Fields(format, event)
     request, response = fields.inner("request"), fields.inner("response")
-    messages = request.need(asked_in)
+    if response.get("error") and not _ANSWERS & response.value.keys():
+        return skip("is a request that failed")
+    messages = spoken_in(request.need(asked_in))
     if only_results(messages, request, asked_in):
         return skip("continues a turn: it brings a tool's result")
     said = asked(messages, request, asked_in, context.context_turns)

@@ -107,8 +107,12 @@ def feedback(event: Mapping[str, Any], context: Context = _ALONE) -> Feedback:
     fields = Fields(NAME, event)
     verdict = verdict_of(fields)
     if verdict == "corrected" and not {"intent", "calls"} & event.keys():
-        raise fields.bad("intent", "is missing: the verdict is corrected")
-    calls = _calls(fields)[0]
+        near = nearest_key(fields.value, ("intent",), NEAR_INTENT)
+        hint = f"; `{near}` is there: name it `intent`" if near else ""
+        raise fields.bad("intent", f"is missing: the verdict is corrected{hint}")
+    calls, broken = _calls(fields)
+    if broken or _maybe_arguments(fields)[1]:
+        raise fields.bad("arguments", "are broken: not a JSON object")
     first = calls[0] if calls else _right(fields, verdict)
     values = {column.name: _value(fields, column, context) for column in _FEEDBACK_COLUMNS}
     made = Feedback(

@@ -11,7 +11,8 @@ from flywheel.formats.reading import Context, Fields, Parsed
 
 NAME = "openai"
 
-_ANSWERS = {"choices", "message", "content", "text", "tool_calls", "function_call", "intent"}
+_ANSWERS = {"choices", "message", "content", "text", "tool_calls", "toolCalls", "function_call",
+            "intent", "parsed", "error"}  # fmt: skip
 
 
 def recognises(event: Mapping[str, Any]) -> bool:

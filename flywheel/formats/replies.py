@@ -8,6 +8,7 @@ that looks like the name of an intent and is none.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from flywheel.formats.answer_text import (
     is_named,
     label_in,
     looks_like_a_label,
+    name_between_words,
     nearest,
     values_in,
 )
@@ -38,11 +40,24 @@ from flywheel.records import NONE, Call, Intent
 
 NO_CALL = Call(NONE, {})
 
-_OF_A_MESSAGE = frozenset(
-    {"role", "tool_calls", "function_call", "content", "parts", "refusal", "additional_kwargs",
-     "tool_plan", "invalid_tool_calls"}
+_CALLS = (
+    "tool_calls", "toolCalls", "function_call", "functionCall", "function_calls", "functionCalls",
+    "toolInvocations", "tool_uses", "toolUses", "invalid_tool_calls",
 )  # fmt: skip
-_WRAPPERS = ("response", "output", "generations", "messages", "calls", "intents")
+_CALLISH_KEYS = re.compile(r"(tool|function)_?(calls?|use|uses|invocations?)$", re.IGNORECASE)
+_OF_A_MESSAGE = frozenset(
+    {"role", "content", "parts", "refusal", "additional_kwargs", "tool_plan", *_CALLS}
+)
+_WRAPPERS = (
+    "response",
+    "required_action",
+    "submit_tool_outputs",
+    "output",
+    "generations",
+    "messages",
+    "calls",
+    "intents",
+)
 _SAYS_NO_CALL = ("intent", "tool", "function")
 NEAR_INTENT = (
     "predicted_intent",
@@ -139,8 +154,11 @@ def _text(text: str, path: str, rule: Rule) -> Saying:
         if rule.known is None and not rule.strict:
             return Saying((Call(label, None),))
         raise _unknown(label, path, rule)
-    if label.casefold() in ("null", "nan", "undefined"):
+    if label.casefold() in ("null", "nan", "undefined", "true", "false"):
         raise _nothing(path, rule)
+    named = name_between_words(words, rule.known or ())
+    if named:
+        raise rule.bad(path, f"names `{named}` between words: log the call, or the name alone")
     return Saying()
 
 
@@ -236,14 +254,9 @@ def _after_the_user(items: Sequence[Any]) -> Sequence[Any]:
 
 def _message(message: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     """What one message says; of several spellings of its calls, the first counts."""
-    extra = message.get("additional_kwargs")
-    extra = extra if isinstance(extra, Mapping) else {}
-    for holder in (message, extra):
-        for name in ("tool_calls", "function_call", "invalid_tool_calls"):
-            calls = holder.get(name)
-            calls = [calls] if isinstance(calls, Mapping) else calls
-            if isinstance(calls, (list, tuple)) and calls:
-                return _calls(calls, f"{path}.{name}", rule, broken=name.startswith("invalid"))
+    called = _called(message, path, rule)
+    if called is not None:
+        return called
     if message.get("parsed") is not None:
         return read_reply(message["parsed"], f"{path}.parsed", rule)
     content = message.get("content")
@@ -262,6 +275,36 @@ def _message(message: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     if isinstance(audio, Mapping) and isinstance(audio.get("transcript"), str):
         return _text(audio["transcript"], f"{path}.audio.transcript", rule)
     raise _nothing(path, rule)
+
+
+def _called(message: Mapping[str, Any], path: str, rule: Rule) -> Saying | None:
+    """The calls of a message beside its content; None without any.
+
+    Raises:
+        BadEvent: they stand under a key that is not known.
+    """
+    extra = _object_in(message.get("additional_kwargs"))
+    for holder in (message, extra if isinstance(extra, Mapping) else {}):
+        for name in _CALLS:
+            calls = _object_in(holder.get(name))
+            calls = [calls] if isinstance(calls, Mapping) and calls else calls
+            if isinstance(calls, (list, tuple)) and calls:
+                return _calls(calls, f"{path}.{name}", rule, broken=name.startswith("invalid"))
+            if isinstance(calls, str) and calls.strip():
+                raise rule.bad(f"{path}.{name}", "is a text, not a list of calls")
+        for key, value in holder.items():
+            unknown = isinstance(key, str) and key not in _CALLS and _CALLISH_KEYS.search(key)
+            if unknown and isinstance(value, (list, tuple, Mapping)) and value:
+                raise rule.bad(f"{path}.{key}", "is no known name of calls: name it `tool_calls`")
+    return None
+
+
+def _object_in(value: Any) -> Any:
+    """A list or an object, which tables keep as JSON text; {} for null."""
+    if isinstance(value, str) and value.strip()[:1] in ("{", "["):
+        found = next(iter(values_in(value.strip())), value)
+        return value if isinstance(found, BrokenCall) else found
+    return {} if value is None else value
 
 
 def _blocks(items: Sequence[Any], path: str, rule: Rule) -> Saying:
@@ -374,15 +417,25 @@ def _json_call(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     ):
         if any(name in value and value[name] is None for name in _SAYS_NO_CALL):
             return Saying()
-        raise _no_key(value, path, rule)
+        return _keyed(value, path, rule)
     found = _flat(read_call(ordered, rule.format, path), value, path, rule)
     name = found.call.intent
     if name.casefold() == NONE:
         return Saying()
-    said = intent is not None or is_call(value)
+    said = intent is not None or (is_call(value) and not any(map(str.isspace, name)))
     if not said and not (rule.known is None or is_named(name, rule.known)):
         raise _unknown(name, path, rule)
     return Saying((found.call,), found.malformed)
+
+
+def _keyed(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
+    """What an object says whose one key is the name of an intent: {name: arguments}."""
+    for name, given in value.items():
+        named = isinstance(name, str) and rule.known is not None and is_named(name, rule.known)
+        if named and len(value) == 1 and (given is None or isinstance(given, Mapping)):
+            read = arguments(given, rule.format, f"{path}.{name}")
+            return Saying((Call(name, read.values),), read.malformed)
+    raise _no_key(value, path, rule)
 
 
 def _flat(found: OneCall, value: Mapping[str, Any], path: str, rule: Rule) -> OneCall:
@@ -427,4 +480,4 @@ def _no_key(value: Mapping[str, Any], path: str, rule: Rule) -> BadEvent:
 def _unknown(label: str, path: str, rule: Rule) -> BadEvent:
     near = nearest(label, rule.known) if rule.known is not None else None
     hint = f"; `{near}`?" if near else "; an answer without a call says `none`"
-    return rule.bad(path, f"is `{label[:60]}`, which is no known intent{hint}")
+    return rule.bad(path, f"is `{' '.join(label[:60].split())}`, which is no known intent{hint}")

@@ -172,6 +172,7 @@ def test_a_missing_field_is_named_with_its_format(name, number, without, field):
         ("native", 0, {"arguments": {"a": float("inf")}}, "`arguments.a` is not JSON"),
         ("native", 0, {"slices": {"channel": []}}, "`slices.channel` is not a text"),
         ("native", 3, {"intent": ""}, "`intent` is empty"),
+        ("native", 3, {"arguments": "{"}, "`arguments` are broken: not a JSON object"),
         ("native", 3, {"verdict": 0}, "`verdict` is a number, none of correct"),
         ("native", 3, {"verdict": None, "rating": 5}, "`verdict` is missing; `rating` is there"),
         ("native", 3, {"verdict": "meh"}, "`verdict` is `meh`, none of correct"),

@@ -93,8 +93,15 @@ def test_twenty_spellings_are_one_call_and_null_is_refused():
         {"intent": "set_alarm", "entities": [{"entity": "time", "value": "six"}]},
         {"intent": "set_alarm", "input": "wake me", "params": {"time": "six"}},
         {"function": ALARM},
+        {"set_alarm": {"time": "six"}},
         [ALARM],
         json.dumps(json.dumps(ALARM)),
+        {"text": "I will.", "toolCalls": [{"toolName": "set_alarm", "args": {"time": "six"}}]},
+        message(content="I will.", tool_calls=json.dumps([{"function": ALARM}])),
+        message(content=json.dumps([{"type": "tool_use", "name": "set_alarm",
+                                     "input": {"time": "six"}}])),
+        {"required_action": {"submit_tool_outputs": {"tool_calls": [{"function": ALARM}]}}},
+        'Thought: wake them.\nAction: set_alarm\nAction Input: {"time": "six"}\nObservation: ok',
     ],
 )  # fmt: skip
 def test_a_call_in_another_spelling_is_that_call(answer):
@@ -159,6 +166,14 @@ def test_words_a_refusal_and_the_word_none_say_that_no_call_is_made(answer):
         ({"choices": []}, "`output.choices` is not a list with a choice: the answer is empty"),
         ({"object": "chat.completion.chunk", "choices": [{"delta": {}}]}, "is a piece of a stream"),
         (7, "`output` is neither a call nor words"),
+        ("I would call set_alarm here.", "names `set_alarm` between words"),
+        ("<intent> set_alarm </intent>", "names `set_alarm` between words"),
+        ('<invoke name="order"><parameter name="a">b</parameter></invoke>', "is broken JSON"),
+        (
+            message(content="ok", my_tool_calls=[{"name": "x"}]),
+            "`output.my_tool_calls` is no known",
+        ),
+        ("true", "`output` says neither a call nor words"),
         ("\ud800", "`output` is not valid Unicode"),
     ],
 )
@@ -181,6 +196,7 @@ def test_for_a_label_a_lone_word_is_never_prose():
         ('{}""', {}, True),
         ('{"place": "Par', {}, True),
         (["six"], {}, True),
+        ([], {}, False),
         ("six", {}, True),
         ('"{\\"place\\": \\"Paris\\"}"', {"place": "Paris"}, False),
         ("", {}, False),
