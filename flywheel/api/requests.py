@@ -38,6 +38,12 @@ class TraceExport(msgspec.Struct):
     resourceSpans: list[dict[str, Any]] = []  # noqa: N815  OTLP's name
 
 
+class LogExport(msgspec.Struct):
+    """An ExportLogsServiceRequest of OTLP; protobuf is taken too."""
+
+    resourceLogs: list[dict[str, Any]] = []  # noqa: N815  OTLP's name
+
+
 class Reason(msgspec.Struct, forbid_unknown_fields=True):
     """Why a decision is approved or rejected."""
 

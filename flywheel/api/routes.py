@@ -71,6 +71,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _events("/v1/samples", ingest.samples, requests.SampleEvent),
     _post("/v1/erase", operations.erase, requests.Erasure, operations.ErasedView),
     _post("/v1/traces", traces.traces, requests.TraceExport, traces.ExportedTracesView),
+    _post("/v1/logs", traces.logs, requests.LogExport, traces.ExportedLogsView),
     _post("/v1/rejected/retry", ingest.retry_rejected, requests.Nothing, Receipt),
     _post("/v1/disputes", control.dispute, requests.Dispute, responses.DisputedView),
     _get("/v1/samples", samples.export_samples, list[samples.SampleCountView]),

@@ -46,6 +46,7 @@ class Format(StrEnum):
     openai_responses = "openai-responses"
     anthropic = "anthropic"
     gemini = "gemini"
+    openinference = "openinference"
     sft = "sft"
 
 

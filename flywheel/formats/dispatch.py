@@ -22,6 +22,7 @@ from flywheel.formats import (
     native,
     openai,
     openai_responses,
+    openinference,
     otel,
     phoenix,
     rasa,
@@ -49,7 +50,7 @@ class Reader(Protocol):
 
 _FOREIGN = (
     otel, tensorzero, langfuse, phoenix, litellm, mlflow, rasa, openai,
-    openai_responses, anthropic, gemini,
+    openai_responses, anthropic, gemini, openinference,
 )  # fmt: skip
 FORMATS: Mapping[str, Reader] = {
     reader.NAME: cast("Reader", reader) for reader in (native, *_FOREIGN, sft)

@@ -1,20 +1,24 @@
-"""MLflow assessments of a trace: feedback, and expectations that carry the right answer.
+"""MLflow assessments of a trace, and traces: what was asked and answered, with its assessments.
 
-Reads what `log_feedback` and `log_expectation` are given, and the dictionary form of a stored
-assessment. As given, the value decides which of the two it is: a word of praise or blame, a
-number or true and false are feedback. The answer is named by the trace.
+Reads what `log_feedback` and `log_expectation` are given, the dictionary form of a stored
+assessment, and traces as they are exported. As given, the value decides which of the two an
+assessment is: a word of praise or blame, a number or true and false are feedback. The answer is
+named by the trace. An assessment that another one overrides is skipped.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.formats.reading import Context, Fields, Parsed, skip
-from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict, word_of
-from flywheel.records import RaterKind
+from flywheel.formats import mlflow_traces
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, RejectedLine, merged, skip
+from flywheel.formats.verdicts import Given, correction_score, right_calls, score, scored
+from flywheel.records import Call, RaterKind, Score
+from flywheel.score_rules import word_of
 
-NAME = "mlflow"
+NAME = mlflow_traces.NAME
 
 _RATERS: Mapping[str, RaterKind] = {
     "HUMAN": "user",
@@ -24,11 +28,18 @@ _RATERS: Mapping[str, RaterKind] = {
     "SOURCE_TYPE_UNSPECIFIED": "user",
 }
 _TIMES = ("last_update_time", "create_time", "last_update_time_ms", "create_time_ms", "timestamp")
+_MADE = ("create_time", "create_time_ms")
+_CHANGED = ("last_update_time", "last_update_time_ms")
+_NAMES_A_CALL = frozenset({"intent", "call", "calls", "function", "tool", "tools", "route"})
+"""Words in an expectation's name under which any name is that of an intent."""
+_OF_LANGFUSE = {"data_type", "string_value", "observation_id", "project_id"}
 
 
 def recognises(event: Mapping[str, Any]) -> bool:
-    """Whether it is an assessment of a trace."""
-    if "trace_id" not in event or "call_type" in event:
+    """Whether it is an assessment of a trace, or a trace."""
+    if mlflow_traces.recognises(event):
+        return True
+    if "trace_id" not in event or "call_type" in event or _OF_LANGFUSE & event.keys():
         return False
     return bool({"assessment_name", "feedback", "expectation"} & event.keys()) or (
         {"name", "value"} <= event.keys()
@@ -36,33 +47,100 @@ def recognises(event: Mapping[str, Any]) -> bool:
 
 
 def read(event: Mapping[str, Any], context: Context) -> Parsed:
-    """Return an assessment as feedback; one that failed to be made is skipped.
+    """Return an assessment as a score, or a trace as a prediction with the scores of it.
 
     Raises:
-        BadEvent: `trace_id`, `value` or a time is missing, or the value says nothing of right
-            and wrong.
+        BadEvent: `trace_id`, `value` or a time is missing; of a trace, what was asked or answered.
     """
-    fields = Fields(NAME, event)
-    trace = fields.text("trace_id")
-    source = fields.maybe_inner("source")
-    given = Given(
-        id=fields.maybe_text("assessment_id") or None,
-        prediction_id=trace,
-        ts=fields.moment_or(context.received, *_TIMES),
-        rater=source.maybe_text("source_id"),
-        rater_kind=_RATERS[source.choice("source_type", tuple(_RATERS), "HUMAN")],
-    )
+    if not mlflow_traces.recognises(event):
+        return _assessment(Fields(NAME, event), context)
+    trace = mlflow_traces.read(event, context)
+    answer = [prediction.id for prediction in trace.predictions]
+    parts = [trace]
+    for number, assessment in enumerate(mlflow_traces.assessments(event)):
+        named = {"trace_id": answer[0], **assessment} if answer else assessment
+        parts.append(_one_of(Fields(NAME, named, f"assessments[{number}]"), context))
+    return merged(parts)
+
+
+def _one_of(fields: Fields, context: Context) -> Parsed:
+    """One assessment of a trace; a bad one spoils no other."""
+    try:
+        return _assessment(fields, context)
+    except BadEvent as error:
+        raw = json.dumps(fields.value, ensure_ascii=False, default=str)
+        line = RejectedLine(line=0, raw=raw, field=error.field, why=error.why, format=NAME)
+        return Parsed(rejected=(line,))
+
+
+def _assessment(fields: Fields, context: Context) -> Parsed:
+    """One assessment; a failed, invalid or overridden one is skipped."""
+    if fields.value.get("valid") is False:
+        return skip("is an assessment that is not valid, or that another one overrides")
     stored = next((name for name in ("feedback", "expectation") if fields.get(name)), None)
-    if stored is not None and fields.inner(stored).get("error") is not None:
-        return skip("is an assessment that failed")
     holder = fields.inner(stored) if stored else fields
+    if stored is not None and holder.get("error") is not None:
+        return skip("is an assessment that failed")
+    name = fields.maybe_text("assessment_name", "name", default="assessment")
     value, path = _value(holder)
-    named = fields.get("assessment_name", "name")
-    content = [trace, fields.get("span_id"), named, value, fields.get(*_TIMES)]
-    if stored == "feedback" or (stored is None and _is_verdict(value)):
-        return Parsed(feedback=verdict(judged(value, NAME, path), given, content, NAME))
-    calls = right_calls(value, NAME, path, names=True)
-    return Parsed(feedback=correction(calls, given, content, NAME))
+    feedback = stored == "feedback" or (stored is None and _is_verdict(value))
+    given = _given(fields, context, expectation=not feedback)
+    if feedback:
+        return scored(_judgement(given, name, value), context)
+    calls = _expected(name, value, path, context)
+    if calls is None:
+        return scored(score(given, NAME, name, label=_written(value), kind="text"), context)
+    return scored(correction_score(given, NAME, name, calls), context)
+
+
+def _given(fields: Fields, context: Context, *, expectation: bool) -> Given:
+    """Who gave an assessment, and when; without a source it is a person's only if it is what was
+    expected, as MLflow has it."""
+    source = fields.maybe_inner("source")
+    kind = source.maybe_text("source_type").upper()
+    if kind and kind not in _RATERS:
+        raise source.bad("source_type", f"is `{kind}`, none of {', '.join(_RATERS)}")
+    rater = source.maybe_text("source_id")
+    return Given(
+        id=None if _edited(fields) else fields.maybe_text("assessment_id") or None,
+        prediction_id=fields.text("trace_id"),
+        ts=fields.moment_or(context.received, *_TIMES),
+        rater="" if rater == "default" else rater,
+        rater_kind=_RATERS.get(kind, "user"),
+        person=kind == "HUMAN" or (not kind and expectation),
+    )
+
+
+def _edited(fields: Fields) -> bool:
+    """Whether an assessment was changed in its place: it keeps its id then, and says another."""
+    if fields.get(*_MADE) is None or fields.get(*_CHANGED) is None:
+        return False
+    made = fields.moment(*_MADE, naive_is_utc=True)
+    return fields.moment(*_CHANGED, naive_is_utc=True) > made
+
+
+def _judgement(given: Given, name: str, value: Any) -> Score:
+    if isinstance(value, (Mapping, list, tuple)):
+        return score(given, NAME, name, label=_written(value), kind="text")
+    return score(given, NAME, name, value)
+
+
+def _expected(name: str, value: Any, path: str, context: Context) -> tuple[Call, ...] | None:
+    """Calls that an expectation names; None where it speaks of something else."""
+    try:
+        calls = right_calls(value, NAME, path, names=True)
+    except BadEvent:
+        return None
+    if _NAMES_A_CALL & set(name.casefold().replace("-", "_").split("_")):
+        return calls
+    bare = any(call.arguments is None for call in calls)  # words alone, which may be an answer
+    if context.known is None:
+        return None if bare else calls
+    return calls if all(call.intent in context.known for call in calls) else None
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _value(holder: Fields) -> tuple[Any, str]:
@@ -74,4 +152,6 @@ def _value(holder: Fields) -> tuple[Any, str]:
 
 
 def _is_verdict(value: Any) -> bool:
-    return isinstance(value, (bool, int, float)) or word_of(value) is not None
+    return isinstance(value, (bool, int, float)) or (
+        isinstance(value, str) and word_of(value) is not None
+    )

@@ -1,64 +1,96 @@
-"""OpenTelemetry's GenAI conventions: inference events or spans, evaluation results, and the OTLP
-JSON envelopes that carry them.
+"""OpenTelemetry's GenAI conventions: inference events or spans, calls of tools, evaluation results,
+and the OTLP JSON envelopes that carry them.
 
-Messages are opt-in there: without `gen_ai.input.messages` there is nothing to judge.
+Messages are opt-in there: a span without them is skipped, and says so.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flywheel.formats.calls import exchange, predictions
-from flywheel.formats.reading import (
-    BadEvent,
-    Context,
-    Fields,
-    Parsed,
-    RejectedLine,
-    from_json,
-    merged,
-    skip,
-)
-from flywheel.formats.verdicts import Given, judged, verdict, word_of
-from flywheel.records import NONE, Prediction, RaterKind
+from flywheel.formats import openinference, otlp
+from flywheel.formats.otel_messages import INPUT, OUTPUT, messages_of
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, RejectedLine, merged, skip
+from flywheel.formats.trace_answers import AnswerPlace, answer_of, call_alias
+from flywheel.formats.verdicts import Given, score, scored
+from flywheel.records import RaterKind
+from flywheel.score_rules import TOOL_ERROR
 
 NAME = "otel"
 
-_ENVELOPES = {"resourceLogs": ("scopeLogs", "logRecords"), "resourceSpans": ("scopeSpans", "spans")}
-_CHAT = ("chat", "text_completion", "generate_content", "invoke_agent")
+_PRECEDENCE = {
+    "chat": 30,
+    "text_completion": 20,
+    "generate_content": 30,
+    "completion": 20,
+    "invoke_agent": 10,
+    "invoke_workflow": 0,
+}
+_AGENTS = ("invoke_agent", "invoke_workflow")
 _TIMES = ("timestamp", "timeUnixNano", "time_unix_nano", "startTimeUnixNano", "start_time",
-          "observedTimeUnixNano")  # fmt: skip
+          "startTime", "observedTimeUnixNano", "observed_timestamp")  # fmt: skip
+_TARGET = ("gen_ai.response.id", "spanId")
+_PREFIXES = ("gen_ai.", "ai.prompt.messages", "ai.response.")
+_OF_USERS = ("feedback", "rating", "review", "vote", "report")  # given, not estimated
+_NO_MESSAGES = (
+    "no messages were captured: the instrumentation leaves them out until capturing content is "
+    "turned on in it"
+)
 
 
 def recognises(event: Mapping[str, Any]) -> bool:
-    """Whether it is an OTLP envelope, or has an attribute of the GenAI conventions."""
-    if _ENVELOPES.keys() & event.keys():
+    """Whether it is an OTLP envelope, a record of one, or speaks by the GenAI conventions."""
+    if otlp.is_envelope(event) or otlp.RECORD in event:
         return True
-    return any(str(key).startswith("gen_ai.") for key in (*event, *_attributes(event)))
+    return _by_conventions(event)
+
+
+def is_envelope(event: Mapping[str, Any]) -> bool:
+    """Whether it holds spans or log records, each a record of its own."""
+    return otlp.is_envelope(event)
+
+
+def _by_conventions(event: Mapping[str, Any]) -> bool:
+    keys = (*event, *otlp.attributes(event))
+    return any(str(key).startswith(_PREFIXES) for key in keys) or (
+        otlp.is_message_event(event) and "attributes" in event
+    )
+
+
+def concerns(record: Mapping[str, Any]) -> bool:
+    """Whether a span or log record of an envelope speaks of GenAI."""
+    return _by_conventions(record) or openinference.recognises(record)
+
+
+def unfolded(envelope: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the records of an envelope, each of which `read` takes by itself.
+
+    Raises:
+        BadEvent: the envelope holds no list.
+    """
+    return otlp.unfolded(envelope)
 
 
 def read(event: Mapping[str, Any], context: Context) -> Parsed:
-    """Return inferences as predictions and evaluation results as feedback.
+    """Return inferences as predictions, and evaluation results and failed tools as scores.
 
     In an envelope, what has nothing to do with GenAI is skipped, and a bad record is in
     `rejected`, its line 0.
 
     Raises:
-        BadEvent: `gen_ai.input.messages`, `gen_ai.output.messages`, an id or a time is missing.
+        BadEvent: one side of the messages, an id or a time is missing.
     """
-    if not _ENVELOPES.keys() & event.keys():
+    if not otlp.is_envelope(event):
         return _one(event, context)
-    parts = [_kept(record, context) for record in _unfolded(event)]
+    parts = [_kept(record, context) for record in unfolded(event)]
     return merged(parts) if parts else skip("is an empty envelope")
 
 
 def _kept(record: Mapping[str, Any], context: Context) -> Parsed:
     """What one record of an envelope says; a bad one spoils no other."""
-    if not recognises(record):
-        return skip("does not speak of GenAI")
     try:
         return _one(record, context)
     except BadEvent as error:
@@ -68,71 +100,128 @@ def _kept(record: Mapping[str, Any], context: Context) -> Parsed:
 
 
 def _one(event: Mapping[str, Any], context: Context) -> Parsed:
-    attributes = {**event, **_attributes(event)}
-    fields = Fields(NAME, attributes)
+    if not concerns(event):
+        return skip("does not speak of GenAI")
+    if openinference.recognises(event):
+        return openinference.read(event, context)
+    attributes = {**otlp.attributes(event)}
+    body = otlp.any_value(event.get("body"))
+    if isinstance(body, Mapping):
+        attributes = {**body, **attributes}
+    fields = Fields(NAME, {**event, **attributes})
     if fields.get("gen_ai.evaluation.name") is not None:
-        return _evaluation(fields, context.received)
-    if fields.maybe_text("gen_ai.operation.name", default="chat") not in _CHAT:
+        return _evaluation(event, fields, context)
+    operation = fields.maybe_text("gen_ai.operation.name", "llm.request.type", default="chat")
+    if operation == "execute_tool":
+        return _tool(event, fields, context)
+    if operation not in _PRECEDENCE:
         return skip("is no answer of a model")
-    said = exchange(
-        _messages(fields, "gen_ai.input.messages"),
-        _messages(fields, "gen_ai.output.messages"),
-        fields,
-        "gen_ai.input.messages",
-        context.context_turns,
-    )
-    answer = Prediction(
-        id=_answer_id(fields),
+    return _inference(event, fields, operation, context)
+
+
+def _inference(
+    event: Mapping[str, Any], fields: Fields, operation: str, context: Context
+) -> Parsed:
+    messages = messages_of(event, fields.value)
+    if messages.given is None and messages.answered is None:
+        if otlp.is_message_event(event):
+            return skip("is one message of an exchange: its choice in the same envelope tells it")
+        return skip(_NO_MESSAGES)
+    if fields.get("error.type") is not None and not messages.answered:
+        return skip("failed: nothing was answered")
+    for side, name in ((messages.given, INPUT), (messages.answered, OUTPUT)):
+        if side is None:
+            raise fields.bad(name, "is missing")
+    span, trace = otlp.span_id(event), otlp.trace_id(event)
+    response = fields.maybe_text("gen_ai.response.id")
+    if not response and not span:
+        raise fields.bad("gen_ai.response.id", "is missing")
+    above = otlp.ancestors(event)
+    place = AnswerPlace(
+        id=response or span,
         ts=_time(fields, context.received),
+        trace=trace,
+        aliases=(span, trace, *above),
+        precedence=_PRECEDENCE[operation] + len(above),
         adapter=fields.maybe_text("gen_ai.response.model", "gen_ai.request.model"),
         latency_ms=_latency(fields),
         slices=fields.slices("metadata"),
-        text=said.text,
-        intent=NONE,
+        session=_whose(fields, "gen_ai.conversation.id", "session.id"),
+        rater=_whose(fields, "user.id", "enduser.id", "enduser.pseudo.id"),
+        tools=fields.get("gen_ai.tool.definitions", "gen_ai.request.tools")
+        or otlp.nested(fields.value, "llm.request.functions"),
+        tools_called=event.get(otlp.TOOLS_CALLED) is True,
+        is_agent=operation in _AGENTS,
     )
-    return Parsed(predictions=predictions(answer, said.calls))
+    return answer_of(place, messages.given, messages.answered, fields, (INPUT, OUTPUT), context)
 
 
-def _evaluation(fields: Fields, received: datetime | None) -> Parsed:
+def _evaluation(event: Mapping[str, Any], fields: Fields, context: Context) -> Parsed:
+    """The result of an evaluation; it names a response, or else its span, or its trace."""
     name = fields.text("gen_ai.evaluation.name")
-    label, value = (fields.get(f"gen_ai.evaluation.score.{key}") for key in ("label", "value"))
-    target = _answer_id(fields)
-    if label is None and value is None:
-        raise fields.bad("gen_ai.evaluation.score.value", "is missing")
-    said = word_of(label)
-    if said is None:
-        which = "label" if value is None else "value"
-        path = f"gen_ai.evaluation.score.{which}"
-        said = judged(label if value is None else value, NAME, path)
+    label = fields.get("gen_ai.evaluation.score.label")
+    value = fields.get("gen_ai.evaluation.score.value")
+    target = fields.maybe_text("gen_ai.response.id") or otlp.span_id(event) or otlp.trace_id(event)
+    if not target:
+        raise fields.bad("gen_ai.response.id", "is missing")
+    kind = _rater_kind(name)
     given = Given(
-        id=fields.maybe_text("event.id", "id") or None,
+        id=fields.maybe_text("event.id") or None,
         prediction_id=target,
-        ts=_time(fields, received),
-        rater_kind=_rater_kind(name),
+        ts=_time(fields, context.received),
+        rater=_whose(fields, "user.id", "enduser.id"),
+        rater_kind=kind,
+        person=kind == "user",
     )
-    return Parsed(
-        feedback=verdict(said, given, [name, target, label, value, fields.get(*_TIMES)], NAME)
+    if label is None and value is None:
+        said = fields.maybe_text("gen_ai.evaluation.explanation")
+        if not said:
+            raise fields.bad("gen_ai.evaluation.score.value", "is missing")
+        return scored(score(given, NAME, name, label=said, kind="text"), context)
+    word = "" if label is None else str(label)
+    return scored(score(given, NAME, name, value, word), context)
+
+
+def _tool(event: Mapping[str, Any], fields: Fields, context: Context) -> Parsed:
+    """A tool's call that failed, as a score on the answer that called it; others are skipped."""
+    if fields.get("error.type") is None and not otlp.failed(event):
+        return skip("is a tool's call that did not fail")
+    call, trace = fields.maybe_text("gen_ai.tool.call.id"), otlp.trace_id(event)
+    target = call_alias(trace, call) if call and trace else call or trace
+    target = target or otlp.parent_id(event)
+    if not target:
+        raise fields.bad("gen_ai.tool.call.id", "is missing")
+    span = otlp.span_id(event)
+    given = Given(
+        id=f"{TOOL_ERROR}:{span}" if span else None,
+        prediction_id=target,
+        ts=_time(fields, context.received),
+        rater=fields.maybe_text("gen_ai.tool.name"),
+        rater_kind="rule",
     )
+    return scored(score(given, NAME, TOOL_ERROR, True), context)
 
 
 def _rater_kind(evaluation: str) -> RaterKind:
     """An evaluation is a model's unless its name says that a person gave it."""
     named = evaluation.casefold()
-    return "user" if "user" in named or "human" in named else "model"
+    by_a_user = "user" in named and any(word in named for word in _OF_USERS)
+    return "user" if by_a_user or "human" in named or "thumb" in named else "model"
 
 
-def _answer_id(fields: Fields) -> str:
-    if fields.get("gen_ai.response.id") is not None:
-        return fields.text("gen_ai.response.id")
-    if fields.get("spanId", "span_id") is None:
-        raise fields.bad("gen_ai.response.id", "is missing")
-    return fields.text("spanId", "span_id")
+def _whose(fields: Fields, *names: str) -> str:
+    """The first of these that is a text or a number; whose an answer is may be missing."""
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
+            return str(value)
+    return ""
 
 
 def _time(fields: Fields, received: datetime | None) -> datetime:
     if fields.get(*_TIMES) in (None, 0, "0") and received is not None:
         return received
-    return fields.moment(*_TIMES, naive_is_utc=True)
+    return fields.moment(*_TIMES, naive_is_utc=True, received=received)
 
 
 def _latency(fields: Fields) -> float | None:
@@ -141,66 +230,3 @@ def _latency(fields: Fields) -> float | None:
         return (int(end) - int(start)) / 1e6 if start and end else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _messages(fields: Fields, name: str) -> list[Any]:
-    value = fields.need(name)
-    if isinstance(value, str):
-        value = from_json(value, NAME, name)
-    if not isinstance(value, (list, tuple)):
-        raise fields.bad(name, "is not a list of messages")
-    return list(value)
-
-
-def _unfolded(event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Every log record or span of an envelope, a span's events too."""
-    for outer, (middle, inner) in _ENVELOPES.items():
-        for resource in _objects(event, outer):
-            for scope in _objects(resource, middle):
-                for record in _objects(scope, inner):
-                    yield record
-                    for happened in _objects(record, "events"):
-                        yield {"spanId": record.get("spanId"), **happened}
-
-
-def _objects(value: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    found = value.get(name) or []
-    if not isinstance(found, (list, tuple)):
-        raise BadEvent(NAME, name, "is not a list")
-    if not all(isinstance(item, Mapping) for item in found):
-        raise BadEvent(NAME, name, "holds something that is not an object")
-    return list(found)
-
-
-def _attributes(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes as an object, whether they are one or OTLP's list of key and value."""
-    given = event.get("attributes")
-    if isinstance(given, Mapping):
-        return {str(key): value for key, value in given.items()}
-    if not isinstance(given, (list, tuple)):
-        return {}
-    return {
-        str(pair.get("key")): _any_value(pair.get("value"))
-        for pair in given
-        if isinstance(pair, Mapping)
-    }
-
-
-def _any_value(value: Any) -> Any:
-    """OTLP's AnyValue as plain JSON; integers come as text there."""
-    if not isinstance(value, Mapping) or len(value) != 1:
-        return value
-    kind, inner = next(iter(value.items()))
-    if kind == "arrayValue":
-        return [_any_value(item) for item in _inner_values(inner)]
-    if kind == "kvlistValue":
-        pairs = [pair for pair in _inner_values(inner) if isinstance(pair, Mapping)]
-        return {str(pair.get("key")): _any_value(pair.get("value")) for pair in pairs}
-    if kind == "intValue" and isinstance(inner, str) and inner.lstrip("-").isdecimal():
-        return int(inner)
-    return inner
-
-
-def _inner_values(inner: Any) -> list[Any]:
-    values = inner.get("values") if isinstance(inner, Mapping) else None
-    return list(values) if isinstance(values, (list, tuple)) else []

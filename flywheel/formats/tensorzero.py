@@ -1,7 +1,9 @@
-"""TensorZero: chat and JSON inferences, and feedback as it is posted or as its tables keep it.
+"""TensorZero: chat and JSON inferences, as they are stored or listed, and feedback as it is posted
+or as its tables keep it.
 
-A posted verdict has neither id nor time. It is named by its content; its time is when it was
-received, otherwise that of the inference's UUIDv7.
+Posted feedback has neither id nor time. Its time is when it was received, otherwise that of the
+UUIDv7; it is named by its content and that time. Feedback on an episode names its answers by the
+episode's id.
 """
 
 from __future__ import annotations
@@ -11,90 +13,173 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flywheel.formats.calls import exchange, predictions
-from flywheel.formats.reading import Context, Fields, Parsed, skip
-from flywheel.formats.verdicts import Given, correction, judged, right_calls, verdict
+from flywheel.formats.calls import asked, predictions
+from flywheel.formats.reading import Context, Fields, Parsed, from_json, plain, skip
+from flywheel.formats.replies import Rule, read_reply
+from flywheel.formats.verdicts import Given, correction_score, score, scored
 from flywheel.records import NONE, Prediction
 
 NAME = "tensorzero"
+
+_EVALUATOR = "tensorzero::evaluator_inference_id"  # a tag: a model gave the verdict
+_USERS = ("user", "user_id", "userId", "rater", "annotator")
+_SESSIONS = ("session", "session_id", "sessionId", "conversation_id")
+_COUNTED = "metric_name"
 
 
 def recognises(event: Mapping[str, Any]) -> bool:
     """Whether it is an inference, or feedback on one."""
     if {"function_name", "variant_name"} <= event.keys():
         return True
-    if "metric_name" in event:
+    if _COUNTED in event:
         return bool({"inference_id", "episode_id", "target_id"} & event.keys())
     return "value" in event and bool({"inference_id", "target_id"} & event.keys())
 
 
 def read(event: Mapping[str, Any], context: Context) -> Parsed:
-    """Return an inference as predictions, feedback as feedback; comments and dry runs as nothing.
+    """Return an inference as a prediction, feedback as a score; dry runs are skipped.
 
     Raises:
         BadEvent: `id`, `input`, `output`, `inference_id` or `value` is missing or unreadable.
     """
     fields = Fields(NAME, event)
     if "function_name" in event:
-        return _inference(fields, context.context_turns)
-    return _feedback(fields, context.received)
+        return _inference(fields, context)
+    return _feedback(fields, context)
 
 
-def _inference(fields: Fields, context_turns: int) -> Parsed:
-    identity = fields.text("id")
-    given = fields.inner("input")
+def _inference(fields: Fields, context: Context) -> Parsed:
+    identity = fields.text("id", "inference_id")
+    given = Fields(NAME, {}, "input")
+    said = asked(_messages(fields), given, "messages", context.context_turns)
+    if said.continues:
+        return skip(f"continues a turn: {said.continues}")
     output = fields.need("output")
-    said = exchange(given.need("messages"), (), given, "messages", context_turns)
-    calls = said.calls or right_calls(output, NAME, "output", names=False)
+    if isinstance(output, str) and output.lstrip()[:1] in ("{", "["):
+        output = from_json(output, NAME, "output")
+    reply = read_reply(output, "output", Rule(format=NAME, known=context.known))
     tags = fields.maybe_inner("tags")
+    episode = fields.maybe_text("episode_id")
     answer = Prediction(
         id=identity,
-        ts=_time(fields, identity, None),
+        ts=_inferred_at(fields, identity, context.received),
         adapter=fields.maybe_text("variant_name"),
-        latency_ms=fields.number("processing_time_ms"),
+        latency_ms=fields.duration("processing_time_ms"),
         slices={
             str(key): value
             for key, value in tags.value.items()
-            if isinstance(value, str) and not str(key).startswith("tensorzero::")
+            if isinstance(value, str)
+            and not str(key).startswith("tensorzero::")
+            and key not in (*_USERS, *_SESSIONS)
         },
+        aliases=(episode,) if episode else (),
+        session=_tag(tags, _SESSIONS),
+        rater=_tag(tags, _USERS),
         text=said.text,
         intent=NONE,
     )
-    return Parsed(predictions=predictions(answer, calls))
+    return Parsed(predictions=predictions(answer, reply.calls, reply.malformed))
 
 
-def _feedback(fields: Fields, received: datetime | None) -> Parsed:
-    metric = fields.maybe_text("metric_name")
-    if fields.flag("dryrun") or metric == "comment" or fields.get("target_type") is not None:
-        return skip("is a comment or a dry run")
-    if fields.get("inference_id", "target_id") is None and fields.get("episode_id") is not None:
-        raise fields.bad("inference_id", "is missing: an episode names no single answer")
-    target = fields.text("inference_id", "target_id")
-    tags = fields.maybe_inner("tags").value
+def _messages(fields: Fields) -> list[Any]:
+    """The conversation of an input, templated messages as their text."""
+    value = fields.need("input")
+    if isinstance(value, str) and value.lstrip()[:1] not in ("{", "["):
+        return [{"role": "user", "content": value}]
+    listed = value if isinstance(value, (list, tuple)) else fields.inner("input").need("messages")
+    if not isinstance(listed, (list, tuple)):
+        raise fields.bad("input.messages", "is not a list of messages")
+    return [_untemplated(message) for message in listed]
+
+
+def _untemplated(message: Any) -> Any:
+    """The message with the arguments of its template as its text."""
+    if not isinstance(message, Mapping) or isinstance(message.get("content"), str):
+        return message
+    content = message.get("content")
+    blocks = [content] if isinstance(content, Mapping) else content
+    if not isinstance(blocks, (list, tuple)):
+        return message
+    return {**message, "content": [_as_text(block) for block in blocks]}
+
+
+def _as_text(block: Any) -> Any:
+    """A block of a template, or of arguments, as a block of text; any other as it is."""
+    if not isinstance(block, Mapping) or block.get("type", "text") not in ("template", "text"):
+        return block
+    given = block.get("arguments")
+    if not isinstance(given, Mapping):
+        given = block.get("value")
+    if not isinstance(given, Mapping):
+        return block
+    texts = [given[key] for key in sorted(given, key=str) if isinstance(given[key], str)]
+    return {"type": "text", "text": "\n".join(text for text in texts if text.strip())}
+
+
+def _feedback(fields: Fields, context: Context) -> Parsed:
+    metric = fields.maybe_text(_COUNTED)
+    if fields.flag("dryrun"):
+        return skip("is a dry run")
+    target = fields.text("inference_id", "target_id", "episode_id")
+    value = fields.need("value")
+    tags = fields.maybe_inner("tags")
+    by_a_model = _EVALUATOR in tags.value
     given = Given(
         id=fields.maybe_text("id") or None,
         prediction_id=target,
-        ts=_time(fields, target, received),
-        rater_kind="model" if "tensorzero::evaluator_inference_id" in tags else "user",
+        ts=_time(fields, fields.maybe_text("id") or target, context.received),
+        rater=_tag(tags, _USERS),
+        rater_kind="model" if by_a_model else "user",
+        person=not by_a_model,
     )
-    content = [metric, target, fields.need("value"), tags, fields.get("timestamp")]
+    if metric == "comment" or fields.get("target_type") is not None:
+        comment = value if isinstance(value, str) else str(plain(value, NAME, "value"))
+        return scored(score(given, NAME, metric or "comment", label=comment, kind="text"), context)
     if metric in ("", "demonstration"):
-        calls = right_calls(fields.need("value"), NAME, "value", names=False)
-        return Parsed(feedback=correction(calls, given, content, NAME))
-    said = judged(fields.need("value"), NAME, "value")
-    return Parsed(feedback=verdict(said, given, content, NAME))
+        reply = read_reply(value, "value", Rule(format=NAME, known=context.known))
+        if reply.malformed:
+            raise fields.bad("value", "has a call whose arguments are broken")
+        name = metric or "demonstration"
+        return scored(correction_score(given, NAME, name, reply.calls), context)
+    return scored(score(given, NAME, metric, value), context)
+
+
+def _tag(tags: Fields, names: tuple[str, ...]) -> str:
+    """The first of these tags that is a text or a whole number; "" for none."""
+    for name in names:
+        value = tags.get(name)
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
+            return str(value)
+    return ""
+
+
+def _inferred_at(fields: Fields, identity: str, received: datetime | None) -> datetime:
+    """The row's own time, otherwise that inside its UUIDv7."""
+    if fields.get("timestamp") is not None:
+        return _time(fields, identity, received)
+    return _time(fields, identity, None)
 
 
 def _time(fields: Fields, identity: str, received: datetime | None) -> datetime:
-    """The row's own time, otherwise when it was received, otherwise that inside the UUIDv7."""
+    """The row's own time, otherwise that inside its own UUIDv7, when it was received, or that
+    inside the UUIDv7 of what it judges."""
     if fields.get("timestamp") is not None:
-        return fields.moment("timestamp", naive_is_utc=True)
-    if received is not None:
+        return fields.moment("timestamp", naive_is_utc=True, received=received)
+    own = fields.get("id")
+    if received is not None and (own is None or _made_at(own) is None):
         return received
+    made = _made_at(identity)
+    if made is None:
+        raise fields.bad("timestamp", "is missing, and the id is no UUIDv7")
+    return made
+
+
+def _made_at(identity: Any) -> datetime | None:
+    """The time inside a UUIDv7; None for any other id."""
     try:
         found = uuid.UUID(identity)
-    except ValueError:
-        found = None
-    if found is None or found.version != 7:
-        raise fields.bad("timestamp", "is missing, and the id is no UUIDv7")
+    except (ValueError, AttributeError, TypeError):
+        return None
+    if found.version != 7:
+        return None
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=found.int >> 80)

@@ -18,7 +18,9 @@ from flywheel.config import PromotionTable
 from flywheel.turn import approve
 
 RELOADED = {"changed": ["gates"], "waits_for": None, "at_once": [], "restart": ["api.tcp"]}
-SPAN = {"name": "chat", "attributes": [{"key": "gen_ai.operation.name"}]}
+SPAN = {"name": "chat", "attributes": [{"key": "gen_ai.input.messages", "value": "[]"}]}
+LOG = {"spanId": "1a", "attributes": [{"key": "gen_ai.evaluation.name", "value": "x"}]}
+LOGS = {"resourceLogs": [{"scopeLogs": [{"logRecords": [LOG]}]}]}
 SPANS = {"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]}
 EVENT = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "wake me", "intent": "set_alarm"}
 VERDICT = {"id": "f-1", "prediction_id": "p-1", "ts": "2026-11-22T06:00:00Z", "verdict": "correct"}
@@ -103,6 +105,8 @@ CALLS = [
     ("POST", "/v1/rejected/retry", None, {}),
     ("POST", "/v1/traces", None, SPANS),
     ("POST", "/v1/traces", None, {}),
+    ("POST", "/v1/logs", None, LOGS),
+    ("POST", "/v1/logs", None, {}),
     ("GET", "/v1/samples", None, None),
     ("GET", "/v1/status", None, None),
     ("GET", "/v1/intents", None, None),

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -124,7 +124,7 @@ def test_foreign_events_are_what_they_are_wherever_they_are_sent(name, row):
         ("langfuse", 3, "value", "value"),
         ("langfuse", 7, "input", "input"),
         ("phoenix", 0, "span_id", "span_id"),
-        ("phoenix", 0, "annotator_kind", "annotator_kind"),
+        ("phoenix", 0, "name", "annotation_name"),
         ("phoenix", 0, "result", "result"),
         ("mlflow", 0, "trace_id", "trace_id"),
         ("mlflow", 0, "value", "value"),
@@ -180,7 +180,7 @@ def test_a_missing_field_is_named_with_its_format(name, number, without, field):
         ("native", 6, {"split": "test"}, "`split` is `test`, none of seed"),
         ("native", 6, {"must_pass": "yes"}, "`must_pass` is a text, not true or false"),
         ("native", 6, {"answer": 3}, "`answer` is neither an intent's name nor an object"),
-        ("tensorzero", 3, {"value": 4}, "`value` is a number outside 0..1"),
+        ("tensorzero", 3, {"value": [4]}, "`value` is neither true or false, a finite number"),
         ("tensorzero", 0, {"input": "{"}, "`input` is not JSON"),
         ("langfuse", 4, {"value": None, "stringValue": "blue"}, "`value` is missing"),
         ("langfuse", 3, {"value": 2}, "`value` is neither true nor false"),
@@ -191,7 +191,9 @@ def test_a_missing_field_is_named_with_its_format(name, number, without, field):
         ("litellm", 0, {"response": {}}, "`response` is empty: set `store_prompts_in_spend_logs`"),
         ("langfuse", 6, {"stringValue": "the other one"}, "`stringValue` is a text"),
         ("langfuse", 3, {"source": "BOT"}, "`source` is `BOT`, none of ANNOTATION, API, EVAL"),
-        ("phoenix", 2, {"result": {"label": "blue"}}, "`result.label` is none of: true"),
+        ("phoenix", 2, {"annotator_kind": "BOT"}, "`annotator_kind` is `BOT`, none of HUMAN, LLM"),
+        ("phoenix", 2, {"result": {"label": " "}}, "`result.label` is empty"),
+        ("mlflow", 0, {"source": {"source_type": "X"}}, "`source.source_type` is `X`, none of"),
         ("litellm", 0, {"messages": "redacted-by-litellm"}, "`messages` was redacted"),
         ("litellm", 0, {"messages": []}, "`messages` has no user message with a text"),
         ("rasa", 0, {"parse_data": []}, "`parse_data` is a list, not an object"),
@@ -207,9 +209,10 @@ def test_a_wrong_field_is_named_with_what_is_wrong(name, number, change, complai
     assert str(caught.value).startswith(f"{name}: {complaint}")
 
 
-def test_feedback_on_a_whole_episode_names_no_single_answer():
-    with pytest.raises(BadEvent, match="`inference_id` is missing: an episode names no single"):
-        parse({"metric_name": "ok", "value": True, "episode_id": "e"}, received=RECEIVED)
+def test_feedback_on_a_whole_episode_names_its_answer_by_the_episode():
+    event = {"metric_name": "ok", "value": True, "episode_id": "e"}
+    (verdict,) = parse(event, received=RECEIVED).feedback
+    assert verdict.prediction_id == "e"
 
 
 def test_a_score_of_a_whole_trace_names_its_answer_by_the_trace():
@@ -224,9 +227,10 @@ def test_posted_feedback_without_a_time_takes_that_of_its_receipt_or_of_its_infe
     event = FIXTURES["tensorzero"][3]["event"]
     (received,) = parse(event, received=RECEIVED).feedback
     (derived,) = parse(event).feedback
+    (later,) = parse(event, received=RECEIVED + timedelta(seconds=1)).feedback
     assert received.ts == RECEIVED
     assert derived.ts == datetime(2025, 11, 25, 6, 9, 11, 168000, tzinfo=UTC)
-    assert received.id == derived.id
+    assert len({received.id, later.id, derived.id}) == 3
     with pytest.raises(BadEvent, match="phoenix: `updated_at` is missing"):
         parse(FIXTURES["phoenix"][0]["event"])
 
@@ -322,7 +326,9 @@ def test_one_bad_record_of_an_envelope_spoils_no_other():
     assert [p.id for p in parsed.predictions] == ["eee19b7ec3c1b174"]
     (rejected,) = parsed.rejected
     assert (rejected.line, rejected.field) == (0, "gen_ai.response.id")
-    assert json.loads(rejected.raw) == broken
+    raw = json.loads(rejected.raw)
+    assert {key: raw[key] for key in broken} == broken
+    assert parse({**raw, "spanId": "0a"}).predictions[0].id == "0a"  # mended, it is read by itself
     read = formats.read_lines(None, [b"", json.dumps(event).encode()])
     assert [bad.line for bad in read.rejected] == [2]
 

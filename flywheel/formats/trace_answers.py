@@ -1,0 +1,138 @@
+"""One answer in a trace as a prediction: what was asked, what was answered, and its ids.
+
+A trace holds one exchange several times: the model's span, the agent's around it, the workflow's
+around that. Each becomes a record of the same `exchange`; its `precedence` says how far it is
+preferred, so that the innermost one with a call counts, whichever arrives first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from flywheel.content import content_id
+from flywheel.formats.calls import asked, predictions
+from flywheel.formats.otlp import decoded
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, plain, skip
+from flywheel.formats.replies import Rule, read_reply
+from flywheel.records import NONE, Prediction
+
+CALLED = 100
+"""Added to the precedence of a record whose answer is a call."""
+_MOST = 64  # calls of one answer whose ids are kept as aliases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPlace:
+    """Where in a trace an answer was logged, and what is said of it beside its messages."""
+
+    id: str
+    ts: datetime
+    trace: str = ""
+    aliases: tuple[str, ...] = ()
+    precedence: int = 0  # of the kind of span, without that of a call
+    adapter: str = ""
+    latency_ms: float | None = None
+    slices: Mapping[str, str]
+    session: str = ""
+    rater: str = ""
+    tools: Any = None  # definitions that were offered, as logged
+    tools_called: bool = False  # tools were called in this trace
+    is_agent: bool = False  # the span is of an agent or a workflow, not of a model
+
+
+def answer_of(
+    place: AnswerPlace,
+    given: Any,
+    answered: Any,
+    fields: Fields,
+    names: tuple[str, str],
+    context: Context,
+) -> Parsed:
+    """Return an exchange as a prediction; one that continues a turn is skipped.
+
+    Args:
+        place: the span.
+        given: messages that the model was given.
+        answered: messages of its answer.
+        fields: of the span, for errors.
+        names: fields that hold the two.
+        context: of the reading.
+
+    Raises:
+        BadEvent: no person's text is in the messages, or the answer says nothing.
+    """
+    if isinstance(given, str) and not given.strip():
+        raise fields.bad(names[0], "is empty")
+    said = asked(given, fields, names[0], context.context_turns)
+    if said.continues:
+        return skip(f"continues a turn: {said.continues}")
+    reply = read_reply(
+        answered, fields.path(names[1]), Rule(format=fields.format, known=context.known)
+    )
+    if not reply.calls and place.is_agent and place.tools_called:
+        return skip("is an agent's last word: the spans inside it say which tools it called")
+    answer = _answer(place, said.text, tuple(_call_ids(answered))[:_MOST], fields.format)
+    answer = replace(answer, precedence=place.precedence + CALLED * bool(reply.calls))
+    return Parsed(predictions=predictions(answer, reply.calls, reply.malformed))
+
+
+def _answer(place: AnswerPlace, text: str, called: tuple[str, ...], format: str) -> Prediction:
+    """Everything of the prediction but its calls."""
+    in_trace = (call_alias(place.trace, each) for each in called if place.trace)
+    aliases = (*place.aliases, *called, *in_trace)
+    return Prediction(
+        id=place.id,
+        ts=place.ts,
+        adapter=place.adapter,
+        latency_ms=place.latency_ms,
+        slices=place.slices,
+        aliases=tuple(dict.fromkeys(each for each in aliases if each and each != place.id)),
+        session=place.session,
+        rater=place.rater,
+        tools=fingerprint(place.tools, format),
+        exchange=content_id("x", [place.trace, text]) if place.trace else "",
+        text=text,
+        intent=NONE,
+    )
+
+
+def call_alias(trace: str, call: str) -> str:
+    """Return the name of a tool call within its trace: ids of calls alone may come again."""
+    return f"{trace}/{call}"
+
+
+def fingerprint(tools: Any, format: str) -> str:
+    """Return the content id of a list of tools; "" for none, or for one that cannot be read."""
+    read = decoded(tools)
+    if not isinstance(read, (list, tuple)) or not read:
+        return ""
+    try:
+        return content_id("t", plain([decoded(tool) for tool in read], format, "tools"))
+    except BadEvent:
+        return ""
+
+
+def _call_ids(value: Any, depth: int = 6) -> Iterator[str]:
+    """Ids of the calls in an answer, in their order."""
+    if depth == 0:
+        return
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _call_ids(item, depth - 1)
+    if not isinstance(value, Mapping):
+        return
+    if value.get("role") in ("tool", "user", "system"):
+        return
+    named = any(name in value for name in ("name", "function", "tool_name", "function.name"))
+    for key in ("id", "call_id", "tool_call_id"):
+        if named and isinstance(value.get(key), str) and value[key]:
+            yield value[key]
+            break
+    for key in ("tool_calls", "parts", "content", "message", "tool_call", "choices"):
+        if isinstance(value.get(key), (list, tuple, Mapping)):
+            yield from _call_ids(value[key], depth - 1)
