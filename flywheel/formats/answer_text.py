@@ -18,7 +18,7 @@ import msgspec
 
 from flywheel.records import NONE, Intent
 
-_FENCED = re.compile(r"```[\w-]*\s*(.*?)```", re.DOTALL)
+_FENCED = re.compile(r"```[\w-]*\s*(.*?)(?:```|$)", re.DOTALL)
 _TAGGED = re.compile(
     r"<(tool_call|function_call|toolcall|tool_use)>\s*(.*?)\s*(?:</\1>|$)", re.DOTALL
 )
@@ -65,7 +65,7 @@ def values_in(text: str) -> Iterator[Any]:
             yield {"name": tag.group(1), "arguments": tag.group(2)}
         return
     fenced = _FENCED.search(text)
-    if fenced and fenced.group(1).strip()[:1] in ("{", "["):
+    if fenced and fenced.group(1).strip()[:1] in ("{", "[", '"'):
         yield _value_or_broken(fenced.group(1).strip())
         return
     if text[:1] in ("{", "[", '"'):

@@ -71,6 +71,10 @@ _TYPES = frozenset(
         "invalid_tool_call",
     }
 )
+_BESIDE = (
+    "metadata", "usage", "cache_control", "annotations", "extra_content", "provider_metadata",
+    "providerMetadata", "providerOptions", "caller", "result", "output", "error", "reasoning",
+)  # fmt: skip
 _CUSTOM = ("custom", "custom_tool_call")
 _ITEM_NAMES = ("entity", "name", "slot", "key")
 
@@ -106,6 +110,22 @@ def is_call(value: Mapping[str, Any]) -> bool:
     return named and any(name in value for name in ARGUMENTS)
 
 
+def holds_call(value: Any, depth: int = 8) -> bool:
+    """Whether anything inside a value is a call, or an object that names an intent."""
+    if depth == 0:
+        return False
+    if isinstance(value, str) and value.strip()[:1] in ("{", "["):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return False
+    if isinstance(value, Mapping):
+        named = isinstance(value.get("intent"), str) or is_call(value)
+        named = named or any(isinstance(value.get(name), Mapping) for name in ARGUMENTS)
+        return named or any(holds_call(item, depth - 1) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(holds_call(item, depth - 1) for item in value)
+
+
 def read_call(value: Any, format: str, path: str) -> OneCall:
     """Return a call written as {name, arguments}, bare or under `function` and the like.
 
@@ -126,6 +146,7 @@ def read_call(value: Any, format: str, path: str) -> OneCall:
     if kind in _CUSTOM and isinstance(given, str):
         given = _custom(given)
     if not keys:
+        _refuse_hidden(fields, kind)
         return OneCall(Call(name, None), kind == "invalid_tool_call")
     values, malformed = arguments(given, format, f"{path}.arguments")
     return OneCall(Call(name, values), malformed)
@@ -153,6 +174,14 @@ def arguments(value: Any, format: str, path: str) -> ReadArguments:
     if not isinstance(value, Mapping):
         return ReadArguments({}, True)
     return ReadArguments(plain(value, format, path), False)
+
+
+def _refuse_hidden(fields: Fields, kind: str) -> None:
+    """Refuse a call whose arguments stand under a key that is not known."""
+    for key, value in fields.value.items():
+        held = isinstance(value, Mapping) or (isinstance(value, str) and value.strip()[:1] == "{")
+        if held and value and key not in (*_BESIDE, *NAMES, kind):
+            raise fields.bad(str(key), "is no known name of arguments: name it `arguments`")
 
 
 def _is_text_asked(key: str, value: Mapping[str, Any], kind: str) -> bool:

@@ -22,7 +22,15 @@ from flywheel.formats.answer_text import (
     nearest,
     values_in,
 )
-from flywheel.formats.call_shapes import NAMES, OneCall, arguments, is_call, kind_of, read_call
+from flywheel.formats.call_shapes import (
+    NAMES,
+    OneCall,
+    arguments,
+    holds_call,
+    is_call,
+    kind_of,
+    read_call,
+)
 from flywheel.formats.message_parts import (
     WORDS,
     asks,
@@ -58,6 +66,10 @@ _WRAPPERS = (
     "calls",
     "intents",
 )
+_NOT_ANSWERS = frozenset(
+    {"tools", "tool_choice", "functions", "metadata", "usage", "content", "parts", "messages",
+     "response_metadata", "request", "model_parameters", "response_format"}
+)  # fmt: skip
 _SAYS_NO_CALL = ("intent", "tool", "function")
 NEAR_INTENT = (
     "predicted_intent",
@@ -182,13 +194,32 @@ def _object(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     if not name and is_call(value) and "role" not in value:
         return _json_call(value, path, rule)
     if not name and (is_message(value) or _OF_A_MESSAGE & value.keys()):
-        return _message(value, path, rule)
+        return _unless_hidden(_message(value, path, rule), value, path, rule)
     if not name and _is_block(value):
-        return _blocks([value], path, rule)
+        return _unless_hidden(_blocks([value], path, rule), value, path, rule)
     name = name or _loosely_wrapped(value)
     if name:
         return read_reply(value[name], f"{path}.{name}", rule)
     return _json_call(value, path, rule)
+
+
+def _unless_hidden(saying: Saying, value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
+    """What an object says; one without a call must not hold one under a key that was not read.
+
+    Raises:
+        BadEvent: it does.
+    """
+    for key, inner in () if saying.calls else value.items():
+        if key not in _NOT_ANSWERS and (holds_call(inner) or _names(inner, rule)):
+            raise rule.bad(f"{path}.{key}", "holds a call, but is no known place of one")
+    return saying
+
+
+def _names(value: Any, rule: Rule) -> bool:
+    """Whether a text names a known intent."""
+    if rule.known is None or not isinstance(value, str):
+        return False
+    return is_named(value, rule.known) or bool(name_between_words(value, rule.known))
 
 
 def _wrapped(value: Mapping[str, Any]) -> str:
@@ -213,9 +244,11 @@ def _loosely_wrapped(value: Mapping[str, Any]) -> str:
 
 
 def _is_block(value: Mapping[str, Any]) -> bool:
-    """Whether an object is a block by its type, or a text."""
-    if kind_of(value) in WORDS or isinstance(value.get("text"), str):
+    """Whether an object is a block by its type, or a text with nothing that may be a call."""
+    if kind_of(value) in WORDS:
         return True
+    if isinstance(value.get("text"), str):
+        return not {"intent", *NEAR_INTENT} & value.keys()
     return bool(kind_of(value)) and not any(name in value for name in NAMES)
 
 
@@ -263,7 +296,7 @@ def _message(message: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     name = "parts" if content in (None, "", [], ()) and message.get("parts") else "content"
     content = message.get(name)
     refusal = message.get("refusal")
-    if isinstance(refusal, str) and refusal.strip():
+    if not content and isinstance(refusal, str) and refusal.strip():
         return Saying()
     if isinstance(content, Mapping):
         return read_reply(content, f"{path}.{name}", rule)
@@ -423,7 +456,9 @@ def _json_call(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     if name.casefold() == NONE:
         return Saying()
     said = intent is not None or (is_call(value) and not any(map(str.isspace, name)))
-    if not said and not (rule.known is None or is_named(name, rule.known)):
+    other = any(item != name and _names(item, rule) for item in value.values())
+    unknown = rule.known is not None and not is_named(name, rule.known)
+    if unknown and (not said or (intent is None and other)):
         raise _unknown(name, path, rule)
     return Saying((found.call,), found.malformed)
 

@@ -97,6 +97,8 @@ def test_twenty_spellings_are_one_call_and_null_is_refused():
         [ALARM],
         json.dumps(json.dumps(ALARM)),
         {"text": "I will.", "toolCalls": [{"toolName": "set_alarm", "args": {"time": "six"}}]},
+        message(refusal="no", content=[{"type": "tool_use", "name": "set_alarm",
+                                        "input": {"time": "six"}}]),
         message(content="I will.", tool_calls=json.dumps([{"function": ALARM}])),
         message(content=json.dumps([{"type": "tool_use", "name": "set_alarm",
                                      "input": {"time": "six"}}])),
@@ -172,6 +174,14 @@ def test_words_a_refusal_and_the_word_none_say_that_no_call_is_made(answer):
         (
             message(content="ok", my_tool_calls=[{"name": "x"}]),
             "`output.my_tool_calls` is no known",
+        ),
+        (message(content="ok", data={"message": {"tool_calls": [ALARM]}}), "`output.data` holds"),
+        ({"text": "ok", "result": json.dumps(ALARM)}, "`output.result` holds a call"),
+        ({"route": "set_alarm", "refusal": "x"}, "`output.route` holds a call"),
+        ({"route": "set_alarm", "name": "x", "slots": {}}, "`output` is `x`, which is no known"),
+        (
+            message(tool_calls=[{"name": "set_alarm", "payload": {"time": "six"}}]),
+            "`output.tool_calls[0].payload` is no known name of arguments",
         ),
         ("true", "`output` says neither a call nor words"),
         ("\ud800", "`output` is not valid Unicode"),
