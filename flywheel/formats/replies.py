@@ -7,19 +7,26 @@ that looks like the name of an intent and is none.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from flywheel.formats.answer_rule import (
+    NEAR_INTENT,
+    NO_CALL,
+    Rule,
+    Saying,
+    is_unknown,
+    names_nothing,
+    nearest_key,
+    says_nothing,
+)
 from flywheel.formats.answer_text import (
     BrokenCall,
     is_named,
     label_in,
     looks_like_a_label,
     name_between_words,
-    nearest,
     values_in,
 )
 from flywheel.formats.call_shapes import (
@@ -44,9 +51,9 @@ from flywheel.formats.message_parts import (
 )
 from flywheel.formats.reading import BadEvent, unicode
 from flywheel.formats.streams import is_chunk, put_together
-from flywheel.records import NONE, Call, Intent
+from flywheel.records import NONE, Call
 
-NO_CALL = Call(NONE, {})
+__all__ = ["NEAR_INTENT", "NO_CALL", "Rule", "Saying", "nearest_key", "read_reply"]
 
 _CALLS = (
     "tool_calls", "toolCalls", "function_call", "functionCall", "function_calls", "functionCalls",
@@ -71,38 +78,6 @@ _NOT_ANSWERS = frozenset(
      "response_metadata", "request", "model_parameters", "response_format"}
 )  # fmt: skip
 _SAYS_NO_CALL = ("intent", "tool", "function")
-NEAR_INTENT = (
-    "predicted_intent",
-    "intent_name",
-    "label",
-    "class",
-    "prediction",
-    "predicted",
-    "category",
-    "action",
-    "route",
-    "command",
-)
-
-
-class Saying(NamedTuple):
-    """What an answer says."""
-
-    calls: tuple[Call, ...] = ()  # empty: that no call is made; arguments None: not said
-    malformed: bool = False  # the arguments of a call were broken
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """How answers are read."""
-
-    format: str  # named in errors
-    known: Mapping[str, Intent] | None = None  # intents by name; None: any
-    strict: bool = False  # for labels: a lone word is never prose
-
-    def bad(self, path: str, why: str) -> BadEvent:
-        """Return the error about an answer."""
-        return BadEvent(self.format, path, why)
 
 
 def read_reply(value: Any, path: str, rule: Rule) -> Saying:
@@ -123,35 +98,14 @@ def read_reply(value: Any, path: str, rule: Rule) -> Saying:
     if isinstance(value, (list, tuple)):
         return _list(value, path, rule)
     if value is None:
-        raise _nothing(path, rule)
+        raise says_nothing(path, rule)
     raise rule.bad(path, "is neither a call nor words")
-
-
-def nearest_key(keys: Iterable[Any], wanted: Sequence[str], synonyms: Sequence[str]) -> str:
-    """Return the key that was meant by one of `wanted`; "" for none.
-
-    Args:
-        keys: of the object.
-        wanted: names that are missing.
-        synonyms: other names of the same thing, the nearest first.
-    """
-    given = [key for key in keys if isinstance(key, str) and key not in wanted]
-    folded = {key.casefold().replace("-", "_"): key for key in given}
-    for name in (*wanted, *synonyms):
-        if name in folded:
-            return folded[name]
-    for name in wanted:
-        close = difflib.get_close_matches(name, folded, 1, 0.75)
-        inside = [key for key in folded if name in key.split("_")]
-        if close or inside:
-            return folded[(close or inside)[0]]
-    return ""
 
 
 def _text(text: str, path: str, rule: Rule) -> Saying:
     words = unicode(text, rule.format, path).strip()
     if not words:
-        raise _nothing(path, rule)
+        raise says_nothing(path, rule)
     if words.startswith(("data: {", "event: ")):
         return read_reply(put_together(words, rule.format, path), path, rule)
     values = list(values_in(words))
@@ -165,9 +119,9 @@ def _text(text: str, path: str, rule: Rule) -> Saying:
     if looks_like_a_label(words, rule.known, strict=rule.strict):
         if rule.known is None and not rule.strict:
             return Saying((Call(label, None),))
-        raise _unknown(label, path, rule)
+        raise is_unknown(label, path, rule)
     if label.casefold() in ("null", "nan", "undefined", "true", "false"):
-        raise _nothing(path, rule)
+        raise says_nothing(path, rule)
     named = name_between_words(words, rule.known or ())
     if named:
         raise rule.bad(path, f"names `{named}` between words: log the call, or the name alone")
@@ -269,7 +223,7 @@ def _first_of(value: Any, path: str, rule: Rule) -> Saying:
 def _list(items: Sequence[Any], path: str, rule: Rule) -> Saying:
     """What messages, blocks or calls in a row say."""
     if not items:
-        raise _nothing(path, rule)
+        raise says_nothing(path, rule)
     if all(isinstance(item, Mapping) and is_chunk(item) for item in items):
         return read_reply(put_together(items, rule.format, path), path, rule)
     if len(items) == 1:
@@ -307,7 +261,7 @@ def _message(message: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     audio = message.get("audio")
     if isinstance(audio, Mapping) and isinstance(audio.get("transcript"), str):
         return _text(audio["transcript"], f"{path}.audio.transcript", rule)
-    raise _nothing(path, rule)
+    raise says_nothing(path, rule)
 
 
 def _called(message: Mapping[str, Any], path: str, rule: Rule) -> Saying | None:
@@ -459,7 +413,7 @@ def _json_call(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     other = any(item != name and _names(item, rule) for item in value.values())
     unknown = rule.known is not None and not is_named(name, rule.known)
     if unknown and (not said or (intent is None and other)):
-        raise _unknown(name, path, rule)
+        raise is_unknown(name, path, rule)
     return Saying((found.call,), found.malformed)
 
 
@@ -470,7 +424,7 @@ def _keyed(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
         if named and len(value) == 1 and (given is None or isinstance(given, Mapping)):
             read = arguments(given, rule.format, f"{path}.{name}")
             return Saying((Call(name, read.values),), read.malformed)
-    raise _no_key(value, path, rule)
+    raise names_nothing(value, path, rule)
 
 
 def _flat(found: OneCall, value: Mapping[str, Any], path: str, rule: Rule) -> OneCall:
@@ -495,24 +449,3 @@ def _flat(found: OneCall, value: Mapping[str, Any], path: str, rule: Rule) -> On
 
 def _without_name(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key not in NAMES}
-
-
-def _nothing(path: str, rule: Rule) -> BadEvent:
-    return rule.bad(path, "says neither a call nor words")
-
-
-def _no_key(value: Mapping[str, Any], path: str, rule: Rule) -> BadEvent:
-    near = nearest_key(value, ("intent", "function"), NEAR_INTENT)
-    if near:
-        return rule.bad(f"{path}.intent", f"is missing; `{near}` is there: name it `intent`")
-    keys = ", ".join(f"`{str(key)[:30]}`" for key in list(value)[:5])
-    return rule.bad(
-        path,
-        f"names no call: none of `intent`, `name`, `function`, `tool` is in {keys or '{}'}",
-    )
-
-
-def _unknown(label: str, path: str, rule: Rule) -> BadEvent:
-    near = nearest(label, rule.known) if rule.known is not None else None
-    hint = f"; `{near}`?" if near else "; an answer without a call says `none`"
-    return rule.bad(path, f"is `{' '.join(label[:60].split())}`, which is no known intent{hint}")
