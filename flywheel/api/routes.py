@@ -15,6 +15,7 @@ from flywheel.api import (
     labels,
     operations,
     page,
+    recent,
     requests,
     responses,
     samples,
@@ -75,6 +76,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     _post("/v1/rejected/retry", ingest.retry_rejected, requests.Nothing, Receipt),
     _post("/v1/disputes", control.dispute, requests.Dispute, responses.DisputedView),
     _get("/v1/samples", samples.export_samples, list[samples.SampleCountView]),
+    _get("/v1/traffic", recent.recent_traffic, recent.TrafficView),
     _get("/v1/labels", labels.queue, labels.QueueView | list[Any]),  # a list: a tool's form
     _get("/v1/labels/agreement", labels.agreement, labels.AgreementView),
     _post("/v1/labels", labels.give, requests.Label, labels.LabelledView),

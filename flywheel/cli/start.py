@@ -114,9 +114,9 @@ def doctor(
 ) -> None:
     """Check whether the daemon could work here.
 
-    Libraries, config, database, base model, teacher, disk, plug-ins, golden set: each line is ok,
-    or says what to do. Works without a daemon. Exit code 1 when the daemon could not work (a line
-    says FAIL).
+    Libraries, config, database, sources and what comes in, base model, teacher, disk, golden set:
+    each line is ok, or says what to do; skip means that there was nothing to look at. Works without
+    a daemon. Exit code 1 when the daemon could not work (a line says FAIL).
     """
     from flywheel.cli.doctor import examine
 

@@ -18,6 +18,7 @@ from flywheel.store import (
     schema,
     segments,
     teacher,
+    traffic,
     turns,
 )
 from flywheel.store.columns import Connection
@@ -46,5 +47,6 @@ __all__ = [
     "schema",
     "segments",
     "teacher",
+    "traffic",
     "turns",
 ]

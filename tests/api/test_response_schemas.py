@@ -108,6 +108,7 @@ CALLS = [
     ("POST", "/v1/logs", None, LOGS),
     ("POST", "/v1/logs", None, {}),
     ("GET", "/v1/samples", None, None),
+    ("GET", "/v1/traffic", None, None),
     ("GET", "/v1/status", None, None),
     ("GET", "/v1/intents", None, None),
     ("GET", "/v1/intents", "/v1/intents?failing=1", None),

@@ -30,7 +30,6 @@ CODE = [
 NOT_KEYS = {"Config.path", "Config.overrides"}
 READ_OTHERWISE = {
     "FlywheelTable.state_dir": "by `Config.state_dir`",
-    "SourceTable.options": "by the runner, which holds the tables by name",
 }
 UNREAD: dict[str, str] = {"FeedbackTable.scores": "until intake gives it to the formats' Context"}
 """Left out until something reads them. `[watch]` is read by `promotion.watch`, which no step of the

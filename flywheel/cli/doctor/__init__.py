@@ -5,12 +5,12 @@ Works without a daemon, changes nothing, and stops at nothing: each check is a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor import environment, learning
+from flywheel.cli.doctor import environment, incoming, learning
 from flywheel.cli.doctor.environment import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
@@ -51,14 +51,28 @@ def _with_config(
     yield from learning.intents(config)
     yield from environment.folder(config)
     yield from environment.database(config, daemon)
+    announce("looking at what comes in…")
+    seen = incoming.SeenTraffic()
+    incoming.predictions(config, daemon, seen)
+    yield from incoming.sources(config, daemon, seen)
+    yield from incoming.named(learning.listed(config), seen, daemon, _golden(daemon))
     announce("checking the base model…")
-    yield from environment.base(config, learning.texts(config, daemon))
+    texts = [*learning.texts(daemon), *seen.texts()]
+    spoken = bool(texts) or seen.n > 0
+    texts += learning.described(config)
+    yield from environment.base(config, texts, spoken=spoken)
     yield from environment.device(config)
     announce("asking the teacher…")
     yield from learning.teacher(config)
-    yield from environment.plugins(config)
     yield from environment.disk(config)
     yield from learning.golden(config, daemon)
+
+
+def _golden(daemon: environment.Running) -> Mapping[str, int]:
+    try:
+        return learning.golden_rows(daemon)
+    except FlywheelError:
+        return {}  # told by its own check
 
 
 def _without_effect(config: Config, daemon: environment.Running) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Where the daemon would run: libraries, disk, plug-ins, base model, state folder, database.
+"""Where the daemon would run: libraries, disk, base model, state folder, database.
 
 The ranges of libraries are those of the package's own metadata, and so of pyproject.toml: a version
 that is known to fail is excluded there, and thereby here.
@@ -31,12 +31,14 @@ from typing import TYPE_CHECKING
 from flywheel.cli.client import DaemonClient
 from flywheel.errors import DaemonUnreachable
 
-Level = Literal["ok", "warn", "FAIL"]
+Level = Literal["ok", "warn", "FAIL", "skip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line: FAIL when the daemon could not work, warn when it would work less well."""
+    """One line: FAIL when the daemon could not work, warn when it would work less well, skip when
+    there was nothing to look at.
+    """
 
     level: Level
     check: str
@@ -52,6 +54,11 @@ def ok(check: str, text: str) -> Finding:
 def warn(check: str, text: str, todo: str = "") -> Finding:
     """The daemon works, but not as well as it could."""
     return Finding(level="warn", check=check, text=text, todo=todo)
+
+
+def skip(check: str, text: str) -> Finding:
+    """A check that was not made, or had nothing to look at."""
+    return Finding(level="skip", check=check, text=text)
 
 
 def fail(check: str, text: str, todo: str = "") -> Finding:
@@ -99,7 +106,7 @@ def _out_of_range(each: Requirement) -> tuple[Requirement, str] | None:
     return each, f"{each.name} {present} is not in {each.specifier}"
 
 
-# Disk and plug-ins.
+# Disk.
 
 _GB = 1_000_000_000
 _LEAST = _GB // 2  # a turn writes a dataset, a worker's cache and an adapter
@@ -117,22 +124,6 @@ def disk(config: Config) -> Iterator[Finding]:
         yield warn("disk", text, "datasets, adapters and the database will want more")
     else:
         yield ok("disk", text)
-
-
-def plugins(config: Config) -> Iterator[Finding]:
-    """Whether each configured source can be imported."""
-    from flywheel.sources import find
-
-    if not config.sources:
-        yield ok("sources", "none configured; events come over HTTP and `flywheel ingest`")
-        return
-    for name, source in config.sources.items():
-        try:
-            find(source.plugin, config.root / "plugins")
-        except FlywheelError as error:
-            yield fail("sources", f"[sources.{name}]: {error.message}", error.hint)
-        else:
-            yield ok("sources", f"[sources.{name}]: {source.plugin} can be imported")
 
 
 def nearest(path: Path) -> Path:
@@ -160,8 +151,14 @@ except FlywheelError as error:
 """
 
 
-def base(config: Config, texts: Iterable[str]) -> Iterator[Finding]:
-    """Whether the base model is there, and whether its vocabulary knows the characters of texts."""
+def base(config: Config, texts: Iterable[str], *, spoken: bool = True) -> Iterator[Finding]:
+    """Whether the base model is there, and whether its vocabulary knows the characters of texts.
+
+    Args:
+        config: names the base.
+        texts: whose letters are looked up.
+        spoken: some of them are of people, not of the intents' descriptions alone.
+    """
     name = config.model.base
     local = config.root / name
     looked = _look(str(local.resolve()) if local.is_dir() else name)
@@ -174,7 +171,11 @@ def base(config: Config, texts: Iterable[str]) -> Iterator[Finding]:
             yield fail("model", looked["error"], looked.get("hint", ""))
         return
     yield ok("model", f"{name}, sha256 {looked['sha256'][:12]}…")
-    yield from _scripts(Path(looked["folder"]) / "tokenizer.json", texts, name)
+    told = list(_scripts(Path(looked["folder"]) / "tokenizer.json", texts, name))
+    if spoken or any(each.level != "ok" for each in told):
+        yield from told
+    else:
+        yield skip("script", "not looked at: there are no texts of people yet, only intents")
 
 
 _DEVICE_CHECK = """

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor.environment import Finding, Running, fail, ok, warn
+from flywheel.cli.doctor.environment import Finding, Running, fail, ok, skip, warn
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 
 if TYPE_CHECKING:
     from flywheel.config import Config
+    from flywheel.records import Intent
 
 _TIMEOUT_S = 5.0
 _TEXTS = 5_000  # enough to know the script by
@@ -42,23 +43,31 @@ def intents(config: Config) -> Iterator[Finding]:
         yield ok("intents", f"{len(listed)} in {config.intents.file}")
 
 
-def texts(config: Config, running: Running) -> list[str]:
-    """Texts to know the script by: samples where the daemon gives them, and the intents' own."""
+def described(config: Config) -> list[str]:
+    """Names and descriptions of the intents."""
+    return [f"{intent.name} {intent.description}" for intent in listed(config)]
+
+
+def listed(config: Config) -> tuple[Intent, ...]:
+    """The intents; none where they cannot be read, which another check tells."""
     from flywheel.config import load_intents
 
-    texts: list[str] = []
     try:
-        listed = load_intents(config.root / config.intents.file)
-        texts += [f"{intent.name} {intent.description}" for intent in listed]
+        return load_intents(config.root / config.intents.file)
     except FlywheelError:
-        pass  # told by its own check
+        return ()
+
+
+def texts(running: Running) -> list[str]:
+    """Texts of the samples, where a daemon gives them."""
+    texts: list[str] = []
     if running.daemon is not None:
         try:
             body = running.daemon.get("samples", query={"format": "ndjson"}).body
             rows = [json.loads(line) for line in body.splitlines()[:_TEXTS]]
             texts += [row["text"] for row in rows if isinstance(row, dict) and "text" in row]
         except (FlywheelError, ValueError):
-            pass  # an older daemon; the intents must do
+            pass  # an older daemon; other texts must do
     return texts
 
 
@@ -127,20 +136,27 @@ def _reached(url: str, key: str | None, shown: str) -> Finding:
         return warn("teacher", f"{shown} cannot be reached ({reason})", "turns go on without it")
 
 
+def golden_rows(running: Running) -> Counter[str]:
+    """Rows of the golden set by intent, `none` among them; raises FlywheelError."""
+    counts: Counter[str] = Counter()
+    if running.daemon is not None:
+        for row in running.daemon.get("samples").value:
+            if row["split"] == "golden":
+                counts[row["intent"]] += int(row["count"])
+    return counts
+
+
 def golden(config: Config, running: Running) -> Iterator[Finding]:
     """Which margin the golden set can resolve, intent by intent."""
     if running.daemon is None:
-        yield ok("golden", "not looked at: no daemon runs")
+        yield skip("golden", "not looked at: no daemon runs")
         return
     try:
-        rows = running.daemon.get("samples").value
+        counts = golden_rows(running)
     except FlywheelError as error:
         yield warn("golden", error.message, error.hint)
         return
-    counts: Counter[str] = Counter()
-    for row in rows:
-        if row["split"] == "golden" and row["intent"] != NONE:
-            counts[row["intent"]] += int(row["count"])
+    del counts[NONE]
     if not counts:
         yield warn(
             "golden",

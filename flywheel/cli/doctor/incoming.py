@@ -1,0 +1,360 @@
+"""What comes in: can each source be read, what do recent predictions say, and in which script?
+
+With a running daemon its counts are used; without one, the database as it lies there, what waits in
+the spool, and the first events of each source. Nothing is acknowledged, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.cli.doctor.environment import Finding, Running, fail, ok, skip, warn
+from flywheel.cli.text import plural, share
+from flywheel.errors import FlywheelError, SourceUnavailable
+from flywheel.records import NONE
+
+if TYPE_CHECKING:
+    from flywheel.config import Config
+    from flywheel.config.tables import SourceTable
+    from flywheel.records import Intent, Prediction
+
+_EVENTS = 50  # of a source
+_POLL_S = 1.0
+_FILES = 3  # of a glob, the newest
+_HEAD = 65_536  # bytes of a file
+_LINES = 5_000  # of the spool
+_FEW = 50  # predictions that say little
+_MOSTLY_NONE = 0.6
+_ABOVE = 0.1  # of the usual share of none, that is worth a word
+
+
+@dataclass(slots=True)
+class SeenTraffic:
+    """What was seen of the predictions that come in."""
+
+    where: str = ""  # "" where nothing was looked at
+    n: int = 0
+    intents: Counter[str] = field(default_factory=Counter)
+    letters: Counter[str] = field(default_factory=Counter)  # beyond ASCII
+    earlier: Counter[str] = field(default_factory=Counter)  # intents before them
+
+    def add(self, where: str, traffic: Mapping[str, Any]) -> None:
+        """Add what was seen in one more place."""
+        self.where = f"{self.where} and {where}" if self.where else where
+        self.n += int(traffic.get("n") or 0)
+        for name in ("intents", "letters", "earlier"):
+            getattr(self, name).update(traffic.get(name) or {})
+
+    def texts(self) -> Iterator[str]:
+        """The letters as texts that hold them as often."""
+        return (letter * count for letter, count in self.letters.items())
+
+
+# Sources.
+
+
+def sources(config: Config, running: Running, seen: SeenTraffic) -> Iterator[Finding]:
+    """Whether each configured source can be imported and opened, and its first events be read.
+
+    Args:
+        config: with `[sources]`.
+        running: a daemon reads its sources itself; only files are looked at then.
+        seen: what the first predictions say is added where no daemon runs.
+    """
+    if not config.sources:
+        yield ok("sources", "none configured; events come over HTTP and `flywheel ingest`")
+        return
+    states = {each.get("name"): each for each in running.status.get("sources") or []}
+    for name, table in config.sources.items():
+        yield from _one_source(config, name, table, running, states.get(name) or {}, seen)
+
+
+def _one_source(
+    config: Config,
+    name: str,
+    table: SourceTable,
+    running: Running,
+    state: Mapping[str, Any],
+    seen: SeenTraffic,
+) -> Iterator[Finding]:
+    from flywheel.sources import find
+
+    title = f"[sources.{name}]"
+    try:
+        make = find(table.plugin, config.root / "plugins")
+    except FlywheelError as error:
+        yield fail("sources", f"{title}: {error.message}", error.hint)
+        return
+    yield from _files_of(title, table)
+    if running.daemon is not None:
+        problem = state.get("error") or state.get("problem")
+        if problem:
+            yield warn("sources", f"{title}: {problem}", "flywheel status")
+        else:
+            yield ok("sources", f"{title}: {table.plugin}, read by the running daemon")
+        return
+    for option, variable in table.options.items():
+        if option.endswith("_env") and not os.environ.get(str(variable)):
+            words = f"{title}: no environment variable {variable} (`{option}`), so not opened"
+            yield warn("sources", words, "set it where the daemon runs; this shell may differ")
+            return
+    events: Sequence[Mapping[str, Any]] = ()
+    try:
+        with closing(make()) as source:
+            source.open(table.options, None)
+            batch = source.poll(_EVENTS, _POLL_S)
+            events = batch.events if batch else ()
+    except SourceUnavailable as error:
+        yield warn("sources", f"{title}: {error.message}", error.hint or "is it reachable?")
+        return
+    except FlywheelError as error:
+        yield fail("sources", f"{title}: {error.message}", error.hint)
+        return
+    except Exception as error:  # noqa: BLE001  a plug-in may raise anything
+        words = f"{title}: {table.plugin} raises {type(error).__name__}: {error}"
+        yield fail("sources", words, f"flywheel plugins check {name}")
+        return
+    yield _events_of(config, title, table, events, seen)
+
+
+def _events_of(
+    config: Config,
+    title: str,
+    table: SourceTable,
+    events: Sequence[Mapping[str, Any]],
+    seen: SeenTraffic,
+) -> Finding:
+    """Whether the first events can be taken in."""
+    if not events:
+        return skip("sources", f"{title}: {table.plugin} opens; it has no events to look at")
+    from flywheel import formats
+
+    lines = [json.dumps(event, default=str).encode() for event in events]
+    parsed = formats.read_lines(
+        None,
+        lines,
+        context_turns=config.intents.context_turns,
+        received=datetime.now(UTC),
+        max_line_bytes=config.api.max_line_kb * 1024,
+    )
+    if parsed.predictions:
+        seen.add(title, _counts(parsed.predictions))
+    looked = f"{title}: {table.plugin}, {plural(len(events), 'event')} looked at"
+    destroyed = sum("�" in prediction.text for prediction in parsed.predictions)
+    if destroyed:
+        words = f"{looked}; {plural(destroyed, 'text')} with characters that were destroyed"
+        return warn("sources", words, "set `encoding` to that of the files")
+    if parsed.rejected:
+        first = parsed.rejected[0]
+        why = ": ".join(part for part in (first.field, first.why) if part)
+        words = f"{looked}, {len(parsed.rejected):,} of them rejected; the first: {why}"
+        return warn("sources", words, "mend them where they are written, or the source's options")
+    return ok("sources", f"{looked}, all can be taken in")
+
+
+def _files_of(title: str, table: SourceTable) -> Iterator[Finding]:
+    """Whether there are files where an option says so, and what their first lines are."""
+    for option in ("path", "folder"):
+        pattern = table.options.get(option)
+        if not isinstance(pattern, str) or not pattern or "://" in pattern:
+            continue
+        if option == "folder":
+            if not Path(pattern).is_dir():
+                yield warn("sources", f"{title}: no folder {pattern}", "make it, or mend `folder`")
+                continue
+            pattern = f"{pattern}/*"
+        found = [Path(path) for path in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+        files = sorted((path for path in found if path.is_file()), key=_changed)
+        if not files:
+            words = f"{title}: no file matches {pattern} (seen from {Path.cwd()})"
+            yield warn("sources", words, f"mend `{option}`, or wait for the first file")
+        for path in files[-_FILES:]:
+            yield from _head_of(title, table, path)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # it went since it was listed
+        return 0.0
+
+
+def _head_of(title: str, table: SourceTable, path: Path) -> Iterator[Finding]:
+    """Whether the first lines of a file have the encoding and the delimiter of the source."""
+    from flywheel.file_records import csv_rows, decoding
+
+    try:
+        with path.open("rb") as file:
+            _, pieces = decoding.uncompressed(file)
+            head = next(pieces, b"")[:_HEAD]
+    except FlywheelError as error:
+        yield warn("sources", f"{title}: {path}: {error.message}", "is the file whole?")
+        return
+    except OSError as error:
+        yield warn("sources", f"{title}: {path} cannot be read: {error.strerror}", "whose is it?")
+        return
+    if head.startswith(b"PAR1") or table.plugin == "parquet" or b"\x00" in head[:200]:
+        return
+    encoding = str(table.options.get("encoding") or "")
+    whole = head.rpartition(b"\n")[0] or head if len(head) == _HEAD else head
+    try:
+        text = whole.decode(encoding or "utf-8-sig")
+    except LookupError:
+        yield fail("sources", f"{title}: {encoding} is no encoding", "mend `encoding`")
+        return
+    except UnicodeDecodeError as error:
+        line = whole.count(b"\n", 0, error.start) + 1
+        words = f"{title}: {path}:{line} is not {encoding or 'UTF-8'}"
+        yield warn("sources", words, "set `encoding` to that of the files, such as gbk or cp1252")
+        return
+    delimiter = table.options.get("delimiter")
+    first = text.lstrip("\r\n").partition("\n")[0]
+    if isinstance(delimiter, str) and delimiter and table.plugin in ("csv", "csv_drop"):
+        with suppress(FlywheelError):
+            named = csv_rows.checked_delimiter(delimiter)
+            sniffed = csv_rows.sniffed(first)
+            if named not in first and len(csv_rows.header(first, sniffed)) > 1:
+                words = f"{title}: the header of {path} is not cut by {delimiter!r}"
+                yield warn("sources", words, f"set delimiter = {sniffed!r}")
+
+
+# Recent predictions.
+
+
+def predictions(config: Config, running: Running, seen: SeenTraffic) -> None:
+    """Add what recent predictions look like: as the daemon counts them, or as they lie there."""
+    if running.daemon is not None:
+        with suppress(FlywheelError):  # an older daemon
+            seen.add("the daemon", running.daemon.get("traffic").value)
+        return
+    from dataclasses import asdict
+
+    from flywheel.store import StoreFailed, traffic
+
+    database = config.state_dir / "flywheel.duckdb"
+    if database.exists() and not running.trouble:
+        with suppress(StoreFailed):  # told by its own check
+            stored = traffic.of_closed(database)
+            if stored.n:
+                seen.add("the database", asdict(stored))
+    waiting = list(_of_the_spool(config.state_dir / "spool"))
+    if waiting:
+        seen.add("the spool", asdict(traffic.counted(waiting)))
+
+
+def _of_the_spool(folder: Path) -> Iterator[tuple[str, str]]:
+    """Intent and text of predictions that wait to be loaded."""
+    left = _LINES
+    for segment in sorted(folder.glob("*.ndjson"), reverse=True):
+        with suppress(OSError), segment.open("rb") as file:
+            for line in file:
+                left -= 1
+                if left < 0:
+                    return
+                with suppress(ValueError, RecursionError):
+                    event = json.loads(line)
+                    if event.get("kind") == "predictions" and isinstance(event.get("text"), str):
+                        yield str(event.get("intent") or NONE), event["text"]
+
+
+def _counts(read: Sequence[Prediction]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from flywheel.store import traffic
+
+    return asdict(traffic.counted((each.intent, each.text) for each in read))
+
+
+def named(
+    listed: Sequence[Intent], seen: SeenTraffic, running: Running, golden: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Whether recent predictions name the intents that there are, and call at all.
+
+    Args:
+        listed: the intents.
+        seen: of recent predictions.
+        running: what its status tells of this is not told twice.
+        golden: rows of the golden set by intent.
+    """
+    if not seen.n:
+        yield skip("traffic", "not looked at: there are no predictions yet")
+        return
+    found = [
+        *(() if "unknown" in running.status else _unknown(listed, seen)),
+        *(() if "none_share" in running.status else _mostly_none(seen, golden)),
+        *_never(listed, seen),
+    ]
+    yield from found
+    if not found:
+        words = f"{plural(seen.n, 'recent prediction')} of {seen.where}"
+        yield ok("traffic", f"{words}; {share(seen.intents[NONE] / seen.n)} without a call")
+
+
+def _unknown(listed: Sequence[Intent], seen: SeenTraffic) -> Iterator[Finding]:
+    """Predictions whose intent is not in the list, and was not."""
+    current = [intent.name for intent in listed]
+    former = [
+        name
+        for each in listed
+        for name in (*each.renamed_from, *each.merged_from, *each.split_from)
+    ]
+    for name, count in seen.intents.most_common():
+        if name in (NONE, *current, *former):
+            continue
+        near = nearest_name(name, current)
+        words = f"{plural(count, 'recent prediction')} of `{name}`, which is not in the intents"
+        alias = f"flywheel intents alias {name} {near}" if near else "add it to the intents"
+        yield warn("traffic", f"{words}{f'; is {near} meant?' if near else ''}", alias)
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """Return the known name that is most like it, without regard to case and signs; "" for none."""
+
+    def bare(text: str) -> str:
+        return "".join(each for each in text.casefold() if each.isalnum())
+
+    by_bare = {bare(each): each for each in known}
+    near = difflib.get_close_matches(bare(name), by_bare, 1)
+    return by_bare[near[0]] if near else ""
+
+
+def _mostly_none(seen: SeenTraffic, golden: Mapping[str, int]) -> Iterator[Finding]:
+    """An unusual share of predictions without a call."""
+    if seen.n < _FEW:
+        return
+    now = seen.intents[NONE] / seen.n
+    usual = [
+        counts.get(NONE, 0) / sum(counts.values())
+        for counts in (seen.earlier, golden)
+        if sum(counts.values()) >= _FEW
+    ]
+    if now <= _MOSTLY_NONE or any(now <= before + _ABOVE for before in usual):
+        return
+    compared = f"; {share(max(usual))} is usual" if usual else ""
+    yield warn(
+        "traffic",
+        f"{share(now)} of {plural(seen.n, 'recent prediction')} are `{NONE}`{compared}",
+        "is the call where it is looked for? flywheel rejected list, and --format of ingest",
+    )
+
+
+def _never(listed: Sequence[Intent], seen: SeenTraffic) -> Iterator[Finding]:
+    """Most intents occur in no recent prediction."""
+    if seen.n < _FEW or len(listed) < 2:
+        return
+    former = {each.name: (each.name, *each.renamed_from, *each.merged_from) for each in listed}
+    never = [name for name, names in former.items() if not any(seen.intents[n] for n in names)]
+    if len(never) * 2 > len(listed):
+        shown = ", ".join(never[:3]) + (", …" if len(never) > 3 else "")
+        words = f"{len(never)} of {len(listed)} intents occur in none of {seen.n:,} predictions"
+        yield warn("traffic", f"{words}: {shown}", "are all channels sent, under these names?")

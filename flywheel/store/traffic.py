@@ -1,0 +1,67 @@
+"""What recent predictions look like in sum: how many, of which intents, in which letters.
+
+No text leaves this module, only counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from flywheel.store.columns import Connection
+from flywheel.store.db_errors import lost
+
+RECENT = 1_000  # predictions
+_LOOKED_AT = 1_000  # characters of a text
+
+_PREDICTIONS = """
+    SELECT intent, left(text, ?) FROM predictions ORDER BY ts DESC, id LIMIT ? OFFSET ?
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The newest predictions, and the share of `none` among those before them."""
+
+    n: int = 0
+    intents: Mapping[str, int] = field(default_factory=dict)  # predictions by intent
+    letters: Mapping[str, int] = field(default_factory=dict)  # other than ASCII, by occurrences
+    earlier: Mapping[str, int] = field(default_factory=dict)  # by intent, of as many before
+
+
+def counted(rows: Iterable[tuple[str, str]]) -> Traffic:
+    """Return the counts of predictions given as (intent, text)."""
+    intents: Counter[str] = Counter()
+    letters: Counter[str] = Counter()
+    for intent, text in rows:
+        intents[intent] += 1
+        if not text.isascii():
+            letters.update(each for each in text if not each.isascii() and each.isalpha())
+    return Traffic(n=intents.total(), intents=dict(intents), letters=dict(letters))
+
+
+def recent(con: Connection, most: int = RECENT) -> Traffic:
+    """Return the counts of the newest predictions by their own time."""
+    newest = counted(con.execute(_PREDICTIONS, [_LOOKED_AT, most, 0]).fetchall())
+    before = counted(con.execute(_PREDICTIONS, [0, most, most]).fetchall())
+    return Traffic(
+        n=newest.n, intents=newest.intents, letters=newest.letters, earlier=before.intents
+    )
+
+
+def of_closed(path: Path, most: int = RECENT) -> Traffic:
+    """Return as `recent` of a file that no process holds; it is not changed, and not migrated.
+
+    Raises:
+        StoreFailed: it cannot be opened or read.
+    """
+    try:
+        with closing(duckdb.connect(str(path), read_only=True)) as con:
+            return recent(con, most)
+    except duckdb.Error as error:
+        raise lost(path, error) from error
