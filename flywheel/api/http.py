@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import shutil
 from collections.abc import Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +28,8 @@ from flywheel.errors import (
     SourceUnavailable,
     TeacherUnavailable,
 )
+from flywheel.file_records import decoding
+from flywheel.file_records.json_faults import is_utf8
 from flywheel.spool import SpoolFailed, SpoolFull
 from flywheel.store import StoreFailed
 from flywheel.store.db_errors import no_room
@@ -128,6 +132,53 @@ async def read_body(request: Request, limit: int) -> bytes:
         if len(body) > limit:
             raise _too_large(limit)
     return bytes(body)
+
+
+async def read_plain_body(request: Request, limit: int) -> bytes:
+    """The whole body without its compression, in UTF-8.
+
+    `Content-Encoding` names the compression; without it, and for UTF-16, the first bytes do. The
+    charset of `Content-Type` is used where the body is not UTF-8.
+
+    Args:
+        request: not read yet.
+        limit: bytes, before and after.
+
+    Raises:
+        TooLarge: it is longer, as it came or without its compression.
+        BadRequest: the compression is not known, or the body is damaged.
+    """
+    body = await read_body(request, limit)
+    codings = request.headers.get("content-encoding", "")
+    charset = _charset(request.headers.get("content-type", ""))
+    if not codings and not charset and body[:1] in (b"{", b"[") and body[1:2] != b"\x00":
+        return body  # as nearly always
+    return await run_in_threadpool(_plain, body, codings, charset, limit)
+
+
+def _plain(body: bytes, codings: str, charset: str, limit: int) -> bytes:
+    names = [name.strip().lower() for name in codings.split(",")]
+    try:
+        body = decoding.inflated(body, names, limit)
+        if len(body) <= limit:
+            charset = "" if is_utf8(body) and b"\x00" not in body[:4] else charset
+            pieces = decoding.plain(io.BytesIO(body), charset).pieces
+            body = decoding.limited(pieces, limit)
+    except FlywheelError as error:
+        raise BadRequest(f"the body cannot be read: {error.message}", hint=error.hint) from error
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _charset(content_type: str) -> str:
+    """The charset of a Content-Type; "" for none, and for UTF-8."""
+    if "charset" not in content_type.lower() or "utf-8" in content_type.lower():
+        return ""
+    message = Message()
+    message["content-type"] = content_type
+    charset = message.get_param("charset", "")
+    return charset if isinstance(charset, str) else ""
 
 
 async def save_body(request: Request, file: BinaryIO) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from flywheel import formats, intake
 from flywheel.api import peer
 from flywheel.api.control import caught_up
-from flywheel.api.http import BadRequest, answer, read_body, refuse_unreadable
+from flywheel.api.http import BadRequest, answer, read_plain_body, refuse_unreadable
 from flywheel.intake import Kind, Receipt
 from flywheel.loader import Loader
 from flywheel.turn import Runtime
@@ -49,7 +49,7 @@ async def retry_rejected(request: Request) -> Response:
 
 async def _answered(request: Request, kind: Kind) -> Response:
     runtime: Runtime = request.app.state.runtime
-    body = await read_body(request, runtime.config.api.max_body_mb * 2**20)
+    body = await read_plain_body(request, runtime.config.api.max_body_mb * 2**20)
     refuse_unreadable(body)
     receipt = await accept(request, kind, body, _format(request))
     stored = receipt.accepted + receipt.duplicates

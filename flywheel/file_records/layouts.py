@@ -211,7 +211,7 @@ class _Cutter:
                     self._skip(BracketScan(self._at, around))
             elif first in (b"{", b"["):
                 around_it = entered[-1][1:] if entered else (b"", b"")
-                wrapped = yield from self._value(layer, *around_it)
+                wrapped = yield from self._value(layer + len(entered), *around_it)
                 if wrapped:
                     entered.append(wrapped)
             else:
@@ -232,7 +232,7 @@ class _Cutter:
             scan.at -= moved
             end = scan.end(self._data)
         if end < 0 or end - self._at > self._longest:
-            return (yield from self._unfinished(scan, end))
+            return (yield from self._unfinished(scan, end, layer))
         if _CLOSING[self._data[self._at]] != self._data[end - 1]:  # a bracket is missing in it
             yield from self._salvaged(self._data[self._at : end], ended=True)
             return None
@@ -243,11 +243,12 @@ class _Cutter:
         return None
 
     def _unfinished(
-        self, scan: BracketScan, end: int
+        self, scan: BracketScan, end: int, layer: int
     ) -> Generator[FileRecord, None, _Entered | None]:
         """A value that is too long, or that the file breaks off."""
         data = self._data[self._at :]
-        if data[:1] == b"{" and (wrapped := listed_in(data, whole=False)):
+        enters = data[:1] == b"{" and layer < _LAYERS
+        if enters and (wrapped := listed_in(data, whole=False)):
             self._go(self._at + wrapped.start)
             return wrapped.depth, wrapped.before, wrapped.behind
         if len(data) > self._longest and len(list(_stretches(data, self._column))) == 1:

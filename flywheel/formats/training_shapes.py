@@ -107,6 +107,8 @@ def _one_line(number: int, line: str) -> FoundRow:
 def _table(text: str, delimiter: str | None) -> Iterator[FoundRow]:
     """Rows of CSV, each with the line it begins in."""
     csv.field_size_limit(_LONGEST_CELL)
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # as an old Macintosh ends its lines
     delimiter = delimiter or _delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header: list[str] = []
@@ -150,7 +152,10 @@ def _delimiter(text: str) -> str:
     """The delimiter whose header names the text and the label, or cuts most cells."""
 
     def cut(delimiter: str) -> tuple[bool, int]:
-        cells = next(csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter), [])
+        try:
+            cells = next(csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter), [])
+        except csv.Error:
+            cells = []
         names = {cell.strip().casefold() for cell in cells}
         return bool(names & {*TEXT_KEYS} and names & {*LABEL_KEYS, GROUP_KEY}), len(cells)
 
