@@ -6,6 +6,7 @@ a tool returned. The ids of response, request, span and trace all name the answe
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +16,18 @@ from msgspec.structs import replace
 
 from flywheel.content import content_id
 from flywheel.formats.calls import Asked, asked, only_results, predictions, spoken_in
-from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, from_json, plain, skip
+from flywheel.formats.reading import (
+    BadEvent,
+    Context,
+    Fields,
+    Parsed,
+    from_json,
+    merged,
+    plain,
+    skip,
+)
 from flywheel.formats.replies import Rule, Saying, read_reply
+from flywheel.formats.tool_results import call_ids, tool_scores
 from flywheel.records import NONE, Prediction
 
 CALLED = 100  # precedence of a record that has the call
@@ -68,13 +79,18 @@ def read_pair(event: Mapping[str, Any], context: Context, format: str, asked_in:
     if response.get("error") and not _ANSWERS & response.value.keys():
         return skip("is a request that failed")
     messages = spoken_in(request.need(asked_in))
+    logged = _logged(fields, request, response, context)
+    came_back = tool_scores(
+        messages, response.value, format, logged.ts, context, logged.rater or logged.session
+    )
     if only_results(messages, request, asked_in):
-        return skip("continues a turn: it brings a tool's result")
+        return merged([skip("continues a turn: it brings a tool's result"), came_back])
     said = asked(messages, request, asked_in, context.context_turns)
     if said.continues:
-        return skip(f"continues a turn: {said.continues}")
+        return merged([skip(f"continues a turn: {said.continues}"), came_back])
     saying = read_reply(response.value, "response", Rule(format=format, known=context.known))
-    return answered(said, saying, _logged(fields, request, response, context))
+    logged = dataclasses.replace(logged, aliases=[*logged.aliases, *call_ids(response.value)])
+    return merged([answered(said, saying, logged), came_back])
 
 
 def answered(said: Asked, saying: Saying, logged: Logged) -> Parsed:

@@ -15,7 +15,7 @@ from typing import Any
 from flywheel.formats import mlflow_traces
 from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, RejectedLine, merged, skip
 from flywheel.formats.verdicts import Given, correction_score, right_calls, score, scored
-from flywheel.records import Call, RaterKind, Score
+from flywheel.records import NONE, Call, RaterKind, Score
 from flywheel.score_rules import word_of
 
 NAME = mlflow_traces.NAME
@@ -131,12 +131,25 @@ def _expected(name: str, value: Any, path: str, context: Context) -> tuple[Call,
         calls = right_calls(value, NAME, path, names=True)
     except BadEvent:
         return None
+    if not calls and not _says_none(value):
+        return None  # words: an answer, which may stand beside any call
     if _NAMES_A_CALL & set(name.casefold().replace("-", "_").split("_")):
         return calls
     bare = any(call.arguments is None for call in calls)  # words alone, which may be an answer
     if context.known is None:
         return None if bare else calls
     return calls if all(call.intent in context.known for call in calls) else None
+
+
+def _says_none(value: Any) -> bool:
+    """Whether a value without a call says so: `none`, an empty list, an intent that is null."""
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return isinstance(value, str) and value.strip().casefold() == NONE
+    if isinstance(value, Mapping):
+        return "intent" in value or value.get("name") == NONE
+    return value in ([], NONE)
 
 
 def _written(value: Any) -> str:

@@ -84,7 +84,8 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
         BadEvent: one side of the messages, an id or a time is missing.
     """
     if not otlp.is_envelope(event):
-        return _one(event, context)
+        own = () if otlp.RECORD in event else otlp.evaluations(event)
+        return merged([_one(event, context), *(_kept(each, context) for each in own)])
     parts = [_kept(record, context) for record in unfolded(event)]
     return merged(parts) if parts else skip("is an empty envelope")
 

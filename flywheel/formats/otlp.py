@@ -60,7 +60,7 @@ def unfolded(envelope: Mapping[str, Any]) -> list[dict[str, Any]]:
             for scope in objects(resource, middle):
                 for record in objects(scope, inner):
                     records.append({RECORD: True, **record})
-                    records += _evaluations(record)
+                    records += evaluations(record)
     _note_traces(records)
     _note_exchanges(records)
     return records
@@ -209,7 +209,8 @@ def _id(event: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def _evaluations(span: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def evaluations(span: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the evaluation results among a span's events, each as a record of the span."""
     for happened in objects(span, "events"):
         if "gen_ai.evaluation.name" in attributes(happened):
             yield {RECORD: True, "spanId": span_id(span), "traceId": trace_id(span), **happened}

@@ -7,7 +7,7 @@ preferred, so that the innermost one with a call counts, whichever arrives first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,11 @@ from flywheel.formats.calls import asked, predictions
 from flywheel.formats.otlp import decoded
 from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, plain, skip
 from flywheel.formats.replies import Rule, read_reply
+from flywheel.formats.tool_results import call_ids
 from flywheel.records import NONE, Prediction
 
 CALLED = 100
 """Added to the precedence of a record whose answer is a call."""
-_MOST = 64  # calls of one answer whose ids are kept as aliases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def answer_of(
     )
     if not reply.calls and place.is_agent and place.tools_called:
         return skip("is an agent's last word: the spans inside it say which tools it called")
-    answer = _answer(place, said.text, tuple(_call_ids(answered))[:_MOST], fields.format)
+    answer = _answer(place, said.text, call_ids(answered), fields.format)
     answer = replace(answer, precedence=place.precedence + CALLED * bool(reply.calls))
     return Parsed(predictions=predictions(answer, reply.calls, reply.malformed))
 
@@ -115,24 +115,3 @@ def fingerprint(tools: Any, format: str) -> str:
         return content_id("t", plain([decoded(tool) for tool in read], format, "tools"))
     except BadEvent:
         return ""
-
-
-def _call_ids(value: Any, depth: int = 6) -> Iterator[str]:
-    """Ids of the calls in an answer, in their order."""
-    if depth == 0:
-        return
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        for item in value:
-            yield from _call_ids(item, depth - 1)
-    if not isinstance(value, Mapping):
-        return
-    if value.get("role") in ("tool", "user", "system"):
-        return
-    named = any(name in value for name in ("name", "function", "tool_name", "function.name"))
-    for key in ("id", "call_id", "tool_call_id"):
-        if named and isinstance(value.get(key), str) and value[key]:
-            yield value[key]
-            break
-    for key in ("tool_calls", "parts", "content", "message", "tool_call", "choices"):
-        if isinstance(value.get(key), (list, tuple, Mapping)):
-            yield from _call_ids(value[key], depth - 1)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -16,13 +16,7 @@ from flywheel.formats.calls import NO_CALL, message_calls, one_call
 from flywheel.formats.reading import BadEvent, Context, Parsed, plain, unicode
 from flywheel.records import Call, Feedback, RaterKind, Score, ScoreKind
 
-Judged = Literal["correct", "incorrect"]
-
 _ARGUMENTS = {"arguments", "raw_arguments", "input", "parameters"}
-_RIGHT = frozenset({"correct", "right", "true", "yes", "pass", "passed", "good", "positive", "1"})
-_WRONG = frozenset({"incorrect", "wrong", "false", "no", "fail", "failed", "bad", "negative", "0"})
-_LIKED = frozenset({"up", "thumbs_up", "thumbs-up", "like", "👍"})
-_DISLIKED = frozenset({"down", "thumbs_down", "thumbs-down", "dislike", "👎"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,77 +158,6 @@ def _named_calls(score: Score, rules: Mapping[str, str]) -> tuple[Call, ...] | N
         return right_calls(score.label, score.source, "label", names=True)
     except BadEvent:
         return None
-
-
-def judged(value: Any, format: str, path: str) -> Judged:
-    """Return what a score says: true or false, a number in 0..1 (right from .5), or a word.
-
-    Raises:
-        BadEvent: it is none of these; stars and other scales have no agreed middle.
-    """
-    if isinstance(value, bool):
-        return "correct" if value else "incorrect"
-    if isinstance(value, (int, float)):
-        if not 0 <= value <= 1:
-            raise BadEvent(
-                format, path, "is a number outside 0..1, so it says neither right nor wrong"
-            )
-        return "correct" if value >= 0.5 else "incorrect"
-    word = word_of(value)
-    if word is None:
-        raise BadEvent(
-            format, path, "is none of: true, false, a number in 0..1, correct, incorrect"
-        )
-    return word
-
-
-def word_of(value: Any) -> Judged | None:
-    """Return what a word of praise or blame says; None for any other value."""
-    word = value.strip().casefold() if isinstance(value, str) else ""
-    if word in _RIGHT | _LIKED:
-        return "correct"
-    return "incorrect" if word in _WRONG | _DISLIKED else None
-
-
-def verdict(said: Judged, given: Given, content: Any, format: str) -> tuple[Feedback, ...]:
-    """Return a verdict as feedback.
-
-    Args:
-        said: right or wrong.
-        given: the rest of the record.
-        content: what names it when it has no id of its own.
-        format: of the event.
-    """
-    return (
-        Feedback(
-            id=given.id or _name(content, format),
-            prediction_id=given.prediction_id,
-            ts=given.ts,
-            verdict=said,
-            rater=given.rater,
-            rater_kind=given.rater_kind,
-        ),
-    )
-
-
-def correction(
-    calls: Sequence[Call], given: Given, content: Any, format: str
-) -> tuple[Feedback, ...]:
-    """Return the right calls as feedback: one verdict on the answer as a whole."""
-    first = calls[0] if calls else NO_CALL
-    return (
-        Feedback(
-            id=given.id or _name(content, format),
-            prediction_id=given.prediction_id,
-            ts=given.ts,
-            verdict="corrected",
-            intent=first.intent,
-            arguments=first.arguments,
-            calls=tuple(calls) if len(calls) > 1 else (),
-            rater=given.rater,
-            rater_kind=given.rater_kind,
-        ),
-    )
 
 
 def right_calls(value: Any, format: str, path: str, *, names: bool) -> tuple[Call, ...]:

@@ -1,5 +1,6 @@
 """OTLP as OpenTelemetry's own exporter sends it, over a real socket."""
 
+import base64
 import contextlib
 import gzip
 import json
@@ -8,8 +9,10 @@ import threading
 
 import pytest
 import uvicorn
+from google.protobuf import json_format
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
@@ -115,3 +118,69 @@ def test_json_is_taken_and_a_bad_span_spoils_no_other(client, runtime):
 def test_what_is_no_otlp_is_told(client, body, headers, status):
     with contextlib.closing(client):
         assert client.post("/v1/traces", content=body, headers=headers).status_code == status
+
+
+def evaluation(**changes):
+    given = {
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "00f067aa0ba902b7",
+        "timeUnixNano": "1763788630000000000",
+        "eventName": "gen_ai.evaluation.result",
+        "attributes": [
+            {"key": "gen_ai.evaluation.name", "value": {"stringValue": "user_feedback"}},
+            {"key": "gen_ai.evaluation.score.label", "value": {"stringValue": "thumbs_down"}},
+        ],
+    }
+    return {**given, **changes}
+
+
+def log_envelope(*log_records):
+    return {"resourceLogs": [{"scopeLogs": [{"logRecords": list(log_records)}]}]}
+
+
+def verdicts(runtime):
+    with runtime.store.read() as con:
+        return records(con, "SELECT * FROM feedback ORDER BY id")
+
+
+def test_log_records_are_taken_and_a_bad_one_spoils_no_other(client, runtime):
+    nobody = evaluation(spanId="", traceId="")
+    other = {"timeUnixNano": "1", "body": {"stringValue": "GET / 200"}}
+    reply = client.post("/v1/logs", json=log_envelope(nobody, evaluation(), other))
+    assert reply.status_code == 200
+    assert reply.json()["partialSuccess"] == {
+        "rejectedLogRecords": "1",
+        "errorMessage": "gen_ai.response.id is missing",
+    }
+    (row,) = verdicts(runtime)
+    assert (row["prediction_id"], row["verdict"]) == ("00f067aa0ba902b7", "incorrect")
+    assert client.post("/v1/logs", json=log_envelope(other)).json() == {}
+
+
+def test_log_records_in_protobuf_name_spans_as_json_does(client, runtime):
+    message = json_format.ParseDict(
+        log_envelope(
+            evaluation(
+                spanId=base64.b64encode(bytes.fromhex("00f067aa0ba902b7")).decode(),
+                traceId=base64.b64encode(
+                    bytes.fromhex("5b8efff798038103d269b633813fc60c")
+                ).decode(),
+            )
+        ),
+        logs_service_pb2.ExportLogsServiceRequest(),
+    )
+    reply = client.post(
+        "/v1/logs",
+        content=message.SerializeToString(),
+        headers={"content-type": "application/x-protobuf"},
+    )
+    assert reply.status_code == 200
+    answer = logs_service_pb2.ExportLogsServiceResponse.FromString(reply.content)
+    assert answer.partial_success.rejected_log_records == 0
+    assert [row["prediction_id"] for row in verdicts(runtime)] == ["00f067aa0ba902b7"]
+
+
+def test_spans_without_messages_are_no_mistake_of_the_exporter(client, runtime):
+    bare = span(attributes=[{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}])
+    assert client.post("/v1/traces", json=envelope(bare)).json() == {}
+    assert stored(runtime) == []
