@@ -33,7 +33,12 @@ AFTER_THE_TUTORIAL = {
 }
 """Of these, the ones whose folder is what the tutorial leaves behind."""
 
-QUICK = {"connect-a-teacher.md", "keep-less.md", "write-a-source.md"}
+QUICK = {
+    "come-from-elsewhere.md",
+    "connect-a-teacher.md",
+    "keep-less.md",
+    "write-a-source.md",
+}
 """Pages that the quick tests paste; the others train, or start several daemons."""
 
 LANGUAGES = {"promql", "sh", "python", "toml", "json", "ini", "text", "yaml"}
