@@ -91,7 +91,7 @@ def _parts(event: Mapping[str, Any]) -> tuple[Fields, Fields]:
 def _in_spans(data: Fields, context: Context) -> Iterator[_Found]:
     """Exchanges of spans; what cannot be read as one is passed over."""
     spans = [span for span in _spans(data) if isinstance(span, Mapping)]
-    parents = {_id(span): span.get("parent_span_id") or span.get("parent_id") for span in spans}
+    parents = {_id(span): _parent(span) for span in spans}
     for number, span in enumerate(spans):
         attributes = {name: _decoded(value) for name, value in _attributes(span).items()}
         inner = Fields(NAME, {**span, **attributes}, f"spans[{number}]")
@@ -171,9 +171,14 @@ def _id(span: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _depth(name: str, parents: Mapping[str, Any]) -> int:
+def _parent(span: Mapping[str, Any]) -> str:
+    name = span.get("parent_span_id") or span.get("parent_id")
+    return name if isinstance(name, str) else ""
+
+
+def _depth(name: str, parents: Mapping[str, str]) -> int:
     depth = 0
-    while (name := parents.get(name) or "") in parents and depth < 9:
+    while (name := parents.get(name, "")) and name in parents and depth < 9:
         depth += 1
     return depth
 

@@ -152,6 +152,7 @@ def _inference(
         tools=fields.get("gen_ai.tool.definitions", "gen_ai.request.tools")
         or otlp.nested(fields.value, "llm.request.functions"),
         tools_called=event.get(otlp.TOOLS_CALLED) is True,
+        finish_reasons=fields.get("gen_ai.response.finish_reasons"),
         is_agent=operation in _AGENTS,
     )
     return answer_of(place, messages.given, messages.answered, fields, (INPUT, OUTPUT), context)

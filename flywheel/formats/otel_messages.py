@@ -172,13 +172,14 @@ def _of_ai_sdk(attributes: Mapping[str, Any]) -> Messages:
     text = attributes.get("ai.response.text")
     if not calls and text is None:
         return Messages(given, None)
-    calls = [
-        {
-            "id": call.get("toolCallId"),
-            "name": call.get("toolName"),
-            "arguments": call.get("input", call.get("args")),
-        }
-        for call in calls or ()
-        if isinstance(call, Mapping)
-    ]
+    if calls and not isinstance(calls, (list, tuple)):
+        return Messages(given, calls)  # whose reading says what is wrong
+    calls = [_ai_sdk_call(call) for call in calls or ()]
     return Messages(given, [{"role": "assistant", "content": text, "tool_calls": calls}])
+
+
+def _ai_sdk_call(call: Any) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    given = call.get("input", call.get("args"))
+    return {"id": call.get("toolCallId"), "name": call.get("toolName"), "arguments": given}

@@ -26,6 +26,9 @@ CALLED = 100
 """Added to the precedence of a record whose answer is a call."""
 
 
+_CALL_REASONS = ("tool_call", "tool_calls", "tool-calls", "tool_use", "function_call")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPlace:
     """Where in a trace an answer was logged, and what is said of it beside its messages."""
@@ -42,6 +45,7 @@ class AnswerPlace:
     rater: str = ""
     tools: Any = None  # definitions that were offered, as logged
     tools_called: bool = False  # tools were called in this trace
+    finish_reasons: Any = None  # of the answer, as logged
     is_agent: bool = False  # the span is of an agent or a workflow, not of a model
 
 
@@ -74,6 +78,8 @@ def answer_of(
     reply = read_reply(
         answered, fields.path(names[1]), Rule(format=fields.format, known=context.known)
     )
+    if not reply.calls and _ended_by_a_call(answered, place.finish_reasons):
+        raise fields.bad(names[1], "ended with a call of a tool, but hold none that can be read")
     if not reply.calls and place.is_agent and place.tools_called:
         return skip("is an agent's last word: the spans inside it say which tools it called")
     answer = _answer(place, said.text, call_ids(answered), fields.format)
@@ -99,6 +105,15 @@ def _answer(place: AnswerPlace, text: str, called: tuple[str, ...], format: str)
         text=text,
         intent=NONE,
     )
+
+
+def _ended_by_a_call(answered: Any, reasons: Any) -> bool:
+    """Whether an answer says that it stopped to have a tool called."""
+    listed = answered if isinstance(answered, (list, tuple)) else ()
+    told = [each.get("finish_reason") for each in listed if isinstance(each, Mapping)]
+    read = decoded(reasons)
+    told += read if isinstance(read, (list, tuple)) else [read]
+    return any(isinstance(each, str) and each.casefold() in _CALL_REASONS for each in told)
 
 
 def call_alias(trace: str, call: str) -> str:

@@ -126,3 +126,26 @@ def test_a_span_of_openinference_is_read_as_one_wherever_it_stands():
     for row in rows:
         alone = FORMATS["openinference"].read(row["event"], CONTEXT)
         assert otel.read(row["event"], CONTEXT) == alone
+
+
+def test_an_answer_that_ended_with_a_call_is_never_taken_for_none():
+    ended = span(1)
+    ended["attributes"]["gen_ai.response.finish_reasons"] = ["tool_calls"]
+    (rejected,) = otel.read(envelope(ended), CONTEXT).rejected
+    assert rejected.field == "gen_ai.output.messages"
+    assert rejected.why == "ended with a call of a tool, but hold none that can be read"
+    called = span(1, answer=["set_alarm"])
+    called["attributes"]["gen_ai.response.finish_reasons"] = ["tool_calls"]
+    assert otel.read(envelope(called), CONTEXT).predictions[0].intent == "set_alarm"
+
+
+def test_calls_of_the_ai_sdk_that_cannot_be_read_are_refused():
+    attributes = {
+        "gen_ai.system": "openai",
+        "ai.prompt.messages": [{"role": "user", "content": "wake me"}],
+        "ai.response.text": "Done.",
+    }
+    for calls in (True, 7, [None], ["x"]):
+        broken = {**span(1), "attributes": {**attributes, "ai.response.toolCalls": calls}}
+        parsed = otel.read(envelope(broken), CONTEXT)
+        assert (len(parsed.rejected), parsed.predictions) == (1, ())
