@@ -106,6 +106,10 @@ def _is_lines(head: bytes) -> bool:
     if text[:1] != b"{":
         return True
     lines = text.split(b"\n")[:_LOOKED_AT]
+    if lines[0].rstrip().endswith((b"{", b"[", b",", b":")) and not brackets.whole(
+        lines[0].rstrip(b", \r\t")
+    ):
+        return False  # the record goes on in the next line
     return any(line[:1] == b"{" and brackets.whole(line.rstrip(b", \r\t")) for line in lines)
 
 
@@ -118,7 +122,7 @@ def _of_lines(pieces: Iterator[bytes], longest: int) -> Iterator[FileRecord]:
         text = line.removeprefix(BOM).strip(b"\x1e \t\r\n")
         if not text:
             continue
-        if text in (b"{", b"["):  # from here on laid out over several lines
+        if text[:1] in (b"{", b"[") and text[-1:] in (b"{", b"["):  # laid out over several lines
             rest = itertools.chain([text + b"\n"], lines.rest())
             yield from _numbered(_Cutter(rest, number, longest).cut())
             break

@@ -57,7 +57,7 @@ def read_yaml(text: str, skipped: Counter[str]) -> Iterator[RasaExample]:
     """
     try:
         root = yaml.compose(text, Loader=_LOADER)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, UnicodeError) as error:
         mark = getattr(error, "problem_mark", None)
         at = f"line {mark.line + 1}: " if mark else ""
         raise NoTrainingData(f"{at}{getattr(error, 'problem', None) or 'is no YAML'}") from error

@@ -89,7 +89,7 @@ def test_no_file_ends_in_a_traceback_and_every_record_is_told(daemon, folder, na
         daemon.says(f"POST /v1/{route}", answer)
     chance = random.Random(f"files {name}")
     for number in range(16):
-        path = folder / f"{number}.{chance.choice(['jsonl', 'json', 'csv', 'txt'])}"
+        path = folder / f"{number}.{chance.choice(['jsonl', 'json', 'csv', 'yml'])}"
         path.write_bytes(mutated(chance, MAKES[name](chance)))
         command = COMMANDS[number % len(COMMANDS)]
         result = daemon.run(*command, path, "--json")

@@ -43,6 +43,8 @@ LAYOUTS = {
     "lists, one a line": dumped(ROWS[:2]) + b"\n" + dumped(ROWS[2:]),
     "objects over several lines": b"\n".join(dumped(row, indent=2) for row in ROWS),
     "lines, then an object over several": b"\n".join(LINES[:3]) + b"\n" + dumped(ROWS[3], indent=1),
+    "a wrapper whose records are lines": b'{"data":[\n' + b",\n".join(LINES) + b'\n],\n"x":1}',
+    "lines, then such a wrapper": LINES[0] + b'\n{"data":[\n' + b",\n".join(LINES[1:]) + b"\n]}",
     "data": dumped({"object": "list", "data": ROWS, "has_more": False}),
     "inferences": dumped({"next": None, "inferences": ROWS}, indent=4),
     "pages, one a line": dumped({"data": ROWS[:2]}) + b"\n" + dumped({"data": ROWS[2:]}),
@@ -119,6 +121,7 @@ BROKEN = {
         b'[\n  {\n    "a": x{"\n  },\n  {\n    "b": 2\n  }\n]',
         [b'{\n    "a": x{"\n  }', b'{\n    "b": 2\n  }'],
     ),
+    "a line is cut at a comma": (b'{"a":1,\n{"b":2}\n{"c":3}', [b'{"a":1', b'{"b":2}', b'{"c":3}']),
     "the first line is cut": (b'{"a":"x\n{"b":2}\n{"c":3}', [b'{"a":"x', b'{"b":2}', b'{"c":3}']),
     "values that are none": (b'["a",1,{"b":2}]', [b'"a"', b"1", b'{"b":2}']),
     "a log's lines": (b'[2026-11-30] {"a":1}\n{"b":2}', [b'[2026-11-30] {"a":1}', b'{"b":2}']),
@@ -220,6 +223,13 @@ def test_a_large_envelope_is_cut_by_trace_and_keeps_what_is_around_its_spans():
         assert sorted(map(str, read_spans)) == sorted(map(str, spans))
         if longest == 8_000_000:
             assert len(found) == 200
+
+
+def test_an_envelope_whose_spans_are_lines_stays_one():
+    envelope = (
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[\n{"traceId":"a"},\n{"traceId":"b"}\n]}]}]}'
+    )
+    assert values(envelope) == [json.loads(envelope)]
 
 
 def test_a_small_envelope_stays_one():
