@@ -75,7 +75,7 @@ def _one_of(fields: Fields, context: Context) -> Parsed:
 
 def _assessment(fields: Fields, context: Context) -> Parsed:
     """One assessment; a failed, invalid or overridden one is skipped."""
-    if fields.value.get("valid") is False:
+    if str(fields.value.get("valid")).casefold() in ("false", "0"):
         return skip("is an assessment that is not valid, or that another one overrides")
     stored = next((name for name in ("feedback", "expectation") if fields.get(name)), None)
     holder = fields.inner(stored) if stored else fields

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flywheel.formats.answer_rule import nearest_key
 from flywheel.formats.calls import predictions
 from flywheel.formats.reading import (
     BadEvent,
@@ -153,6 +154,9 @@ def _arguments(parsed: Fields) -> dict[str, Any]:
 
     Of several extractors that found one span, or that do not say where, the first counts.
     """
+    meant = "" if "entities" in parsed.value else nearest_key(parsed.value, ("entities",), ())
+    if meant:
+        raise parsed.bad("entities", f"is missing; `{meant}` is there")
     entities = parsed.get("entities") or []
     if not isinstance(entities, (list, tuple)):
         raise parsed.bad("entities", "is not a list")
