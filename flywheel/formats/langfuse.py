@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from flywheel.formats.calls import Asked, asked, only_results, spoken_in
@@ -22,8 +23,9 @@ from flywheel.formats.chat_log import (
     tools_id,
 )
 from flywheel.formats.native import labelled
-from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, skip
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, merged, skip
 from flywheel.formats.replies import NO_CALL, Rule, Saying, read_reply
+from flywheel.formats.tool_results import call_ids, tool_scores
 from flywheel.formats.verdicts import Given, correction_score, right_calls, score, scored
 from flywheel.records import RaterKind, Score, ScoreKind
 
@@ -116,21 +118,22 @@ def _generation(fields: Fields, context: Context) -> Parsed:
 def _observation(fields: Fields, context: Context, precedence: int) -> Parsed:
     value = spoken_in(fields.need("input"))
     if not isinstance(value, Mapping) and only_results(value, fields, "input"):
-        return skip("continues a turn: it brings a tool's result")
+        return _continuing("it brings a tool's result", value, fields, context)
     said = _asked(fields, context.context_turns)
     if said.continues:
-        return skip(f"continues a turn: {said.continues}")
+        return _continuing(said.continues, value, fields, context)
     rule = Rule(format=NAME, known=context.known)
     saying = read_reply(fields.need("output"), "output", rule)
     trace, identity = fields.identity("traceId"), fields.identity("id")
     metadata, given = metadata_of(fields), metadata_of(fields, "input")
+    output = metadata_of(fields, "output")
     logged = Logged(
         id=f"{trace}:{identity}",
-        ts=fields.moment("startTime", naive_is_utc=True, received=context.received),
+        ts=_started(fields, context),
         adapter=fields.maybe_text("model", "providedModelName", "internalModelId"),
         latency_ms=latency(fields, "startTime", "endTime"),
         slices=metadata_slices(metadata),
-        aliases=[identity, trace, identity_in([metadata_of(fields, "output")], ["id"])],
+        aliases=[identity, trace, identity_in([output], ["id"]), *call_ids(output.value)],
         session=identity_in([fields, metadata], ["sessionId", "session_id"]),
         rater=identity_in([fields, metadata], ["userId", "user_id"]),
         tools=tools_id(given.get("tools"), NAME, "input.tools"),
@@ -138,6 +141,17 @@ def _observation(fields: Fields, context: Context, precedence: int) -> Parsed:
         precedence=precedence,
     )
     return answered(said, saying, logged)
+
+
+def _continuing(why: str, messages: Any, fields: Fields, context: Context) -> Parsed:
+    """A generation that continues a turn: skipped, with what came of the calls before it."""
+    ts = _started(fields, context)
+    came_back = tool_scores(messages, fields.get("output"), NAME, ts, context)
+    return merged([skip(f"continues a turn: {why}"), came_back])
+
+
+def _started(fields: Fields, context: Context) -> datetime:
+    return fields.moment("startTime", naive_is_utc=True, received=context.received)
 
 
 def metadata_slices(metadata: Fields) -> dict[str, str]:

@@ -17,8 +17,9 @@ from flywheel.formats.chat_log import (
     metadata_of,
     tools_id,
 )
-from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, skip
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, merged, skip
 from flywheel.formats.replies import Rule, read_reply
+from flywheel.formats.tool_results import call_ids, tool_scores
 
 NAME = "litellm"
 
@@ -62,15 +63,22 @@ def read(event: Mapping[str, Any], context: Context) -> Parsed:
         return skip("is a call that failed")
     messages = _messages(fields)
     if only_results(messages, fields, "messages"):
-        return skip("continues a turn: it brings a tool's result")
+        return _continuing("it brings a tool's result", messages, fields, context)
     said = asked(messages, fields, "messages", context.context_turns)
     if said.continues:
-        return skip(f"continues a turn: {said.continues}")
+        return _continuing(said.continues, messages, fields, context)
     response = fields.need("response")
     if response in ({}, "{}"):
         raise fields.bad("response", f"is empty: {_STORE}")
     saying = read_reply(response, "response", Rule(format=NAME, known=context.known))
     return answered(said, saying, _logged(fields, metadata, context))
+
+
+def _continuing(why: str, messages: Any, fields: Fields, context: Context) -> Parsed:
+    """A call that continues a turn: skipped, with what came of the calls before it."""
+    ts = fields.moment("startTime", naive_is_utc=True, received=context.received)
+    came_back = tool_scores(messages, fields.get("response"), NAME, ts, context)
+    return merged([skip(f"continues a turn: {why}"), came_back])
 
 
 def _messages(fields: Fields) -> Any:
@@ -112,6 +120,7 @@ def _logged(fields: Fields, metadata: Fields, context: Context) -> Logged:
             identity_in([response], ["id"]),
             identity_in([fields], ["litellm_call_id"]),
             trace,
+            *call_ids(response.value),
         ],
         session=identity_in([fields, metadata], ["session_id", "litellm_session_id"]),
         rater=identity_in(
