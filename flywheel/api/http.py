@@ -134,8 +134,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def read_plain_body(request: Request, limit: int) -> bytes:
-    """The whole body without its compression, in UTF-8.
+async def read_plain_body(request: Request, limit: int, *, text: bool = True) -> bytes:
+    """The whole body without its compression; a text in UTF-8.
 
     `Content-Encoding` names the compression; without it, and for UTF-16, the first bytes do. The
     charset of `Content-Type` is used where the body is not UTF-8.
@@ -143,6 +143,7 @@ async def read_plain_body(request: Request, limit: int) -> bytes:
     Args:
         request: not read yet.
         limit: bytes, before and after.
+        text: the body is one; else it is left as it is but for its compression.
 
     Raises:
         TooLarge: it is longer, as it came or without its compression.
@@ -153,14 +154,14 @@ async def read_plain_body(request: Request, limit: int) -> bytes:
     charset = _charset(request.headers.get("content-type", ""))
     if not codings and not charset and body[:1] in (b"{", b"[") and body[1:2] != b"\x00":
         return body  # as nearly always
-    return await run_in_threadpool(_plain, body, codings, charset, limit)
+    return await run_in_threadpool(_plain, body, codings, charset if text else None, limit)
 
 
-def _plain(body: bytes, codings: str, charset: str, limit: int) -> bytes:
+def _plain(body: bytes, codings: str, charset: str | None, limit: int) -> bytes:
     names = [name.strip().lower() for name in codings.split(",")]
     try:
         body = decoding.inflated(body, names, limit)
-        if len(body) <= limit:
+        if len(body) <= limit and charset is not None:
             charset = "" if is_utf8(body) and b"\x00" not in body[:4] else charset
             pieces = decoding.plain(io.BytesIO(body), charset).pieces
             body = decoding.limited(pieces, limit)

@@ -1,14 +1,13 @@
 """OTLP over HTTP: spans and log records of GenAI, as any OpenTelemetry exporter sends them.
 
-Protobuf or JSON, gzip or not. Records that have nothing to do with GenAI are passed over without a
-word; one of GenAI that cannot be read is a partial success that says why, as OTLP has it.
+Protobuf or JSON, compressed or not. Records that have nothing to do with GenAI are passed over
+without a word; one of GenAI that cannot be read is a partial success that says why, as OTLP has it.
 """
 
 from __future__ import annotations
 
 import base64
 import importlib
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel.api import ingest
-from flywheel.api.http import BadRequest, TooLarge, answer, read_body
+from flywheel.api.http import BadRequest, answer, read_plain_body
 from flywheel.api.responses import View
 from flywheel.formats import BadEvent, otel
 from flywheel.intake import Rejection
@@ -93,8 +92,8 @@ async def logs(request: Request) -> Response:
 async def _export(request: Request, signal: _Signal) -> Response:
     runtime: Runtime = request.app.state.runtime
     limit = runtime.config.api.max_body_mb * 2**20
-    body = _inflated(await read_body(request, limit), request, limit)
     binary = request.headers.get("content-type", "").startswith(_PROTOBUF)
+    body = await read_plain_body(request, limit, text=not binary)
     lines = await run_in_threadpool(_lines, body, signal, binary=binary)
     rejected: Sequence[Rejection] = ()
     if lines:
@@ -102,23 +101,6 @@ async def _export(request: Request, signal: _Signal) -> Response:
         rejected = receipt.rejected
     why = "; ".join(f"{bad.field} {bad.why}" for bad in rejected[:5])
     return _said(len(rejected), why, signal, binary=binary)
-
-
-def _inflated(body: bytes, request: Request, limit: int) -> bytes:
-    """The body without its gzip, which may not be a bomb."""
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding == "identity":
-        return body
-    if encoding != "gzip":
-        raise BadRequest(f"the encoding {encoding} is not known", hint="send gzip, or none")
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        plain = unpacker.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise BadRequest(f"the body is no gzip: {error}") from error
-    if len(plain) > limit:
-        raise TooLarge(f"the body is over {limit / 2**20:g} MiB", hint="send smaller batches")
-    return plain
 
 
 def _lines(body: bytes, signal: _Signal, *, binary: bool) -> list[bytes]:
