@@ -142,6 +142,8 @@ def _header(cells: Sequence[str]) -> list[str]:
 
 
 def _cells(line: int, header: Sequence[str], cells: Sequence[str]) -> FoundRow:
+    if len(cells) < len(header) and "\n" in cells[-1].rstrip("\r\n"):
+        return FoundRow(line, None, why="a quote that opens here is not closed, lines on are lost")
     if len(cells) > len(header):
         why = f"has {len(cells)} cells, and the header has {len(header)}; quote a text with commas"
         return FoundRow(line, None, why=why)
@@ -170,7 +172,7 @@ def _of_value(whole: Any, skipped: Counter[str]) -> _Rows:
         raise NotTraining("is a bare JSON value")
     if isinstance(nlu := whole.get("rasa_nlu_data"), Mapping):
         return "Rasa NLU JSON", _of_rasa(lambda: read_json(nlu, skipped)), NO_NAMES, skipped
-    if parts := {key: value for key, value in whole.items() if _is_part(key, value)}:
+    if parts := {key: found for key, value in whole.items() if (found := _part(key, value))}:
         return _of_named_parts(whole, parts, skipped)
     names = _own_names(whole)
     for key in _WRAPPERS:
@@ -187,7 +189,7 @@ def _of_named_parts(
     whole: Mapping[str, Any], parts: Mapping[str, list[Any]], skipped: Counter[str]
 ) -> _Rows:
     """The rows of an object that holds a list for each split."""
-    for key in whole.keys() - parts.keys() - {"intents", "features"}:
+    for key in whole.keys() - parts.keys() - {"intents", "features", "label_names"}:
         skipped[f"{key}: no labelled texts"] += _length(whole[key])
     names = _own_names(whole)
     if any(isinstance(row, (list, tuple)) for rows in parts.values() for row in rows):
@@ -198,19 +200,23 @@ def _of_named_parts(
 
 
 def _own_names(whole: Mapping[str, Any]) -> LabelNames:
-    for key in ("intents", "features", "id2label", "names"):
+    for key in ("intents", "features", "id2label", "label_names", "names"):
         if isinstance(value := whole.get(key), (list, Mapping)):
             try:
-                return label_names({key: value})
+                return label_names({"names" if key == "label_names" else key: value})
             except BadRow:
                 continue
     return NO_NAMES
 
 
-def _is_part(key: str, value: Any) -> bool:
+def _part(key: str, value: Any) -> list[Any]:
+    """The rows of an entry that is named as a split, such as train_0 or oos_val; else []."""
     word = key.casefold()
-    first = word.removeprefix("oos_").split("_")[0]  # train_0, oos_val
-    return isinstance(value, list) and (word in NAMED_SPLITS or first in NAMED_SPLITS)
+    if word not in NAMED_SPLITS and word.removeprefix("oos_").split("_")[0] not in NAMED_SPLITS:
+        return []
+    if isinstance(value, Mapping):
+        return _columns(value) or []
+    return value if isinstance(value, list) else []
 
 
 def _is_list(value: Any) -> bool:

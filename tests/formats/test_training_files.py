@@ -152,6 +152,8 @@ def test_yaml_without_examples_is_refused_with_what_it_holds(text, why):
         ('{"rows": [{"row": {"input": "wake me at six", "label": "set_alarm"}}]}', "-"),
         ('{"text": ["wake me at six"], "label": ["set_alarm"]}', "columns.json"),
         ('{"text": {"0": "wake me at six"}, "label": {"0": "set_alarm"}}', "pandas.json"),
+        ('{"train": {"text": ["wake me at six"], "label": ["set_alarm"]}}', "columns.json"),
+        ('{"label_names": ["set_alarm"], "train": [["wake me at six", 0]]}', "names.json"),
         ('{"set_alarm": ["wake me at six"]}', "by-intent.json"),
         ('{"intents": [{"tag": "set_alarm", "patterns": ["wake me at six"]}]}', "intents.json"),
         ('{"text": "wake me at six", "label": 1, "label_text": "set_alarm"}', "mteb.jsonl"),
@@ -301,6 +303,12 @@ def test_a_row_of_csv_keeps_its_line_and_a_bad_one_costs_itself():
         (4, "has 3 cells, and the header has 2; quote a text with commas"),
         (6, "is not UTF-8; name its encoding with --encoding"),
     ]
+
+
+def test_a_quote_that_is_never_closed_is_told():
+    found = read('text,intent\na,x\n"b,x\nc,x\n', "a.csv")
+    assert labels(found) == [("a", "x")]
+    assert refusals(found) == [(3, "a quote that opens here is not closed, lines on are lost")]
 
 
 TEXTS = st.text(
