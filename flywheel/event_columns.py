@@ -90,17 +90,18 @@ def spool_form(
     doc: str,
     tag: str,
     changed: Mapping[str, tuple[Any, ...]] | None = None,
+    rename: Mapping[str, str] | None = None,
 ) -> Any:
     """Return the Struct of an event as a line of the spool, which names its kind by `tag`.
 
     What has a default may be null: that says the same as a line without it, and is not written.
-    The other arguments are as of `json_form`.
+    `rename` gives fields another name in the line. The other arguments are as of `json_form`.
     """
     fields: dict[str, tuple[Any, ...]] = {
         field.name: (field.type,) if field.required else (Optional[field.type], None)  # noqa: UP045
         for field in msgspec.structs.fields(event)
     }
-    return _struct(event, name, doc, {**fields, **(changed or {})}, tag)
+    return _struct(event, name, doc, {**fields, **(changed or {})}, tag, rename)
 
 
 def _struct(
@@ -109,6 +110,7 @@ def _struct(
     doc: str,
     fields: Mapping[str, tuple[Any, ...]],
     tag: str | None = None,
+    rename: Mapping[str, str] | None = None,
 ) -> Any:
     form = msgspec.defstruct(
         name,
@@ -119,6 +121,7 @@ def _struct(
         gc=False,
         tag_field="kind" if tag else None,
         tag=tag,
+        rename=rename,
     )
     form.__doc__ = doc
     return form

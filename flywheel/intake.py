@@ -8,15 +8,24 @@ an event whose id is stored already is not stored again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from flywheel import formats, turn
-from flywheel.store import Connection, events
-from flywheel.store.events import RejectedEvent
+from flywheel.config.tables import time_zone
+from flywheel.errors import Refused
+from flywheel.formats import LineTally, Parsed, SkippedLines
+from flywheel.formats.reading import RejectedLine, merged
+from flywheel.formats.verdicts import counted
+from flywheel.score_rules import rule_text
+from flywheel.store import Connection, events, rejected, scores
+from flywheel.store.events import Stored
+from flywheel.store.rejected import RejectedEvent
 from flywheel.turn import Runtime
 
 Kind = Literal["predictions", "feedback", "samples"]
@@ -32,11 +41,20 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the events of a batch."""
+    """What became of the lines of a batch: accepted, duplicates, rejected and skipped are all.
+
+    The tables are asked only where somebody waits for it. Otherwise `duplicates` are the repeats
+    within the batch, and what is known already is counted when the lines are loaded.
+    """
 
     accepted: int
     duplicates: int
     rejected: tuple[Rejection, ...]
+    skipped: int = 0
+    skips: tuple[SkippedLines, ...] = ()  # the reasons
+    new: int | UnsetType = UNSET  # of the events, where the tables were asked
+    known: int | UnsetType = UNSET  # stored already
+    conflicts: int | UnsetType = UNSET  # another event is stored under the id
     generation: int | UnsetType | None = UNSET  # of samples: the golden generation they joined
     bought: int | UnsetType = UNSET  # of samples: labels that a gate had asked for
 
@@ -48,6 +66,8 @@ def reading_options(runtime: Runtime) -> dict[str, Any]:
         "received": runtime.clock(),
         "known": {intent.name: intent for intent in runtime.intents},
         "max_line_bytes": runtime.config.api.max_line_kb * 1024,
+        "scores": runtime.config.feedback.scores,
+        "zone": time_zone(runtime.config.flywheel.zone),
     }
 
 
@@ -68,14 +88,13 @@ def spool_lines(runtime: Runtime, kind: Kind, body: bytes, form: str) -> formats
 
 
 def receipt_of(written: formats.Written) -> Receipt:
-    """What became of events that are in the spool now.
-
-    The tables are not asked, so `duplicates` counts the repeats within the batch.
-    """
+    """What became of events that are in the spool now."""
     return Receipt(
-        accepted=written.events - written.repeated,
+        accepted=written.accepted,
         duplicates=written.repeated,
         rejected=_rejections(written.rejected),
+        skipped=sum(each.count for each in written.skipped),
+        skips=written.skipped,
     )
 
 
@@ -96,9 +115,10 @@ def accept(
         form: the format they are in, or "auto".
         new_generation: golden samples open a new generation.
     """
-    parsed = formats.read_body(kind, body, format=form, **reading_options(runtime))
+    options = {"format": form, **reading_options(runtime)}
+    tally, parsed = _tallied(formats.parsed_lines(formats.body_lines(body), kind, **options))
     with runtime.store.write() as con:
-        return keep(runtime, con, kind, parsed, new_generation=new_generation)
+        return keep(runtime, con, kind, parsed, tally, new_generation=new_generation)
 
 
 def accept_from_source(
@@ -106,25 +126,78 @@ def accept_from_source(
 ) -> Receipt:
     """Store the events of a source and the cursor behind them in one transaction.
 
+    An event that is no JSON, whatever it holds, is rejected with its reason: nothing that a plug-in
+    hands on may stop its source.
+
     Args:
         runtime: whose database it is.
         source: name of `[sources.NAME]`.
         batch: events, native or foreign, told apart by their shape.
         cursor: the source's position behind the last of them.
     """
-    lines = map(msgspec.json.encode, batch)
-    parsed = formats.read_lines(None, lines, **reading_options(runtime))
+    tally, parsed = _tallied(read_source_events(batch, **reading_options(runtime)))
     with runtime.store.write() as con:
-        receipt = keep(runtime, con, f"source {source}", parsed)
+        receipt = keep(runtime, con, f"source {source}", parsed, tally)
         events.set_source_cursor(con, source, cursor, runtime.clock())
     return receipt
+
+
+def read_source_events(batch: Iterable[Any], **options: Any) -> Iterator[tuple[int, Parsed]]:
+    """Yield what each event of a source says with its number; one that is no JSON is rejected."""
+    for number, event in enumerate(batch, 1):
+        if isinstance(event, Mapping) and "unreadable_base64" in event:
+            yield number, _unreadable(number, event)
+            continue
+        try:
+            line = msgspec.json.encode(event)
+        except Exception as error:  # noqa: BLE001  a stranger's event may hold anything
+            why = f"cannot be written as JSON: {type(error).__name__}: {_brief(error)}"
+            raw = ascii(event)[:_SHOWN] if not isinstance(error, RecursionError) else ""
+            yield number, _one_rejected(number, raw, "", why)
+            continue
+        yield from formats.parsed_lines([(number, line)], None, **options)
+
+
+_SHOWN = 2_000  # characters of an event that is no JSON
+
+
+def _brief(error: Exception) -> str:
+    return str(error).split("\n", 1)[0][:200]
+
+
+def _unreadable(number: int, event: Mapping[str, Any]) -> Parsed:
+    """A line whose bytes a source could not read, as they came."""
+    raw, why = str(event["unreadable_base64"]), str(event.get("why") or "cannot be read")
+    try:
+        text, encoding = rejected.as_text(base64.b64decode(raw, validate=True))
+    except (binascii.Error, ValueError):
+        text, encoding = raw, ""
+    return _one_rejected(number, text, encoding, why)
+
+
+def _one_rejected(number: int, raw: str, encoding: str, why: str) -> Parsed:
+    line = RejectedLine(
+        line=number, raw=raw, field="", why=why, format=formats.AUTO, encoding=encoding
+    )
+    return Parsed(rejected=(line,))
+
+
+def _tallied(lines: Iterable[tuple[int, Parsed]]) -> tuple[LineTally, Parsed]:
+    """What became of each line, and what they say together."""
+    tally = LineTally()
+    parts = []
+    for number, parsed in lines:
+        tally.read(number, parsed)
+        parts.append(parsed)
+    return tally, merged(parts)
 
 
 def keep(
     runtime: Runtime,
     con: Connection,
     sent_as: str,
-    parsed: formats.Parsed,
+    parsed: Parsed,
+    tally: LineTally,
     *,
     new_generation: bool = False,
 ) -> Receipt:
@@ -133,21 +206,19 @@ def keep(
     The receipt has `generation` and `bought` where samples were sent or found.
     """
     now = runtime.clock()
-    events.add_rejected(
-        con,
-        [
-            RejectedEvent(
-                kind=sent_as, line=bad.line, raw=bad.raw, field=bad.field, why=bad.why, at=now
-            )
-            for bad in parsed.rejected
-        ],
-    )
-    accepted = events.add_predictions(con, parsed.predictions)
-    accepted += events.add_feedback(con, parsed.feedback)
+    rejected.add(con, [_kept_line(sent_as, bad, now) for bad in parsed.rejected])
+    stored = events.add_predictions(con, parsed.predictions)
+    stored += events.add_feedback(con, parsed.feedback)
+    events.add_scores(con, parsed.scores)
     receipt = Receipt(
-        accepted=accepted,
-        duplicates=len(parsed.predictions) + len(parsed.feedback) - accepted,
+        accepted=tally.accepted,
+        duplicates=tally.repeated,
         rejected=_rejections(parsed.rejected),
+        skipped=sum(each.count for each in tally.skipped),
+        skips=tally.skipped,
+        new=stored.new,
+        known=stored.known,
+        conflicts=stored.conflicts,
     )
     if not parsed.samples and sent_as != "samples":
         return receipt
@@ -155,48 +226,113 @@ def keep(
         turn.Incoming(sample=sample, answer=answer, line=parsed.lines.get(sample.id, 0))
         for sample, answer in parsed.labelled
     ]
-    counted = turn.add_samples(runtime, rows, new_generation=new_generation)
-    return Receipt(
-        accepted=receipt.accepted + counted["accepted"],
-        duplicates=receipt.duplicates + counted["duplicates"],
-        rejected=(*receipt.rejected, *(Rejection(**bad) for bad in counted["contradicting"])),
-        generation=counted["generation"],
-        bought=counted["bought"],
+    imported = turn.add_samples(runtime, rows, new_generation=new_generation)
+    return msgspec.structs.replace(
+        receipt,
+        accepted=imported["accepted"],
+        duplicates=imported["duplicates"],
+        rejected=(*receipt.rejected, *(Rejection(**bad) for bad in imported["contradicting"])),
+        new=stored.new + imported["accepted"],
+        known=stored.known + imported["duplicates"],
+        generation=imported["generation"],
+        bought=imported["bought"],
     )
 
 
-def retry(runtime: Runtime) -> Receipt:
-    """Read the rejected lines again and store those that are valid by now, in one transaction.
+def _kept_line(sent_as: str, bad: RejectedLine, now: Any) -> RejectedEvent:
+    return RejectedEvent(
+        kind=sent_as,
+        line=bad.line,
+        raw=bad.raw,
+        field=bad.field,
+        why=bad.why,
+        at=now,
+        format=bad.format,
+        encoding=bad.encoding,
+    )
+
+
+def retry(
+    runtime: Runtime, lines: Sequence[RejectedEvent] | None = None, encoding: str = ""
+) -> Receipt:
+    """Read rejected lines again and store those that are valid by now, in one transaction.
 
     An event whose id belongs to another event stays rejected. Each rejection of the receipt says
     what the line was sent as.
+
+    Args:
+        runtime: whose database it is.
+        lines: which; None: all of them.
+        encoding: of lines that are no UTF-8; "" leaves them rejected.
+
+    Raises:
+        Refused: there is no such encoding.
     """
-    accepted = duplicates = 0
-    readable: list[RejectedEvent] = []
+    skipped = 0
+    stored = Stored()
+    readable: list[str] = []
     still_rejected: list[Rejection] = []
+    options = reading_options(runtime)
     with runtime.store.write() as con:
-        for bad in events.rejected(con):
+        for bad in rejected.listed(con) if lines is None else lines:
             if bad.field == events.FIELD and bad.why == events.WHY:
                 still_rejected.append(
                     Rejection(kind=bad.kind, line=0, field=bad.field, why=bad.why)
                 )
                 continue
             kind = bad.kind if bad.kind in formats.KINDS else None
-            parsed = formats.read_lines(kind, [bad.raw.encode()], **reading_options(runtime))
+            raw = _in_utf8(bad, encoding)
+            tally, parsed = _tallied(formats.parsed_lines(formats.numbered([raw]), kind, **options))
             if parsed.rejected:
                 still_rejected += _rejections(parsed.rejected, bad.kind)
                 continue
-            receipt = keep(runtime, con, bad.kind, parsed)
-            accepted += receipt.accepted
-            duplicates += receipt.duplicates
-            readable.append(bad)
-        events.forget_rejected(con, readable)
-    return Receipt(accepted=accepted, duplicates=duplicates, rejected=tuple(still_rejected))
+            receipt = keep(runtime, con, bad.kind, parsed, tally)
+            skipped += receipt.skipped
+            stored += _stored(receipt)
+            readable.append(bad.id)
+        rejected.forget(con, readable)
+    return Receipt(
+        accepted=stored.new,
+        duplicates=stored.known,
+        rejected=tuple(still_rejected),
+        skipped=skipped,
+        conflicts=stored.conflicts,
+    )
+
+
+def recount_scores(runtime: Runtime) -> int:
+    """Count stored scores anew whose rule changed since; returns how many names that were."""
+    rules = runtime.config.feedback.scores
+    with runtime.store.write() as con:
+        today = {
+            (each.source, each.name): rule_text(each.source, each.name, rules) or ""
+            for each in scores.seen(con)
+        }
+        return scores.recount(con, today, lambda score: counted(score, rules))
+
+
+def _stored(receipt: Receipt) -> Stored:
+    counts = {name: getattr(receipt, name) for name in ("new", "known", "conflicts")}
+    return Stored(**{name: count for name, count in counts.items() if count is not UNSET})
+
+
+def _in_utf8(bad: RejectedEvent, encoding: str) -> bytes:
+    """The line's bytes, turned into UTF-8 where they are in another encoding that is named."""
+    if not encoding or bad.encoding != rejected.BASE64:
+        return bad.content
+    try:
+        return bad.content.decode(encoding).encode()
+    except LookupError as error:
+        raise Refused(
+            f"no encoding is called {encoding}", hint="for example cp1252, gbk, shift_jis, utf-16"
+        ) from error
+    except UnicodeDecodeError:
+        return bad.content
 
 
 def _rejections(
-    rejected: Sequence[formats.RejectedLine], kind: str | UnsetType = UNSET
+    rejected_lines: Sequence[RejectedLine], kind: str | UnsetType = UNSET
 ) -> tuple[Rejection, ...]:
     return tuple(
-        Rejection(kind=kind, line=bad.line, field=bad.field, why=bad.why) for bad in rejected
+        Rejection(kind=kind, line=bad.line, field=bad.field, why=bad.why) for bad in rejected_lines
     )

@@ -16,10 +16,19 @@ from pathlib import Path
 
 from flywheel import formats
 from flywheel.errors import DiskFull
-from flywheel.records import Feedback, Prediction
+from flywheel.records import Feedback, Prediction, Score
 from flywheel.spool import Spool
-from flywheel.store import Connection, Store, StoreFailed, events, lower_priority, segments
-from flywheel.store.events import RejectedEvent
+from flywheel.store import (
+    Connection,
+    Store,
+    StoreFailed,
+    events,
+    lower_priority,
+    rejected,
+    segments,
+)
+from flywheel.store.events import Stored
+from flywheel.store.rejected import RejectedEvent
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +44,9 @@ _DAMAGED = {"event": "spool.damaged"}
 class Loader:
     """One thread that loads what the spool holds. `drain` may be called from any thread."""
 
-    def __init__(self, store: Store, spool: Spool) -> None:
+    def __init__(self, store: Store, spool: Spool, *, rejected_bytes: int = 64 << 20) -> None:
+        """Of the lines that were not taken, the newest `rejected_bytes` are kept."""
+        self._rejected_bytes = rejected_bytes
         self.spool = spool
         self._store = store
         self._loading = threading.Lock()
@@ -47,6 +58,7 @@ class Loader:
         self._behind = True  # what the last process left is not in the database file yet
         self.failure: StoreFailed | None = None  # the database is lost: the process must end
         self.rows = 0  # read from segments since the start
+        self.stored = Stored()  # what became of them
 
     def start(self) -> None:
         """Load what a crash left behind, then what arrives. Returns at once."""
@@ -121,11 +133,12 @@ class Loader:
         with self._store.read() as con:
             read = segments.read(con, paths)
         with self._store.write() as con:
-            added, rows = load_one_by_one(con, paths) if read is None else load_whole(con, read)
+            stored, rows = load_one_by_one(con, paths) if read is None else load_whole(con, read)
         self._loaded += paths
         self.rows += rows
+        self.stored += stored
         if rows:
-            log.debug("loaded %d events, %d new", rows, added)
+            log.debug("loaded %d events, %d new", rows, stored.new)
 
     def _checkpoint_when_due(self) -> None:
         size = sum(path.stat().st_size for path in self._loaded)
@@ -137,6 +150,13 @@ class Loader:
         with self._loading:
             with self._store.write() as con:
                 events.merge_daily_sums(con)
+                gone = rejected.trim(con, self._rejected_bytes)
+            if gone:
+                log.warning(
+                    "%d rejected lines went, the oldest: [flywheel] rejected_mb is full",
+                    gone,
+                    extra={"event": "rejected.trimmed", "count": gone},
+                )
             if self._loaded and self._store.checkpoint():
                 self.spool.remove(self._loaded)
                 self._loaded = []
@@ -158,15 +178,16 @@ def _groups(segments: Iterable[Path]) -> Iterator[list[Path]]:
         yield group
 
 
-def load_whole(con: Connection, read: segments.Segments) -> tuple[int, int]:
-    """Store what DuckDB read; returns how many events were new, and how many there were."""
-    added = events.insert_predictions(con, read.predictions)
-    added += events.insert_feedback(con, read.feedback)
-    events.add_rejected(con, [_rejected(**row) for row in read.rejected])
-    return added, read.rows
+def load_whole(con: Connection, read: segments.Segments) -> tuple[Stored, int]:
+    """Store what DuckDB read; returns what became of the events, and how many rows there were."""
+    stored = events.insert_predictions(con, read.predictions)
+    stored += events.insert_feedback(con, read.feedback)
+    events.insert_scores(con, read.scores)
+    rejected.add(con, [_rejected(**row) for row in read.rejected])
+    return stored, read.rows
 
 
-def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[int, int]:
+def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[Stored, int]:
     """Store what segments hold in which a line is damaged; that line is kept as rejected."""
     rows: list[object] = []
     damaged: list[bytes] = []
@@ -176,37 +197,57 @@ def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[int, int]:
             log.error("%s: %d lines are damaged", path, len(unreadable), extra=_DAMAGED)
         rows += read
         damaged += unreadable
-    added = load_rows(con, rows)
-    events.add_rejected(con, [_as_rejected(line) for line in damaged])
-    return added, len(rows)
+    stored = load_rows(con, rows)
+    rejected.add(con, [_as_rejected(line) for line in damaged])
+    return stored, len(rows)
 
 
-def load_rows(con: Connection, rows: Sequence[object]) -> int:
-    """Store rows of the spool in the caller's transaction; returns how many events were new."""
+def load_rows(con: Connection, rows: Sequence[object]) -> Stored:
+    """Store rows of the spool in the caller's transaction."""
     records = [formats.record_of(row) for row in rows if not isinstance(row, formats.RejectedEntry)]
-    predictions = [record for record in records if isinstance(record, Prediction)]
-    verdicts = [record for record in records if isinstance(record, Feedback)]
+    stored = events.add_predictions(con, [one for one in records if isinstance(one, Prediction)])
+    stored += events.add_feedback(con, [one for one in records if isinstance(one, Feedback)])
+    events.add_scores(con, [one for one in records if isinstance(one, Score)])
     refused = [
-        _rejected(row.sent_as, row.line, row.raw, row.field, row.why, row.at)
+        _rejected(
+            row.sent_as, row.line, row.raw, row.field, row.why, row.at, row.format, row.encoding
+        )
         for row in rows
         if isinstance(row, formats.RejectedEntry)
     ]
-    added = events.add_predictions(con, predictions) + events.add_feedback(con, verdicts)
-    events.add_rejected(con, refused)
-    return added
+    rejected.add(con, refused)
+    return stored
 
 
 def _rejected(
-    sent_as: str, line: int, raw: str, field: str, why: str, at: datetime
+    sent_as: str,
+    line: int,
+    raw: str,
+    field: str,
+    why: str,
+    at: datetime,
+    format: str,
+    encoding: str,
 ) -> RejectedEvent:
-    return RejectedEvent(kind=sent_as, line=line, raw=raw, field=field, why=why, at=at)
+    return RejectedEvent(
+        kind=sent_as,
+        line=line,
+        raw=raw,
+        field=field,
+        why=why,
+        at=at,
+        format=format,
+        encoding=encoding,
+    )
 
 
 def _as_rejected(line: bytes) -> RejectedEvent:
+    raw, encoding = rejected.as_text(line)
     return RejectedEvent(
         kind="spool",
         line=0,
-        raw=line.decode(errors="replace"),
+        raw=raw,
+        encoding=encoding,
         field="",
         why="was damaged in the spool",
         at=datetime.now(UTC),

@@ -20,6 +20,7 @@ from flywheel.api.responses import StatusView
 from flywheel.api.views import preview
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
+from flywheel.store.events import Stored
 from flywheel.store.health import HealthScope
 from flywheel.turn import Runtime
 
@@ -190,7 +191,13 @@ def status_of(request: Request, *, up_to_date: bool = True) -> StatusView:
         next_turn=following.isoformat() if following else None,
         sources=process_status.sources(),
         problems=process_status.problems(),
+        loaded=_loaded(request),
     )
+
+
+def _loaded(request: Request) -> Stored | None:
+    loader: Loader | None = request.app.state.loader
+    return None if loader is None else loader.stored
 
 
 async def asked_for(request: Request, form: type[Asked]) -> Asked:

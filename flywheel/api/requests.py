@@ -90,5 +90,12 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     to: str | None = None  # an adapter; None: the champion before this one
 
 
+class ChosenLines(msgspec.Struct, forbid_unknown_fields=True):
+    """Which rejected lines: those named, or all."""
+
+    ids: list[str] = []
+    encoding: str = ""  # of lines that are no UTF-8, to read them again
+
+
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
     """An empty body."""

@@ -62,6 +62,8 @@ class IntentView(View):
     dev_n: int
     dev_errors: int
     audit: AuditedIntentView | None
+    unknown: bool = False  # a name that is no intent
+    nearest: str | None = None  # of an unknown name: the intent it may mean
 
 
 class ProgressView(View):
@@ -140,6 +142,24 @@ class GoldenSetView(View):
     queries_left: int
 
 
+class LoadedView(View):
+    """What became of the events that were loaded since the start."""
+
+    new: int
+    known: int
+    conflicts: int  # another event is stored under the id
+
+
+class InputView(View):
+    """What is special of the events that came in."""
+
+    loaded: LoadedView | None  # None: nothing is loaded here
+    none_share: float | None  # of recent predictions: those without a call
+    unknown: list[str]  # names that are no intent
+    scores: int  # of other tools, as seen
+    scores_counted: int  # that are verdicts
+
+
 class StatusView(View):
     """What the daemon is doing, and what waits for a person."""
 
@@ -153,6 +173,7 @@ class StatusView(View):
     sources: list[SourceView]
     archive: ArchiveView
     golden: GoldenSetView
+    input: InputView
     overrides: list[str]  # variables of the environment that go before config.toml
     problems: list[str]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from flywheel import __version__, gates
+from flywheel import __version__, diagnosis, gates
 from flywheel.api import review
 from flywheel.api.responses import (
     AdapterView,
@@ -21,7 +21,9 @@ from flywheel.api.responses import (
     DecisionView,
     GateView,
     GoldenSetView,
+    InputView,
     IntentView,
+    LoadedView,
     ProgressView,
     PromptedBriefView,
     SourceView,
@@ -34,7 +36,7 @@ from flywheel.api.responses import (
 )
 from flywheel.api.review import moved, offers, report_of, training
 from flywheel.label_queue import label_state
-from flywheel.records import Adapter, Brief, Decision
+from flywheel.records import NONE, Adapter, Brief, Decision
 from flywheel.store import (
     Connection,
     adapters,
@@ -43,6 +45,8 @@ from flywheel.store import (
     events,
     golden_set,
     health,
+    samples,
+    scores,
     turns,
 )
 from flywheel.store.turns import Turn
@@ -60,8 +64,13 @@ def intents(
     """Health of each intent with its interval, the worst first; `audit`: by the audit sample."""
     with runtime.store.read() as con:
         found = intent_health(runtime, con, runtime.clock(), scope)
-        audited = label_state.audited_intents(runtime, con) if scope == health.EVERYTHING else {}
-    return [
+        audited = {}
+        unknown: tuple[diagnosis.UnknownName, ...] = ()
+        if scope == health.EVERYTHING:
+            audited = label_state.audited_intents(runtime, con)
+            tallies = diagnose.recent_tallies(runtime, con, runtime.clock())
+            unknown = diagnosis.unknown_names(tallies, runtime.intents)
+    known = [
         IntentView(
             **{
                 field.name: getattr(item, field.name)
@@ -76,6 +85,28 @@ def intents(
         for item in found
         if item.failing or not failing_only
     ]
+    return known if failing_only else [*known, *map(_unknown, unknown)]
+
+
+def _unknown(name: diagnosis.UnknownName) -> IntentView:
+    """A name that is no intent: how often it came, and which intent it may mean."""
+    return IntentView(
+        intent=name.intent,
+        predictions=name.predictions,
+        feedback=name.feedback,
+        errors=0,
+        error_rate=None,
+        low=0.0,
+        high=1.0,
+        failing=False,
+        confused_with=[],
+        trend="unknown",
+        dev_n=0,
+        dev_errors=0,
+        audit=None,
+        unknown=True,
+        nearest=name.nearest,
+    )
 
 
 def turns_view(runtime: Runtime) -> list[TurnView]:
@@ -281,6 +312,7 @@ def status(
     next_turn: str | None,
     sources: Sequence[Mapping[str, Any]] = (),
     problems: Sequence[str] = (),
+    loaded: events.Stored | None = None,
 ) -> StatusView:
     """What the daemon is doing, and what waits for a person."""
     with runtime.store.read() as con:
@@ -291,7 +323,8 @@ def status(
         champion = adapters.champion(con)
         backlog = _backlog(con, waiting)
         audited = label_state.audited_accuracy(runtime, con)
-        found = [*problems, *_problems(con, champion)]
+        came, unusual = _input(runtime, con, loaded)
+        found = [*problems, *_problems(con, champion), *unusual]
     capacity = runtime.config.gates.overall.queries
     return StatusView(
         version=__version__,
@@ -314,9 +347,36 @@ def status(
             rows=generation.rows if generation else 0,
             queries_left=max(0, capacity - generation.queries_used) if generation else 0,
         ),
+        input=came,
         overrides=list(runtime.config.overrides),
         problems=found,
     )
+
+
+def _input(
+    runtime: Runtime, con: Connection, loaded: events.Stored | None
+) -> tuple[InputView, list[str]]:
+    """What is special of the events that came in, and what of it is a problem."""
+    tallies = diagnose.recent_tallies(runtime, con, runtime.clock())
+    seen, counted = scores.totals(con)
+    view = InputView(
+        loaded=LoadedView(new=loaded.new, known=loaded.known, conflicts=loaded.conflicts)
+        if loaded
+        else None,
+        none_share=diagnosis.none_share(tallies),
+        unknown=[one.intent for one in diagnosis.unknown_names(tallies, runtime.intents)],
+        scores=seen,
+        scores_counted=counted,
+    )
+    return view, diagnosis.input_problems(tallies, runtime.intents, _usual_none(con))
+
+
+def _usual_none(con: Connection) -> float | None:
+    """The share of `none` among golden samples; None without any."""
+    counts = [row for row in samples.stats(con) if row["split"] == "golden"]
+    total = sum(row["count"] for row in counts)
+    none = sum(row["count"] for row in counts if row["intent"] == NONE)
+    return none / total if total else None
 
 
 def _backlog(con: Connection, waiting: Sequence[Decision]) -> BacklogView:

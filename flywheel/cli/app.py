@@ -11,9 +11,11 @@ from typer.core import TyperGroup
 from flywheel import __version__
 from flywheel.cli import (
     adapters,
+    alias,
     database,
     ingest,
     plugins,
+    rejected,
     review,
     samples,
     screen,
@@ -77,12 +79,21 @@ app.command(epilog=examples("flywheel doctor", "flywheel doctor --config config.
 )
 app.command(epilog=examples("flywheel status", "flywheel status --json"))(status.status)
 app.command(epilog=examples("flywheel reload", "systemctl reload flywheel"))(start.reload)
-app.command(epilog=examples("flywheel intents", "flywheel intents --failing"))(status.intents)
+intents = typer.Typer(
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    epilog=examples("flywheel intents", "flywheel intents --failing"),
+)
+intents.callback(invoke_without_command=True)(status.intents)
+intents.command(epilog=examples("flywheel intents alias SetAlarm set_alarm"))(alias.alias)
+app.add_typer(intents, name="intents")
 app.command(
     epilog=examples(
         "flywheel ingest traffic.jsonl", "flywheel ingest feedback.jsonl --kind feedback"
     )
 )(ingest.ingest)
+app.add_typer(rejected.rejected, name="rejected")
+app.add_typer(rejected.feedback, name="feedback")
 app.add_typer(samples.app, name="samples")
 app.add_typer(turns.app, name="turn")
 app.add_typer(review.app, name="review")

@@ -315,8 +315,8 @@ def _prove(path: Path) -> None:
 def erase(
     ctx: typer.Context,
     *,
-    session: Annotated[str, typer.Option(help="Predictions with this slice `session`.")] = "",
-    rater: Annotated[str, typer.Option(help="Feedback and samples of this rater.")] = "",
+    session: Annotated[str, typer.Option(help="Predictions of this conversation.")] = "",
+    rater: Annotated[str, typer.Option(help="What this person asked, said and labelled.")] = "",
     prediction: Annotated[str, typer.Option(help="One prediction, by its id.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -344,5 +344,11 @@ def erase(
                 say(f"not searched: {clean(place)}, which a restore set aside; delete it")
             else:
                 say(f"still found in {clean(place)}")
+    if not (erased["removed"] or erased["files"] or erased["left"]):
+        ((kind, name),) = asked.items()
+        raise NotFound(
+            f"nothing is stored of the {kind} {clean(name)}",
+            hint="its id is as its producer sent it; see docs/how-to/keep-less.md",
+        )
     if erased["left"]:
         raise typer.Exit(1)

@@ -29,6 +29,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 ("turn", _turn(now.get("turn"))),
                 ("next turn", moment(now.get("next_turn"))),
                 *_backlog(backlog),
+                *_input(now.get("input") or {}),
                 *_archive(now.get("archive") or {}),
                 ("golden", _golden(now.get("golden"))),
                 *_audit(now.get("audit")),
@@ -75,10 +76,27 @@ def _backlog(backlog: Mapping[str, Any]) -> list[tuple[str, str]]:
         clashing = backlog.get("id_conflicts")
         why = f", {number(clashing)} for an id that another event has" if clashing else ""
         pairs.append(("", f"{number(backlog['rejected'])} were rejected{why}"))
+    if backlog.get("rejected"):
+        pairs.append(("", "see: flywheel rejected list"))
     if backlog.get("labels_wanted"):
         pairs.append(("labels wanted", counted(backlog["labels_wanted"])))
     if backlog.get("held"):
         pairs.append(("held", ", ".join(clean(each) for each in backlog["held"])))
+    return pairs
+
+
+def _input(came: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was loaded since the start, and scores that are seen and do not count."""
+    loaded = came.get("loaded") or {}
+    pairs = []
+    if any(loaded.values()):
+        parts = f"{number(loaded['new'])} new, {number(loaded['known'])} known already"
+        clash = loaded["conflicts"]
+        other = f", {number(clash)} with the id of another event" if clash else ""
+        pairs.append(("loaded", f"{parts}{other}, since the start"))
+    if came.get("scores"):
+        counted = f"{number(came['scores_counted'])} of {plural(came['scores'], 'score')} count"
+        pairs.append(("scores", f"{counted}; see: flywheel feedback scores"))
     return pairs
 
 
@@ -182,6 +200,8 @@ def intents(
     feedback, and the champion got 6 of its 10 dev samples wrong. Below the table: what the audit
     sample says, where it has labels; feedback is given more often when an answer was wrong.
     """
+    if ctx.invoked_subcommand is not None:
+        return None
     reply = daemon(ctx).get("intents", query=_scope(adapter, slices or []))
     wanted = [row for row in reply.value if row.get("failing") or not failing]
     if as_json:
@@ -198,6 +218,9 @@ def intents(
     if missing := left_out(_HEALTH, cells):
         them = "it" if len(missing) == 1 else "them"
         say("", f"no room for {', '.join(missing)}: a wider terminal shows {them}, and --json")
+    unknown = [row for row in rows if row.get("unknown")]
+    if unknown:
+        say("", "no intent has these names:", *[f"  {_unknown(row)}" for row in unknown])
     audited = [row for row in rows if row.get("audit")]
     if audited:
         say("", "by the audit sample:", *table(_AUDIT, [_audited(row) for row in audited]))
@@ -205,6 +228,13 @@ def intents(
     if not failing:
         say("", f"{plural(len(rows), 'intent')}, {failures} failing")
     return None
+
+
+def _unknown(row: Mapping[str, Any]) -> str:
+    """A name that is no intent, and the command that maps it."""
+    seen = f"{plural(row['predictions'], 'prediction')}, {number(row['feedback'])} judged"
+    new = clean(row.get("nearest") or "NEW")
+    return f"{clean(row['intent'])} ({seen}): flywheel intents alias {clean(row['intent'])} {new}"
 
 
 _HEALTH = (
@@ -246,7 +276,7 @@ def _health(row: Mapping[str, Any]) -> list[str]:
         share(rate),
         interval,
         "-" if trend == "unknown" else clean(trend),
-        "FAILING" if row.get("failing") else "",
+        "FAILING" if row.get("failing") else "unknown" if row.get("unknown") else "",
         _confused(row.get("confused_with") or []) or _on_dev(row),
     ]
 

@@ -7,8 +7,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+def time_zone(name: str) -> tzinfo:
+    """Return a time zone by its name; UTC needs no data of the machine.
+
+    Raises:
+        ValueError, ZoneInfoNotFoundError: there is none of this name.
+    """
+    return UTC if name == "UTC" else ZoneInfo(name)
+
 
 # [gates.NAME]: what each gate holds a challenger to.
 
@@ -116,10 +128,21 @@ class FlywheelTable:
     """[flywheel]: where state lives."""
 
     state_dir: str = "var"  # database, datasets, adapters, jobs, socket; relative to config.toml
+    rejected_mb: int = 64  # lines that were not taken; above it, the oldest go
     spool_mb: int = 256  # acknowledged events that may wait to be loaded; above it, 429
     keep_days: int = 0  # older events move to state_dir/archive/; 0: they stay in the tables
     log_dir: str = "logs"  # JSON lines; "" writes to the journal only
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    zone: str = "UTC"  # of times of events that do not name theirs, as in "Europe/Berlin"
+
+    def __post_init__(self) -> None:
+        try:
+            time_zone(self.zone)
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            raise ValueError(
+                f"`zone` is {self.zone!r}, no time zone of this machine (see `timedatectl "
+                "list-timezones`; the package tzdata brings them)"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

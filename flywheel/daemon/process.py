@@ -21,7 +21,7 @@ from pathlib import Path
 
 import uvloop
 
-from flywheel import __version__, logs, turn
+from flywheel import __version__, intake, logs, turn
 from flywheel.api import ProcessStatus
 from flywheel.config import load, without_effect
 from flywheel.daemon import wiring
@@ -179,10 +179,11 @@ class Daemon:
         self._loader = Loader(
             runtime.store,
             Spool(runtime.config.state_dir / "spool", runtime.config.flywheel.spool_mb << 20),
+            rejected_bytes=runtime.config.flywheel.rejected_mb << 20,
         )
         self._schedule = Schedule(runtime)
         self._triggers = Triggers(runtime)
-        self._reload = Reload(runtime, self._schedule.reread)
+        self._reload = Reload(runtime, self._reread)
         self._turns = TurnThread(runtime, self._reload.settle, self._loader.drain)
         self._feed = Feed(runtime)
         self._hooks = Hooks(runtime)
@@ -280,12 +281,27 @@ class Daemon:
     def _start(self, *, once: bool) -> None:
         for words in without_effect(self._runtime.config):
             log.warning("%s", words, extra={"event": "config.without_effect"})
+        self._recount()
         self._turns.start()
         if not once:
             self._schedule.start()
             self._feed.start()
             self._retention.start()
         self._hooks.start()
+
+    def _reread(self) -> None:
+        """After a reload: the schedule, and scores whose rule changed."""
+        self._schedule.reread()
+        self._recount()
+
+    def _recount(self) -> None:
+        try:
+            names = intake.recount_scores(self._runtime)
+        except FlywheelError as error:
+            log.error("scores keep their old rules: %s", error.message)  # noqa: TRY400
+            return
+        if names:
+            log.info("the scores of %d names were counted anew", names)
 
     def _end(self) -> None:
         """End every thread; blocks for `STOP_S` at most, but for a slot that is being answered."""

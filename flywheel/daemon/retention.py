@@ -13,7 +13,7 @@ import threading
 from datetime import datetime, timedelta
 
 from flywheel.errors import DiskFull
-from flywheel.store import StoreFailed, retention
+from flywheel.store import StoreFailed, rejected, retention
 from flywheel.turn import Runtime
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ class Retention:
             return 0
         now = self._runtime.clock()
         store = self._runtime.store
+        with store.write() as con:
+            rejected.drop_before(con, before(now, days))
         moved = retention.archive_before(store, before(now, days), now, self._pause)
         if moved:
             log.info(

@@ -3,5 +3,25 @@
 from flywheel.diagnosis.briefs import Failed, briefs, classify
 from flywheel.diagnosis.budget import Lesson, Prices, learned
 from flywheel.diagnosis.health import health
+from flywheel.diagnosis.input_check import (
+    UnknownName,
+    input_problems,
+    nearest,
+    none_share,
+    unknown_names,
+)
 
-__all__ = ["Failed", "Lesson", "Prices", "briefs", "classify", "health", "learned"]
+__all__ = [
+    "Failed",
+    "Lesson",
+    "Prices",
+    "UnknownName",
+    "briefs",
+    "classify",
+    "health",
+    "input_problems",
+    "learned",
+    "nearest",
+    "none_share",
+    "unknown_names",
+]

@@ -5,7 +5,19 @@ fixture.
 """
 
 from flywheel.formats import native
-from flywheel.formats.dispatch import AUTO, FORMATS, KINDS, detect, parse, read_body, read_lines
+from flywheel.formats.dispatch import (
+    AUTO,
+    FORMATS,
+    KINDS,
+    body_lines,
+    detect,
+    numbered,
+    parse,
+    parsed_lines,
+    read_body,
+    read_lines,
+)
+from flywheel.formats.line_tally import LineTally, SkippedLines
 from flywheel.formats.reading import BadEvent, Choice, Parsed, RejectedLine
 from flywheel.formats.spool_lines import (
     USUAL,
@@ -27,14 +39,19 @@ __all__ = [
     "BadEvent",
     "Choice",
     "FeedbackLine",
+    "LineTally",
     "Parsed",
     "PredictionLine",
     "RejectedEntry",
     "RejectedLine",
+    "SkippedLines",
     "Written",
+    "body_lines",
     "detect",
     "native",
+    "numbered",
     "parse",
+    "parsed_lines",
     "read_body",
     "read_lines",
     "record_of",

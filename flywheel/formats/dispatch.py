@@ -6,13 +6,15 @@ reason, and the others are read all the same.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Protocol, cast
 
 import msgspec
 
+from flywheel.content import content_id
 from flywheel.formats import (
     anthropic,
     gemini,
@@ -29,10 +31,19 @@ from flywheel.formats import (
     sft,
     tensorzero,
 )
-from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, RejectedLine, merged
-from flywheel.records import Intent, Prediction, Sample
+from flywheel.formats.reading import (
+    BadEvent,
+    Context,
+    Fields,
+    Parsed,
+    RejectedLine,
+    merged,
+)
+from flywheel.records import Feedback, Intent, Prediction, Sample
 
 AUTO = "auto"
+IDENTITIES: Mapping[str, str] = {"session": "session", "session_id": "session", "user_id": "rater"}
+"""Names of slices that say who it was: by name, the field that they go to."""
 KINDS = ("predictions", "feedback", "samples")
 
 
@@ -83,6 +94,8 @@ def parse(
     *,
     received: datetime | None = None,
     known: Mapping[str, Intent] | None = None,
+    scores: Mapping[str, str] | None = None,
+    zone: tzinfo = UTC,
 ) -> Parsed:
     """Return what one event says, in flywheel's records.
 
@@ -96,26 +109,69 @@ def parse(
         context_turns: earlier user messages put before the last one, a line each.
         received: time of an event that has none (some feedback), UTC.
         known: intents by name that a sample may have, `none` aside; None: any.
+        scores: `[feedback.scores]`, which foreign scores count.
+        zone: of times that do not name theirs.
 
     Raises:
         BadEvent: with the format, the field, and why.
         ValueError: `kind` or `format` is none of the known.
     """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind `{kind}` is none of {', '.join(KINDS)}")
-    if format != AUTO and format not in FORMATS:
-        raise ValueError(f"format `{format}` is none of {AUTO}, {', '.join(FORMATS)}")
+    _refuse_unknown(kind, format)
     if not isinstance(event, Mapping):
         raise BadEvent(format, "", "is not an object")
     name = detect(event, kind) if format == AUTO else format
-    context = Context(context_turns=context_turns, received=received, known=known, kind=kind)
+    context = Context(
+        context_turns=context_turns,
+        received=received,
+        known=known,
+        kind=kind,
+        scores=scores or {},
+        zone=zone,
+    )
     try:
         parsed = FORMATS[name].read(event, context)
         if kind == "samples" and parsed.predictions:
             return _as_samples(parsed, Fields(name, event), known)
     except RecursionError:
         raise BadEvent(name, "", "is nested too deeply") from None
-    return parsed
+    return _completed(parsed)
+
+
+def _refuse_unknown(kind: str | None, format: str) -> None:
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind `{kind}` is none of {', '.join(KINDS)}")
+    if format != AUTO and format not in FORMATS:
+        raise ValueError(f"format `{format}` is none of {AUTO}, {', '.join(FORMATS)}")
+
+
+def _completed(parsed: Parsed) -> Parsed:
+    """The same with what every format's predictions have in common: identities, and verdicts on
+    calls that could not be read."""
+    if any(one.slices.keys() & IDENTITIES.keys() for one in parsed.predictions):
+        parsed = replace(parsed, predictions=tuple(map(_identified, parsed.predictions)))
+    failed = [one for one in parsed.predictions if one.malformed]
+    return replace(parsed, feedback=(*parsed.feedback, *map(_broken, failed))) if failed else parsed
+
+
+def _identified(prediction: Prediction) -> Prediction:
+    """Who asked, and in which conversation, is no slice: sums would keep it for ever."""
+    slices = dict(prediction.slices)
+    given = {name: slices.pop(name) for name in IDENTITIES if name in slices}
+    fields = {IDENTITIES[name]: value for name, value in reversed(given.items())}
+    fields |= {name: old for name in fields if (old := getattr(prediction, name))}
+    return msgspec.structs.replace(prediction, slices=slices, **fields)
+
+
+def _broken(prediction: Prediction) -> Feedback:
+    """A call whose arguments could not be read is wrong, whatever was meant: a rule says so."""
+    return Feedback(
+        id=content_id("f", ["malformed", prediction.id]),
+        prediction_id=prediction.id,
+        ts=prediction.ts,
+        verdict="incorrect",
+        rater="malformed",
+        rater_kind="rule",
+    )
 
 
 def _as_samples(parsed: Parsed, fields: Fields, known: Mapping[str, Intent] | None) -> Parsed:
@@ -128,6 +184,8 @@ def _as_sample(
 ) -> Sample:
     if prediction.calls:
         raise BadEvent(fields.format, "calls", "are several, and a sample has one")
+    if prediction.malformed:
+        raise BadEvent(fields.format, "arguments", "cannot be read")
     sample = native.labelled(
         fields, prediction.text, prediction.intent, prediction.arguments, known
     )
@@ -146,61 +204,83 @@ def read_lines(
     kind: str | None,
     lines: Iterable[bytes],
     known: Mapping[str, Intent] | None = None,
-    *,
-    format: str = AUTO,
-    context_turns: int = 0,
-    received: datetime | None = None,
-    max_line_bytes: int | None = None,
+    **options: Any,
 ) -> Parsed:
     """Return what the lines say together; each bad one is in `rejected`, whole, with its number.
 
     Args:
         kind: "predictions", "feedback" or "samples"; None: by each event's shape.
         lines: one JSON object each, with or without line ends; blank ones are passed over.
-        known, format, context_turns, received: as `parse`.
-        max_line_bytes: a longer line is rejected, and its first 1,000 bytes are kept.
+        known: intents by name that a sample may have; None: any.
+        options: `format`, `context_turns`, `received`, `scores`, `zone` as `parse`;
+            `max_line_bytes`: a longer line is rejected, and its first 1,000 bytes are kept.
 
     Raises:
         ValueError: `kind` or `format` is none of the known.
     """
-    return read_numbered(
-        _numbered(lines),
-        kind,
-        known,
-        format=format,
-        context_turns=context_turns,
-        received=received,
-        max_line_bytes=max_line_bytes,
-    )
+    return merged(said for _, said in parsed_lines(numbered(lines), kind, known, **options))
 
 
-def read_numbered(
+def parsed_lines(
     lines: Iterable[tuple[int, bytes]],
     kind: str | None,
     known: Mapping[str, Intent] | None = None,
     *,
-    format: str = AUTO,
-    context_turns: int = 0,
-    received: datetime | None = None,
     max_line_bytes: int | None = None,
-) -> Parsed:
-    """Return as `read_lines` what lines say that are numbered already and not blank."""
+    **options: Any,
+) -> Iterator[tuple[int, Parsed]]:
+    """Yield what each line says with its number; an envelope of several records says several.
 
-    def one(raw: bytes, number: int) -> Parsed:
+    Args:
+        lines: numbered, stripped, not blank.
+        kind, known, max_line_bytes, options: as `read_lines`.
+    """
+    form = options.get("format", AUTO)
+    for number, raw in lines:
         if max_line_bytes is not None and len(raw) > max_line_bytes:
             why = f"is {len(raw)} bytes long, above {max_line_bytes}"
-            return _rejected(raw[:_SHOWN], number, BadEvent(format, "", why))
+            beginning = raw[:_SHOWN].decode("utf-8", "ignore").encode()
+            yield number, _rejected(beginning, number, BadEvent(form, "", why))
+            continue
         try:
             event = msgspec.json.decode(raw)
-        except _BROKEN:
-            return _rejected(raw, number, BadEvent(format, "", "is not JSON"))
-        try:
-            said = parse(event, kind, format, context_turns, received=received, known=known)
-            return _at(said, number) if said.rejected or said.samples else said
-        except BadEvent as error:
-            return _rejected(raw, number, error)
+        except _BROKEN as error:
+            yield number, _rejected(raw, number, BadEvent(form, "", _why_broken(raw, error)))
+            continue
+        for record, line in _records_of(event, raw):
+            try:
+                said = parse(record, kind, known=known, **options)
+                yield number, _at(said, number) if said.rejected or said.samples else said
+            except BadEvent as error:
+                yield number, _rejected(line, number, error)
 
-    return merged(one(raw, number) for number, raw in lines)
+
+def _records_of(event: Any, raw: bytes) -> Iterator[tuple[Any, bytes]]:
+    """The records of an OTLP envelope, each with its JSON; any other event as it is."""
+    if not isinstance(event, Mapping) or not otel.is_envelope(event):
+        yield event, raw
+        return
+    try:
+        records = otel.unfolded(event)
+    except BadEvent:
+        yield event, raw  # whose reading names what is wrong
+        return
+    for record in records:
+        yield record, msgspec.json.encode(record)
+
+
+def _why_broken(raw: bytes, error: Exception) -> str:
+    """What is wrong with a line that is no JSON, with the next step where one is known."""
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    try:
+        raw.decode()
+    except UnicodeDecodeError as broken:
+        return (
+            f"is not UTF-8 at byte {broken.start + 1}: name its encoding, as in "
+            "`flywheel rejected retry --encoding cp1252`"
+        )
+    return "is not JSON"
 
 
 def read_body(kind: str | None, body: bytes, **options: Any) -> Parsed:
@@ -215,19 +295,24 @@ def read_body(kind: str | None, body: bytes, **options: Any) -> Parsed:
     Raises:
         ValueError: as `read_lines`.
     """
+    return merged(said for _, said in parsed_lines(body_lines(body), kind, **options))
+
+
+def body_lines(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """The events of a body, numbered from 1: those of one object, of a list, or one a line."""
     try:
         whole = msgspec.json.decode(body.removeprefix(_BOM))
     except _BROKEN:
-        return read_lines(kind, body.split(b"\n"), **options)
+        return numbered(body.split(b"\n"))
     if isinstance(whole, list):
-        return read_lines(kind, map(msgspec.json.encode, whole), **options)
-    return read_lines(kind, [body.removeprefix(_BOM).strip()], **options)
+        return enumerate(map(msgspec.json.encode, whole), 1)
+    return iter([(1, body.removeprefix(_BOM).strip())])
 
 
-def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank with their numbers, from 1; a BOM is passed over."""
     for number, raw in enumerate(lines, 1):
-        line = raw.removeprefix(_BOM) if number == 1 else raw
-        if stripped := line.strip():
+        if stripped := raw.removeprefix(_BOM).strip():  # files joined by `cat` have one in each
             yield number, stripped
 
 
@@ -241,11 +326,21 @@ def _at(said: Parsed, number: int) -> Parsed:
 
 
 def _rejected(raw: bytes, number: int, error: BadEvent) -> Parsed:
+    text, encoding = _as_text(raw)
     line = RejectedLine(
         line=number,
-        raw=raw.decode("utf-8", "replace"),
+        raw=text,
+        encoding=encoding,
         field=error.field,
         why=error.why,
         format=error.format,
     )
     return Parsed(rejected=(line,))
+
+
+def _as_text(raw: bytes) -> tuple[str, str]:
+    """A line as it is kept: its text and "", or the base64 of what is no UTF-8 and "base64"."""
+    try:
+        return raw.decode(), ""
+    except UnicodeDecodeError:
+        return base64.b64encode(raw).decode(), "base64"

@@ -48,6 +48,7 @@ class RejectedLine:
     field: str
     why: str
     format: str
+    encoding: str = ""  # "base64" where `raw` is that of bytes that are no UTF-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

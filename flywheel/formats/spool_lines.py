@@ -19,9 +19,10 @@ from msgspec import NODEFAULT
 
 from flywheel.event_columns import EventColumn, columns_of, spool_form
 from flywheel.formats import native
-from flywheel.formats.dispatch import AUTO, read_numbered
-from flywheel.formats.reading import Parsed, RejectedLine
-from flywheel.records import NONE, Feedback, Prediction
+from flywheel.formats.dispatch import AUTO, IDENTITIES, numbered, parsed_lines
+from flywheel.formats.line_tally import LineTally, SkippedLines
+from flywheel.formats.reading import Parsed, RejectedLine, merged
+from flywheel.records import NONE, Feedback, Prediction, Score
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 16  # bytes that are read at once, in which no other thread of Python runs
@@ -41,9 +42,17 @@ PredictionLine = spool_form(
 FeedbackLine = spool_form(
     Feedback, "FeedbackLine", doc="Feedback as a line of the spool.", tag="feedback"
 )
-_RECORD: Mapping[Any, type[Prediction | Feedback]] = {
+ScoreLine = spool_form(
+    Score,
+    "ScoreLine",
+    doc="A score as a line of the spool.",
+    tag="scores",
+    rename={"kind": "score_kind"},  # `kind` says what the line is
+)
+_RECORD: Mapping[Any, type[Prediction | Feedback | Score]] = {
     PredictionLine: Prediction,
     FeedbackLine: Feedback,
+    ScoreLine: Score,
 }
 _EMPTY = {
     form: {
@@ -63,10 +72,12 @@ class RejectedEntry(msgspec.Struct, tag_field="kind", tag="rejected", omit_defau
     field: str
     why: str
     at: Annotated[datetime, msgspec.Meta(tz=True)]
+    format: str = ""
+    encoding: str = ""  # "base64" where `raw` is that of bytes that are no UTF-8
 
 
-SpoolLine: TypeAlias = Any  # a PredictionLine, FeedbackLine or RejectedEntry
-_ANY_LINE = msgspec.json.Decoder(PredictionLine | FeedbackLine | RejectedEntry)
+SpoolLine: TypeAlias = Any  # a PredictionLine, FeedbackLine, ScoreLine or RejectedEntry
+_ANY_LINE = msgspec.json.Decoder(PredictionLine | FeedbackLine | ScoreLine | RejectedEntry)
 _PREDICTION = msgspec.json.Decoder(PredictionLine)
 _FEEDBACK = msgspec.json.Decoder(FeedbackLine)
 _BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
@@ -75,12 +86,13 @@ _write = msgspec.json.Encoder(order="deterministic").encode_lines  # as the tabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A body as lines of the spool."""
+    """A body as lines of the spool, and what became of each of its own lines."""
 
     lines: bytes  # each with its newline; b"" for none
-    events: int  # predictions and verdicts, repeats included
-    repeated: int = 0  # events whose id came earlier in the same body; they are in `lines` too
+    accepted: int  # lines with something to keep
+    repeated: int = 0  # lines whose events came earlier in the same body; they are written too
     rejected: tuple[RejectedLine, ...] = ()
+    skipped: tuple[SkippedLines, ...] = ()
     long_way: Parsed = field(default_factory=Parsed)  # with the samples, which have no line
 
 
@@ -98,27 +110,31 @@ def write_body(kind: str, body: bytes, *, received: datetime, **options: Any) ->
     if usual and (written := write_usual(kind, body, max_line_bytes=limit)):
         return written
     lines: list[SpoolLine] = []
-    slow: list[tuple[int, bytes]] = []
-    for number, raw in enumerate(_lines_of(body), 1):
+    parts: list[Parsed] = []
+    tally = LineTally()
+    for number, raw in numbered(_lines_of(body)):
         line = quick(kind, raw) if usual and (limit is None or len(raw) <= limit) else None
         if line is not None:
             lines.append(line)
-        elif raw := raw.strip():
-            slow.append((number, raw))
-    parsed = read_numbered(slow, kind, received=received, **options) if slow else Parsed()
-    lines += lines_of(parsed)
-    events = len(lines)
-    ids = {(type(line), line.id) for line in lines if not isinstance(line, RejectedEntry)}
+            tally.kept([(kind, line.id)])
+            continue
+        for _, parsed in parsed_lines([(number, raw)], kind, received=received, **options):
+            tally.read(number, parsed)
+            parts.append(parsed)
+            lines += lines_of(parsed)
     lines += [
-        RejectedEntry(kind, bad.line, bad.raw, bad.field, bad.why, received)
-        for bad in parsed.rejected
+        RejectedEntry(
+            kind, bad.line, bad.raw, bad.field, bad.why, received, bad.format, bad.encoding
+        )
+        for bad in tally.rejected
     ]
     return Written(
         lines=_write(lines),
-        events=events,
-        repeated=events - len(ids),
-        rejected=parsed.rejected,
-        long_way=parsed,
+        accepted=tally.accepted,
+        repeated=tally.repeated,
+        rejected=tuple(tally.rejected),
+        skipped=tally.skipped,
+        long_way=merged(parts),
     )
 
 
@@ -143,7 +159,7 @@ def write_usual(kind: str, body: bytes, *, max_line_bytes: int | None = None) ->
             events += len(lines)
     except _BROKEN:
         return None
-    return Written(lines=b"".join(written), events=events, repeated=events - len(ids))
+    return Written(lines=b"".join(written), accepted=len(ids), repeated=events - len(ids))
 
 
 def quick(kind: str, raw: bytes) -> SpoolLine | None:
@@ -165,10 +181,11 @@ def lines_of(parsed: Parsed) -> list[SpoolLine]:
     return [
         *(_line(record, PredictionLine) for record in parsed.predictions),
         *(_line(record, FeedbackLine) for record in parsed.feedback),
+        *(_line(record, ScoreLine) for record in parsed.scores),
     ]
 
 
-def record_of(line: SpoolLine) -> Prediction | Feedback:
+def record_of(line: SpoolLine) -> Prediction | Feedback | Score:
     """Return the record that a line of the spool holds; what is not there has its default."""
     record = _RECORD[type(line)]
     values = {name: getattr(line, name) for name in record.__struct_fields__}
@@ -220,12 +237,16 @@ def _prediction(line: SpoolLine) -> bool:
     if line.ts.tzinfo is not UTC or line.ts.year < 2:
         return False
     if line.intent is None:
+        if line.arguments:
+            return False
         line.intent = NONE
     elif not line.intent or line.intent.isspace():
         return False
     if line.adapter is not None and (not line.adapter or line.adapter.isspace()):
         return False
     if line.arguments and not _flat(map(type, line.arguments.values())):
+        return False
+    if line.slices and not IDENTITIES.keys().isdisjoint(line.slices):
         return False
     return not _FURTHER_OF_PREDICTIONS or _further_usual(line, _FURTHER_OF_PREDICTIONS)
 
@@ -288,7 +309,7 @@ _USUAL: Mapping[str, tuple[Callable[[bytes], list[Any]], Callable[[Any], bool]]]
 }
 
 
-def _line(record: Prediction | Feedback, form: Any) -> SpoolLine:
+def _line(record: Prediction | Feedback | Score, form: Any) -> SpoolLine:
     """The line of a record; what is empty by default is not written."""
     values = {
         name: getattr(record, name)

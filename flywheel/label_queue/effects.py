@@ -174,7 +174,7 @@ def _add_feedback(con: Connection, state: LabelState, items: Sequence[str], now:
         for item, label in audited
         if label.prediction is not None
     ]
-    added = events.add_feedback(con, feedback)
+    added = events.add_feedback(con, feedback).new
     _record_effects(con, state, [item for item, _ in audited], {}, now)
     return added
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow.parquet
 
-from flywheel.store import archive
+from flywheel.store import archive, prediction_names
 from flywheel.store.columns import EACH, Connection, bound
 
 _NAMED = 3  # differences of a kind that are named one by one
@@ -18,7 +18,7 @@ _PREDICTION_SUMS = """
     SELECT day, intent, sum(kept)::BIGINT, sum(there)::BIGINT FROM (
         SELECT day, intent, adapter, slices, predictions AS kept, 0 AS there FROM daily
         UNION ALL
-        SELECT date_trunc('day', ts), intent, adapter, slices, 0, 1 FROM {predictions}
+        SELECT date_trunc('day', ts), intent, adapter, slices, 0, 1 FROM {answers}
     )
     WHERE NOT list_contains($gone, day)
     GROUP BY day, intent, adapter, slices HAVING sum(kept) <> sum(there) ORDER BY ALL
@@ -37,7 +37,7 @@ _LABEL_SUMS = """
     HAVING sum(kept) <> sum(there) ORDER BY ALL
 """
 _UNJUDGED = """
-    SELECT f.id FROM feedback AS f SEMI JOIN predictions AS p ON p.id = f.prediction_id
+    SELECT f.id FROM feedback AS f SEMI JOIN standing_predictions() AS p ON p.id = f.prediction_id
     ANTI JOIN judged AS j ON j.feedback_id = f.id ORDER BY ALL
 """
 _GROUNDLESS = """
@@ -46,7 +46,7 @@ _GROUNDLESS = """
 """
 _REJUDGED = """
     SELECT feedback_id FROM judged WHERE prediction_id IN (
-        SELECT prediction_id FROM judged GROUP BY ALL HAVING count(*) > 1
+        SELECT prediction_id FROM judged GROUP BY ALL HAVING count(DISTINCT feedback_id) > 1
     ) AND feedback_id NOT IN (SELECT feedback_id FROM rejudged)
     UNION
     SELECT feedback_id FROM rejudged WHERE feedback_id NOT IN (SELECT feedback_id FROM judged)
@@ -60,7 +60,8 @@ def differences(con: Connection) -> list[str]:
     folder = archive.folder_of(con)
     lost = [one for one in archive.listed(con) if archive.place(folder, one.name) is None]
     days = {"gone": [one.day for one in lost]}
-    sums = _PREDICTION_SUMS.format(predictions=archive.everything(con, "predictions"))
+    predictions = prediction_names.standing(archive.everything(con, "predictions"))
+    sums = _PREDICTION_SUMS.format(answers=prediction_names.answers(predictions))
     found = [f"archive/{one.name} is missing, with {one.rows} rows" for one in lost]
     found += _files(con)
     found += _sums("daily", "predictions", con.execute(sums, days).fetchall())

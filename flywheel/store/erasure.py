@@ -11,13 +11,32 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.store import archive, retention
+from flywheel.store import archive, prediction_names, rejected, retention
 from flywheel.store.columns import Connection, changed, pack, records, scalar, unpack
 
 _SPOKEN = """
-    SELECT id, text FROM {predictions}
-    WHERE id = $prediction OR starts_with(id, $prediction || '#')
-        OR json_extract_string(slices, '$.session') = $session
+    WITH named AS (
+        SELECT id FROM {predictions}
+        WHERE id = $prediction OR starts_with(id, $prediction || '#')
+            OR session = $session OR json_extract_string(slices, '$.session') = $session
+            OR rater = $rater
+        UNION
+        SELECT prediction_id FROM aliases WHERE alias = $prediction
+    ),
+    -- What else was logged of the same exchanges.
+    said AS (
+        SELECT id FROM named
+        UNION
+        SELECT prediction_id FROM exchanges WHERE exchange IN (
+            SELECT exchange FROM exchanges WHERE prediction_id IN (SELECT id FROM named)
+        )
+    )
+    SELECT id, text FROM {predictions} WHERE id IN (SELECT id FROM said)
+"""
+# Names of nobody else: an alias of a whole trace may be of others too.
+_ALIASES = """
+    SELECT alias FROM aliases GROUP BY alias
+    HAVING bool_and(list_contains($ids, prediction_id)) ORDER BY alias
 """
 _SAMPLES = """
     SELECT id, text FROM samples
@@ -31,7 +50,7 @@ _OTHERS = """
 """
 _SUMS = """
     INSERT INTO daily
-    SELECT date_trunc('day', ts), intent, adapter, slices, -count(*) FROM {predictions}
+    SELECT date_trunc('day', ts), intent, adapter, slices, -count(*) FROM {answers}
     WHERE list_contains($ids, id) GROUP BY ALL
 """
 _LABEL_SUMS = """
@@ -42,10 +61,14 @@ _LABEL_SUMS = """
     FROM judged WHERE list_contains($ids, prediction_id) OR rater = $rater GROUP BY ALL
 """
 _DELETIONS = {
-    "feedback": "list_contains($ids, prediction_id) OR rater = $rater",
+    "feedback": "list_contains($named, prediction_id) OR rater = $rater",
     "judged": "list_contains($ids, prediction_id) OR rater = $rater",
     "rejudged": "list_contains($ids, prediction_id) OR rater = $rater",
     "predictions": "list_contains($ids, id)",
+    "scores": "list_contains($named, prediction_id) OR rater = $rater",
+    "aliases": "list_contains($ids, prediction_id)",
+    "exchanges": "list_contains($ids, prediction_id)",
+    "superseded": "list_contains($ids, prediction_id)",
     "samples": "list_contains($samples, id) OR list_contains($texts, text)",
     "refusals": "list_contains($samples, id) OR list_contains($texts, text)",
     "golden_rows": "list_contains($samples, sample)",
@@ -62,6 +85,11 @@ _COLUMNS = """
         SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND NOT internal
     )
 """
+_SLICED = ("daily", "daily_labels")  # sums of times in which a session was a slice
+_UNSLICE = """
+    UPDATE {table} SET slices = json_merge_patch(slices, '{{"session": null}}')
+    WHERE json_extract_string(slices, '$.session') = ?
+"""
 _ERASED = "[erased]"
 
 
@@ -70,7 +98,7 @@ class Person:
     """Whose data: one of the three."""
 
     prediction: str | None = None
-    session: str | None = None  # the slice `session` of predictions
+    session: str | None = None  # of predictions; once it was a slice of that name
     rater: str | None = None
 
 
@@ -79,20 +107,26 @@ class Traces:
     """What belongs to a person."""
 
     ids: list[str]  # of predictions
+    named: list[str]  # by which feedback finds them: ids and aliases
     samples: list[str]  # ids of samples made of them
     texts: list[str]  # that nobody else has too
     rater: str | None
+    session: str | None
 
     @property
     def marks(self) -> list[str]:
         """Values that must not be found any more."""
-        rater = [self.rater] if self.rater else []
-        return [*self.ids, *self.samples, *self.texts, *rater]
+        people = [name for name in (self.rater, self.session) if name]
+        return [*self.named, *self.samples, *self.texts, *people]
 
 
 def traces(con: Connection, person: Person) -> Traces:
     """Find what belongs to a person."""
-    asked = {"prediction": person.prediction, "session": person.session}
+    asked = {
+        "prediction": person.prediction,
+        "session": person.session,
+        "rater": person.rater,
+    }
     predictions = archive.everything(con, "predictions")
     spoken = con.execute(_SPOKEN.format(predictions=predictions), asked).fetchall()
     ids = [key for key, _ in spoken]
@@ -105,7 +139,15 @@ def traces(con: Connection, person: Person) -> Traces:
     others_of = _OTHERS.format(predictions=predictions)
     others = {text for (text,) in con.execute(others_of, asked_texts).fetchall()}
     own = [text for text in texts if text not in others]
-    return Traces(ids=ids, samples=samples, texts=own, rater=person.rater)
+    own_names = con.execute(_ALIASES, {"ids": ids}).fetchall()
+    return Traces(
+        ids=ids,
+        named=[*ids, *(alias for (alias,) in own_names)],
+        samples=samples,
+        texts=own,
+        rater=person.rater,
+        session=person.session,
+    )
 
 
 def remove(con: Connection, found: Traces) -> dict[str, int]:
@@ -115,12 +157,14 @@ def remove(con: Connection, found: Traces) -> dict[str, int]:
     """
     everything: dict[str, Any] = {
         "ids": found.ids,
+        "named": found.named,
         "samples": found.samples,
         "texts": found.texts,
         "rater": found.rater,
     }
     predictions = archive.everything(con, "predictions")
-    con.execute(_SUMS.format(predictions=predictions), {"ids": found.ids})
+    answers = prediction_names.answers(prediction_names.standing(predictions))
+    con.execute(_SUMS.format(answers=answers), {"ids": found.ids})
     con.execute(_LABEL_SUMS, {"ids": found.ids, "rater": found.rater})
     removed = {}
     for name, condition in _DELETIONS.items():
@@ -130,6 +174,9 @@ def remove(con: Connection, found: Traces) -> dict[str, int]:
             removed[f"archive/{name}"] = retention.rewrite(con, name, condition, bound)
     for name, columns in _ANYWHERE.items():
         removed[name] = sum(_remove_lines(con, name, column, found.marks) for column in columns)
+    removed["rejected"] += _remove_undecoded(con, found.marks)
+    if found.session:
+        removed["slices"] = sum(_unslice(con, table, found.session) for table in _SLICED)
     removed["turns"] = _scrub_turns(con, found.marks)
     return {name: count for name, count in removed.items() if count}
 
@@ -162,6 +209,18 @@ def _remove_lines(con: Connection, name: str, column: str, marks: Collection[str
     """Delete rows whose JSON has one of the marks as a value of its own, or names it in a text."""
     condition = f"list_bool_or(list_transform($quoted, lambda q: contains({column}, q)))"
     return changed(con, f"DELETE FROM {name} WHERE {condition}", {"quoted": [*_quoted(marks)]})  # noqa: S608
+
+
+def _unslice(con: Connection, table: str, session: str) -> int:
+    return changed(con, _UNSLICE.format(table=table), [session])
+
+
+def _remove_undecoded(con: Connection, marks: Collection[str]) -> int:
+    """Delete rejected lines that are no UTF-8 and have a mark among their bytes."""
+    sought = [mark.encode() for mark in marks]
+    lines = [line for line in rejected.listed(con) if line.encoding == rejected.BASE64]
+    found = [line.id for line in lines if any(mark in line.content for mark in sought)]
+    return rejected.forget(con, found)
 
 
 def _quoted(marks: Iterable[str]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Predictions and feedback: each id is stored once, in whatever order events arrive.
+"""Predictions, feedback and scores: each id is stored once, in whatever order events arrive.
 
 A repeated id is skipped, so repeats and replays are idempotent. An event that says something else
 under a known id is kept as rejected. Feedback that comes before its prediction waits for it. The
@@ -11,34 +11,27 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 import pyarrow
 import pyarrow.compute as pc
 
 from flywheel.event_columns import EventColumn, columns_of
-from flywheel.records import Feedback, Prediction
-from flywheel.store import archive
+from flywheel.records import Feedback, Prediction, Score
+from flywheel.store import archive, prediction_names
 from flywheel.store.columns import (
-    TEXT,
-    TIME,
-    WHOLE,
     Connection,
-    Row,
     arriving,
     changed,
     event_table,
     first_row,
-    moment,
     once,
     pack,
-    records,
     scalar,
     stamp,
-    table,
 )
 from flywheel.store.join_feedback import join_arriving, join_waiting
+from flywheel.store.rejected import rejected_id
 
 # Events that came under the id of another event: the first stays, the other is kept as rejected.
 #
@@ -57,21 +50,22 @@ _EVENTS: Mapping[archive.Kind, type[msgspec.Struct]] = {
 
 _KEEP = """
     INSERT INTO rejected BY NAME
-    SELECT DISTINCT ON (raw) '{kind}' AS kind, 0 AS line, raw, $field AS field, $why AS why,
-        ts AS happened_at
+    SELECT DISTINCT ON (raw) {rejected_id} AS id, '{kind}' AS kind, 0 AS line, raw,
+        $field AS field, $why AS why, ts AS happened_at, 'native' AS format, '' AS encoding
     FROM (
         SELECT a.ts, to_json({{{cells}}})::VARCHAR AS raw
         FROM arriving AS a JOIN {stored} AS s USING (id) WHERE {differs}
     )
     WHERE raw NOT IN (SELECT raw FROM rejected WHERE field = $field AND why = $why)
 """
+_CONFLICTS = "SELECT count(*) FROM arriving AS a JOIN {stored} AS s USING (id) WHERE {differs}"
 _TS = "strftime(a.ts, '%Y-%m-%dT%H:%M:%S.%fZ')"
 _COUNT = "SELECT count(*) FROM rejected WHERE field = $field AND why = $why"
 _BOUND = {"field": FIELD, "why": WHY}
 
 
 def reject_conflicting(con: Connection, kind: archive.Kind, *, archived: bool) -> int:
-    """Keep the events in `arriving` that are not what is stored under their id; returns how many.
+    """Keep the events in `arriving` that are not what is stored under their id.
 
     Asked after the new ones were stored, so two events of one batch are compared as well.
 
@@ -79,14 +73,23 @@ def reject_conflicting(con: Connection, kind: archive.Kind, *, archived: bool) -
         con: a write transaction in which `arriving` is registered.
         kind: what the events are.
         archived: some of the ids are in the archive.
+
+    Returns:
+        How many of `arriving` are another event than the stored one.
     """
     columns = [column for column in columns_of(_EVENTS[kind]) if column.name not in ("id", "ts")]
     cells = [f"{one.name}: a.{one.name}" + ("::JSON" if one.is_json else "") for one in columns]
+    stored = archive.everything(con, kind) if archived else kind
+    differs = " OR ".join(f"a.{one.name} IS DISTINCT FROM {_stored(one)}" for one in columns)
+    count = int(scalar(con, _CONFLICTS.format(stored=stored, differs=differs)))
+    if not count:
+        return 0
     sql = _KEEP.format(
         kind=kind,
         cells=", ".join([f"id: a.id, ts: {_TS}", *cells]),
-        stored=archive.everything(con, kind) if archived else kind,
-        differs=" OR ".join(f"a.{one.name} IS DISTINCT FROM {_stored(one)}" for one in columns),
+        stored=stored,
+        differs=differs,
+        rejected_id=rejected_id(f"'{kind}'", "raw", "$field", "$why"),
     )
     kept = changed(con, sql, _BOUND)
     if kept:
@@ -96,7 +99,7 @@ def reject_conflicting(con: Connection, kind: archive.Kind, *, archived: bool) -
             kind,
             extra={"event": "events.conflict", "kind": kind, "count": kept},
         )
-    return kept
+    return count
 
 
 def _stored(column: EventColumn) -> str:
@@ -112,10 +115,6 @@ def id_conflicts(con: Connection) -> int:
     return int(scalar(con, _COUNT, _BOUND))
 
 
-_REJECTED = pyarrow.schema(
-    {"kind": TEXT, "line": WHOLE, "raw": TEXT, "field": TEXT, "why": TEXT, "happened_at": TIME}
-)
-
 _KNOWN = "SELECT id FROM predictions WHERE id IN (SELECT id FROM arriving)"
 
 # As they came, which is about their order in time: sorting costs as much as inserting, and what
@@ -124,7 +123,12 @@ _ADD_PREDICTIONS = "INSERT INTO predictions BY NAME SELECT * FROM arriving"
 
 _ADD_DAILY = """
     INSERT INTO daily
-    SELECT date_trunc('day', ts), intent, adapter, slices, count(*) FROM arriving GROUP BY ALL
+    SELECT date_trunc('day', ts), intent, adapter, slices, {sign}count(*)
+    FROM {answers} GROUP BY ALL
+"""
+_ADD_SCORES = """
+    INSERT INTO scores BY NAME
+    SELECT * FROM arriving AS a WHERE NOT EXISTS (SELECT 1 FROM scores AS s WHERE s.id = a.id)
 """
 
 _ADD_FEEDBACK = """
@@ -134,42 +138,18 @@ _ADD_FEEDBACK = """
     ORDER BY ts
 """
 
-_ADD_REJECTED = """
-    INSERT INTO rejected BY NAME
-    SELECT * EXCLUDE (position) FROM arriving AS a
-    WHERE NOT EXISTS (
-        SELECT 1 FROM rejected AS r
-        WHERE r.kind = a.kind AND r.raw = a.raw AND r.field = a.field AND r.why = a.why
-    )
-    QUALIFY row_number() OVER (PARTITION BY kind, raw, field, why ORDER BY position) = 1
-    ORDER BY position
-"""
-
-_FORGET_REJECTED = """
-    DELETE FROM rejected WHERE (kind, raw) IN (SELECT (kind, raw) FROM arriving)
-"""
-
 _COUNTS = """
-    SELECT (SELECT count(*) FROM predictions),
+    SELECT (SELECT count(*) FROM predictions) - (
+            SELECT count(*) FROM superseded WHERE prediction_id IN (SELECT id FROM predictions)
+        ),
         (SELECT count(*) FROM feedback),
-        (SELECT count(*) FROM judged)
-            - (SELECT count(*) - count(DISTINCT prediction_id) FROM rejudged),
-        (SELECT count(*) FROM feedback) - (SELECT count(*) FROM judged)
+        (SELECT count(*) FROM judged WHERE part < 2) - (
+            SELECT count(*) - count(DISTINCT prediction_id) FROM rejudged WHERE part < 2
+        ),
+        (SELECT count(*) FROM feedback) - (SELECT count(*) FROM judged WHERE part < 2)
             + (SELECT coalesce(sum(labelled), 0)::BIGINT FROM archives),
         (SELECT count(*) FROM rejected)
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedEvent:
-    """A line that is no event, kept as it came for the person who sent it."""
-
-    kind: Literal["predictions", "feedback", "samples"] | str  # what it was sent as
-    line: int  # in its batch, from 1
-    raw: str
-    field: str  # the field at fault; "" for the line as a whole
-    why: str
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,59 +163,116 @@ class EventCounts:
     rejected: int  # different bad lines
 
 
-def add_predictions(con: Connection, predictions: Sequence[Prediction]) -> int:
-    """Store predictions and return how many were new; a repeated `id` keeps the first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What became of events: in sum as many as there were."""
+
+    new: int = 0
+    known: int = 0  # the same event was stored, or came twice
+    conflicts: int = 0  # another event was stored under the id
+
+    def __add__(self, other: Stored) -> Stored:
+        return Stored(
+            new=self.new + other.new,
+            known=self.known + other.known,
+            conflicts=self.conflicts + other.conflicts,
+        )
+
+
+def add_predictions(con: Connection, predictions: Sequence[Prediction]) -> Stored:
+    """Store predictions; a repeated `id` keeps the first."""
     return insert_predictions(con, event_table(Prediction, predictions))
 
 
-def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> int:
-    """Store feedback and return how much was new; a repeated `id` keeps the first."""
+def add_feedback(con: Connection, feedback: Sequence[Feedback]) -> Stored:
+    """Store feedback; a repeated `id` keeps the first."""
     return insert_feedback(con, event_table(Feedback, feedback))
 
 
-def insert_predictions(con: Connection, rows: pyarrow.Table) -> int:
-    """Store predictions given as the table has them and return how many were new.
+def add_scores(con: Connection, scores: Sequence[Score]) -> Stored:
+    """Store scores as seen; a repeated `id` keeps the first."""
+    return insert_scores(con, event_table(Score, scores))
+
+
+def insert_predictions(con: Connection, rows: pyarrow.Table) -> Stored:
+    """Store predictions given as the table has them.
 
     Args:
         con: a write transaction.
         rows: times in UTC without a zone, JSON as `pack` writes it.
     """
     if not rows.num_rows:
-        return 0
+        return Stored()
     sent, rows = rows, once(rows)
     with arriving(con, rows):
         stored = con.sql(_KNOWN).to_arrow_table()["id"]
         left = archive.known(con, "predictions")
     rows = _without(_without(rows, stored), left)
+    named = prediction_names.have_names(rows)
+    by_name = named or prediction_names.in_use(con)
     with arriving(con, rows):
-        join_waiting(con)
-        con.execute(_ADD_DAILY)
+        if not by_name:
+            join_waiting(con, by_name=False)
         added = changed(con, _ADD_PREDICTIONS)
-    _compare(con, "predictions", sent, added, left)
-    return added
+        if named:
+            prediction_names.note(con)
+            _count_by_exchange(con)
+        else:
+            con.execute(_ADD_DAILY.format(sign="", answers=_answers_of(rows)))
+        if by_name:
+            join_waiting(con, by_name=True)
+    return _compared(con, "predictions", sent, added, left)
 
 
-def insert_feedback(con: Connection, rows: pyarrow.Table) -> int:
-    """Store feedback given as the table has it and return how much was new."""
+def _answers_of(rows: pyarrow.Table) -> str:
+    """SQL of what `arriving` called; nearly always a call each."""
+    several = pc.any(pc.not_equal(rows["calls"], "[]")).as_py()
+    return prediction_names.answers("arriving") if several else "arriving"
+
+
+def _count_by_exchange(con: Connection) -> None:
+    """Count the predictions in `arriving` that stand, and take off those that do no more."""
+    stand = prediction_names.standing("arriving")
+    con.execute(_ADD_DAILY.format(sign="", answers=prediction_names.answers(stand)))
+    if scalar(con, "SELECT count(*) FROM newly_superseded"):
+        everything = archive.everything(con, "predictions")
+        gone = (
+            f"(SELECT * FROM {everything} WHERE id IN (SELECT prediction_id FROM newly_superseded))"  # noqa: S608
+        )
+        con.execute(_ADD_DAILY.format(sign="-", answers=prediction_names.answers(gone)))
+
+
+def insert_feedback(con: Connection, rows: pyarrow.Table) -> Stored:
+    """Store feedback given as the table has it."""
     if not rows.num_rows:
-        return 0
+        return Stored()
     sent, rows = rows, once(rows)
     with arriving(con, rows):
         left = archive.known(con, "feedback")
     with arriving(con, _without(rows, left)):
         added = changed(con, _ADD_FEEDBACK)
         join_arriving(con)
-    _compare(con, "feedback", sent, added, left)
-    return added
+    return _compared(con, "feedback", sent, added, left)
 
 
-def _compare(
+def insert_scores(con: Connection, rows: pyarrow.Table) -> Stored:
+    """Store scores given as the table has them; another score of a known id is passed over."""
+    if not rows.num_rows:
+        return Stored()
+    with arriving(con, once(rows)):
+        added = changed(con, _ADD_SCORES)
+    return Stored(new=added, known=rows.num_rows - added)
+
+
+def _compared(
     con: Connection, kind: archive.Kind, sent: pyarrow.Table, added: int, left: pyarrow.ChunkedArray
-) -> None:
+) -> Stored:
     """Look at what repeats say; where every event was new there is nothing to look at."""
+    conflicts = 0
     if added < sent.num_rows:
         with arriving(con, sent):
-            reject_conflicting(con, kind, archived=len(left) > 0)
+            conflicts = reject_conflicting(con, kind, archived=len(left) > 0)
+    return Stored(new=added, known=sent.num_rows - added - conflicts, conflicts=conflicts)
 
 
 def _without(rows: pyarrow.Table, known: pyarrow.ChunkedArray) -> pyarrow.Table:
@@ -243,33 +280,6 @@ def _without(rows: pyarrow.Table, known: pyarrow.ChunkedArray) -> pyarrow.Table:
     if not len(known):
         return rows
     return rows.filter(pc.invert(pc.is_in(rows["id"], value_set=known.combine_chunks())))
-
-
-def add_rejected(con: Connection, rejected: Sequence[RejectedEvent]) -> int:
-    """Keep lines that are no events and return how many were new; the same line counts once."""
-    if not rejected:
-        return 0
-    rows = table(
-        _REJECTED, ((r.kind, r.line, r.raw, r.field, r.why, stamp(r.at)) for r in rejected)
-    )
-    with arriving(con, rows):
-        return changed(con, _ADD_REJECTED)
-
-
-def rejected(con: Connection) -> list[RejectedEvent]:
-    """Return the lines that are no events, oldest first."""
-    found = records(con, "SELECT * FROM rejected ORDER BY happened_at, line")
-    return [
-        RejectedEvent(**{k: v for k, v in row.items() if k != "happened_at"}, at=_at(row))
-        for row in found
-    ]
-
-
-def forget_rejected(con: Connection, lines: Sequence[RejectedEvent]) -> None:
-    """Delete lines, whatever was found wrong with them."""
-    rows = table(_REJECTED, ((r.kind, r.line, r.raw, "", "", stamp(r.at)) for r in lines))
-    with arriving(con, rows):
-        con.execute(_FORGET_REJECTED)
 
 
 def counts(con: Connection) -> EventCounts:
@@ -284,10 +294,6 @@ def counts(con: Connection) -> EventCounts:
         waiting_feedback=waiting,
         rejected=rejected,
     )
-
-
-def _at(row: Row) -> datetime:
-    return moment(row["happened_at"])
 
 
 # Sums by day, of predictions and of labels: what stays when the events themselves are gone.

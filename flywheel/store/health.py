@@ -33,11 +33,11 @@ _VOLUME = """
         SELECT intent, adapter, slices, predictions AS n FROM daily
         WHERE day >= $first AND day < $last
         UNION ALL
-        SELECT intent, adapter, slices, 1 AS n FROM predictions
-        WHERE ts >= $since AND ts < least($first, $until)
+        SELECT unnest(intents_of(intent, calls)) AS intent, adapter, slices, 1 AS n
+        FROM standing_predictions() WHERE ts >= $since AND ts < least($first, $until)
         UNION ALL
-        SELECT intent, adapter, slices, 1 AS n FROM predictions
-        WHERE ts >= greatest($last, $first) AND ts < $until
+        SELECT unnest(intents_of(intent, calls)) AS intent, adapter, slices, 1 AS n
+        FROM standing_predictions() WHERE ts >= greatest($last, $first) AND ts < $until
     )
     WHERE ($adapter IS NULL OR adapter = $adapter)
         AND ($slices IS NULL OR list_contains($slices, slices))
@@ -66,7 +66,7 @@ _PAIRS = f"""
         UNION ALL
         SELECT {_LABEL}, 1 FROM (
             SELECT * FROM rejudged WHERE feedback_ts >= $since
-            QUALIFY row_number() OVER (
+            QUALIFY rank() OVER (
                 PARTITION BY prediction_id ORDER BY feedback_ts DESC, feedback_id DESC
             ) = 1
         ) WHERE feedback_ts < $until
@@ -88,7 +88,8 @@ _FAILURES = """
 
 _LABELLED_TEXTS = """
     SELECT prediction_id, text, truth, truth_arguments, rater, rater_kind, ts, slices
-    FROM labelled WHERE truth IS NOT NULL ORDER BY ts, prediction_id
+    FROM labelled_since('0001-01-01'::TIMESTAMP) WHERE truth IS NOT NULL AND part = 0
+    ORDER BY ts, prediction_id
 """
 
 
@@ -126,7 +127,11 @@ def newest_label(con: Connection) -> datetime | None:
 
 def feedback_since(con: Connection, since: datetime) -> int:
     """Return how many labels on known predictions were given after `since`."""
-    return int(scalar(con, "SELECT count(*) FROM judged WHERE feedback_ts > ?", [stamp(since)]))
+    return int(
+        scalar(
+            con, "SELECT count(*) FROM judged WHERE feedback_ts > ? AND part < 2", [stamp(since)]
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from flywheel.store.health import LabelledText, labelled_text
 
 _LATEST = """
     WITH latest AS (
-        SELECT * FROM judged
+        SELECT * FROM judged WHERE part = 0  -- an answer with several calls labels no text
         QUALIFY row_number() OVER (
             PARTITION BY prediction_id, rater ORDER BY feedback_ts DESC, feedback_id DESC
         ) = 1
@@ -66,7 +66,7 @@ _COLUMNS = "p.id, p.text, p.intent, p.confidence, p.ts"
 
 _AUDITED = f"""
     SELECT {_COLUMNS}, md5('audit:' || p.id) AS lot, count(*) OVER () AS whole
-    FROM predictions AS p
+    FROM standing_predictions() AS p
     WHERE p.ts >= $since AND md5('audit:' || p.id) < $bar
         AND NOT EXISTS (
             SELECT 1 FROM labels_standing AS l WHERE l.prediction = p.id AND l.kind = 'audit'
@@ -85,7 +85,7 @@ _UNKNOWN = f"md5('audit:' || p.id) >= $bar AND {_NOBODY_LABELLED}"
 
 # Every second text, by its own hash: the others stay apart from training, to be asked about.
 _UNLABELLED = f"""
-    SELECT p.text FROM predictions AS p
+    SELECT p.text FROM standing_predictions() AS p
     WHERE p.ts >= $since AND md5('learn:' || p.text) < '8' AND {_NOBODY_LABELLED}
     GROUP BY p.text ORDER BY max(p.ts) DESC, p.text LIMIT $most
 """  # noqa: S608
@@ -100,7 +100,7 @@ _ANSWERED_AS = f"""
             }},
             md5('gate:' || p.id), $most
         ) AS first_ones
-        FROM predictions AS p
+        FROM standing_predictions() AS p
         WHERE p.ts >= $since AND list_contains($intents, p.intent) AND {_UNKNOWN}
         GROUP BY p.intent
     )
@@ -109,7 +109,7 @@ _ANSWERED_AS = f"""
 # Several rows a text at first: a few times as many as are wanted are looked at.
 _UNCERTAIN = f"""
     SELECT * FROM (
-        SELECT {_COLUMNS}, '' AS lot FROM predictions AS p
+        SELECT {_COLUMNS}, '' AS lot FROM standing_predictions() AS p
         WHERE p.ts >= $since AND p.confidence < $below AND {_UNKNOWN}
         ORDER BY p.confidence, p.id LIMIT $most * 20
     )
@@ -124,7 +124,7 @@ _CONFLICTS = """
         SELECT text, CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS label,
             CASE rater WHEN '' THEN prediction_id ELSE rater END AS voter,
             rater_kind = 'expert' AS expert
-        FROM judged WHERE verdict = 'correct' OR intent IS NOT NULL
+        FROM judged WHERE part = 0 AND (verdict = 'correct' OR intent IS NOT NULL)
         QUALIFY row_number() OVER (
             PARTITION BY prediction_id, rater ORDER BY feedback_ts DESC, feedback_id DESC
         ) = 1
@@ -156,7 +156,7 @@ _CONFLICTS = """
 """
 
 _NAMED = f"""
-    SELECT {_COLUMNS}, '' AS lot FROM predictions AS p WHERE list_contains($ids, p.id)
+    SELECT {_COLUMNS}, '' AS lot FROM standing_predictions() AS p WHERE list_contains($ids, p.id)
     ORDER BY p.id
 """  # noqa: S608
 

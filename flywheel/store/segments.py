@@ -18,7 +18,7 @@ import pyarrow
 import pyarrow.compute as pc
 
 from flywheel.event_columns import ColumnType, EventColumn, columns_of
-from flywheel.records import Feedback, Prediction
+from flywheel.records import Feedback, Prediction, Score
 from flywheel.store.archive import literal
 from flywheel.store.columns import Connection, moment, pack
 
@@ -33,12 +33,20 @@ _DUCKDB: Mapping[ColumnType, str] = {
     "json": "VARCHAR",
     "list": "VARCHAR",
 }
-_EVENTS = (Prediction, Feedback)
+_EVENTS = (Prediction, Feedback, Score)
+_KIND = "score_kind"  # of a score; `kind` says what the line is
 _COLUMNS = {
-    **dict.fromkeys(("kind", "sent_as", "raw", "field", "why"), "VARCHAR"),
+    **dict.fromkeys(
+        ("kind", "sent_as", "raw", "field", "why", "format", "encoding", _KIND), "VARCHAR"
+    ),
     "line": "BIGINT",
     "at": "TIMESTAMP",
-    **{one.name: _DUCKDB[one.type] for event in _EVENTS for one in columns_of(event)},
+    **{
+        one.name: _DUCKDB[one.type]
+        for event in _EVENTS
+        for one in columns_of(event)
+        if one.name != "kind"
+    },
 }
 _READ = """
     SELECT * FROM read_json(
@@ -46,8 +54,9 @@ _READ = """
     )
 """
 _LONGEST = 2 << 20  # bytes of a line; parts of a segment, twice that long, are read side by side
-_KINDS = ("predictions", "feedback", "rejected")
-_REJECTED = ("sent_as", "line", "raw", "field", "why", "at")
+_KINDS = ("predictions", "feedback", "scores", "rejected")
+_REJECTED = ("sent_as", "line", "raw", "field", "why", "at")  # that each of them has
+_REJECTED_TEXTS = ("format", "encoding")  # that a line may lack
 _WRITTEN_OTHERWISE = r"\\u|[0-9][.eE]"  # JSON that another writer may spell in another way
 
 
@@ -57,6 +66,7 @@ class Segments:
 
     predictions: pyarrow.Table
     feedback: pyarrow.Table
+    scores: pyarrow.Table
     rejected: list[dict[str, Any]]
     rows: int
 
@@ -73,15 +83,19 @@ def read(con: Connection, files: Sequence[Path]) -> Segments | None:
     counted = pc.value_counts(rows["kind"]).to_pylist()
     count = {one["values"]: one["counts"] for one in counted}
     parts = [_of(rows, kind, count.pop(kind, 0)) for kind in _KINDS]
-    predictions, feedback, rejected = parts
+    predictions, feedback, scores, rejected = parts
     if count or not _full(rejected, _REJECTED):
         return None
-    if not (_full(predictions, _required(Prediction)) and _full(feedback, _required(Feedback))):
+    of = ((predictions, Prediction), (feedback, Feedback), (scores, Score))
+    if not all(_full(read, _required(event)) for read, event in of):
         return None
     return Segments(
         predictions=_events(predictions, Prediction),
         feedback=_events(feedback, Feedback),
-        rejected=[_rejected(row) for row in rejected.select(_REJECTED).to_pylist()],
+        scores=_events(scores, Score),
+        rejected=[
+            _rejected(row) for row in rejected.select([*_REJECTED, *_REJECTED_TEXTS]).to_pylist()
+        ],
         rows=rows.num_rows,
     )
 
@@ -98,12 +112,19 @@ def _full(rows: pyarrow.Table, names: Sequence[str]) -> bool:
 
 
 def _required(event: type[msgspec.Struct]) -> list[str]:
-    return [column.name for column in columns_of(event) if column.required]
+    return [_read_as(event, column) for column in columns_of(event) if column.required]
+
+
+def _read_as(event: type[msgspec.Struct], column: EventColumn) -> str:
+    """The name that a column has in a line of the spool."""
+    return _KIND if event is Score and column.name == "kind" else column.name
 
 
 def _events(rows: pyarrow.Table, event: type[msgspec.Struct]) -> pyarrow.Table:
     """The columns of the event's table; what is not there has its default."""
-    return pyarrow.table({one.name: _cells(rows[one.name], one) for one in columns_of(event)})
+    return pyarrow.table(
+        {one.name: _cells(rows[_read_as(event, one)], one) for one in columns_of(event)}
+    )
 
 
 def _cells(read: pyarrow.ChunkedArray, column: EventColumn) -> pyarrow.ChunkedArray:
@@ -114,7 +135,8 @@ def _cells(read: pyarrow.ChunkedArray, column: EventColumn) -> pyarrow.ChunkedAr
 
 def _rejected(row: dict[str, Any]) -> dict[str, Any]:
     at: datetime = row["at"]
-    return {**row, "at": moment(at)}
+    texts = {name: row[name] or "" for name in _REJECTED_TEXTS}
+    return {**row, **texts, "at": moment(at)}
 
 
 def _packed(texts: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from flywheel import curation, diagnosis, lineage
 from flywheel.diagnosis import Failed, Lesson
+from flywheel.metrics import Tallies
 from flywheel.records import Brief, IntentHealth
 from flywheel.store import Connection, adapters, decisions, health, samples, turns
 from flywheel.store.turns import Turn
@@ -115,6 +116,14 @@ def intent_health(
     dev = {name: (n, errors) for name, (errors, n) in metrics.get("dev_intents", {}).items()}
     whole, earlier, recent = health.halves(con, since, middle, until, scope)
     return diagnosis.health(whole, runtime.intents, table, dev=dev, earlier=earlier, recent=recent)
+
+
+def recent_tallies(runtime: Runtime, con: Connection, now: datetime) -> Tallies:
+    """Return the predictions and labels of the configured window, whatever their names."""
+    since = _window_start(runtime, con, now)
+    until = now + timedelta(days=1)
+    whole, _, _ = health.halves(con, since, since, until)
+    return whole
 
 
 def _window_start(runtime: Runtime, con: Connection, now: datetime) -> datetime:

@@ -18,7 +18,16 @@ def counts(runtime):
 def test_one_object_is_stored(client, runtime):
     reply = client.post("/v1/predictions", json=prediction(1))
     assert reply.status_code == 200
-    assert reply.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+    assert reply.json() == {
+        "accepted": 1,
+        "duplicates": 0,
+        "rejected": [],
+        "skipped": 0,
+        "skips": [],
+        "new": 1,
+        "known": 0,
+        "conflicts": 0,
+    }
     assert counts(runtime).predictions == 1
 
 
@@ -31,7 +40,8 @@ def test_sending_the_same_again_changes_nothing(client, runtime):
     batch = ndjson(prediction(1), prediction(2))
     client.post("/v1/predictions", content=batch, headers=NDJSON)
     reply = client.post("/v1/predictions", content=batch, headers=NDJSON)
-    assert reply.json() == {"accepted": 0, "duplicates": 2, "rejected": []}
+    said = reply.json()
+    assert (said["accepted"], said["new"], said["known"], said["rejected"]) == (2, 0, 2, [])
     assert reply.status_code == 200
     assert counts(runtime).predictions == 2
 

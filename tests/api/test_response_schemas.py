@@ -85,6 +85,13 @@ def item_of(client, place=0):
     return client.get("/v1/labels").json()["items"][place]
 
 
+SCORE = {"inference_id": "p-1", "metric_name": "thumbs_up", "value": True}
+
+
+def rejected_line(client):
+    return f"/v1/rejected/{client.get('/v1/rejected').json()['lines'][0]['id']}"
+
+
 def golden_sample(client):
     lines = client.get("/v1/decisions/d-2").json()
     return {"sample": (lines["fixed"] + lines["broken"])[0]["sample"], "because": "doubtful"}
@@ -102,7 +109,12 @@ CALLS = [
     ("POST", "/v1/predictions", None, b"{"),
     ("POST", "/v1/feedback", None, lines(VERDICT, VERDICT)),
     ("POST", "/v1/samples", None, {"text": "dawn", "intent": "set_alarm", "split": "golden"}),
+    ("POST", "/v1/feedback", None, SCORE),
+    ("GET", "/v1/scores", None, None),
+    ("GET", "/v1/rejected", None, None),
+    ("GET", "/v1/rejected/{id}", rejected_line, None),
     ("POST", "/v1/rejected/retry", None, {}),
+    ("POST", "/v1/rejected/drop", None, {}),
     ("POST", "/v1/traces", None, SPANS),
     ("POST", "/v1/traces", None, {}),
     ("POST", "/v1/logs", None, LOGS),
@@ -149,6 +161,7 @@ def ask(client, method, path, body):
 def test_each_answer_of_a_story_is_as_described(client, described):
     wrong = {}
     for method, path, asked, body in CALLS:
+        asked = asked(client) if callable(asked) else asked
         reply = ask(client, method, asked or path, body)
         assert reply.status_code in (200, 202, 422), (asked or path, reply.text)
         schema = schema_of(described, method, path, reply.status_code)

@@ -77,6 +77,7 @@ next turn      2026-11-23 03:00 UTC
 events         12,045 predictions, 604 feedback
                4 feedback wait for a prediction
                3 were rejected
+               see: flywheel rejected list
 labels wanted  播放音乐 21, set_alarm 11
 held           d-7
 golden         generation 2, 320 rows, 28 queries left

@@ -64,6 +64,9 @@ def bare(parsed):
     """Samples without provenance and what is skipped without its reason, as fixtures have it."""
     samples = tuple(msgspec.structs.replace(s, provenance={}) for s in parsed.samples)
     skipped = sum(parsed.skipped.values())
+    parsed = dataclasses.replace(
+        parsed, feedback=tuple(one for one in parsed.feedback if one.rater != "malformed")
+    )
     return dataclasses.replace(parsed, samples=samples, skipped={"": skipped} if skipped else {})
 
 

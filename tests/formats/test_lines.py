@@ -42,7 +42,13 @@ def test_bad_lines_are_listed_with_number_field_and_reason_and_spoil_no_other():
         (3, "auto", "", "is not JSON"),
         (4, "native", "ts", "is not a time"),
         (5, "auto", "", "is not an object"),
-        (6, "auto", "", "is not JSON"),
+        (
+            6,
+            "auto",
+            "",
+            "is not UTF-8 at byte 1: name its encoding, as in "
+            "`flywheel rejected retry --encoding cp1252`",
+        ),
     ]
     assert read.rejected[1].raw == lines[3].decode()
 

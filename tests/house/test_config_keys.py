@@ -31,7 +31,7 @@ NOT_KEYS = {"Config.path", "Config.overrides"}
 READ_OTHERWISE = {
     "FlywheelTable.state_dir": "by `Config.state_dir`",
 }
-UNREAD: dict[str, str] = {"FeedbackTable.scores": "until intake gives it to the formats' Context"}
+UNREAD: dict[str, str] = {}
 """Left out until something reads them. `[watch]` is read by `promotion.watch`, which no step of the
 turn asks yet; the daemon and `doctor` say so."""
 _WHOLE = "config"  # name of the whole configuration, wherever it is carried

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import events
+from flywheel.store import events, rejected
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SAID = Prediction(id="p-1", ts=NOON, text="wake me", intent="set_alarm", arguments={"time": "7"})
@@ -30,7 +30,7 @@ def add(store, *batch):
 
 def kept(store):
     with store.read() as con:
-        return events.rejected(con)
+        return rejected.listed(con)
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -77,7 +77,7 @@ def test_what_left_is_known_when_it_is_sent_again_and_what_is_late_leaves_later(
     fill(store)
     assert state(store) == before
     with store.write() as con:
-        assert events.add_predictions(con, [prediction(15, 7.6), prediction(50, 7.6)]) == 1
+        assert events.add_predictions(con, [prediction(15, 7.6), prediction(50, 7.6)]).new == 1
     assert retention.archive_before(store, NOW - 4 * DAY, NOW) == 1
     ids = [row["id"] for row in rows(store, "predictions")]
     assert sorted(ids) == sorted({*ids})
@@ -196,7 +196,7 @@ def test_a_file_that_is_mostly_free_is_written_anew_while_others_read_and_write(
     with store.read() as con:
         assert schema.fingerprints(con) == marks
     with store.write() as con:
-        assert events.add_predictions(con, [prediction(77, 0.5)]) == 1
+        assert events.add_predictions(con, [prediction(77, 0.5)]).new == 1
     store.probe()
     store.close()
     again = open_store(store.path)

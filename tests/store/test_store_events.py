@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import events, schema
+from flywheel.store import events, rejected, schema
 from flywheel.store.columns import records
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -119,9 +119,9 @@ def test_any_order_repetition_and_batching_ends_in_the_same_state(data):
 def test_a_repeated_id_keeps_the_first_and_counts_only_what_is_new(store):
     first, second = prediction("p-1", text="one"), prediction("p-1", text="two")
     with store.write() as con:
-        assert events.add_predictions(con, [first, second, prediction("p-2")]) == 2
+        assert events.add_predictions(con, [first, second, prediction("p-2")]).new == 2
     with store.write() as con:
-        assert events.add_predictions(con, [second, prediction("p-3")]) == 1
+        assert events.add_predictions(con, [second, prediction("p-3")]).new == 1
         rows = con.execute("SELECT id, text FROM predictions ORDER BY id").fetchall()
     assert rows == [("p-1", "one"), ("p-2", "text of p-2"), ("p-3", "text of p-3")]
 
@@ -130,7 +130,7 @@ def test_a_feedback_id_used_again_for_another_prediction_labels_nothing(store):
     with store.write() as con:
         events.add_feedback(con, [feedback("f-1", "p-absent")])
         events.add_predictions(con, [prediction("p-1")])
-        assert events.add_feedback(con, [feedback("f-1", "p-1")]) == 0
+        assert events.add_feedback(con, [feedback("f-1", "p-1")]).new == 0
         assert labelled(con) == {}
 
 
@@ -204,20 +204,20 @@ def test_times_of_any_zone_are_stored_in_utc(store):
 
 
 def test_a_bad_line_sent_twice_is_kept_once(store):
-    bad = events.RejectedEvent(
+    bad = rejected.RejectedEvent(
         kind="predictions", line=3, raw="{不", field="", why="not JSON", at=NOON
     )
     with store.write() as con:
-        assert events.add_rejected(con, [bad, bad]) == 1
-        assert events.add_rejected(con, [bad]) == 0
+        assert rejected.add(con, [bad, bad]) == 1
+        assert rejected.add(con, [bad]) == 0
         assert events.counts(con).rejected == 1
 
 
 def test_nothing_is_no_batch(store):
     with store.write() as con:
-        assert events.add_predictions(con, []) == 0
-        assert events.add_feedback(con, []) == 0
-        assert events.add_rejected(con, []) == 0
+        assert events.add_predictions(con, []).new == 0
+        assert events.add_feedback(con, []).new == 0
+        assert rejected.add(con, []) == 0
 
 
 class Watched:
