@@ -23,6 +23,7 @@ from flywheel.formats import LineTally, Parsed, SkippedLines
 from flywheel.formats.reading import RejectedLine, merged
 from flywheel.formats.verdicts import counted
 from flywheel.score_rules import rule_text
+from flywheel.sources.rows import UNREADABLE
 from flywheel.store import Connection, events, rejected, scores
 from flywheel.store.events import Stored
 from flywheel.store.rejected import RejectedEvent
@@ -79,7 +80,8 @@ def spool_native(runtime: Runtime, kind: Kind, body: bytes, form: str) -> format
     """
     if form not in formats.USUAL:
         return None
-    return formats.write_usual(kind, body, max_line_bytes=runtime.config.api.max_line_kb * 1024)
+    limit = runtime.config.api.max_line_kb * 1024
+    return formats.write_usual(kind, body, received=runtime.clock(), max_line_bytes=limit)
 
 
 def spool_lines(runtime: Runtime, kind: Kind, body: bytes, form: str) -> formats.Written:
@@ -116,7 +118,7 @@ def accept(
         new_generation: golden samples open a new generation.
     """
     options = {"format": form, **reading_options(runtime)}
-    tally, parsed = _tallied(formats.parsed_lines(formats.body_lines(body), kind, **options))
+    tally, parsed = _tallied(formats.parsed_records(formats.body_records(body), kind, **options))
     with runtime.store.write() as con:
         return keep(runtime, con, kind, parsed, tally, new_generation=new_generation)
 
@@ -145,7 +147,7 @@ def accept_from_source(
 def read_source_events(batch: Iterable[Any], **options: Any) -> Iterator[tuple[int, Parsed]]:
     """Yield what each event of a source says with its number; one that is no JSON is rejected."""
     for number, event in enumerate(batch, 1):
-        if isinstance(event, Mapping) and "unreadable_base64" in event:
+        if isinstance(event, Mapping) and UNREADABLE & event.keys():
             yield number, _unreadable(number, event)
             continue
         try:
@@ -167,7 +169,10 @@ def _brief(error: Exception) -> str:
 
 def _unreadable(number: int, event: Mapping[str, Any]) -> Parsed:
     """A line whose bytes a source could not read, as they came."""
-    raw, why = str(event["unreadable_base64"]), str(event.get("why") or "cannot be read")
+    why = str(event.get("why") or "cannot be read")
+    raw = str(event.get("unreadable_base64") or event.get("unreadable") or "")
+    if "unreadable_base64" not in event:
+        return _one_rejected(number, raw.encode("utf-8", "backslashreplace").decode(), "", why)
     try:
         text, encoding = rejected.as_text(base64.b64decode(raw, validate=True))
     except (binascii.Error, ValueError):

@@ -237,7 +237,12 @@ class Daemon:
         if self.again:
             return ("it starts anew, with a backup in the place of the database",)
         full = (self._no_room,) if self._no_room else ()
-        running = (*self._turns.problems(), *self._loader.problems(), *self._hooks.problems())
+        running = (
+            *self._turns.problems(),
+            *self._loader.problems(),
+            *self._hooks.problems(),
+            *self._feed.problems(),
+        )
         return (*self._problems, *without_effect(self._runtime.config), *full, *running)
 
     @contextlib.contextmanager

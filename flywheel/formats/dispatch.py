@@ -7,6 +7,7 @@ reason, and the others are read all the same.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
@@ -15,6 +16,9 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from flywheel.content import content_id
+from flywheel.file_records import layouts
+from flywheel.file_records.json_faults import NotJson, decoded, is_utf8
+from flywheel.file_records.layouts import FileRecord
 from flywheel.formats import (
     anthropic,
     gemini,
@@ -38,6 +42,7 @@ from flywheel.formats.reading import (
     Parsed,
     RejectedLine,
     merged,
+    skip,
 )
 from flywheel.records import Feedback, Intent, Prediction, Sample
 
@@ -243,9 +248,9 @@ def parsed_lines(
             yield number, _rejected(beginning, number, BadEvent(form, "", why))
             continue
         try:
-            event = msgspec.json.decode(raw)
-        except _BROKEN as error:
-            yield number, _rejected(raw, number, BadEvent(form, "", _why_broken(raw, error)))
+            event = decoded(raw)
+        except NotJson as error:
+            yield number, _rejected(raw, number, BadEvent(form, "", _with_next_step(raw, error)))
             continue
         for record, line in _records_of(event, raw):
             try:
@@ -269,23 +274,33 @@ def _records_of(event: Any, raw: bytes) -> Iterator[tuple[Any, bytes]]:
         yield record, msgspec.json.encode(record)
 
 
-def _why_broken(raw: bytes, error: Exception) -> str:
+def _with_next_step(raw: bytes, error: NotJson) -> str:
     """What is wrong with a line that is no JSON, with the next step where one is known."""
-    if isinstance(error, RecursionError):
-        return "is nested too deeply"
-    try:
-        raw.decode()
-    except UnicodeDecodeError as broken:
-        return (
-            f"is not UTF-8 at byte {broken.start + 1}: name its encoding, as in "
-            "`flywheel rejected retry --encoding cp1252`"
-        )
-    return "is not JSON"
+    if is_utf8(raw):
+        return str(error)
+    return f"{error}, as in `flywheel rejected retry --encoding cp1252`"
+
+
+def parsed_records(
+    records: Iterable[FileRecord],
+    kind: str | None,
+    known: Mapping[str, Intent] | None = None,
+    **options: Any,
+) -> Iterator[tuple[int, Parsed]]:
+    """Yield as `parsed_lines` what the records of a body say, with their lines or places."""
+    form = options.get("format", AUTO)
+    for record in records:
+        if record.skipped:
+            yield record.line, skip(record.skipped)
+        elif record.why:
+            yield record.line, _rejected(record.raw, record.line, BadEvent(form, "", record.why))
+        elif record.raw.strip():
+            number = record.position or record.line
+            yield from parsed_lines([(number, record.raw.strip())], kind, known, **options)
 
 
 def read_body(kind: str | None, body: bytes, **options: Any) -> Parsed:
-    """Return what a request's body says: one JSON object however it is laid out, a list of
-    objects, or a line for each.
+    """Return what a request's body says, however its records are laid out.
 
     Args:
         kind: as `read_lines`.
@@ -295,18 +310,12 @@ def read_body(kind: str | None, body: bytes, **options: Any) -> Parsed:
     Raises:
         ValueError: as `read_lines`.
     """
-    return merged(said for _, said in parsed_lines(body_lines(body), kind, **options))
+    return merged(said for _, said in parsed_records(body_records(body), kind, **options))
 
 
-def body_lines(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """The events of a body, numbered from 1: those of one object, of a list, or one a line."""
-    try:
-        whole = msgspec.json.decode(body.removeprefix(_BOM))
-    except _BROKEN:
-        return numbered(body.split(b"\n"))
-    if isinstance(whole, list):
-        return enumerate(map(msgspec.json.encode, whole), 1)
-    return iter([(1, body.removeprefix(_BOM).strip())])
+def body_records(body: bytes) -> Iterator[FileRecord]:
+    """The records of a body: one a line, a list, an object, or wrapped as a tool exports them."""
+    return layouts.records(io.BytesIO(body))
 
 
 def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

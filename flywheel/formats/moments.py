@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_AHEAD = timedelta(days=1)  # by which clocks may disagree
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+AHEAD = timedelta(days=1)  # by which clocks may disagree
 _WIDEST = timedelta(hours=14)  # of the offsets that are in use
 _UNITS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1))  # below the limit: microseconds a unit
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -73,9 +73,9 @@ def read_moment(value: Any, zone: tzinfo = UTC, received: datetime | None = None
         raise
     except (ValueError, OverflowError, TypeError, KeyError, RecursionError):
         raise NoMoment("is not a time") from None
-    if moment < _EPOCH:
+    if moment < EARLIEST:
         raise NoMoment("is before 1970")
-    if received is not None and moment > received + _AHEAD:
+    if received is not None and moment > received + AHEAD:
         raise NoMoment(f"is in the future: {moment:%Y-%m-%d}")
     return moment
 
@@ -101,8 +101,8 @@ def _of_number(number: float) -> datetime:
         return _of_parts(*compact.groups())
     for limit, microseconds in _UNITS:
         if abs(number) < limit:
-            return _EPOCH + timedelta(microseconds=number * microseconds)
-    return _EPOCH + timedelta(microseconds=int(number) // 1_000)
+            return EARLIEST + timedelta(microseconds=number * microseconds)
+    return EARLIEST + timedelta(microseconds=int(number) // 1_000)
 
 
 def _of_object(value: Mapping[str, Any]) -> datetime:
@@ -112,13 +112,15 @@ def _of_object(value: Mapping[str, Any]) -> datetime:
             inner = inner.get("$numberLong")
             inner = int(inner) if isinstance(inner, str) else inner
         if isinstance(inner, (int, float)) and not isinstance(inner, bool):
-            return _EPOCH + timedelta(milliseconds=inner)
+            return EARLIEST + timedelta(milliseconds=inner)
         return _moment(inner)
     for seconds, nanos in (("seconds", "nanos"), ("_seconds", "_nanoseconds"),
                            ("seconds", "nanoseconds")):  # fmt: skip
         if seconds in value:
             rest = value.get(nanos) or 0
-            return _EPOCH + timedelta(seconds=int(value[seconds]), microseconds=int(rest) // 1_000)
+            return EARLIEST + timedelta(
+                seconds=int(value[seconds]), microseconds=int(rest) // 1_000
+            )
     raise TypeError("no object of time")
 
 

@@ -32,6 +32,8 @@ from flywheel.records import (
 )
 
 NAME = "native"
+OTHER_ARGUMENTS = ("slots", "parameters", "params", "args", "entities")
+"""Names under which routers keep the arguments of their answer."""
 SPLITS = ("seed", "train", "dev", "golden", "fresh")  # a seed is of split train
 
 _ALONE = Context()
@@ -303,11 +305,22 @@ def _named(fields: Fields) -> str:
 
 
 def _maybe_arguments(fields: Fields, name: str = "arguments") -> ReadOrNot:
-    """Arguments, None where they are not given; and whether they were broken."""
+    """Arguments, None where they are not given; and whether they were broken.
+
+    An object under another usual name is read; anything else there is refused, not passed over.
+    """
     value = fields.get(name)
-    if value is None:
+    if value is not None:
+        return arguments(value, NAME, fields.path(name))
+    if name != "arguments":
         return None, False
-    return arguments(value, NAME, fields.path(name))
+    for other in OTHER_ARGUMENTS:
+        value = fields.get(other)
+        if isinstance(value, Mapping):
+            return arguments(value, NAME, fields.path(other))
+        if value:
+            raise fields.bad(name, f"is missing; `{other}` is there: name it `arguments`")
+    return None, False
 
 
 def _listed(fields: Fields, name: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ does not take, and what is searched line by line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
@@ -19,8 +19,10 @@ from msgspec import NODEFAULT
 
 from flywheel.event_columns import EventColumn, columns_of, spool_form
 from flywheel.formats import native
-from flywheel.formats.dispatch import AUTO, IDENTITIES, numbered, parsed_lines
+from flywheel.formats.dispatch import AUTO, IDENTITIES, body_records, parsed_records
 from flywheel.formats.line_tally import LineTally, SkippedLines
+from flywheel.formats.moments import AHEAD, EARLIEST
+from flywheel.formats.native import OTHER_ARGUMENTS
 from flywheel.formats.reading import Parsed, RejectedLine, merged
 from flywheel.records import NONE, Feedback, Prediction, Score
 
@@ -36,7 +38,8 @@ PredictionLine = spool_form(
     tag="predictions",
     changed={
         "intent": (str | None,),  # it must be there; null says that no call was made
-        "messages": (None, None),  # a conversation goes the long way
+        # A conversation, and arguments under another name, go the long way.
+        **dict.fromkeys(("messages", *OTHER_ARGUMENTS), (None, None)),
     },
 )
 FeedbackLine = spool_form(
@@ -107,18 +110,20 @@ def write_body(kind: str, body: bytes, *, received: datetime, **options: Any) ->
     """
     limit = options.get("max_line_bytes")
     usual = options.get("format", AUTO) in USUAL
-    if usual and (written := write_usual(kind, body, max_line_bytes=limit)):
+    if usual and (written := write_usual(kind, body, received=received, max_line_bytes=limit)):
         return written
     lines: list[SpoolLine] = []
     parts: list[Parsed] = []
     tally = LineTally()
-    for number, raw in numbered(_lines_of(body)):
-        line = quick(kind, raw) if usual and (limit is None or len(raw) <= limit) else None
+    for record in body_records(body):
+        raw = b"" if record.why or record.skipped else record.raw
+        fits = usual and (limit is None or len(raw) <= limit)
+        line = quick(kind, raw, received) if fits else None
         if line is not None:
             lines.append(line)
             tally.kept([(kind, line.id)])
             continue
-        for _, parsed in parsed_lines([(number, raw)], kind, received=received, **options):
+        for number, parsed in parsed_records([record], kind, received=received, **options):
             tally.read(number, parsed)
             parts.append(parsed)
             lines += lines_of(parsed)
@@ -138,7 +143,9 @@ def write_body(kind: str, body: bytes, *, received: datetime, **options: Any) ->
     )
 
 
-def write_usual(kind: str, body: bytes, *, max_line_bytes: int | None = None) -> Written | None:
+def write_usual(
+    kind: str, body: bytes, *, received: datetime, max_line_bytes: int | None = None
+) -> Written | None:
     """Return what native events say, one a line; None where any of them needs another look.
 
     It looks at many lines at once, which is all that makes it quicker than one after another.
@@ -154,6 +161,8 @@ def write_usual(kind: str, body: bytes, *, max_line_bytes: int | None = None) ->
             lines = read(block)
             if not (_one_a_line(block, len(lines), max_line_bytes) and all(map(checked, lines))):
                 return None
+            if not _in_time([line.ts for line in lines], received):
+                return None
             written.append(_write(lines))
             ids.update([line.id for line in lines])
             events += len(lines)
@@ -162,18 +171,25 @@ def write_usual(kind: str, body: bytes, *, max_line_bytes: int | None = None) ->
     return Written(lines=b"".join(written), accepted=len(ids), repeated=events - len(ids))
 
 
-def quick(kind: str, raw: bytes) -> SpoolLine | None:
+def quick(kind: str, raw: bytes, received: datetime) -> SpoolLine | None:
     """Return a native event's line; None for what needs the long way, valid or not."""
     try:
         if kind == "predictions":
-            prediction = _PREDICTION.decode(raw)
-            return prediction if _prediction(prediction) else None
-        if kind == "feedback":
-            verdict = _FEEDBACK.decode(raw)
-            return verdict if _feedback(verdict) else None
+            line = _PREDICTION.decode(raw)
+            usual = _prediction(line)
+        elif kind == "feedback":
+            line = _FEEDBACK.decode(raw)
+            usual = _feedback(line)
+        else:
+            return None
     except _BROKEN:
-        pass
-    return None
+        return None
+    return line if usual and _in_time([line.ts], received) else None
+
+
+def _in_time(moments: Sequence[datetime], received: datetime) -> bool:
+    """Whether every time is one that an event may have: none of a clock that is wrong."""
+    return not moments or (min(moments) >= EARLIEST and max(moments) <= received + AHEAD)
 
 
 def lines_of(parsed: Parsed) -> list[SpoolLine]:
@@ -190,23 +206,6 @@ def record_of(line: SpoolLine) -> Prediction | Feedback | Score:
     record = _RECORD[type(line)]
     values = {name: getattr(line, name) for name in record.__struct_fields__}
     return record(**{name: value for name, value in values.items() if value is not None})
-
-
-def _lines_of(body: bytes) -> list[bytes]:
-    """One item an event: a body that is one object, or a list of them, has no lines of its own."""
-    body = body.removeprefix(_BOM)
-    lines = body.split(b"\n")
-    if len(lines) == 1 and body.lstrip().startswith(b"{"):
-        return lines
-    if quick("predictions", lines[0]) or quick("feedback", lines[0]):
-        return lines
-    try:
-        whole = msgspec.json.decode(body)
-    except _BROKEN:
-        return lines
-    if isinstance(whole, list):
-        return [msgspec.json.encode(one) for one in whole]
-    return [body]
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:

@@ -194,7 +194,7 @@ def test_what_was_rejected_is_read_once_more_when_asked(client, runtime):
     said = client.post("/v1/rejected/retry").json()
     assert (said["accepted"], said["duplicates"]) == (1, 0)
     assert [(one["kind"], one["why"]) for one in said["rejected"]] == [
-        ("predictions", "is not JSON")
+        ("predictions", "is not JSON: object keys must be strings (byte 1)")
     ]
     assert counts(runtime).rejected == 1
 

@@ -39,14 +39,14 @@ def test_bad_lines_are_listed_with_number_field_and_reason_and_spoil_no_other():
     read = read_lines("predictions", lines)
     assert [p.id for p in read.predictions] == ["p-1", "p-3"]
     assert [(r.line, r.format, r.field, r.why) for r in read.rejected] == [
-        (3, "auto", "", "is not JSON"),
+        (3, "auto", "", "is not JSON: object keys must be strings (byte 1)"),
         (4, "native", "ts", "is not a time"),
         (5, "auto", "", "is not an object"),
         (
             6,
             "auto",
             "",
-            "is not UTF-8 at byte 1: name its encoding, as in "
+            "is not JSON: not UTF-8: byte 0xff at 0; name its encoding, as in "
             "`flywheel rejected retry --encoding cp1252`",
         ),
     ]

@@ -102,7 +102,7 @@ def kept(spooled):
 @given(st.sampled_from(["predictions", "feedback"]), PREDICTIONS | VERDICTS)
 def test_what_the_quick_way_takes_the_long_way_takes_alike(kind, event):
     raw = json.dumps(event, ensure_ascii=False).encode()
-    line = spool_lines.quick(kind, raw)
+    line = spool_lines.quick(kind, raw, NOON)
     if line is not None:
         parsed = formats.read_lines(kind, [raw], received=NOON)
         assert parsed.rejected == ()
@@ -123,7 +123,7 @@ def test_what_is_taken_many_at_once_is_taken_alike_one_by_one(kind, parts, limit
     body = "".join(json.dumps(event) + glue for event, glue in parts).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool_lines, "_BLOCK", block)
-        written = spool_lines.write_usual(kind, body, max_line_bytes=limit)
+        written = spool_lines.write_usual(kind, body, max_line_bytes=limit, received=NOON)
     if written is not None:
         raws = [raw for raw in body.split(b"\n") if raw]
         one_by_one = formats.read_lines(kind, raws, received=NOON, max_line_bytes=limit)
@@ -134,19 +134,23 @@ def test_what_is_taken_many_at_once_is_taken_alike_one_by_one(kind, parts, limit
 
 def test_a_batch_of_usual_events_is_taken_at_once_whatever_its_blocks(monkeypatch):
     body = "\n".join(json.dumps(GOOD | {"id": f"p-{n % 7}"}) for n in range(9)).encode()
-    whole = spool_lines.write_usual("predictions", body)
+    whole = spool_lines.write_usual("predictions", body, received=NOON)
     assert whole is not None
     assert (whole.accepted, whole.repeated) == (7, 2)
     monkeypatch.setattr(spool_lines, "_BLOCK", 200)
-    assert spool_lines.write_usual("predictions", body + b"\n") == whole
+    assert spool_lines.write_usual("predictions", body + b"\n", received=NOON) == whole
 
 
 @pytest.mark.parametrize("body", ['{"id":1}', "", "[]", '{"id":\n{}}'])
 def test_anything_else_is_not_taken_at_once(body):
     good = json.dumps(GOOD)
-    assert not spool_lines.write_usual("predictions", f"{good}\n{body}\n{good}".encode())
-    assert not spool_lines.write_usual("predictions", f"{good}{good}\n{good}".encode())
-    assert not spool_lines.write_usual("samples", good.encode())
+    assert not spool_lines.write_usual(
+        "predictions", f"{good}\n{body}\n{good}".encode(), received=NOON
+    )
+    assert not spool_lines.write_usual(
+        "predictions", f"{good}{good}\n{good}".encode(), received=NOON
+    )
+    assert not spool_lines.write_usual("samples", good.encode(), received=NOON)
 
 
 @settings(max_examples=100)
@@ -161,7 +165,7 @@ def test_noise_is_rejected_line_by_line_and_breaks_nothing(noise):
 def test_a_blank_rater_takes_the_long_way_and_is_refused_there():
     said = {"id": "f", "prediction_id": "p", "ts": "2026-11-22T05:17:00Z", "verdict": "correct"}
     raw = json.dumps(said | {"rater": " "}).encode()
-    assert spool_lines.quick("feedback", raw) is None
+    assert spool_lines.quick("feedback", raw, NOON) is None
     assert formats.read_lines("feedback", [raw]).rejected[0].field == "rater"
 
 
@@ -173,7 +177,7 @@ GOOD = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "x", "intent": "play_
     [{}, {"arguments": {"time": "七点"}}, {"confidence": 1}, {"slices": {"channel": "voice"}}],
 )
 def test_usual_events_go_the_quick_way(changes):
-    assert spool_lines.quick("predictions", json.dumps(GOOD | changes).encode()) is not None
+    assert spool_lines.quick("predictions", json.dumps(GOOD | changes).encode(), NOON) is not None
 
 
 @pytest.mark.parametrize(
