@@ -110,7 +110,8 @@ def _is_lines(head: bytes) -> bool:
         lines[0].rstrip(b", \r\t")
     ):
         return False  # the record goes on in the next line
-    return any(line[:1] == b"{" and brackets.whole(line.rstrip(b", \r\t")) for line in lines)
+    marked = (line.removeprefix(BOM) for line in lines)
+    return any(line[:1] == b"{" and brackets.whole(line.rstrip(b", \r\t")) for line in marked)
 
 
 def _of_lines(pieces: Iterator[bytes], longest: int) -> Iterator[FileRecord]:
@@ -267,7 +268,8 @@ class _Cutter:
         stretches = list(_stretches(data, self._column))
         for stretch in stretches if ended else stretches[:-1]:
             end = BracketScan(0).end(stretch)
-            raw, rest = (stretch[:end], stretch[end:]) if end >= 0 else (stretch, b"")
+            text = stretch.removesuffix(BOM)
+            raw, rest = (text[:end], text[end:]) if end >= 0 else (text, b"")
             yield from _unfolded(FileRecord(line=self._line, raw=raw.strip(b" \t\r\n,")), 0)
             if rest.strip(b" \t\r\n,]}"):
                 yield FileRecord(line=self._line + raw.count(b"\n"), raw=rest.strip())
@@ -333,7 +335,7 @@ class _Cutter:
 
 def _stretches(data: bytes, column: int) -> Iterator[bytes]:
     """The data, cut where a line opens a value no deeper than this one, so each may be whole."""
-    opening = re.compile(rb"\n[ \t]{0,%d}(?=[{\[])" % max(column, 0))
+    opening = re.compile(rb"\n(?:\xef\xbb\xbf)?[ \t]{0,%d}(?=[{\[])" % max(column, 0))
     at = 0
     for found in opening.finditer(data):
         yield data[at : found.end()]
