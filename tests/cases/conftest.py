@@ -1,4 +1,4 @@
-"""The real command line against a real application with spool, loader and store, in one process.
+"""The real command line against a real application, intake and store, in one process; no spool.
 
 An empty state folder is copied for each case: migrations run once.
 """

@@ -1,10 +1,15 @@
 """Inputs as people send them: what each must leave in the tables, and what is said of the rest."""
 
 import json
+import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from flywheel import intake
+from flywheel.sources.runner import find
 
 FILES = Path(__file__).parent / "files"
 SIX = ("wake me at six", "set_alarm", '{"time":"six"}')
@@ -296,3 +301,35 @@ def test_other_training_files_end_in_words(case, name):
     said = case.run("samples", "import", FILES / name, "--split", "seed")
     assert said.output
     assert case.rows("SELECT count(*) FROM samples WHERE intent IS NULL OR intent = ''") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "names", "texts"),
+    [
+        ("jsonl", ["source-lone-surrogate.jsonl"], ["wake me at six"] * 2),
+        ("jsonl", ["deep-nesting.jsonl"], ["wake me at six"] * 2),
+        ("jsonl", ["q-gz.jsonl.gz", "q-utf16.jsonl"], ["wake me at six"] * 4),
+        ("csv", ["csv-gbk.csv", "csv-semicolon.csv"], None),
+        ("csv", ["csv-bigfield.csv"], None),
+        ("parquet", ["broken.parquet", "int-ids.parquet"], ["ring me", "wake me"]),
+    ],
+)
+def test_no_source_stops_at_a_line_a_cell_or_a_file(case, tmp_path, plugin, names, texts):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in names:
+        shutil.copy(FILES / name, folder / name)
+        os.utime(folder / name, (1, 1))  # written long ago: a young file may still grow
+    source = find(plugin, tmp_path)()
+    source.open({"path": f"{folder}/*"}, None)
+    for _ in range(12):
+        if batch := source.poll(100, 0.01):
+            intake.accept_from_source(case.runtime, "app", batch.events, batch.cursor)
+            source.ack(batch.cursor)
+    source.close()
+    found = [text for text, _, _ in standing(case)]
+    if texts is None:
+        assert any(text.startswith("wake me") for text in found)
+        assert not any("\ufffd" in text for text in found)
+    else:
+        assert found == texts
