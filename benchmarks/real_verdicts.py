@@ -178,7 +178,8 @@ def _mlflow(chance: random.Random, mark: str) -> Made:
 
 def _mlflow_expectation(chance: random.Random, mark: str) -> Made:
     right = chance.choice(("Sure", ["it is warm"], {"name": "get_weather", "arguments": {}}))
-    person = chance.random() < 0.5
+    # MLflow's own default is a person: without its source, a model's right call would be one's.
+    person = isinstance(right, dict) or chance.random() < 0.5
     meant = None
     if isinstance(right, dict) and person:
         meant = Verdict(word="corrected", intent="get_weather", arguments={})

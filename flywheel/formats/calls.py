@@ -17,7 +17,7 @@ from flywheel.formats.answer_text import literal_in
 from flywheel.formats.call_shapes import kind_of, read_call
 from flywheel.formats.message_parts import asks, returns_results, role, speaks
 from flywheel.formats.reading import BadEvent, Fields, unicode
-from flywheel.formats.replies import NO_CALL, Rule, Saying, read_reply
+from flywheel.formats.replies import NO_CALL, Rule, Saying, nearest_key, read_reply
 from flywheel.records import Call, Prediction
 
 __all__ = [
@@ -114,6 +114,11 @@ def asked(messages: Any, fields: Fields, name: str, context_turns: int = 0) -> A
     if not said:
         raise fields.bad(name, "has no user message with a text")
     last, _ = said[-1]
+    for number, message in listed:
+        if number > last and asks(message) and not {"content", "parts"} & message.keys():
+            near = nearest_key(message, ("content",), ())
+            if near:  # otherwise an earlier text would be taken for the last
+                raise fields.bad(f"{name}[{number}].content", f"is missing; `{near}` is there")
     texts = [text for _, text in said[-1 - max(0, context_turns) :]]
     after = tuple(message for number, message in listed if number > last)
     return Asked("\n".join(texts), after, last + 1)

@@ -179,7 +179,7 @@ def _scored(fields: Fields, context: Context) -> Parsed:
 
 def _score(fields: Fields, given: Given) -> Score:
     """A score as its data type says; the value of a text or a category is only an index."""
-    name = fields.maybe_text("name", default="score")
+    name = fields.text("name")
     kind = fields.maybe_text("dataType").upper()
     text = fields.get("stringValue")
     if kind == "CORRECTION":

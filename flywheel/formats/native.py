@@ -320,6 +320,9 @@ def _maybe_arguments(fields: Fields, name: str = "arguments") -> ReadOrNot:
             return arguments(value, NAME, fields.path(other))
         if value:
             raise fields.bad(name, f"is missing; `{other}` is there: name it `arguments`")
+    near = "" if name in fields.value else nearest_key(fields.value, (name,), ())
+    if near and isinstance(fields.value[near], (Mapping, str)) and fields.value[near]:
+        raise fields.bad(name, f"is missing; `{near}` is there: name it `arguments`")
     return None, False
 
 

@@ -169,6 +169,8 @@ def _arguments(parsed: Fields) -> dict[str, Any]:
         name = Fields(NAME, entity, path).text("entity")
         role = entity.get("role")
         name = f"{name}.{role}" if isinstance(role, str) and role else name
+        if "value" not in entity:
+            raise parsed.bad(f"entities[{number}].value", "is missing")
         where = (entity.get("start"), entity.get("end"), entity.get("extractor"))
         if any(_same_place(where, other) for other in spans.setdefault(name, [])):
             continue

@@ -135,6 +135,8 @@ def _feedback(fields: Fields, context: Context) -> Parsed:
     if metric == "comment" or fields.get("target_type") is not None:
         comment = value if isinstance(value, str) else str(plain(value, NAME, "value"))
         return scored(score(given, NAME, metric or "comment", label=comment, kind="text"), context)
+    if not metric and (_COUNTED in fields.value or "inference_id" not in fields.value):
+        raise fields.bad(_COUNTED, "is missing")  # only the table of demonstrations has none
     if metric in ("", "demonstration"):
         reply = read_reply(value, "value", Rule(format=NAME, known=context.known))
         if reply.malformed:
