@@ -144,7 +144,7 @@ def retry(
         parts = f"{answer['accepted']:,} new, {answer['duplicates']:,} known already"
         say(f"{parts}, {len(answer['rejected']):,} still rejected")
         for one in answer["rejected"][:10]:
-            remark(clean(f"{one['kind']}: {one['field']}: {one['why']}"))
+            remark(clean(": ".join(filter(None, (one["kind"], one["field"], one["why"])))))
     if answer["rejected"]:
         raise typer.Exit(1)
 
@@ -166,7 +166,8 @@ def scores(ctx: typer.Context, *, as_json: Json = False) -> None:
     silent = [row for row in reply.value if not row["counted"] and row["rule"] is None]
     if silent:
         say("", "to have one count, add its line to config.toml, and flywheel reload:", "")
-        say("  [feedback.scores]", *[f"  {clean(row['add'])}" for row in silent])
+        lines = {str(row["name"]): clean(row["add"]) for row in silent}  # TOML: a key comes once
+        say("  [feedback.scores]", *[f"  {line}" for line in lines.values()])
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -234,7 +235,8 @@ def _unknown(row: Mapping[str, Any]) -> str:
     """A name that is no intent, and the command that maps it."""
     seen = f"{plural(row['predictions'], 'prediction')}, {number(row['feedback'])} judged"
     new = clean(row.get("nearest") or "NEW")
-    return f"{clean(row['intent'])} ({seen}): flywheel intents alias {clean(row['intent'])} {new}"
+    name = clean(row["intent"])
+    return f"{name} ({seen}): flywheel intents alias {quote(name)} {new}"
 
 
 _HEALTH = (

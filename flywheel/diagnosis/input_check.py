@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from flywheel.lineage import current_names, parted
 from flywheel.metrics import Tallies, wilson
@@ -95,7 +96,7 @@ def input_problems(
 def _unknown(tallies: Tallies, intents: Sequence[Intent]) -> list[str]:
     return [
         f"{one.predictions} predictions and {one.feedback} labels name `{one.intent}`, which is no "
-        f"intent: `flywheel intents alias {one.intent} {one.nearest or 'NEW'}`"
+        f"intent: `flywheel intents alias {quote(one.intent)} {one.nearest or 'NEW'}`"
         for one in unknown_names(tallies, intents)[:3]
     ]
 

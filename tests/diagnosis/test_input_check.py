@@ -48,3 +48,9 @@ def test_intents_that_never_occur_are_said_where_there_was_time_for_them():
     ]
     assert input_problems(Tallies(volume={"stop": 40}), INTENTS) == []
     assert input_problems(Tallies(volume={"stop": 30, "alarm": 30}), INTENTS) == []
+
+
+def test_the_command_for_an_unknown_name_with_a_space_can_be_pasted():
+    tallies = Tallies(volume={"Set Alarm": 2}, pairs=())
+    problem = input_problems(tallies, [Intent(name="set_alarm")])[0]
+    assert problem.endswith("`flywheel intents alias 'Set Alarm' set_alarm`")

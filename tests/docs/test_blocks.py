@@ -37,6 +37,7 @@ QUICK = {
     "come-from-elsewhere.md",
     "connect-a-teacher.md",
     "keep-less.md",
+    "what-was-not-taken.md",
     "write-a-source.md",
 }
 """Pages that the quick tests paste; the others train, or start several daemons."""

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.doctor.environment import Finding, Running, fail, ok, skip, warn
@@ -313,7 +314,7 @@ def _unknown(listed: Sequence[Intent], seen: SeenTraffic) -> Iterator[Finding]:
             continue
         near = nearest_name(name, current)
         words = f"{plural(count, 'recent prediction')} of `{name}`, which is not in the intents"
-        alias = f"flywheel intents alias {name} {near}" if near else "add it to the intents"
+        alias = f"flywheel intents alias {quote(name)} {near}" if near else "add it to the intents"
         yield warn("traffic", f"{words}{f'; is {near} meant?' if near else ''}", alias)
 
 
