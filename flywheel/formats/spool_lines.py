@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import NODEFAULT
 
-from flywheel.event_columns import EventColumn, columns_of, spool_form
+from flywheel.event_columns import columns_of, spool_form
 from flywheel.formats import native
 from flywheel.formats.dispatch import AUTO, IDENTITIES, body_records, parsed_records
 from flywheel.formats.line_tally import LineTally, SkippedLines
@@ -27,10 +28,42 @@ from flywheel.formats.reading import Parsed, RejectedLine, merged
 from flywheel.records import NONE, Feedback, Prediction, Score
 
 _BOM = b"\xef\xbb\xbf"
+_IDENTITIES = frozenset(IDENTITIES)
 _BLOCK = 1 << 16  # bytes that are read at once, in which no other thread of Python runs
 USUAL = (AUTO, native.NAME)
 """Formats under which native events are looked for first."""
 _flat = frozenset({str, int, bool, type(None)}).issuperset  # types that need no further look
+_NAMED = Annotated[str, msgspec.Meta(pattern=r"\S")]
+_LOOKED_AT = {"id", "prediction_id", "text", "intent", "arguments", "slices"}
+
+
+def _checked(
+    record: type[msgspec.Struct], looked_at: set[str]
+) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
+    """Fields that a line's decoder checks where they are there, which costs nothing where they are
+    not; and names of columns that may hold anything, so that a line with one goes the long way.
+    """
+    texts = {
+        column.name: (_NAMED | None, None)
+        for column in columns_of(record)
+        if column.type == "text" and not column.choices and column.name not in looked_at
+    }
+    lists = {"aliases": (tuple[_NAMED, ...] | None, None)}
+    names = {column.name: column.type for column in columns_of(record)}
+    known = {name: form for name, form in lists.items() if name in names}
+    open_ones = tuple(
+        name
+        for name, type_ in names.items()
+        if type_ in ("json", "list") and name not in {*looked_at, *known}
+    )
+    return texts | known, open_ones
+
+
+_OF_PREDICTIONS, _OPEN_OF_PREDICTIONS = _checked(Prediction, _LOOKED_AT | {"adapter"})
+_OF_FEEDBACK, _OPEN_OF_FEEDBACK = _checked(Feedback, _LOOKED_AT | {"rater"})
+# Of one column its value; of several they would be a tuple, and every line would go the long way.
+_open_of_prediction = attrgetter(*_OPEN_OF_PREDICTIONS)
+_open_of_feedback = attrgetter(*_OPEN_OF_FEEDBACK)
 PredictionLine = spool_form(
     Prediction,
     "PredictionLine",
@@ -40,10 +73,15 @@ PredictionLine = spool_form(
         "intent": (str | None,),  # it must be there; null says that no call was made
         # A conversation, and arguments under another name, go the long way.
         **dict.fromkeys(("messages", *OTHER_ARGUMENTS), (None, None)),
+        **_OF_PREDICTIONS,
     },
 )
 FeedbackLine = spool_form(
-    Feedback, "FeedbackLine", doc="Feedback as a line of the spool.", tag="feedback"
+    Feedback,
+    "FeedbackLine",
+    doc="Feedback as a line of the spool.",
+    tag="feedback",
+    changed=_OF_FEEDBACK,
 )
 ScoreLine = spool_form(
     Score,
@@ -245,9 +283,9 @@ def _prediction(line: SpoolLine) -> bool:
         return False
     if line.arguments and not _flat(map(type, line.arguments.values())):
         return False
-    if line.slices and not IDENTITIES.keys().isdisjoint(line.slices):
+    if line.slices and not _IDENTITIES.isdisjoint(line.slices):
         return False
-    return not _FURTHER_OF_PREDICTIONS or _further_usual(line, _FURTHER_OF_PREDICTIONS)
+    return _open_of_prediction(line) is None
 
 
 def _feedback(line: SpoolLine) -> bool:
@@ -265,41 +303,11 @@ def _feedback(line: SpoolLine) -> bool:
             return False
     elif not _named(line.intent):
         return False
-    return not _FURTHER_OF_FEEDBACK or _further_usual(line, _FURTHER_OF_FEEDBACK)
+    return _open_of_feedback(line) is None
 
 
 def _named(text: str) -> bool:
     return bool(text) and not text.isspace()
-
-
-def _further(record: type[msgspec.Struct], looked_at: set[str]) -> tuple[EventColumn, ...]:
-    """Columns that may hold what is unusual, and are not looked at by name above."""
-    return tuple(
-        column
-        for column in columns_of(record)
-        if column.name not in looked_at
-        and (column.type in ("json", "list") or (column.type == "text" and not column.choices))
-    )
-
-
-_FURTHER_OF_PREDICTIONS = _further(Prediction, {"id", "text", "intent", "arguments", "adapter"})
-_FURTHER_OF_FEEDBACK = _further(Feedback, {"id", "prediction_id", "intent", "arguments", "rater"})
-
-
-def _further_usual(line: SpoolLine, columns: Iterable[EventColumn]) -> bool:
-    for column in columns:
-        value = getattr(line, column.name)
-        if value is None:
-            continue
-        if column.type == "text":
-            usual = _named(value)
-        elif column.type == "list":
-            usual = all(isinstance(item, str) and _named(item) for item in value)
-        else:
-            usual = _flat(map(type, value.values()))
-        if not usual:
-            return False
-    return True
 
 
 _USUAL: Mapping[str, tuple[Callable[[bytes], list[Any]], Callable[[Any], bool]]] = {
