@@ -6,7 +6,6 @@ The link is replaced by a rename, so a reader sees the old adapter or the new on
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 from pathlib import Path
 
@@ -35,19 +34,25 @@ class ChampionLink:
                 "cannot be served",
             )
         _share(self._folder / adapter_id)
+        self._clear()
         if self.serving() == adapter_id:
             return
-        staged = self._folder / f".{CHAMPION}.{os.getpid()}"
-        staged.unlink(missing_ok=True)
+        staged = self._folder / f".{CHAMPION}.next"
         staged.symlink_to(adapter_id)
         staged.replace(self._folder / CHAMPION)
         files.sync(self._folder)
 
     def retire(self) -> None:
         """Serve none from now on; durable when it returns."""
+        self._clear()
         if self.serving() is not None:
             (self._folder / CHAMPION).unlink()
             files.sync(self._folder)
+
+    def _clear(self) -> None:
+        """Remove what a promotion left that was killed half-way."""
+        for staged in self._folder.glob(f".{CHAMPION}.*"):
+            staged.unlink(missing_ok=True)
 
     def serving(self) -> str | None:
         """The adapter served now; None when there is none."""

@@ -96,6 +96,9 @@ def test_kills_at_any_time_change_nothing_in_the_end(seed, prepared, undisturbed
         daemon.kill()
         daemon.communicate()
     end_the_turn(folder)
+    (said, files), (wanted, usual) = crash_state(folder)[:2], undisturbed[:2]
+    assert (sorted(files - usual), sorted(usual - files)) == ([], [])
+    assert said == wanted
     assert crash_state(folder) == undisturbed
 
 
