@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -12,6 +13,8 @@ _NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?\d+(?:\.\d+)?[eE][+-]?\d+|-?
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _LONE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _SHOWN = 30  # characters of a number that are quoted
+
+_LONGEST_WHOLE = 20  # digits and sign of an integer of 64 bits
 
 
 class NotJson(ValueError):
@@ -32,6 +35,31 @@ def decoded(raw: bytes) -> Any:
         raise NotJson(_not_utf8(raw)) from None
     except msgspec.MsgspecError as error:
         raise NotJson(f"is not JSON: {_fault(raw, str(error))}") from error
+
+
+def decoded_with_wide_numbers(raw: bytes) -> Any:
+    """As `decoded`, but NaN, Infinity and floats beyond 64 bits are read, as not finite.
+
+    A reader then loses the one field that holds such a number, and not the whole line.
+
+    Raises:
+        NotJson: as `decoded`; integers beyond 64 bits are no numbers either.
+    """
+    try:
+        return decoded(raw)
+    except NotJson:
+        try:
+            return json.loads(raw, parse_int=_whole)
+        except (ValueError, RecursionError):
+            pass
+        raise
+
+
+def _whole(digits: str) -> int:
+    number = int(digits[:_LONGEST_WHOLE])
+    if len(digits) > _LONGEST_WHOLE or not -(1 << 63) <= number < 1 << 64:
+        raise ValueError("has an integer of more than 64 bits")
+    return number
 
 
 def is_utf8(raw: bytes) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 
 from flywheel.content import content_id
 from flywheel.file_records import layouts
-from flywheel.file_records.json_faults import NotJson, decoded, is_utf8
+from flywheel.file_records.json_faults import NotJson, decoded_with_wide_numbers, is_utf8
 from flywheel.file_records.layouts import FileRecord
 from flywheel.formats import (
     anthropic,
@@ -248,7 +248,7 @@ def parsed_lines(
             yield number, _rejected(beginning, number, BadEvent(form, "", why))
             continue
         try:
-            event = decoded(raw)
+            event = decoded_with_wide_numbers(raw)
         except NotJson as error:
             yield number, _rejected(raw, number, BadEvent(form, "", _with_next_step(raw, error)))
             continue
