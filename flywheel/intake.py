@@ -20,6 +20,7 @@ from flywheel import formats, turn
 from flywheel.config.tables import time_zone
 from flywheel.errors import Refused
 from flywheel.formats import LineTally, Parsed, SkippedLines
+from flywheel.formats.dispatch import MALFORMED
 from flywheel.formats.reading import RejectedLine, merged
 from flywheel.formats.verdicts import counted
 from flywheel.score_rules import rule_text
@@ -213,8 +214,11 @@ def keep(
     now = runtime.clock()
     rejected.add(con, [_kept_line(sent_as, bad, now) for bad in parsed.rejected])
     stored = events.add_predictions(con, parsed.predictions)
-    stored += events.add_feedback(con, parsed.feedback)
-    events.add_scores(con, parsed.scores)
+    sent = [one for one in parsed.feedback if not one.score and one.rater != MALFORMED]
+    derived = [one for one in parsed.feedback if one.score or one.rater == MALFORMED]
+    events.add_feedback(con, derived)  # which nobody sent, and nobody counts
+    stored += events.add_feedback(con, sent)
+    stored += events.add_scores(con, parsed.scores)
     receipt = Receipt(
         accepted=tally.accepted,
         duplicates=tally.repeated,

@@ -47,6 +47,8 @@ from flywheel.formats.reading import (
 from flywheel.records import Feedback, Intent, Prediction, Sample
 
 AUTO = "auto"
+MALFORMED = "malformed"
+"""The rater of verdicts on calls whose arguments could not be read."""
 IDENTITIES: Mapping[str, str] = {"session": "session", "session_id": "session", "user_id": "rater"}
 """Names of slices that say who it was: by name, the field that they go to."""
 KINDS = ("predictions", "feedback", "samples")
@@ -174,7 +176,7 @@ def _broken(prediction: Prediction) -> Feedback:
         prediction_id=prediction.id,
         ts=prediction.ts,
         verdict="incorrect",
-        rater="malformed",
+        rater=MALFORMED,
         rater_kind="rule",
     )
 
