@@ -173,7 +173,7 @@ def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     for kind in _ROUTES:
         those = [record for record in records if record.meaning.kind == kind]
         # Half of the files hold no line that is damaged as a line: only these can be lists.
-        those.sort(key=lambda record: record.line is not None and hash(record.line) % 2 == 0)
+        those.sort(key=lambda record: record.line is not None and len(record.line) % 2 == 0)
         for start in range(0, len(those), FILE_RECORDS):
             yield those[start : start + FILE_RECORDS]
 

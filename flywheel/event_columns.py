@@ -122,6 +122,7 @@ def _struct(
         tag_field="kind" if tag else None,
         tag=tag,
         rename=rename,
+        forbid_unknown_fields=tag is not None,  # a misspelt field is for the general reader
     )
     form.__doc__ = doc
     return form

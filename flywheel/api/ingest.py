@@ -242,6 +242,10 @@ async def accept(request: Request, kind: Kind, body: bytes, form: str) -> Receip
         rejected=len(receipt.rejected),
         skipped=receipt.skipped,
     )
+    for bad in receipt.rejected:
+        requests_seen.not_taken(kind, "rejected", bad.why)
+    for skipped in receipt.skips:
+        requests_seen.not_taken(kind, "skipped", skipped.why, skipped.count)
     return receipt
 
 

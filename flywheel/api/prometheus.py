@@ -7,6 +7,7 @@ with what people read.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from flywheel.errors import Refused
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_MOST_REASONS = 60  # series of a counter; a sender may not make them
 _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 # Else each series has a second one with the time of its first count. The function is untyped.
@@ -53,6 +55,14 @@ class RequestMetrics:
             registry=self.registry,
         )
 
+        self._not_taken = Counter(
+            "flywheel_lines_not_taken",
+            "Lines rejected or skipped since the start, by what they were sent as and why.",
+            ("kind", "outcome", "reason"),
+            registry=self.registry,
+        )
+        self._reasons: set[str] = set()
+
         # A series is looked up by its labels under a lock, which takes longer than to count.
         self._request_series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._event_series: dict[tuple[str, str], Counter] = {}
@@ -77,6 +87,27 @@ class RequestMetrics:
                 series = self._event_series[kind, outcome] = self._events.labels(kind, outcome)
             if count:
                 series.inc(count)
+
+    def not_taken(self, kind: str, outcome: str, why: str, count: int = 1) -> None:
+        """Lines were rejected or skipped; the reason is told without what a sender wrote."""
+        reason = reason_class(why)
+        if reason not in self._reasons and len(self._reasons) >= _MOST_REASONS:
+            reason = "other"
+        self._reasons.add(reason)
+        self._not_taken.labels(kind, outcome, reason).inc(count)
+
+
+def reason_class(why: str) -> str:
+    """A reason without its values: what is quoted, what follows a colon, and numbers.
+
+    >>> reason_class("`Set Alarm` is 1.2, not in 0..1; `set_alarm`?")
+    'is, not in'
+    """
+    plain = re.sub(
+        r"`[^`]*`|“[^”]*”|\"[^\"]*\"|:.*|;.*|0x\w+|(?<![\w-])[\d.]*\d\b", "", why.partition("\n")[0]
+    )
+    words = re.sub(r"\s+([,.])", r"\1", " ".join(plain.split()))
+    return " ".join(words.split()[:6]).strip(" ,.") or "other"
 
 
 class Meter:
@@ -135,8 +166,21 @@ class _StatusGauges(Collector):
             ("golden_queries_left", "Of this generation.", status["golden"]["queries_left"]),
             ("turn_open", "1 while a turn runs.", int(bool(status["turn"]))),
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
+            ("rejected_lines", "Kept, not taken.", backlog["rejected"]),
+            ("scores", "Of other tools, as seen.", status["input"]["scores"]),
+            (
+                "sources_stuck",
+                "That fail at one place again and again.",
+                sum(bool(source["stuck"]) for source in status["sources"]),
+            ),
         ):
             yield GaugeMetricFamily(f"flywheel_{name}", meaning, value=value)
+        loaded = GaugeMetricFamily(
+            "flywheel_events_loaded", "Events loaded since the start.", labels=["outcome"]
+        )
+        for outcome, count in (status["input"]["loaded"] or {}).items():
+            loaded.add_metric([outcome], count)
+        yield loaded
 
 
 # What the daemon knows of itself and the database does not: for status, readiness and metrics.
