@@ -49,7 +49,9 @@ def decoded_with_wide_numbers(raw: bytes) -> Any:
         return decoded(raw)
     except NotJson:
         try:
-            return json.loads(raw, parse_int=_whole)
+            value = json.loads(raw.decode(), parse_int=_whole)
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+            return value
         except (ValueError, RecursionError):
             pass
         raise

@@ -182,6 +182,8 @@ def _score(fields: Fields, given: Given) -> Score:
     name = fields.text("name")
     kind = fields.maybe_text("dataType").upper()
     text = fields.get("stringValue")
+    if not kind and isinstance(text, str) and text.casefold() not in ("", "true", "false"):
+        kind = "TEXT"  # `value` is then always 0, or the index of a category
     if kind == "CORRECTION":
         right = fields.need("stringValue", "value")
         calls = right_calls(right, NAME, "stringValue", names=True)
