@@ -393,6 +393,8 @@ def _json_call(value: Mapping[str, Any], path: str, rule: Rule) -> Saying:
     """What an object says that names an intent by a key of its own."""
     intent = value.get("intent")
     if isinstance(intent, Mapping):
+        if not {"name", "intent"} & intent.keys():
+            raise rule.bad(f"{path}.intent", "has no `name`; null says no call")
         return _json_call({**value, "intent": intent.get("name", intent.get("intent"))}, path, rule)
     if "intent" in value and isinstance(intent, (list, tuple)):
         raise rule.bad(f"{path}.intent", "is a list; several calls stand under `calls`")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from flywheel.formats.calls import asked, predictions
@@ -135,7 +136,8 @@ def _feedback(fields: Fields, context: Context) -> Parsed:
     if metric == "comment" or fields.get("target_type") is not None:
         comment = value if isinstance(value, str) else str(plain(value, NAME, "value"))
         return scored(score(given, NAME, metric or "comment", label=comment, kind="text"), context)
-    if not metric and (_COUNTED in fields.value or "inference_id" not in fields.value):
+    misspelt = get_close_matches(_COUNTED, [*map(str, fields.value)], 1, 0.7)
+    if not metric and (misspelt or "inference_id" not in fields.value):
         raise fields.bad(_COUNTED, "is missing")  # only the table of demonstrations has none
     if metric in ("", "demonstration"):
         reply = read_reply(value, "value", Rule(format=NAME, known=context.known))
