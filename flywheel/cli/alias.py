@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import tomlkit
 import typer
 
-from flywheel import files
 from flywheel.cli.command import daemon, place
 from flywheel.cli.screen import say
 from flywheel.cli.text import clean
@@ -29,6 +27,7 @@ def alias(
 
     It is kept as `renamed_from` in the intents file; a running daemon reads the file again.
     """
+    from flywheel import files  # it is a part of what `--help` would wait for
     from flywheel.config import load, load_intents
     from flywheel.diagnosis import nearest
     from flywheel.records import NONE
@@ -57,6 +56,8 @@ def alias(
 
 def _edited(path: Path, old: str, new: str) -> str:
     """The intents file with one more former name."""
+    import tomlkit
+
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
         value = json.loads(text)

@@ -90,7 +90,10 @@ def export(
     *,
     why: Annotated[str, typer.Option(help="Only with this in the reason.")] = "",
 ) -> None:
-    """Write the lines, byte by byte as they came, into a file: mend them there and ingest it."""
+    """Write the lines into a file, as they came.
+
+    Byte by byte: mend them there and ingest it.
+    """
     if to.exists():
         raise Refused(f"{to} exists already", hint="name a new file")
     query = {"limit": "100000000", **({"why": why} if why else {})}
@@ -135,7 +138,10 @@ def retry(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Read lines again, all or those named, with today's formats, intents and scores."""
+    """Read lines again, all or those named.
+
+    With the formats, intents and scores of today.
+    """
     reply = daemon(ctx).post("rejected", "retry", value={"ids": ids or [], "encoding": encoding})
     answer = reply.value
     if as_json:
@@ -151,7 +157,9 @@ def retry(
 
 @feedback.command(epilog=examples("flywheel feedback scores", "flywheel feedback scores --json"))
 def scores(ctx: typer.Context, *, as_json: Json = False) -> None:
-    """List the scores that other tools gave: what was seen, what counts, and the line to add.
+    """List the scores that other tools gave.
+
+    What was seen, what counts, and the line to add to config.toml.
 
     A score counts as a verdict only where [feedback.scores] says how, or where a person gave a
     thumb, true or false, or a correction.

@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-import msgspec
-
 _WORD = re.compile(rb"[-+]?(?:NaN|nan|Infinity|inf\b|undefined|None|True|False|ObjectId|ISODate)")
 _NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?\d+(?:\.\d+)?[eE][+-]?\d+|-?\d{300,})')
 _BYTE = re.compile(r"\(byte (\d+)\)")
@@ -27,6 +25,8 @@ def decoded(raw: bytes) -> Any:
     Raises:
         NotJson: they are none, or nested too deeply to be read.
     """
+    import msgspec  # a tenth of what the command line takes to start
+
     try:
         return msgspec.json.decode(raw)
     except RecursionError:

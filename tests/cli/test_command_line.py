@@ -31,12 +31,17 @@ PROMISED = {
     "adapters": "list show export rollback",
     "plugins": "list check",
     "db": "check backup restore",
+    "rejected": "list show export drop retry",
+    "feedback": "scores",
+    "intents": "alias",
 }
 
 
 def commands(group=None, path=()):
     for name, command in (group or get_command(app)).commands.items():
         if hasattr(command, "commands"):
+            if command.invoke_without_command:
+                yield (*path, name)
             yield from commands(command, (*path, name))
         else:
             yield (*path, name)

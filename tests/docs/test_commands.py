@@ -41,6 +41,8 @@ def complaint(line):
             if not rest:
                 return None
             _, command, words = command.resolve_command(context, rest)
+    except typer.Exit:  # after --help or --version
+        return None
     except REFUSED as error:
         if type(error).__name__ == "MissingParameter":
             return None

@@ -374,6 +374,6 @@ def test_every_case_of_broken_arguments_keeps_its_prediction():
 @pytest.mark.parametrize("intent", [{}, {"confidence": 0.9}])
 def test_an_intent_without_a_name_is_refused_and_one_that_is_null_says_no_call(intent):
     rule = Rule(format="x")
-    with pytest.raises(BadEvent, match="`output.intent` has no `name`"):
+    with pytest.raises(BadEvent, match=r"`output\.intent` has no `name`"):
         read_reply({"intent": intent, "arguments": {"a": 1}}, "output", rule)
     assert read_reply({"intent": {"name": None}}, "output", rule).calls == ()
