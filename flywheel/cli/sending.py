@@ -23,7 +23,6 @@ from flywheel.cli.text import clean, cut, plural, span
 from flywheel.errors import FlywheelError
 from flywheel.file_records import csv_rows, decoding
 from flywheel.file_records.json_faults import NotJson, decoded, is_utf8
-from flywheel.file_records.layouts import records, records_of
 
 if TYPE_CHECKING:
     from flywheel.cli.client import DaemonClient
@@ -194,6 +193,8 @@ def _csv_of_events(head: bytes, reading: HowToRead) -> bool:
 
 def _first(head: bytes) -> Mapping[str, Any]:
     """The first record's object, or a CSV's columns; empty where it is neither."""
+    from flywheel.file_records.layouts import records_of  # msgspec takes long
+
     if columns := _columns(head, HowToRead()):
         return dict.fromkeys(columns)
     first = next(records_of(iter([head])), None)
@@ -224,6 +225,8 @@ def lines_of(file: BinaryIO, reading: HowToRead, longest: int) -> Iterator[FileL
     Raises:
         FlywheelError: of a CSV: a column occurs twice.
     """
+    from flywheel.file_records.layouts import records  # msgspec takes long
+
     head, pieces = decoding.peeked(_pieces(file), HEAD)
     plain, _ = decoding.peeked(decoding.plain(io.BytesIO(head), reading.encoding).pieces, HEAD)
     whole = cast("BinaryIO", decoding.PiecesFile(pieces))
