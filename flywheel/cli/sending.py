@@ -262,8 +262,6 @@ def _of_csv(file: BinaryIO, reading: HowToRead) -> Iterator[FileLine]:
         yield FileLine(number=row.line, raw=raw, why=row.why)
 
 
-# Sending.
-
 BATCH_LINES = 500
 BATCH_BYTES = 4_000_000
 LINE_BYTES = 8_000_000
