@@ -338,6 +338,11 @@ def test_the_names_of_the_metrics_are_a_contract(client):
     client.get("/v1/status")
     families = list(text_string_to_metric_families(client.get("/metrics").text))
     assert {(family.name, family.type) for family in families} == {
+        ("flywheel_events_loaded", "gauge"),
+        ("flywheel_lines_not_taken", "counter"),
+        ("flywheel_scores", "gauge"),
+        ("flywheel_rejected_lines", "gauge"),
+        ("flywheel_sources_stuck", "gauge"),
         ("flywheel_info", "gauge"),
         ("flywheel_uptime_seconds", "gauge"),
         ("flywheel_predictions", "gauge"),
