@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
+
+BASE64 = "base64"
+"""How bytes that are no UTF-8 are written as text."""
 
 _DIGEST_BYTES = 10  # 20 hex digits: a collision among a billion names has a chance of about 4e-7
 
@@ -51,6 +55,23 @@ def sample_id(
     The same label of the same text, origin and split has the same id, whoever gave it.
     """
     return content_id("s", [text, intent, arguments, origin, split])
+
+
+def kept_text(raw: bytes) -> tuple[str, str]:
+    """Return bytes as text that can be stored: their UTF-8 and "", or base64 and "base64".
+
+    >>> kept_text("é".encode()), kept_text(b"\xe9")
+    (('é', ''), ('6Q==', 'base64'))
+    """
+    try:
+        return raw.decode(), ""
+    except UnicodeDecodeError:
+        return base64.b64encode(raw).decode(), BASE64
+
+
+def kept_bytes(text: str, encoding: str) -> bytes:
+    """Return the bytes that `kept_text` was given."""
+    return base64.b64decode(text) if encoding == BASE64 else text.encode()
 
 
 def fold(text: str) -> str:

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from flywheel import formats, turn
 from flywheel.config.tables import time_zone
+from flywheel.content import BASE64, kept_text
 from flywheel.errors import Refused
 from flywheel.formats import LineTally, Parsed, SkippedLines
 from flywheel.formats.dispatch import MALFORMED
@@ -175,7 +176,7 @@ def _unreadable(number: int, event: Mapping[str, Any]) -> Parsed:
     if "unreadable_base64" not in event:
         return _one_rejected(number, raw.encode("utf-8", "backslashreplace").decode(), "", why)
     try:
-        text, encoding = rejected.as_text(base64.b64decode(raw, validate=True))
+        text, encoding = kept_text(base64.b64decode(raw, validate=True))
     except (binascii.Error, ValueError):
         text, encoding = raw, ""
     return _one_rejected(number, text, encoding, why)
@@ -327,7 +328,7 @@ def _stored(receipt: Receipt) -> Stored:
 
 def _in_utf8(bad: RejectedEvent, encoding: str) -> bytes:
     """The line's bytes, turned into UTF-8 where they are in another encoding that is named."""
-    if not encoding or bad.encoding != rejected.BASE64:
+    if not encoding or bad.encoding != BASE64:
         return bad.content
     try:
         return bad.content.decode(encoding).encode()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flywheel import formats
+from flywheel.content import kept_text
 from flywheel.errors import DiskFull
 from flywheel.records import Feedback, Prediction, Score
 from flywheel.spool import Spool
@@ -242,7 +243,7 @@ def _rejected(
 
 
 def _as_rejected(line: bytes) -> RejectedEvent:
-    raw, encoding = rejected.as_text(line)
+    raw, encoding = kept_text(line)
     return RejectedEvent(
         kind="spool",
         line=0,

@@ -12,13 +12,13 @@ import typer
 
 from flywheel.cli import sending
 from flywheel.cli.command import daemon
-from flywheel.cli.screen import remark, say
+from flywheel.cli.rejected import retried
+from flywheel.cli.screen import say
 from flywheel.cli.sending import HowToRead, Prepare, Sender, prepared_file, report
-from flywheel.cli.text import clean
 from flywheel.file_records.json_faults import NotJson, decoded
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import DaemonClient
+    pass
 
 
 class LineKind(StrEnum):
@@ -108,7 +108,7 @@ def ingest(
     if retry_rejected == bool(files):
         raise typer.BadParameter("name files, or say --retry-rejected")
     if retry_rejected:
-        _retry(daemon(ctx), as_json=as_json)
+        retried(daemon(ctx), {}, as_json=as_json)
         return
     reading = HowToRead(encoding=encoding, delimiter=delimiter)
     query = {} if form == Format.auto else {"format": form.value}
@@ -116,20 +116,6 @@ def ingest(
     guessed = kind is LineKind.auto and form is Format.auto
     look_again = sending.refuse_samples if guessed else None
     send(sender, files or [], as_json=as_json, look_again=look_again, reading=reading)
-
-
-def _retry(ask: DaemonClient, *, as_json: bool) -> None:
-    """Have the rejected lines read again, and exit 1 when some still cannot be."""
-    answer = ask.post("rejected", "retry").value
-    if as_json:
-        say(json.dumps(answer, ensure_ascii=False))
-    else:
-        parts = f"{answer['accepted']:,} new, {answer['duplicates']:,} known already"
-        say(f"{parts}, {len(answer['rejected']):,} still rejected")
-        for one in answer["rejected"][:10]:
-            remark(clean(f"{one['kind']}: {one['field']}: {one['why']}"))
-    if answer["rejected"]:
-        raise typer.Exit(1)
 
 
 def send(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -14,10 +13,14 @@ import typer
 from flywheel.cli.command import Json, daemon, examples, group
 from flywheel.cli.screen import Column, facts, heading, prose, raw_json, remark, say, table
 from flywheel.cli.text import clean, cut, moment, number, plural
+from flywheel.content import BASE64, kept_bytes
 from flywheel.errors import Refused
 
 rejected = group("Lines that were not taken: look, read again, delete.")
 feedback = group("Feedback: which scores of other tools count as verdicts.")
+
+if TYPE_CHECKING:
+    from flywheel.cli.client import DaemonClient
 
 _SHOWN = 20  # lines that a listing shows; --json has all
 LineIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Of `rejected list`.")]
@@ -142,15 +145,20 @@ def retry(
 
     With the formats, intents and scores of today.
     """
-    reply = daemon(ctx).post("rejected", "retry", value={"ids": ids or [], "encoding": encoding})
-    answer = reply.value
+    retried(daemon(ctx), {"ids": ids or [], "encoding": encoding}, as_json=as_json)
+
+
+def retried(ask: DaemonClient, asked: Mapping[str, Any], *, as_json: bool) -> None:
+    """Have rejected lines read again, and exit 1 when some still cannot be."""
+    answer = ask.post("rejected", "retry", value=asked).value
     if as_json:
         say(json.dumps(answer, ensure_ascii=False))
     else:
         parts = f"{answer['accepted']:,} new, {answer['duplicates']:,} known already"
         say(f"{parts}, {len(answer['rejected']):,} still rejected")
         for one in answer["rejected"][:10]:
-            remark(clean(": ".join(filter(None, (one["kind"], one["field"], one["why"])))))
+            words = (one["kind"], one["field"], one["why"])
+            remark(clean(": ".join(word for word in words if word)))
     if answer["rejected"]:
         raise typer.Exit(1)
 
@@ -227,12 +235,11 @@ def _score(row: Mapping[str, Any]) -> list[str]:
 
 
 def _content(line: Mapping[str, Any]) -> bytes:
-    raw = str(line["raw"])
-    return base64.b64decode(raw) if line.get("encoding") == "base64" else raw.encode()
+    return kept_bytes(str(line["raw"]), line.get("encoding") or "")
 
 
 def _next_step(line: Mapping[str, Any]) -> list[str]:
     name = clean(line["id"])
-    if line.get("encoding") == "base64":
+    if line.get("encoding") == BASE64:
         return [f"next: flywheel rejected retry {name} --encoding cp1252 (or gbk, shift_jis …)"]
     return [f"next: mend its sender, then flywheel rejected retry {name}, or drop it"]

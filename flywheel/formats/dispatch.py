@@ -6,7 +6,6 @@ reason, and the others are read all the same.
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from flywheel.content import content_id
+from flywheel.content import content_id, kept_text
 from flywheel.file_records import layouts
 from flywheel.file_records.json_faults import NotJson, decoded_with_wide_numbers, is_utf8
 from flywheel.file_records.layouts import FileRecord
@@ -337,7 +336,7 @@ def _at(said: Parsed, number: int) -> Parsed:
 
 
 def _rejected(raw: bytes, number: int, error: BadEvent) -> Parsed:
-    text, encoding = _as_text(raw)
+    text, encoding = kept_text(raw)
     line = RejectedLine(
         line=number,
         raw=text,
@@ -347,11 +346,3 @@ def _rejected(raw: bytes, number: int, error: BadEvent) -> Parsed:
         format=error.format,
     )
     return Parsed(rejected=(line,))
-
-
-def _as_text(raw: bytes) -> tuple[str, str]:
-    """A line as it is kept: its text and "", or the base64 of what is no UTF-8 and "base64"."""
-    try:
-        return raw.decode(), ""
-    except UnicodeDecodeError:
-        return base64.b64encode(raw).decode(), "base64"

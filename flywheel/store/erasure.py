@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from flywheel.content import BASE64
 from flywheel.store import archive, prediction_names, rejected, retention
 from flywheel.store.columns import Connection, changed, pack, records, scalar, unpack
 
@@ -218,7 +219,7 @@ def _unslice(con: Connection, table: str, session: str) -> int:
 def _remove_undecoded(con: Connection, marks: Collection[str]) -> int:
     """Delete rejected lines that are no UTF-8 and have a mark among their bytes."""
     sought = [mark.encode() for mark in marks]
-    lines = [line for line in rejected.listed(con) if line.encoding == rejected.BASE64]
+    lines = [line for line in rejected.listed(con) if line.encoding == BASE64]
     found = [line.id for line in lines if any(mark in line.content for mark in sought)]
     return rejected.forget(con, found)
 

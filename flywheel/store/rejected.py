@@ -7,7 +7,6 @@ so that the line can be read again in the right encoding. Old lines go first whe
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Literal
 
 import pyarrow
 
+from flywheel.content import kept_bytes
 from flywheel.errors import NotFound
 from flywheel.store.columns import (
     EACH,
@@ -33,7 +33,6 @@ from flywheel.store.columns import (
     table,
 )
 
-BASE64 = "base64"
 _COLUMNS = pyarrow.schema(
     {
         "kind": TEXT,
@@ -98,7 +97,7 @@ class RejectedEvent:
     @property
     def content(self) -> bytes:
         """The line's bytes as they came."""
-        return base64.b64decode(self.raw) if self.encoding == BASE64 else self.raw.encode()
+        return kept_bytes(self.raw, self.encoding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +110,6 @@ class RejectedReason:
     why: str
     lines: int
     latest: datetime
-
-
-def as_text(raw: bytes) -> tuple[str, str]:
-    """Return a line as it is stored: its text and "", or its base64 and "base64"."""
-    try:
-        return raw.decode(), ""
-    except UnicodeDecodeError:
-        return base64.b64encode(raw).decode(), BASE64
 
 
 def add(con: Connection, lines: Sequence[RejectedEvent]) -> int:
