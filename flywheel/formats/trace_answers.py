@@ -12,19 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from msgspec.structs import replace
-
-from flywheel.content import content_id
-from flywheel.formats.calls import asked, predictions
+from flywheel.formats.calls import asked
+from flywheel.formats.chat_log import Logged, answered, tools_id
 from flywheel.formats.otlp import decoded
-from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, plain, skip
+from flywheel.formats.reading import BadEvent, Context, Fields, Parsed, skip
 from flywheel.formats.replies import Rule, read_reply
 from flywheel.formats.tool_results import call_ids
-from flywheel.records import NONE, Prediction
-
-CALLED = 100
-"""Added to the precedence of a record whose answer is a call."""
-
 
 _CALL_REASONS = ("tool_call", "tool_calls", "tool-calls", "tool_use", "function_call")
 
@@ -52,7 +45,7 @@ class AnswerPlace:
 def answer_of(
     place: AnswerPlace,
     given: Any,
-    answered: Any,
+    answer: Any,
     fields: Fields,
     names: tuple[str, str],
     context: Context,
@@ -62,7 +55,7 @@ def answer_of(
     Args:
         place: the span.
         given: messages that the model was given.
-        answered: messages of its answer.
+        answer: messages of its answer.
         fields: of the span, for errors.
         names: fields that hold the two.
         context: of the reading.
@@ -76,34 +69,30 @@ def answer_of(
     if said.continues:
         return skip(f"continues a turn: {said.continues}")
     reply = read_reply(
-        answered, fields.path(names[1]), Rule(format=fields.format, known=context.known)
+        answer, fields.path(names[1]), Rule(format=fields.format, known=context.known)
     )
-    if not reply.calls and _ended_by_a_call(answered, place.finish_reasons):
+    if not reply.calls and _ended_by_a_call(answer, place.finish_reasons):
         raise fields.bad(names[1], "ended with a call of a tool, but hold none that can be read")
     if not reply.calls and place.is_agent and place.tools_called:
         return skip("is an agent's last word: the spans inside it say which tools it called")
-    answer = _answer(place, said.text, call_ids(answered), fields.format)
-    answer = replace(answer, precedence=place.precedence + CALLED * bool(reply.calls))
-    return Parsed(predictions=predictions(answer, reply.calls, reply.malformed))
+    return answered(said, reply, _logged(place, call_ids(answer), fields.format))
 
 
-def _answer(place: AnswerPlace, text: str, called: tuple[str, ...], format: str) -> Prediction:
-    """Everything of the prediction but its calls."""
+def _logged(place: AnswerPlace, called: tuple[str, ...], format: str) -> Logged:
+    """What is known of the answer beside its messages."""
     in_trace = (call_alias(place.trace, each) for each in called if place.trace)
-    aliases = (*place.aliases, *called, *in_trace)
-    return Prediction(
+    return Logged(
         id=place.id,
         ts=place.ts,
         adapter=place.adapter,
         latency_ms=place.latency_ms,
         slices=place.slices,
-        aliases=tuple(dict.fromkeys(each for each in aliases if each and each != place.id)),
+        aliases=[*place.aliases, *called, *in_trace],
         session=place.session,
         rater=place.rater,
         tools=fingerprint(place.tools, format),
-        exchange=content_id("x", [place.trace, text]) if place.trace else "",
-        text=text,
-        intent=NONE,
+        trace=place.trace,
+        precedence=place.precedence,
     )
 
 
@@ -124,9 +113,8 @@ def call_alias(trace: str, call: str) -> str:
 def fingerprint(tools: Any, format: str) -> str:
     """Return the content id of a list of tools; "" for none, or for one that cannot be read."""
     read = decoded(tools)
-    if not isinstance(read, (list, tuple)) or not read:
-        return ""
+    listed = [decoded(tool) for tool in read] if isinstance(read, (list, tuple)) else None
     try:
-        return content_id("t", plain([decoded(tool) for tool in read], format, "tools"))
+        return tools_id(listed, format, "tools")
     except BadEvent:
         return ""
