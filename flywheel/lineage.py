@@ -1,7 +1,9 @@
-"""Renamed, merged and split intents: which current intent a former name means. Pure."""
+"""Renamed, merged, split and misspelt intents: which current intent a name means. Pure."""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -52,3 +54,27 @@ def judging(samples: Iterable[Sample], intents: Sequence[Intent]) -> list[Sample
     """Return `under_names` without samples of split intents: their true part is not known."""
     split = parted(intents)
     return [sample for sample in under_names(samples, intents) if sample.intent not in split]
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that `name` is most probably meant to be; None: none is like it.
+
+    >>> nearest("SetAlarm", ["set_timer", "set_alarm"])
+    'set_alarm'
+    """
+    by_words = {"_".join(_words(each)): each for each in known}
+    asked = _words(name)
+    if (exact := by_words.get("_".join(asked))) is not None:
+        return exact
+    near = difflib.get_close_matches("_".join(asked), by_words, 1, 0.6)
+    if near:
+        return by_words[near[0]]
+    shared = {each: len(set(asked) & set(_words(each))) for each in known}
+    best = max(known, key=lambda each: shared[each], default=None)
+    return best if best is not None and shared[best] else None
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, lower case: SetAlarm, set-alarm and "Set Alarm" have the same two."""
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    return [word for word in re.split(r"[\W_]+", spaced.casefold()) if word]

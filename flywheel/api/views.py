@@ -368,7 +368,8 @@ def _input(
         scores=seen,
         scores_counted=counted,
     )
-    return view, diagnosis.input_problems(tallies, runtime.intents, _usual_none(con))
+    found = diagnosis.input_problems(tallies, runtime.intents, _usual_none(con))
+    return view, list(map(str, found))
 
 
 def _usual_none(con: Connection) -> float | None:

@@ -29,7 +29,7 @@ def alias(
     """
     from flywheel import files  # it is a part of what `--help` would wait for
     from flywheel.config import load, load_intents
-    from flywheel.diagnosis import nearest
+    from flywheel.lineage import nearest
     from flywheel.records import NONE
 
     config = load(place(ctx).config)

@@ -6,7 +6,6 @@ from flywheel.diagnosis.health import health
 from flywheel.diagnosis.input_check import (
     UnknownName,
     input_problems,
-    nearest,
     none_share,
     unknown_names,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "health",
     "input_problems",
     "learned",
-    "nearest",
     "none_share",
     "unknown_names",
 ]

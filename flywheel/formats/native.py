@@ -6,7 +6,6 @@ message. Keys that are not known are ignored.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
@@ -19,6 +18,7 @@ from flywheel.formats.calls import asked, exchange, predictions
 from flywheel.formats.native_words import kind_of_rater, texts_of, verdict_of
 from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, plain
 from flywheel.formats.replies import NEAR_INTENT, Rule, Saying, nearest_key
+from flywheel.lineage import nearest
 from flywheel.parameters import argument_problems
 from flywheel.records import (
     NONE,
@@ -192,8 +192,8 @@ def labelled(
         split: for an event without one; None: it must have one.
     """
     if known is not None and intent != NONE and intent not in known:
-        near = difflib.get_close_matches(intent, known, 1)
-        raise fields.bad("intent", f"`{intent}` is not known" + (f"; `{near[0]}`?" if near else ""))
+        near = nearest(intent, list(known))
+        raise fields.bad("intent", f"`{intent}` is not known" + (f"; `{near}`?" if near else ""))
     if known is not None:
         _refuse_misfit(fields, known.get(intent, Intent(name=NONE)), given)
     place = fields.choice("split", SPLITS, split)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from flywheel.cli.doctor import environment
-from flywheel.cli.doctor.incoming import SeenTraffic, named, nearest_name
+from flywheel.cli.doctor.incoming import SeenTraffic, named
 from flywheel.config import load_intents
 from flywheel.formats import read_lines
+from flywheel.lineage import nearest
 from flywheel.records import Intent
 from flywheel.store import events, open_store, traffic
 
@@ -67,7 +68,8 @@ def test_chinese_traffic_on_an_english_base_is_warned_of_without_a_daemon(ready)
     assert told["traffic"] == [
         (
             "warn",
-            "3 of 4 intents occur in none of 100 predictions: set_timer, play_music, get_weather",
+            "3 of 4 intents never occur in 100 recent predictions: set_timer, play_music, "
+            "get_weather",
             "are all channels sent, under these names?",
         )
     ]
@@ -108,7 +110,7 @@ def test_a_running_daemon_is_asked_for_counts_and_its_sources(ready, daemon):
     assert told["traffic"] == [
         (
             "warn",
-            "2 recent predictions of `SetAlarm`, which is not in the intents; is set_alarm meant?",
+            "2 predictions of `SetAlarm`, which is no intent; is set_alarm meant?",
             "flywheel intents alias SetAlarm set_alarm",
         )
     ]
@@ -161,10 +163,9 @@ def seen(**intents):
     return SeenTraffic(where="here", n=counts.total(), intents=counts, earlier=earlier)
 
 
-def told(incoming, golden=None, status=None):
-    running = environment.Running(None, status or {}, "")
+def told(incoming, golden=None):
     listed = [Intent(name=name) for name in INTENTS]
-    return [(each.level, each.text) for each in named(listed, incoming, running, golden or {})]
+    return [(each.level, each.text) for each in named(listed, incoming, golden or {})]
 
 
 MANY = dict.fromkeys(INTENTS, 10)
@@ -172,25 +173,23 @@ MANY = dict.fromkeys(INTENTS, 10)
 
 def test_an_unusual_share_of_none_is_told_and_a_usual_one_is_not():
     incoming = seen(none=160, **MANY)
-    assert told(incoming) == [("warn", "80.0 % of 200 recent predictions are `none`")]
+    assert told(incoming) == [("warn", "80% of 200 recent predictions call nothing (`none`)")]
     quiet = [("ok", "200 recent predictions of here; 80.0 % without a call")]
     assert told(incoming, golden={"none": 75, "set_alarm": 25}) == quiet
     assert told(seen(none=160, **MANY, earlier={"none": 75, "set_alarm": 25})) == quiet
     assert told(incoming, golden={"none": 20, "set_alarm": 80}) == [
-        ("warn", "80.0 % of 200 recent predictions are `none`; 20.0 % is usual")
+        ("warn", "80% of 200 recent predictions call nothing (`none`), 20% is usual")
     ]
 
 
-def test_few_predictions_and_what_status_tells_already_are_not_told():
+def test_few_predictions_are_not_told():
     assert told(seen(none=9)) == [("ok", "9 recent predictions of here; 100.0 % without a call")]
-    status = {"none_share": 0.8, "unknown": []}
-    assert told(seen(none=160, SetAlarm=3, **MANY), status=status)[0][0] == "ok"
 
 
 @pytest.mark.parametrize("name", ["SetAlarm", "set-alarm", "setalarm", "set_alarms", "SET ALARM"])
 def test_the_nearest_name_is_found_without_case_and_signs(name):
-    assert nearest_name(name, INTENTS) == "set_alarm"
-    assert nearest_name("qqq", INTENTS) == ""
+    assert nearest(name, INTENTS) == "set_alarm"
+    assert nearest("qqq", INTENTS) is None
 
 
 def test_the_cases_of_unknown_names_are_told(ready):

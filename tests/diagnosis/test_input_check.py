@@ -1,4 +1,5 @@
-from flywheel.diagnosis import input_problems, nearest, none_share, unknown_names
+from flywheel.diagnosis import input_problems, none_share, unknown_names
+from flywheel.lineage import nearest
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Intent
 
@@ -34,7 +35,9 @@ def test_the_nearest_name_is_found_by_words_by_letters_and_by_a_shared_word():
 def test_an_unusual_share_of_none_is_said_and_the_usual_one_is_not():
     many = Tallies(volume={"none": 90, "set_alarm": 5, "play_music": 5})
     assert none_share(many) == 0.9
-    assert [one[:30] for one in input_problems(many, INTENTS)] == ["90% of 100 recent predictions "]
+    assert [one.what for one in input_problems(many, INTENTS)] == [
+        "90% of 100 recent predictions call nothing (`none`)"
+    ]
     assert input_problems(many, INTENTS, usual_none=0.8) == []
     assert input_problems(Tallies(volume={"none": 40}), INTENTS) == []
     assert none_share(Tallies()) is None
@@ -42,9 +45,9 @@ def test_an_unusual_share_of_none_is_said_and_the_usual_one_is_not():
 
 def test_intents_that_never_occur_are_said_where_there_was_time_for_them():
     silent = Tallies(volume={"stop": 60})
-    assert input_problems(silent, INTENTS) == [
-        "2 of 3 intents never occur in 60 recent predictions (set_alarm, play_music …): are their "
-        "names those that the router gives?"
+    assert list(map(str, input_problems(silent, INTENTS))) == [
+        "2 of 3 intents never occur in 60 recent predictions: set_alarm, play_music: are all "
+        "channels sent, under these names?"
     ]
     assert input_problems(Tallies(volume={"stop": 40}), INTENTS) == []
     assert input_problems(Tallies(volume={"stop": 30, "alarm": 30}), INTENTS) == []
@@ -53,4 +56,4 @@ def test_intents_that_never_occur_are_said_where_there_was_time_for_them():
 def test_the_command_for_an_unknown_name_with_a_space_can_be_pasted():
     tallies = Tallies(volume={"Set Alarm": 2}, pairs=())
     problem = input_problems(tallies, [Intent(name="set_alarm")])[0]
-    assert problem.endswith("`flywheel intents alias 'Set Alarm' set_alarm`")
+    assert problem.next_step == "flywheel intents alias 'Set Alarm' set_alarm"

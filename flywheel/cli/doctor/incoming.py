@@ -6,7 +6,6 @@ the spool, and the first events of each source. Nothing is acknowledged, and not
 
 from __future__ import annotations
 
-import difflib
 import glob
 import json
 import os
@@ -16,7 +15,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.doctor.environment import Finding, Running, fail, ok, skip, warn
@@ -35,8 +33,6 @@ _FILES = 3  # of a glob, the newest
 _HEAD = 65_536  # bytes of a file
 _LINES = 5_000  # of the spool
 _FEW = 50  # predictions that say little
-_MOSTLY_NONE = 0.6
-_ABOVE = 0.1  # of the usual share of none, that is worth a word
 
 
 @dataclass(slots=True)
@@ -277,85 +273,35 @@ def _counts(read: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def named(
-    listed: Sequence[Intent], seen: SeenTraffic, running: Running, golden: Mapping[str, int]
+    listed: Sequence[Intent], seen: SeenTraffic, golden: Mapping[str, int]
 ) -> Iterator[Finding]:
     """Whether recent predictions name the intents that there are, and call at all.
 
     Args:
         listed: the intents.
         seen: of recent predictions.
-        running: what its status tells of this is not told twice.
         golden: rows of the golden set by intent.
     """
     if not seen.n:
         yield skip("traffic", "not looked at: there are no predictions yet")
         return
-    found = [
-        *(() if "unknown" in running.status else _unknown(listed, seen)),
-        *(() if "none_share" in running.status else _mostly_none(seen, golden)),
-        *_never(listed, seen),
-    ]
-    yield from found
+    from flywheel.diagnosis import input_problems
+    from flywheel.metrics import Tallies
+
+    came = Tallies(volume=seen.intents)
+    found = input_problems(came, listed, _usual_none(seen, golden), most=len(seen.intents))
+    for problem in found:
+        yield warn("traffic", problem.what, problem.next_step)
     if not found:
         words = f"{plural(seen.n, 'recent prediction')} of {seen.where}"
         yield ok("traffic", f"{words}; {share(seen.intents[NONE] / seen.n)} without a call")
 
 
-def _unknown(listed: Sequence[Intent], seen: SeenTraffic) -> Iterator[Finding]:
-    """Predictions whose intent is not in the list, and was not."""
-    current = [intent.name for intent in listed]
-    former = [
-        name
-        for each in listed
-        for name in (*each.renamed_from, *each.merged_from, *each.split_from)
-    ]
-    for name, count in seen.intents.most_common():
-        if name in (NONE, *current, *former):
-            continue
-        near = nearest_name(name, current)
-        words = f"{plural(count, 'recent prediction')} of `{name}`, which is not in the intents"
-        alias = f"flywheel intents alias {quote(name)} {near}" if near else "add it to the intents"
-        yield warn("traffic", f"{words}{f'; is {near} meant?' if near else ''}", alias)
-
-
-def nearest_name(name: str, known: Sequence[str]) -> str:
-    """Return the known name that is most like it, without regard to case and signs; "" for none."""
-
-    def bare(text: str) -> str:
-        return "".join(each for each in text.casefold() if each.isalnum())
-
-    by_bare = {bare(each): each for each in known}
-    near = difflib.get_close_matches(bare(name), by_bare, 1)
-    return by_bare[near[0]] if near else ""
-
-
-def _mostly_none(seen: SeenTraffic, golden: Mapping[str, int]) -> Iterator[Finding]:
-    """An unusual share of predictions without a call."""
-    if seen.n < _FEW:
-        return
-    now = seen.intents[NONE] / seen.n
-    usual = [
+def _usual_none(seen: SeenTraffic, golden: Mapping[str, int]) -> float | None:
+    """The largest share without a call, before and among golden rows; None where too few are."""
+    shares = [
         counts.get(NONE, 0) / sum(counts.values())
         for counts in (seen.earlier, golden)
         if sum(counts.values()) >= _FEW
     ]
-    if now <= _MOSTLY_NONE or any(now <= before + _ABOVE for before in usual):
-        return
-    compared = f"; {share(max(usual))} is usual" if usual else ""
-    yield warn(
-        "traffic",
-        f"{share(now)} of {plural(seen.n, 'recent prediction')} are `{NONE}`{compared}",
-        "is the call where it is looked for? flywheel rejected list, and --format of ingest",
-    )
-
-
-def _never(listed: Sequence[Intent], seen: SeenTraffic) -> Iterator[Finding]:
-    """Most intents occur in no recent prediction."""
-    if seen.n < _FEW or len(listed) < 2:
-        return
-    former = {each.name: (each.name, *each.renamed_from, *each.merged_from) for each in listed}
-    never = [name for name, names in former.items() if not any(seen.intents[n] for n in names)]
-    if len(never) * 2 > len(listed):
-        shown = ", ".join(never[:3]) + (", …" if len(never) > 3 else "")
-        words = f"{len(never)} of {len(listed)} intents occur in none of {seen.n:,} predictions"
-        yield warn("traffic", f"{words}: {shown}", "are all channels sent, under these names?")
+    return max(shares, default=None)
