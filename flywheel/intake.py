@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -295,6 +296,9 @@ def retry(
             tally, parsed = _tallied(formats.parsed_lines(formats.numbered([raw]), kind, **options))
             if parsed.rejected:
                 still_rejected += _rejections(parsed.rejected, bad.kind)
+                first = parsed.rejected[0]
+                rejected.forget(con, [bad.id])  # it stays as it came, with the reason of today
+                rejected.add(con, [dataclasses.replace(bad, field=first.field, why=first.why)])
                 continue
             receipt = keep(runtime, con, bad.kind, parsed, tally)
             skipped += receipt.skipped

@@ -225,6 +225,7 @@ def intents(
     audited = [row for row in rows if row.get("audit")]
     if audited:
         say("", "by the audit sample:", *table(_AUDIT, [_audited(row) for row in audited]))
+    rows = [row for row in rows if not row.get("unknown")]
     failures = sum(bool(row.get("failing")) for row in rows)
     if not failing:
         say("", f"{plural(len(rows), 'intent')}, {failures} failing")

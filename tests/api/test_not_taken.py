@@ -63,6 +63,15 @@ def test_a_line_in_another_encoding_is_kept_byte_by_byte_and_read_again(client, 
     assert client.get("/v1/rejected").json()["lines"] == []
 
 
+def test_a_line_that_is_refused_again_has_the_reason_of_today_and_its_bytes(client):
+    raw = LATIN.replace('"ts": "2026-11-20T09:00:00Z", ', "").encode("cp1252")
+    client.post("/v1/predictions", content=raw)
+    said = client.post("/v1/rejected/retry", json={"encoding": "cp1252"}).json()
+    assert [bad["field"] for bad in said["rejected"]] == ["ts"]
+    (line,) = client.get("/v1/rejected").json()["lines"]
+    assert (line["field"], base64.b64decode(line["raw"])) == ("ts", raw)
+
+
 def test_rejected_lines_are_found_by_reason_and_dropped(client):
     client.post("/v1/predictions", content=b'{"id": "a"}\n{never')
     assert client.get("/v1/rejected?why=JSON").json()["lines"][0]["raw"] == "{never"
