@@ -186,6 +186,8 @@ def _score(fields: Fields, given: Given) -> Score:
         kind = "TEXT"  # `value` is then always 0, or the index of a category
     if kind == "CORRECTION":
         right = fields.need("stringValue", "value")
+        if not isinstance(right, str) and not right:
+            raise fields.bad("stringValue", "is empty: name the right call, or none")
         calls = right_calls(right, NAME, "stringValue", names=True)
         return correction_score(given, NAME, name, calls)
     if kind in ("TEXT", "CATEGORICAL") or (not kind and isinstance(fields.get("value"), str)):

@@ -315,9 +315,18 @@ def _blocks(items: Sequence[Any], path: str, rule: Rule) -> Saying:
                 return _joined([*calls, reply])
         elif kind_of(item) not in WORDS and is_call(item):
             calls.append(_one(item, at, rule))
+        else:
+            _refuse_half(item, at, rule)
     if refused is not None and not calls:
         raise refused
     return _joined(calls) if calls else _without_calls(items, path, rule)
+
+
+def _refuse_half(item: Mapping[str, Any], path: str, rule: Rule) -> None:
+    """Refuse a call under a name that is not known: half of an answer is another answer."""
+    name = _block_name(item)
+    if not _is_read(item) and _callish(name) and holds_call(item):
+        raise rule.bad(path, f"holds a call in a block that is not known: `{name[:60]}`")
 
 
 def _without_calls(items: Sequence[Any], path: str, rule: Rule) -> Saying:

@@ -177,6 +177,8 @@ def right_calls(value: Any, format: str, path: str, *, names: bool) -> tuple[Cal
     if isinstance(value, Mapping):
         return _from_object(value, format, path)
     if isinstance(value, (list, tuple)):
+        if any(isinstance(item, (list, tuple)) and not item for item in value):
+            raise BadEvent(format, path, "holds an empty list")
         return tuple(
             call for item in value for call in right_calls(item, format, path, names=names)
         )

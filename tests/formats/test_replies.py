@@ -377,3 +377,15 @@ def test_an_intent_without_a_name_is_refused_and_one_that_is_null_says_no_call(i
     with pytest.raises(BadEvent, match=r"`output\.intent` has no `name`"):
         read_reply({"intent": intent, "arguments": {"a": 1}}, "output", rule)
     assert read_reply({"intent": {"name": None}}, "output", rule).calls == ()
+
+
+@pytest.mark.parametrize("key", ["x_function_call", "Functioncall", "tool_usage"])
+def test_a_call_under_an_unknown_name_beside_another_is_never_dropped(key):
+    known = {"functionCall": {"name": "set_alarm", "args": {}}}
+    other = {key: {"name": "play_music", "args": {"genre": "jazz"}}}
+    for parts in ([known, other], [other, known]):
+        with pytest.raises(BadEvent, match=f"block that is not known: `{key}`"):
+            read_reply({"role": "model", "parts": parts}, "output", Rule(format="x"))
+    thought = {"thought": True, "text": "I will call it"}
+    said = read_reply({"role": "model", "parts": [thought, known]}, "output", Rule(format="x"))
+    assert [call.intent for call in said.calls] == ["set_alarm"]
