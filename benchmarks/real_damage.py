@@ -14,7 +14,7 @@ import io
 import json
 import lzma
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -443,7 +443,7 @@ def table(chance: random.Random, records: Sequence[Record]) -> Packed:
     writer = csv.writer(out, delimiter=delimiter, lineterminator=chance.choice(("\n", "\r\n")))
     writer.writerow(columns)
     for record in records:
-        writer.writerow([_cell(record.event.get(column)) for column in columns])
+        writer.writerow([_cell(record.event, column) for column in columns])
     text = out.getvalue()
     encoding = chance.choice(("utf-8", "utf-8-sig", "utf-16", "gbk", "cp1252"))
     try:
@@ -457,7 +457,9 @@ def table(chance: random.Random, records: Sequence[Record]) -> Packed:
     )  # fmt: skip
 
 
-def _cell(value: Any) -> str:
+def _cell(event: Mapping[str, Any], column: str) -> str:
+    """An intent of null is written `none`; what is not there is an empty cell."""
+    value = event.get(column)
     if value is None:
-        return "none"
+        return "none" if column in event else ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -203,7 +203,7 @@ def _write_sources(folder: Path, plan: Plan) -> None:
             path.mkdir(parents=True, exist_ok=True)
             path = path / f"{number}.{file.ending}"
             path.write_bytes(file.content)
-            os.utime(path, (time.time() - 60,) * 2)
+            os.utime(path, (time.time() - 7200,) * 2)  # a torn last line is waited for an hour
 
 
 def _config(plan: Plan) -> str:

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from flywheel.content import content_id, sample_id
 from flywheel.event_columns import EventColumn, columns_of
 from flywheel.formats.call_shapes import arguments, read_call
-from flywheel.formats.calls import asked, exchange, predictions
+from flywheel.formats.calls import asked, exchange, predictions, spoken_in
 from flywheel.formats.native_words import kind_of_rater, texts_of, verdict_of
-from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, plain
+from flywheel.formats.reading import BadEvent, Choice, Context, Fields, Parsed, from_json, plain
 from flywheel.formats.replies import NEAR_INTENT, Rule, Saying, nearest_key
 from flywheel.lineage import nearest
 from flywheel.parameters import argument_problems
@@ -258,7 +258,7 @@ def _value(fields: Fields, column: EventColumn, context: Context) -> Any:
 def _text(fields: Fields, context_turns: int) -> str:
     """What a person said."""
     if fields.get("messages") is not None:
-        return asked(fields.get("messages"), fields, "messages", context_turns).text
+        return asked(spoken_in(fields.get("messages")), fields, "messages", context_turns).text
     if fields.get("text") is None:
         near = nearest_key(fields.value, ("text",), _NEAR_TEXT)
         hint = f"; `{near}` is there: name it `text`" if near else ""
@@ -282,10 +282,10 @@ def _answered(fields: Fields, context: Context, *, strict: bool = False) -> Sayi
     if calls:
         return Saying(calls, malformed)
     if fields.get("messages") is not None:
-        said = asked(fields.get("messages"), fields, "messages")
+        said = asked(spoken_in(fields.get("messages")), fields, "messages")
         if said.after:
             rule = Rule(format=NAME, known=context.known, strict=strict)
-            found = exchange(fields.get("messages"), (), fields, "messages", rule=rule)
+            found = exchange(spoken_in(fields.get("messages")), (), fields, "messages", rule=rule)
             return Saying(found.calls, found.malformed)
     if "intent" in fields.value:
         return Saying()
@@ -342,6 +342,8 @@ def _calls(fields: Fields) -> tuple[tuple[Call, ...], bool]:
     value = fields.get("calls")
     if value is None or (value in ([], ()) and "intent" in fields.value):
         return (), False
+    if isinstance(value, str):  # as a table keeps it
+        value = from_json(value, NAME, fields.path("calls"))
     if not isinstance(value, (list, tuple)) or not value:
         raise fields.bad("calls", "is not a list of {intent, arguments}")
     read = [read_call(item, NAME, fields.path(f"calls[{i}]")) for i, item in enumerate(value)]

@@ -35,6 +35,7 @@ from flywheel.sources.whole_files import WholeFile
 
 LONGEST_LINE = 1 << 20  # bytes; a longer line becomes an unreadable event
 QUIET_S = 5.0  # a last line without newline counts when the file is unchanged for this long
+TORN_S = 3600.0  # so long a last line that is no JSON is waited for; then it is unreadable
 _TICK_NS = 1_000_000_000  # two changes within less may have the same modification time
 _HEAD = 256  # first bytes, whose hash distinguishes files that reuse an inode
 _GONE = 50  # positions of deleted files that are remembered, in case a compressed copy appears
@@ -264,7 +265,8 @@ def _is_same(file: BinaryIO, position: Position) -> bool:
 def _lines(file: BinaryIO, limit: int, encoding: str) -> Iterator[tuple[bytes, int]]:
     """Up to `limit` lines, each with its length in the file; overlong lines are cut.
 
-    A last line without newline is returned only when it is JSON and the file is quiet.
+    A last line without newline is returned when the file is quiet, and one that is no JSON when it
+    was so for long.
     """
     for _ in range(limit):
         line = part = file.readline(LONGEST_LINE + 1)
@@ -272,14 +274,22 @@ def _lines(file: BinaryIO, limit: int, encoding: str) -> Iterator[tuple[bytes, i
         while part and not part.endswith(b"\n"):
             part = file.readline(LONGEST_LINE)
             length += len(part)
-        if not part and not (line and _is_quiet(file) and _is_json(line, encoding)):
+        if not part and not (line and _is_whole(file, line, encoding)):
             return
         yield line, length
 
 
-def _is_quiet(file: BinaryIO) -> bool:
+def _is_whole(file: BinaryIO, line: bytes, encoding: str) -> bool:
+    """Whether a last line without newline is all that will come of it.
+
+    A line that is torn may be one that its writer has buffered half of; after `TORN_S` it is told.
+    """
+    return _is_quiet(file, TORN_S) or (_is_quiet(file) and _is_json(line, encoding))
+
+
+def _is_quiet(file: BinaryIO, seconds: float = QUIET_S) -> bool:
     """Whether nobody has written to the file for a while."""
-    return abs(time.time() - os.fstat(file.fileno()).st_mtime) >= QUIET_S
+    return abs(time.time() - os.fstat(file.fileno()).st_mtime) >= seconds
 
 
 def _is_json(line: bytes, encoding: str) -> bool:

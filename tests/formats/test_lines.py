@@ -120,3 +120,13 @@ def test_samples_come_with_what_the_production_model_answered():
         ("放歌", None),
     ]
     assert (read.predictions, read.feedback) == ((), ())
+
+
+def test_messages_and_calls_may_be_json_text_as_a_table_keeps_them():
+    messages = [{"role": "user", "content": "叫我"}]
+    calls = [{"intent": "set_alarm", "arguments": {"time": "6"}}, {"intent": "stop"}]
+    whole = {"id": "p", "ts": "2026-11-20T09:00:00Z", "messages": messages, "calls": calls}
+    cells = {**whole, "messages": json.dumps(messages), "calls": json.dumps(calls)}
+    read = [read_lines("predictions", [line(event)], received=RECEIVED) for event in (whole, cells)]
+    assert read[0].predictions == read[1].predictions
+    assert [call.intent for call in read[1].predictions[0].calls] == ["set_alarm", "stop"]

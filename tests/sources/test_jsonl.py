@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flywheel.errors import FlywheelError
 from flywheel.sources import find
 from flywheel.sources.conformance import check
-from flywheel.sources.jsonl import LONGEST_LINE
+from flywheel.sources.jsonl import LONGEST_LINE, TORN_S
 
 
 def line(number):
@@ -93,6 +93,19 @@ def test_a_last_line_without_newline_counts_when_the_file_is_left_alone(log):
     long_ago = time.time() - 60
     os.utime(log, (long_ago, long_ago))
     assert drained(source)[0] == ids(3)
+
+
+def test_a_torn_last_line_is_waited_for_and_told_in_the_end(log):
+    with log.open("a", encoding="utf-8") as file:
+        file.write('{"id": "torn')
+    source = opened(log)
+    for ago, told in ((60, []), (2 * TORN_S, ['{"id": "torn'])):
+        moment = time.time() - ago
+        os.utime(log, (moment, moment))
+        events = [
+            event for batch in iter(lambda: source.poll(9, 0), None) for event in batch.events
+        ]
+        assert [event["unreadable"] for event in events if "unreadable" in event] == told
 
 
 def test_a_file_renamed_out_of_the_glob_is_finished_before_the_new_one(log, tmp_path):
