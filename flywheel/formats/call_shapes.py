@@ -110,6 +110,12 @@ def is_call(value: Mapping[str, Any]) -> bool:
     return named and any(name in value for name in ARGUMENTS)
 
 
+def is_damaged(value: Mapping[str, Any]) -> bool:
+    """Whether a call should be inside an object, and something else is."""
+    inner = [value[name] for name in _NESTED if value.get(name) is not None]
+    return bool(inner) and not any(isinstance(each, (Mapping, str)) for each in inner)
+
+
 def holds_call(value: Any, depth: int = 8) -> bool:
     """Whether anything inside a value is a call, or an object that names an intent."""
     if depth == 0:

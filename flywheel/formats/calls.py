@@ -115,13 +115,31 @@ def asked(messages: Any, fields: Fields, name: str, context_turns: int = 0) -> A
         raise fields.bad(name, "has no user message with a text")
     last, _ = said[-1]
     for number, message in listed:
-        if number > last and asks(message) and not {"content", "parts"} & message.keys():
-            near = nearest_key(message, ("content",), ())
-            if near:  # otherwise an earlier text would be taken for the last
-                raise fields.bad(f"{name}[{number}].content", f"is missing; `{near}` is there")
+        if number > last and asks(message):
+            _refuse_damaged(message, fields, f"{name}[{number}]")
     texts = [text for _, text in said[-1 - max(0, context_turns) :]]
     after = tuple(message for number, message in listed if number > last)
     return Asked("\n".join(texts), after, last + 1)
+
+
+def _refuse_damaged(message: Mapping[str, Any], fields: Fields, path: str) -> None:
+    """Refuse a later message whose words cannot be read: an earlier text is not what was asked.
+
+    Raises:
+        BadEvent: its content stands under another key, or a block of text has none.
+    """
+    if not {"content", "parts"} & message.keys():
+        near = nearest_key(message, ("content",), ())
+        if near:
+            raise fields.bad(f"{path}.content", f"is missing; `{near}` is there")
+    for name in ("content", "parts"):
+        blocks = message.get(name)
+        for number, block in enumerate(blocks if isinstance(blocks, (list, tuple)) else ()):
+            if not isinstance(block, Mapping) or block.get("type") not in ("text", "input_text"):
+                continue
+            given = next((block[key] for key in ("text", "content") if key in block), None)
+            if not isinstance(given, (str, Mapping)):
+                raise fields.bad(f"{path}.{name}[{number}].text", "is not a text")
 
 
 def only_results(messages: Any, fields: Fields, name: str) -> bool:

@@ -35,6 +35,7 @@ from flywheel.formats.call_shapes import (
     arguments,
     holds_call,
     is_call,
+    is_damaged,
     kind_of,
     read_call,
 )
@@ -325,7 +326,7 @@ def _blocks(items: Sequence[Any], path: str, rule: Rule) -> Saying:
 def _refuse_half(item: Mapping[str, Any], path: str, rule: Rule) -> None:
     """Refuse a call under a name that is not known: half of an answer is another answer."""
     name = _block_name(item)
-    if not _is_read(item) and _callish(name) and holds_call(item):
+    if is_damaged(item) or (not _is_read(item) and _callish(name) and holds_call(item)):
         raise rule.bad(path, f"holds a call in a block that is not known: `{name[:60]}`")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.formats import parse, read_lines
+from flywheel.formats import BadEvent, parse, read_lines
 from flywheel.records import Intent
 
 CASES = Path(__file__).parent / "cases"
@@ -102,3 +102,23 @@ def test_a_request_of_tool_results_alone_continues_a_turn():
         "response": {"id": "r", "choices": [{"message": {"role": "assistant", "content": "No."}}]},
     }
     assert parse(event).skipped == {"continues a turn: it brings a tool's result": 1}
+
+
+@pytest.mark.parametrize(
+    "block", [{"type": "text", "text": 3.5}, {"type": "text", "texts": "wake"}]
+)
+def test_a_last_message_without_readable_words_is_refused_and_no_earlier_one_is_taken(block):
+    messages = [{"role": "user", "content": "hello"}, {"role": "user", "content": [block]}]
+    event = {
+        "request": {"messages": messages},
+        "response": {
+            "id": "r",
+            "created": 1763629200,
+            "choices": [{"message": {"content": "Hi!"}}],
+        },
+    }
+    with pytest.raises(BadEvent, match=r"`request.messages\[1\].content\[0\].text` is not a text"):
+        parse(event)
+    image = {"type": "image_url", "image_url": {"url": "data:x"}}
+    messages[1]["content"] = [image]
+    assert parse(event).predictions[0].text == "hello"

@@ -386,6 +386,10 @@ def test_a_call_under_an_unknown_name_beside_another_is_never_dropped(key):
     for parts in ([known, other], [other, known]):
         with pytest.raises(BadEvent, match=f"block that is not known: `{key}`"):
             read_reply({"role": "model", "parts": parts}, "output", Rule(format="x"))
+    for damaged in (True, [], 7):
+        with pytest.raises(BadEvent, match="block that is not known: `functionCall`"):
+            parts = [known, {"functionCall": damaged}]
+            read_reply({"role": "model", "parts": parts}, "output", Rule(format="x"))
     thought = {"thought": True, "text": "I will call it"}
     said = read_reply({"role": "model", "parts": [thought, known]}, "output", Rule(format="x"))
     assert [call.intent for call in said.calls] == ["set_alarm"]
