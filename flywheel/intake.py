@@ -42,6 +42,7 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     field: str  # path of the field at fault; "" for the line as a whole
     why: str
     kind: str | UnsetType = UNSET  # what it was sent as, where that is not in the question
+    format: str | UnsetType = UNSET  # it was read as
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,5 +349,6 @@ def _rejections(
     rejected_lines: Sequence[RejectedLine], kind: str | UnsetType = UNSET
 ) -> tuple[Rejection, ...]:
     return tuple(
-        Rejection(kind=kind, line=bad.line, field=bad.field, why=bad.why) for bad in rejected_lines
+        Rejection(kind=kind, line=bad.line, field=bad.field, why=bad.why, format=bad.format)
+        for bad in rejected_lines
     )

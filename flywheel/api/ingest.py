@@ -74,9 +74,9 @@ async def accept(request: Request, kind: Kind, body: bytes, form: str) -> Receip
         skipped=receipt.skipped,
     )
     for bad in receipt.rejected:
-        requests_seen.not_taken(kind, "rejected", bad.why)
+        requests_seen.not_taken(kind, "rejected", bad.why, format=bad.format or "")
     for skipped in receipt.skips:
-        requests_seen.not_taken(kind, "skipped", skipped.why, skipped.count)
+        requests_seen.not_taken(kind, "skipped", skipped.why, count=skipped.count)
     return receipt
 
 

@@ -58,7 +58,7 @@ class RequestMetrics:
         self._not_taken = Counter(
             "flywheel_lines_not_taken",
             "Lines rejected or skipped since the start, by what they were sent as and why.",
-            ("kind", "outcome", "reason"),
+            ("kind", "format", "outcome", "reason"),
             registry=self.registry,
         )
         self._reasons: set[str] = set()
@@ -88,13 +88,15 @@ class RequestMetrics:
             if count:
                 series.inc(count)
 
-    def not_taken(self, kind: str, outcome: str, why: str, count: int = 1) -> None:
+    def not_taken(
+        self, kind: str, outcome: str, why: str, *, format: str = "", count: int = 1
+    ) -> None:
         """Lines were rejected or skipped; the reason is told without what a sender wrote."""
         reason = reason_class(why)
         if reason not in self._reasons and len(self._reasons) >= _MOST_REASONS:
             reason = "other"
         self._reasons.add(reason)
-        self._not_taken.labels(kind, outcome, reason).inc(count)
+        self._not_taken.labels(kind, format, outcome, reason).inc(count)
 
 
 def reason_class(why: str) -> str:

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -174,9 +174,9 @@ def _number(cell: Any, *, decimal_comma: bool) -> Any:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell as a JSON value; a time without a zone is taken as UTC."""
+    """A cell as a JSON value; a time without a zone stays without one."""
     if isinstance(cell, datetime):
-        return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).isoformat()
+        return cell.isoformat()  # without a zone it has the one that `[flywheel] zone` names
     if isinstance(cell, date | UUID):
         return str(cell)
     if isinstance(cell, Decimal):

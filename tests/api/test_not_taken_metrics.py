@@ -26,7 +26,7 @@ def test_lines_that_were_not_taken_are_counted_by_reason_and_few_reasons_are_kep
     client.post("/v1/predictions", content=ndjson(prediction(1), bad, bad, event))
     page = client.get("/metrics").text
     assert (
-        'flywheel_lines_not_taken_total{kind="predictions",outcome="rejected",'
+        'flywheel_lines_not_taken_total{format="native",kind="predictions",outcome="rejected",'
         'reason="is in the future"} 2.0'
     ) in page
     assert 'outcome="skipped"' in page

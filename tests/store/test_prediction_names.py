@@ -113,24 +113,33 @@ EVENTS = [
 ]  # fmt: skip
 
 
+def state(folder, batches):
+    """What the batches leave, in words that do not depend on their order."""
+    store = open_store(folder / "f.duckdb")
+    for batch in batches:
+        with store.write() as con:
+            events.add_predictions(con, [e for e in batch if isinstance(e, Prediction)])
+            events.add_feedback(con, [e for e in batch if isinstance(e, Feedback)])
+    with store.read() as con:
+        found = schema.fingerprints(con), volume(con), consistency.differences(con)
+    store.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What all events leave in one batch, in the order in which they stand."""
+    return state(tmp_path_factory.mktemp("whole"), [EVENTS])
+
+
 @settings(max_examples=12)
 @given(st.permutations(EVENTS), st.lists(st.integers(1, len(EVENTS)), max_size=3))
-def test_any_order_and_any_batches_end_in_the_same_database(tmp_path_factory, shuffled, cuts):
-    def state(batches):
-        store = open_store(tmp_path_factory.mktemp("db") / "f.duckdb")
-        for batch in batches:
-            with store.write() as con:
-                events.add_predictions(con, [e for e in batch if isinstance(e, Prediction)])
-                events.add_feedback(con, [e for e in batch if isinstance(e, Feedback)])
-        with store.read() as con:
-            found = schema.fingerprints(con), volume(con), consistency.differences(con)
-        store.close()
-        return found
-
+def test_any_order_and_any_batches_end_in_the_same_database(
+    tmp_path_factory, whole, shuffled, cuts
+):
     edges = [0, *sorted(set(cuts)), len(EVENTS)]
     batches = [shuffled[a:b] for a, b in itertools.pairwise(edges)]
-    whole = state([EVENTS])
-    assert state(batches) == whole
+    assert state(tmp_path_factory.mktemp("db"), batches) == whole
     assert whole[2] == []
 
 
