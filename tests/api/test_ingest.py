@@ -169,6 +169,7 @@ def test_a_sample_whose_arguments_do_not_fit_is_rejected_by_line_argument_and_ru
             "line": 1,
             "field": "arguments.hour",
             "why": "is greater than the maximum of 23 (parameters of set_alarm)",
+            "format": "native",
         }
     ]
 
