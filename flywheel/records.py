@@ -296,6 +296,7 @@ class Adapter:
     created_at: datetime
     state: Literal["challenger", "champion", "retired", "rejected", "external"]
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each, by name, as trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from flywheel.store.columns import (
 _ADD = """
     INSERT INTO adapters
     SELECT (SELECT coalesce(max(number), 0) + 1 FROM adapters),
-        $1, $2, $3, $4, $5, $6::TIMESTAMP, $7, $8
+        $1, $2, $3, $4, $5, $6::TIMESTAMP, $7, $8, $9
     WHERE NOT EXISTS (SELECT 1 FROM adapters WHERE id = $1)
 """
 
@@ -61,6 +61,7 @@ def add(con: Connection, adapter: Adapter) -> bool:
         stamp(adapter.created_at),
         adapter.state,
         pack(adapter.metrics),
+        pack(adapter.files),
     ]
     return changed(con, _ADD, cells) == 1
 
@@ -145,6 +146,7 @@ def _adapter(row: Row) -> Adapter:
         created_at=moment(row["created_at"]),
         state=row["state"],
         metrics=unpack(row["metrics"]),
+        files=unpack(row["files"]),
     )
 
 

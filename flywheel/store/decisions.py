@@ -31,8 +31,9 @@ from flywheel.store.columns import (
 # Has anybody rewritten the decision log?
 #
 # Each event carries the hash of the one before, and its own hash over what it says; the first event
-# of a decision covers the decision itself. A changed, missing or inserted event breaks the chain
-# there. A chain cannot know that its end was cut off: note `tip` somewhere else to see that too.
+# of a decision covers the decision itself. An event without a decision is what somebody did. A
+# changed, missing or inserted event breaks the chain there. A chain cannot know that its end was
+# cut off: note `tip` somewhere else to see that too.
 
 START = ""
 """What the first event of all carries as the hash before it."""
@@ -40,7 +41,8 @@ START = ""
 _ALL = """
     SELECT e.*, d.number AS known, d.turn, d.challenger, d.champion, d.verdict, d.decided_at,
         d.gates, d.intents, d.rests_on,
-        row_number() OVER (PARTITION BY e.decision ORDER BY e.number) = 1 AS opening
+        e.decision IS NOT NULL
+            AND row_number() OVER (PARTITION BY e.decision ORDER BY e.number) = 1 AS opening
     FROM decision_events AS e LEFT JOIN decisions AS d ON d.id = e.decision
     ORDER BY e.number
 """
@@ -49,7 +51,8 @@ _LAST = "SELECT hash FROM decision_events ORDER BY number DESC LIMIT 1"
 
 _SILENT = """
     SELECT id FROM decisions
-    WHERE id NOT IN (SELECT decision FROM decision_events) ORDER BY number
+    WHERE id NOT IN (SELECT decision FROM decision_events WHERE decision IS NOT NULL)
+    ORDER BY number
 """
 
 _EVENT = ("number", "decision", "what", "status", "actor", "because", "happened_at")
@@ -100,7 +103,8 @@ def check_chain(con: Connection) -> Chain:
     for row in records(con, _ALL):
         count += 1
         found = _judged(row, previous, count, chained=chained)
-        problems += [f"event {row['number']} of {row['decision']}: {text}" for text in found]
+        event = f"event {row['number']} of {row['decision'] or 'no decision'}"
+        problems += [f"{event}: {text}" for text in found]
         chained = chained or row["hash"] is not None
         previous = row["hash"] or _hash(row, previous)
     silent = con.execute(_SILENT).fetchall()
@@ -112,7 +116,7 @@ def _judged(row: Row, previous: str, place: int, *, chained: bool) -> list[str]:
     found = []
     if row["number"] != place:
         found.append(f"stands at place {place}")
-    if row["known"] is None:
+    if row["known"] is None and row["decision"] is not None:
         found.append("its decision is missing")
     if row["hash"] is None:
         return [*found, "has no hash, yet one before it has"] if chained else found
@@ -164,6 +168,11 @@ _EVENTS = """
     FROM decision_events WHERE decision = ? ORDER BY number
 """
 
+
+_ACTS = """
+    SELECT number, happened_at AS "at", actor AS "by", what, because
+    FROM decision_events WHERE decision IS NULL ORDER BY number DESC LIMIT ?
+"""
 
 WAITS = "waits for a person"
 """`what` of the event by which a promotion, decided already, comes to wait."""
@@ -244,6 +253,24 @@ def set_status(
     """
     get(con, decision_id)
     _append(con, [decision_id, what or status, status, by, because, stamp(at)], None)
+
+
+def record_act(con: Connection, what: str, by: str, because: str, at: datetime) -> None:
+    """Add an event that belongs to no decision: something that somebody did, or tried to do.
+
+    Args:
+        con: the write transaction of what was done.
+        what: kind of act, such as "golden.imported".
+        by: the actor.
+        because: ids, counts and reasons in words; never the text of a user.
+        at: when, UTC.
+    """
+    _append(con, [None, what, "", by, because, stamp(at)], None)
+
+
+def acts(con: Connection, limit: int = 50) -> list[dict[str, Any]]:
+    """Return the newest events of no decision, newest first: {number, at, by, what, because}."""
+    return [{**row, "at": moment(row["at"])} for row in records(con, _ACTS, [limit])]
 
 
 def add_grounds(

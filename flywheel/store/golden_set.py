@@ -12,7 +12,7 @@ from flywheel.store.columns import Connection, changed, moment, records, scalar,
 _ADD = """
     INSERT INTO disputes
     SELECT (SELECT coalesce(max(number), 0) + 1 FROM disputes), $sample, $disputed, $by, $because,
-        $at::TIMESTAMP
+        $at::TIMESTAMP, NULL
     WHERE EXISTS (SELECT 1 FROM golden_rows WHERE sample = $sample)
 """
 

@@ -81,6 +81,42 @@ def test_events_from_before_the_chain_are_covered_by_the_first_that_is_chained(l
         )
 
 
+def test_what_somebody_did_beside_decisions_is_in_the_same_chain(log):
+    with log.write() as con:
+        decisions.record_act(con, "golden.imported", "ada (uid 7)", "387 rows", NOON)
+        found, acts = decisions.check_chain(con), decisions.acts(con)
+    assert (found.events, found.problems) == (5, ())
+    assert acts == [
+        {
+            "number": 5,
+            "at": NOON,
+            "by": "ada (uid 7)",
+            "what": "golden.imported",
+            "because": "387 rows",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "problem"),
+    [
+        (
+            "UPDATE decision_events SET because = '3 rows' WHERE number = 5",
+            "event 5 of no decision: was changed after it was written",
+        ),
+        (
+            "UPDATE decision_events SET decision = NULL WHERE number = 4",
+            "event 4 of no decision: was changed after it was written",
+        ),
+    ],
+)
+def test_an_act_that_is_rewritten_shows_and_so_does_an_event_made_an_act(log, rewrite, problem):
+    with log.write() as con:
+        decisions.record_act(con, "golden.imported", "ada (uid 7)", "387 rows", NOON)
+        con.execute(rewrite)
+        assert decisions.check_chain(con).problems == (problem,)
+
+
 class Undone(Exception):
     """Rolls a transaction back."""
 
