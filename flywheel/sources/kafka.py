@@ -18,6 +18,7 @@ from flywheel.protocols import Batch, Source
 from flywheel.sources.rows import checked, event_of_line, from_environment, library
 
 _FIRST_S = 3.0  # timeout of the first poll, which connects
+_REST_S = 0.05  # that a batch is filled for, once its first message is there
 _LOOK_S = 10.0  # timeout of the request for the topic's partitions
 
 
@@ -59,7 +60,9 @@ class Kafka:
         """Return the messages that are there within the timeout."""
         kafka = library("confluent_kafka", "kafka")
         try:
-            messages = self._consumer.consume(limit, max(timeout, self._patience_s))
+            messages = self._consumer.consume(1, max(timeout, self._patience_s))
+            if messages and limit > 1:  # a full batch is not waited for
+                messages += self._consumer.consume(limit - 1, _REST_S)
         except kafka.KafkaException as error:
             raise SourceUnavailable(f"Kafka does not answer: {error}") from error
         self._patience_s = 0.0

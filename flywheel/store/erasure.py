@@ -13,7 +13,7 @@ from typing import Any
 
 from flywheel.content import BASE64
 from flywheel.store import archive, prediction_names, rejected, retention
-from flywheel.store.columns import Connection, changed, pack, records, scalar, unpack
+from flywheel.store.columns import Connection, changed, first_row, pack, records, unpack
 
 _SPOKEN = """
     WITH named AS (
@@ -84,6 +84,12 @@ _COLUMNS = """
     SELECT table_name, column_name FROM duckdb_columns()
     WHERE NOT internal AND data_type = 'VARCHAR' AND table_name IN (
         SELECT table_name FROM duckdb_tables() WHERE NOT temporary AND NOT internal
+    )
+"""
+_COUNT = """
+    count(*) FILTER (
+        list_contains($marks, "{column}")
+        OR list_bool_or(list_transform($quoted, lambda q: contains("{column}", q)))
     )
 """
 _SLICED = ("daily", "daily_labels")  # sums of times in which a session was a slice
@@ -186,24 +192,26 @@ def left(con: Connection, found: Traces) -> dict[str, int]:
     """Search every text of every table again; rows still found by "table.column"."""
     rows: dict[str, int] = {}
     asked = {"marks": found.marks, "quoted": list(_quoted(found.marks))}
-    for name, table, column in _texts(con):
-        sql = (
-            f"SELECT count(*) FROM {table} "  # noqa: S608  names of our own tables
-            f'WHERE list_contains($marks, "{column}") '
-            f'OR list_bool_or(list_transform($quoted, lambda q: contains("{column}", q)))'
-        )
-        if count := scalar(con, sql, asked):
-            rows[f"{name}.{column}"] = int(count)
+    for name, table, columns in _texts(con):
+        counts = ", ".join(_COUNT.format(column=column) for column in columns)
+        counted = first_row(con, f"SELECT {counts} FROM {table}", asked) or ()  # noqa: S608  own names
+        rows |= {
+            f"{name}.{column}": int(count)
+            for column, count in zip(columns, counted, strict=True)
+            if count
+        }
     return rows
 
 
-def _texts(con: Connection) -> Iterator[tuple[str, str, str]]:
-    """Every text there is: what it belongs to, that in SQL, and the column."""
-    columns = con.execute(_COLUMNS).fetchall()
-    for table, column in columns:
-        yield table, f'"{table}"', column
+def _texts(con: Connection) -> Iterator[tuple[str, str, list[str]]]:
+    """Every text there is: what it belongs to, that in SQL, and its columns."""
+    columns: dict[str, list[str]] = {}
+    for table, column in con.execute(_COLUMNS).fetchall():
+        columns.setdefault(table, []).append(column)
+    for table, names in columns.items():
+        yield table, f'"{table}"', names
         if table in archive.KINDS and (paths := archive.paths(con, table)):
-            yield f"archive/{table}", archive.rows_of_files(table, paths), column
+            yield f"archive/{table}", archive.rows_of_files(table, paths), names
 
 
 def _remove_lines(con: Connection, name: str, column: str, marks: Collection[str]) -> int:

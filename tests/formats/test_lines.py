@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.formats import parse, read_body, read_lines
@@ -73,6 +73,7 @@ def test_a_stream_says_what_its_events_say(events):
     assert sum(read.skipped.values()) == sum(sum(one.skipped.values()) for one in single)
 
 
+@settings(max_examples=30)
 @given(st.permutations(EVENTS), st.lists(st.sampled_from(EVENTS), max_size=9))
 def test_order_and_repeats_of_a_stream_change_no_record(shuffled, repeated):
     def content(events):

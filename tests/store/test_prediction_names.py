@@ -132,7 +132,7 @@ def whole(tmp_path_factory):
     return state(tmp_path_factory.mktemp("whole"), [EVENTS])
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(st.permutations(EVENTS), st.lists(st.integers(1, len(EVENTS)), max_size=3))
 def test_any_order_and_any_batches_end_in_the_same_database(
     tmp_path_factory, whole, shuffled, cuts

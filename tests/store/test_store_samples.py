@@ -36,7 +36,7 @@ def put(store, *rows, generation=None, bought_for=None, at=None) -> int:
         return samples.add(con, rows, generation=generation, bought_for=bought_for, at=at)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     text=st.text(),
     arguments=st.none() | OBJECTS,
