@@ -248,7 +248,14 @@ take; its shape says which one it is. Each example is one that the tests read. M
 do not edit.
 
 `intent` must be there: `null` or `"none"` says that no call was made. `id` is yours and makes every
-write idempotent. Feedback may arrive before its prediction."""
+write idempotent. Feedback may arrive before its prediction.
+
+An answer that holds several calls has `calls` in the place of `intent` and `arguments`: it counts
+under each intent, and a verdict judges it as a whole. `aliases` are further ids of the answer, such
+as of the response, the span or the request; feedback finds it by any of them. `session` and `rater`
+say whose it is: `flywheel erase` goes by them, and nothing is summed by them. `tools` is your
+fingerprint of the list of tools that was offered. Every field with its type is in
+[http.md](http.md#predictionevent)."""
 
 
 def events() -> str:
@@ -263,10 +270,12 @@ def events() -> str:
         for kind in ("predictions", "feedback", "samples"):
             fitting = [row for row in rows if row["says"].get(kind)]
             if fitting:
-                whole = name == "native"  # all of its fields; of the others the shortest
-                row = fitting[0] if whole else min(fitting, key=_length)
-                parts += ["", f"Read as {_counted(row['says'])}:", "", "```json"]
-                parts += [json.dumps(row["event"], indent=1, ensure_ascii=False), "```"]
+                shown = [min(fitting, key=_length)]
+                if name == "native":  # all of its fields
+                    shown = [fitting[0], *(row for row in fitting[1:] if "calls" in row["event"])]
+                for row in shown:
+                    parts += ["", f"Read as {_counted(row['says'])}:", "", "```json"]
+                    parts += [json.dumps(row["event"], indent=1, ensure_ascii=False), "```"]
     return "\n".join(parts) + "\n"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -275,7 +276,8 @@ def retry(
     Args:
         runtime: whose database it is.
         lines: which; None: all of them.
-        encoding: of lines that are no UTF-8; "" leaves them rejected.
+        encoding: of lines that are no UTF-8; "" leaves them rejected. Where no lines are named, a
+            line stays rejected that another encoding may have written.
 
     Raises:
         Refused: there is no such encoding.
@@ -293,6 +295,10 @@ def retry(
                 )
                 continue
             kind = bad.kind if bad.kind in formats.KINDS else None
+            if lines is None and _may_be_of_two_bytes(bad, encoding):
+                doubt = f"may be no {encoding}: {_AMBIGUOUS}"
+                still_rejected.append(Rejection(kind=bad.kind, line=0, field="", why=doubt))
+                continue
             raw = _in_utf8(bad, encoding)
             tally, parsed = _tallied(formats.parsed_lines(formats.numbered([raw]), kind, **options))
             if parsed.rejected:
@@ -329,6 +335,29 @@ def recount_scores(runtime: Runtime) -> int:
 def _stored(receipt: Receipt) -> Stored:
     counts = {name: getattr(receipt, name) for name in ("new", "known", "conflicts")}
     return Stored(**{name: count for name, count in counts.items() if count is not UNSET})
+
+
+_HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+_AMBIGUOUS = "its bytes come in pairs, as gbk writes them; name its id to read it so anyway"
+
+
+def _may_be_of_two_bytes(bad: RejectedEvent, encoding: str) -> bool:
+    """Whether an encoding of single bytes is named, and the line looks like one of two bytes.
+
+    An encoding of single bytes reads nearly everything, so it cannot refuse a line that is not in
+    it; of two bytes such as GBK, EUC or Big5 both are high for nearly all signs.
+    """
+    if not encoding or bad.encoding != BASE64 or not _is_of_single_bytes(encoding):
+        return False
+    runs = _HIGH_BYTES.findall(bad.content)
+    return all(len(run) % 2 == 0 and min(run) >= 0xA1 for run in runs)
+
+
+def _is_of_single_bytes(encoding: str) -> bool:
+    try:
+        return all(len(sign.encode(encoding, "replace")) == 1 for sign in "é歌")
+    except LookupError:
+        return False  # said where it is read
 
 
 def _in_utf8(bad: RejectedEvent, encoding: str) -> bytes:

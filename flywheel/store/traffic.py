@@ -13,15 +13,18 @@ from pathlib import Path
 
 import duckdb
 
-from flywheel.store.columns import Connection
+from flywheel.store.columns import Connection, scalar
 from flywheel.store.db_errors import lost
 
 RECENT = 1_000  # predictions
 _LOOKED_AT = 1_000  # characters of a text
 
 _PREDICTIONS = """
-    SELECT intent, left(text, ?) FROM predictions ORDER BY ts DESC, id LIMIT ? OFFSET ?
+    SELECT intent, left(text, ?) FROM predictions AS p {standing}
+    ORDER BY ts DESC, id LIMIT ? OFFSET ?
 """
+_STANDING = "ANTI JOIN superseded AS s ON s.prediction_id = p.id"
+_KNOWS_EXCHANGES = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'superseded'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +49,11 @@ def counted(rows: Iterable[tuple[str, str]]) -> Traffic:
 
 
 def recent(con: Connection, most: int = RECENT) -> Traffic:
-    """Return the counts of the newest predictions by their own time."""
-    newest = counted(con.execute(_PREDICTIONS, [_LOOKED_AT, most, 0]).fetchall())
-    before = counted(con.execute(_PREDICTIONS, [0, most, most]).fetchall())
+    """Return the counts of the newest predictions by their own time, one for each exchange."""
+    standing = _STANDING if scalar(con, _KNOWS_EXCHANGES) else ""  # a closed file may be older
+    predictions = _PREDICTIONS.format(standing=standing)
+    newest = counted(con.execute(predictions, [_LOOKED_AT, most, 0]).fetchall())
+    before = counted(con.execute(predictions, [0, most, most]).fetchall())
     return Traffic(
         n=newest.n, intents=newest.intents, letters=newest.letters, earlier=before.intents
     )

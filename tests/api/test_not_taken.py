@@ -11,6 +11,7 @@ from wire_events import ndjson, prediction
 from flywheel import intake
 from flywheel.store import events, rejected
 
+CHINESE = '{"id": "z", "ts": "2026-11-20T09:00:00Z", "text": "我要听音乐", "intent": "play_music"}'
 LATIN = (
     '{"id": "p-9", "ts": "2026-11-20T09:00:00Z", "text": "réveille-moi", "intent": "play_music"}'
 )
@@ -61,6 +62,26 @@ def test_a_line_in_another_encoding_is_kept_byte_by_byte_and_read_again(client, 
     rows = of(runtime, lambda con: con.execute("SELECT text FROM predictions").fetchall())
     assert ("réveille-moi",) in rows
     assert client.get("/v1/rejected").json()["lines"] == []
+
+
+def test_lines_of_two_encodings_are_each_read_in_their_own(client, runtime):
+    chinese = CHINESE.encode("gbk")
+    client.post("/v1/predictions", content=LATIN.encode("cp1252") + b"\n" + chinese)
+    said = client.post("/v1/rejected/retry", json={"encoding": "cp1252"}).json()
+    assert (said["accepted"], [bad["why"] for bad in said["rejected"]]) == (
+        1,
+        [
+            "may be no cp1252: its bytes come in pairs, as gbk writes them; name its id to read it "
+            "so anyway"
+        ],
+    )
+    (line,) = client.get("/v1/rejected").json()["lines"]
+    assert base64.b64decode(line["raw"]) == chinese
+    assert client.post("/v1/rejected/retry", json={"encoding": "gbk"}).json()["accepted"] == 1
+    rows = of(
+        runtime, lambda con: con.execute("SELECT text FROM predictions ORDER BY id").fetchall()
+    )
+    assert rows == [("réveille-moi",), ("我要听音乐",)]
 
 
 def test_a_line_that_is_refused_again_has_the_reason_of_today_and_its_bytes(client):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from flywheel.cli.doctor.incoming import SeenTraffic, named
 from flywheel.config import load_intents
 from flywheel.formats import read_lines
 from flywheel.lineage import nearest
-from flywheel.records import Intent
+from flywheel.records import Intent, Prediction
 from flywheel.store import events, open_store, traffic
 
 CASES = Path(__file__).parent / "incoming"
@@ -214,3 +215,20 @@ def test_traffic_counts_the_newest_and_those_before_them(tmp_path):
         n=2, intents={"none": 1, "x": 1}, letters={"é": 2, "歌": 2}, earlier={"x": 1, "none": 1}
     )
     assert traffic.of_closed(tmp_path / "flywheel.duckdb", most=2) == found
+
+
+def test_records_of_one_exchange_count_once_in_traffic(tmp_path):
+    store = open_store(tmp_path / "flywheel.duckdb")
+    logged = {"ts": datetime(2026, 11, 22, 5, tzinfo=UTC), "text": "wake me", "exchange": "x"}
+    with store.write() as con:
+        events.add_predictions(
+            con,
+            [
+                Prediction(id="outer", intent="none", precedence=10, **logged),
+                Prediction(id="inner", intent="set_alarm", precedence=130, **logged),
+            ],
+        )
+    with store.read() as con:
+        found = traffic.recent(con)
+    store.close()
+    assert found == traffic.Traffic(n=1, intents={"set_alarm": 1})
