@@ -335,7 +335,8 @@ class _Cutter:
 
 def _stretches(data: bytes, column: int) -> Iterator[bytes]:
     """The data, cut where a line opens a value no deeper than this one, so each may be whole."""
-    opening = re.compile(rb"\n(?:\xef\xbb\xbf)?[ \t]{0,%d}(?=[{\[])" % max(column, 0))
+    depth = max(column, 0)
+    opening = re.compile(rb'\n(?:\xef\xbb\xbf)?[ \t]{0,%d}(?="?[{\[])' % depth)  # ": JSON in a text
     at = 0
     for found in opening.finditer(data):
         yield data[at : found.end()]

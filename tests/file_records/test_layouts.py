@@ -123,6 +123,10 @@ BROKEN = {
     ),
     "a line is cut at a comma": (b'{"a":1,\n{"b":2}\n{"c":3}', [b'{"a":1', b'{"b":2}', b'{"c":3}']),
     "the first line is cut": (b'{"a":"x\n{"b":2}\n{"c":3}', [b'{"a":"x', b'{"b":2}', b'{"c":3}']),
+    "a broken line before JSON in a text": (
+        b'{"a":1}, {\n{"b":[2\n\xef\xbb\xbf"{\\"c\\": 3}"\n{"d":4}',
+        [b'{"a":1}', b"{", b'{"b":[2', b'"{\\"c\\": 3}"', b'{"d":4}'],
+    ),
     "values that are none": (b'["a",1,{"b":2}]', [b'"a"', b"1", b'{"b":2}']),
     "a log's lines": (b'[2026-11-30] {"a":1}\n{"b":2}', [b'[2026-11-30] {"a":1}', b'{"b":2}']),
     "words": (b"hello\nworld", [b"hello", b"world"]),
