@@ -289,10 +289,8 @@ def retry(
     options = reading_options(runtime)
     with runtime.store.write() as con:
         for bad in rejected.listed(con) if lines is None else lines:
-            if bad.field == events.FIELD and bad.why == events.WHY:
-                still_rejected.append(
-                    Rejection(kind=bad.kind, line=0, field=bad.field, why=bad.why)
-                )
+            if stays := _stays_rejected(bad, encoding, named=lines is not None):
+                still_rejected.append(stays)
                 continue
             kind = bad.kind if bad.kind in formats.KINDS else None
             if lines is None and _may_be_of_two_bytes(bad, encoding):
@@ -335,6 +333,17 @@ def recount_scores(runtime: Runtime) -> int:
 def _stored(receipt: Receipt) -> Stored:
     counts = {name: getattr(receipt, name) for name in ("new", "known", "conflicts")}
     return Stored(**{name: count for name, count in counts.items() if count is not UNSET})
+
+
+def _stays_rejected(bad: RejectedEvent, encoding: str, *, named: bool) -> Rejection | None:
+    """Why a line is not read again: its id is another event's, or another encoding is likelier."""
+    field, why = bad.field, bad.why
+    if (field, why) == (events.FIELD, events.WHY):
+        return Rejection(kind=bad.kind, line=0, field=field, why=why)
+    if not named and _may_be_of_two_bytes(bad, encoding):
+        why = f"may be no {encoding}: {_AMBIGUOUS}"
+        return Rejection(kind=bad.kind, line=0, field="", why=why)
+    return None
 
 
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
