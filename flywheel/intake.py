@@ -293,10 +293,6 @@ def retry(
                 still_rejected.append(stays)
                 continue
             kind = bad.kind if bad.kind in formats.KINDS else None
-            if lines is None and _may_be_of_two_bytes(bad, encoding):
-                doubt = f"may be no {encoding}: {_AMBIGUOUS}"
-                still_rejected.append(Rejection(kind=bad.kind, line=0, field="", why=doubt))
-                continue
             raw = _in_utf8(bad, encoding)
             tally, parsed = _tallied(formats.parsed_lines(formats.numbered([raw]), kind, **options))
             if parsed.rejected:
