@@ -7,6 +7,7 @@ beside hold the SQL, one table family each, as functions of a connection.
 from flywheel.store import (
     adapters,
     archive,
+    catalog,
     consistency,
     decisions,
     events,
@@ -32,6 +33,7 @@ __all__ = [
     "StoreFailed",
     "adapters",
     "archive",
+    "catalog",
     "consistency",
     "copy_file",
     "decisions",

@@ -15,16 +15,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 
 from flywheel import files
 from flywheel.errors import DatabaseHeld, FlywheelError
-from flywheel.store import archive, schema, segments
+from flywheel.store import archive, catalog, schema, segments
 from flywheel.store.columns import Connection, first_row, scalar
 from flywheel.store.db_errors import StoreFailed, lost, no_room, readable_failures
 
@@ -104,13 +105,15 @@ def _quoted(path: Path) -> str:
 
 # Takes hold of the database file, for this process alone, and locks DuckDB down.
 
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+Settings: TypeAlias = Mapping[str, str | bool | int | float | list[str]]
+
+_SETTINGS: Settings = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
     "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
     "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
-    "storage_compatibility_version": "v1.0.0",  # else DuckDB 2 writes what DuckDB 1 cannot read
+    "storage_compatibility_version": catalog.STORAGE,
 }
 # What the database may touch besides its own file: old events, itself written anew, the spool.
 _FOLDERS = (archive.FOLDER, FOLDER, segments.FOLDER)
@@ -156,8 +159,12 @@ def lower_priority() -> None:
             os.nice(5)
 
 
-def connect(path: Path) -> Connection:
+def connect(path: Path, limits: Settings | None = None) -> Connection:
     """Open the file, locked down: no other file, network, extension or setting.
+
+    Args:
+        path: the file.
+        limits: settings of DuckDB's that are narrower than a daemon's.
 
     Raises:
         DatabaseHeld: another process holds it.
@@ -167,7 +174,8 @@ def connect(path: Path) -> Connection:
         with ThreadPoolExecutor(
             1, initializer=lower_priority
         ) as opener:  # DuckDB's threads inherit it
-            con = opener.submit(duckdb.connect, str(path), config=_SETTINGS).result()
+            settings = {**_SETTINGS, **(limits or {})}
+            con = opener.submit(duckdb.connect, str(path), config=settings).result()
         beside = [str(path.parent.resolve() / name) for name in _FOLDERS]
         con.execute("SET allowed_directories = ?", [beside])
         for statement in _LOCK_DOWN:
@@ -186,25 +194,28 @@ PATIENCE_S = 30.0
 """A new file waits this long for those who still read the old one."""
 
 
-def open_store(path: Path, lock: int | None = None) -> Store:
+def open_store(path: Path, lock: int | None = None, limits: Settings | None = None) -> Store:
     """Open the database file, creating and migrating it as needed.
 
     Args:
         path: the file.
         lock: of it, where the caller has it already; it is the store's from now on.
+        limits: as for `connect`.
 
     Raises:
         DatabaseHeld: another process (or another store of this one) holds the file.
         DiskFull: there is no room for it.
-        StoreFailed: the file is damaged, or of a newer flywheel or DuckDB.
+        StoreFailed: the file is damaged, of a newer flywheel or DuckDB, or somebody changed a
+            table, a view or a macro of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = lock_file(path) if lock is None else lock
     try:
-        root = connect(path)
+        fresh = not path.exists()
+        root = connect(path, limits)
         try:
             with readable_failures(path):
-                schema.migrate(root, schema.shipped())
+                _migrate(path, root, fresh=fresh)
         except BaseException:
             root.close()
             raise
@@ -212,6 +223,17 @@ def open_store(path: Path, lock: int | None = None) -> Store:
         os.close(lock)
         raise
     return Store(path, root, lock)
+
+
+def _migrate(path: Path, con: Connection, *, fresh: bool) -> None:
+    """Bring the schema up to date; of a file that was there, compare it before and after."""
+    if not fresh and 0 < schema.version(con) < len(schema.shipped()):
+        catalog.settle(path, con)  # a migration reads by the macros that it finds
+    schema.migrate(con, schema.shipped())
+    if fresh:
+        catalog.sign(con)
+    else:
+        catalog.settle(path, con)
 
 
 class Store:

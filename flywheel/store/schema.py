@@ -55,6 +55,11 @@ def shipped() -> tuple[Migration, ...]:
 def version(con: Connection) -> int:
     """Return the number of the last applied migration; 0 for an empty database."""
     con.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER, name VARCHAR)")
+    return applied(con)
+
+
+def applied(con: Connection) -> int:
+    """Return as `version`, and write nothing: of a database that was migrated before."""
     return int(scalar(con, "SELECT coalesce(max(version), 0) FROM schema_version"))
 
 

@@ -21,6 +21,7 @@ from flywheel.store import (
     Store,
     adapters,
     archive,
+    catalog,
     consistency,
     decisions,
     restoring,
@@ -142,6 +143,7 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
         log = decisions.check_chain(con)
         rewritten = [f"the decision log was changed: {problem}" for problem in log.problems]
         problems = [*_turns(con), *_registry(con, state_dir), *_decisions(con), *rewritten]
+        problems += map(str, catalog.differences(con))
         problems += consistency.differences(con)
     if waiting and load is not None:
         problems.append(
