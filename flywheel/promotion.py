@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from flywheel.config.tables import PromotionTable, WatchTable
 from flywheel.errors import Refused
-from flywheel.records import Decision, DecisionEvent, DecisionStatus, DecisionVerdict, GateResult
+from flywheel.records import (
+    Decision,
+    DecisionEvent,
+    DecisionStatus,
+    DecisionVerdict,
+    GateResult,
+    Verdict,
+)
 
 MUST_SPEAK = ("hygiene", "overall", "intents")
 """Gates that must all PASS before a champion is replaced."""
@@ -24,6 +31,9 @@ MACHINES = frozenset({"gates", "bootstrap", "schedule", "restore"})
 
 NEVER_OVERRIDDEN = frozenset({"hygiene"})
 """Gates that no person may override: a leak into training makes every other figure worthless."""
+
+BY_NAME = "by name"
+"""`rests_on["approval"]` of a held decision whose approval overrides each gate by its name."""
 
 _RATIOS = (1.5, 2.0, 3.0)  # of correction rates, new champion to earlier: the bets of `watch`
 _LARGEST_LOG = 700.0
@@ -43,6 +53,14 @@ class Judged(Protocol):
     @property
     def capped(self) -> Sequence[str]:
         """Undecided intents that have reached the cap on requested labels."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL if any gate fails, PASS if all pass."""
+
+    @property
+    def if_doubted(self) -> Verdict | None:
+        """The verdict if disputes made after the rows were asked counted; None without any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +84,7 @@ class Ruling:
     by: str  # "gates" or "bootstrap"
     because: str  # one sentence with the figures
     person: bool  # a person must approve; False with a pending promotion: apply it at once
+    by_name: bool = False  # who approves it overrides each gate that did not pass by its name
 
 
 def decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
@@ -73,8 +92,20 @@ def decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ru
 
     All PASS promotes; in review mode, or with new intents, after a person's approval. Any FAIL
     rejects, except in the cases that `_failed` leaves to a person. A missing or undecided gate
-    holds.
+    holds. Disputes made after their rows were asked decide nothing: where they would turn the
+    verdict, a person decides.
     """
+    ruling = _decide(judgement, table, situation)
+    if judgement.if_doubted in (None, judgement.verdict) or judgement.verdict == "INCONCLUSIVE":
+        return ruling
+    because = (
+        f"{ruling.because}; a person decides: without rows disputed after they were asked it "
+        f"would be {judgement.if_doubted}, not {judgement.verdict}"
+    )
+    return replace(_hold(because, person=True), by=ruling.by, by_name=ruling.status == "rejected")
+
+
+def _decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
     failed = [result for result in judgement.gates if result.verdict == "FAIL"]
     if failed:
         return _failed(judgement, failed, table, situation)
@@ -351,11 +382,12 @@ def _shortened(names: Sequence[str]) -> str:
 def gates_to_override(decision: Decision) -> tuple[str, ...]:
     """Return the gates that each approving person must override by name.
 
-    Empty where the gates left the decision to a person. Otherwise (it waits for labels, or the
-    gates rejected it) every gate that did not pass.
+    Empty where the gates left the decision to a person. Otherwise (it waits for labels, the gates
+    rejected it, or only late disputes kept them from it) every gate that did not pass.
     """
     labels = decision.rests_on.get("waits_for") == "labels"
-    if decision.status == "pending" and not labels and decision.verdict != "reject":
+    left = decision.status == "pending" and not labels and decision.verdict != "reject"
+    if left and decision.rests_on.get("approval") != BY_NAME:
         return ()
     return tuple(line.gate for line in decision.gates if line.verdict != "PASS")
 

@@ -454,4 +454,6 @@ class DisputedView(View):
 
     sample: str
     disputed: bool
-    standing: int  # samples set aside now
+    standing: int  # samples in dispute now
+    from_generation: int  # golden generation that this word counts from
+    generation: int  # the current one

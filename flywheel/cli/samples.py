@@ -142,15 +142,19 @@ def dispute(
 ) -> None:
     """Set a golden sample aside because its label is doubted.
 
-    No gate judges it from then on, but a must-pass example still sends the decision to a person.
+    Where the golden generation was asked before, this counts from the next generation on; a
+    decision that it would turn goes to a person. A must-pass example in dispute does so too.
     `flywheel review show --json` names the samples of broken examples.
     """
     body = {"sample": sample, "because": reason(because), "disputed": not settled}
     reply = daemon(ctx).post("disputes", value=body)
     if as_json:
         return raw_json(reply.body)
+    told = reply.value
     state = "stands" if settled else "is set aside"
-    say(f"{clean(sample)} {state}; {number(reply.value['standing'])} golden samples are disputed")
+    later = told["from_generation"] > told["generation"]
+    when = f" from golden generation {told['from_generation']} on" if later else ""
+    say(f"{clean(sample)} {state}{when}; {number(told['standing'])} golden samples are disputed")
     return None
 
 

@@ -254,6 +254,7 @@ class LabellingTable:
     audit: float = 0.01  # share of traffic, drawn by lot, that tells how production really does
     uncertain: float = 0.50  # predictions less confident than this are asked about
     second_opinion: float = 0.10  # share of what is asked that two people are asked
+    disputes: int = 10  # rows of a golden generation that one person may dispute
 
     def __post_init__(self) -> None:
         for name in ("audit", "uncertain", "second_opinion"):

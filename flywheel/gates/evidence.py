@@ -53,7 +53,8 @@ class Evidence:
     asked: Mapping[str, int] = field(default_factory=dict)  # labels this turn bought, by intent
     first: bool = False  # there is no champion: nothing to compare with
     fresh_waiting: int = 0  # fresh samples that are there, too few to be asked yet
-    disputed: tuple[str, ...] = ()  # golden samples whose label a person doubts
+    disputed: tuple[str, ...] = ()  # golden samples set aside: doubted before they were asked
+    doubted: tuple[str, ...] | None = None  # those in doubt by the last word; None: `disputed`
     met: tuple[str, ...] = ()  # bought labels left out: the challenger met their like in training
 
 
@@ -66,6 +67,7 @@ class Judgement:
     labels_wanted: Mapping[str, int] = field(default_factory=dict)
     capped: tuple[str, ...] = ()  # undecided intents that may be asked no further label
     notes: tuple[str, ...] = ()
+    if_doubted: Verdict | None = None  # the verdict without all rows in doubt, where they differ
 
     @property
     def verdict(self) -> Verdict:

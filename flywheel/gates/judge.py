@@ -228,6 +228,20 @@ def check(table: GatesTable) -> None:
 
 
 def judge(evidence: Evidence, table: GatesTable, custom: Sequence[CustomGate] = ()) -> Judgement:
+    """Ask every gate that is on, of the evidence as it was before it was seen.
+
+    Rows that came into doubt, or out of it, after they were asked change no gate's answer;
+    `if_doubted` says what the verdict would be if they did.
+    """
+    judgement = _judge(evidence, table, custom)
+    if evidence.doubted is None or set(evidence.doubted) == set(evidence.disputed):
+        return judgement
+    ledger = evidence.ledger and replace(evidence.ledger, earlier_overall=None)
+    shown = replace(evidence, disputed=evidence.doubted, ledger=ledger)
+    return replace(judgement, if_doubted=_judge(shown, table, custom).verdict)
+
+
+def _judge(evidence: Evidence, table: GatesTable, custom: Sequence[CustomGate]) -> Judgement:
     """Ask every gate that is on.
 
     Labels are wanted only of a challenger that every earlier gate passed and none failed.

@@ -9,24 +9,40 @@ from typing import Any
 from flywheel.errors import NotFound
 from flywheel.store.columns import Connection, changed, moment, records, scalar, stamp
 
+# Once rows were asked, what they answered can be seen, and a dispute could choose among them. So a
+# dispute counts in the generation it was made in only where nothing was asked of it before; else
+# from the next one on.
+
 _ADD = """
     INSERT INTO disputes
     SELECT (SELECT coalesce(max(number), 0) + 1 FROM disputes), $sample, $disputed, $by, $because,
-        $at::TIMESTAMP, NULL
+        $at::TIMESTAMP, (
+            SELECT max(number) + (max(number) IN (SELECT generation FROM golden_queries))::BIGINT
+            FROM generations
+        )
     WHERE EXISTS (SELECT 1 FROM golden_rows WHERE sample = $sample)
 """
 
 _LAST = """
-    SELECT sample, disputed, actor AS "by", because, said_at AS "at" FROM disputes
+    SELECT sample, disputed FROM disputes
+    WHERE $generation IS NULL OR from_generation IS NULL OR from_generation <= $generation
     QUALIFY row_number() OVER (PARTITION BY sample ORDER BY number DESC) = 1
     ORDER BY sample
+"""
+
+_DISPUTERS = """
+    SELECT sample, actor AS "by" FROM disputes
+    WHERE disputed AND said_at >= (SELECT max(opened_at) FROM generations) ORDER BY number
 """
 
 
 def set_disputed(
     con: Connection, sample: str, *, disputed: bool, by: str, because: str, at: datetime
-) -> None:
-    """Set a golden sample aside, or put it back.
+) -> int:
+    """Set a golden sample aside, or put it back, from the first generation that was not asked yet.
+
+    Returns:
+        The number of that generation.
 
     Raises:
         NotFound: it is in no golden generation.
@@ -43,11 +59,26 @@ def set_disputed(
             f"there is no golden sample {sample}",
             hint="`flywheel review show --json` names the samples of broken examples",
         )
+    return int(scalar(con, "SELECT from_generation FROM disputes ORDER BY number DESC LIMIT 1"))
 
 
-def disputed_samples(con: Connection) -> tuple[str, ...]:
-    """Return the ids of the samples in dispute now."""
-    return tuple(row["sample"] for row in records(con, _LAST) if row["disputed"])
+def disputed_samples(con: Connection, generation: int | None = None) -> tuple[str, ...]:
+    """Return the ids of the samples in dispute.
+
+    Args:
+        con: a connection.
+        generation: only by what was said before its rows were asked; None: by the last word.
+    """
+    rows = records(con, _LAST, {"generation": generation})
+    return tuple(row["sample"] for row in rows if row["disputed"])
+
+
+def disputed_by(con: Connection) -> dict[str, set[str]]:
+    """Return the samples that each actor disputed in the current generation."""
+    found: dict[str, set[str]] = {}
+    for row in records(con, _DISPUTERS):
+        found.setdefault(row["by"], set()).add(row["sample"])
+    return found
 
 
 # Golden generations and the ledger of the questions they have answered.

@@ -66,7 +66,8 @@ def gathered(
         asked=turn.record.asked,
         first=turn.record.champion is None,
         fresh_waiting=0 if of(report, "fresh") else len(samples.fresh(con)),
-        disputed=golden_set.disputed_samples(con),
+        disputed=golden_set.disputed_samples(con, generation.number),
+        doubted=golden_set.disputed_samples(con),
         met=met,
     )
 

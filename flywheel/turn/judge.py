@@ -111,7 +111,8 @@ def _situation(runtime: Runtime, con: Connection, turn: Turn) -> promotion.Situa
     champion = turn.record.champion  # the one compared with, even if another serves now
     trained_intents = _trained_intents(runtime, con, champion)
     report = evidence.last_report(con, turn)
-    doubted = set(turn.record.evidence["disputed"])
+    shown = turn.record.evidence
+    doubted = {*shown["disputed"], *(shown.get("doubted") or ())}
     return promotion.Situation(
         champion=champion,
         new_intents=tuple(sorted(_renamed_or_new(runtime, trained_intents))) if champion else (),
@@ -193,6 +194,7 @@ def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, st
         "challenger": record.challenger,
         "champion": record.champion or "",
         "waits_for": waits,
+        **({"approval": promotion.BY_NAME} if ruling.by_name else {}),
         "evidence": digest,
         "notes": "; ".join(record.judgement["notes"] if record.judgement else ()),
     }

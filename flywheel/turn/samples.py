@@ -10,6 +10,7 @@ from typing import Any
 
 from flywheel import datasets, lineage
 from flywheel.content import text_key
+from flywheel.errors import Refused
 from flywheel.records import Decision, Sample
 from flywheel.store import Connection, adapters, decisions, golden_set, samples, turns
 from flywheel.store.turns import Turn
@@ -133,20 +134,42 @@ def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> l
 def dispute(
     runtime: Runtime, sample: str, by: str, because: str, *, disputed: bool
 ) -> dict[str, Any]:
-    """Mark a golden sample as disputed, which excludes it from evidence, or clear the mark.
+    """Mark a golden sample as disputed, or clear the mark.
+
+    It is set aside from evidence at once where nothing was asked of the generation yet; otherwise
+    from the next generation on.
 
     Returns:
-        {"sample", "disputed", "standing": number of disputed samples now}.
+        {"sample", "disputed", "standing": number of disputed samples now, "from_generation": where
+        the word counts from, "generation": the current one}.
 
     Raises:
         NotFound: it is in no golden generation.
+        Refused: the person has disputed as many rows of this generation as one may.
     """
+    most = runtime.config.labelling.disputes
     with runtime.store.write() as con:
-        golden_set.set_disputed(
+        own = golden_set.disputed_by(con).get(by, set())
+        if disputed and sample not in own and len(own) >= most:
+            raise Refused(
+                f"{by} has disputed {len(own)} rows of this golden generation, and one person may "
+                f"dispute {most}; nothing was changed",
+                hint="another person may; or import a corrected generation: `flywheel samples "
+                "import FILE --split golden --new-generation`",
+            )
+        counts_from = golden_set.set_disputed(
             con, sample, disputed=disputed, by=by, because=because, at=runtime.clock()
         )
         standing = len(golden_set.disputed_samples(con))
-    return {"sample": sample, "disputed": disputed, "standing": standing}
+        generation = golden_set.current_generation(con)
+    assert generation is not None
+    return {
+        "sample": sample,
+        "disputed": disputed,
+        "standing": standing,
+        "from_generation": counts_from,
+        "generation": generation.number,
+    }
 
 
 def reopen_held(runtime: Runtime, con: Connection) -> bool:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from flywheel.config.tables import PromotionTable
 from flywheel.errors import Refused
-from flywheel.promotion import MUST_SPEAK, Situation, decide, expired, ratify, refused_by
+from flywheel.promotion import (
+    MUST_SPEAK,
+    Situation,
+    decide,
+    expired,
+    gates_to_override,
+    ratify,
+    refused_by,
+)
 from flywheel.records import Decision, DecisionEvent, GateResult
 
 VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE")
@@ -24,6 +32,14 @@ class Judged:
     gates: tuple[GateResult, ...] = ()
     labels_wanted: dict[str, int] = field(default_factory=dict)
     capped: tuple[str, ...] = ()
+    if_doubted: str | None = None
+
+    @property
+    def verdict(self):
+        verdicts = {result.verdict for result in self.gates}
+        if "FAIL" in verdicts:
+            return "FAIL"
+        return "PASS" if verdicts == {"PASS"} else "INCONCLUSIVE"
 
 
 def judged(effect=0.02, labels=None, capped=(), **verdicts):
@@ -264,3 +280,43 @@ def test_a_held_decision_expires():
     table = PromotionTable(hold_days=14)
     assert not expired(NOON, table, NOON + timedelta(days=14))
     assert expired(NOON, table, NOON + timedelta(days=14, seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "if_doubted", "mode", "expected"),
+    [
+        ("PASS", "FAIL", AUTO, ("hold", "pending", True, False)),
+        ("PASS", "INCONCLUSIVE", AUTO, ("hold", "pending", True, False)),
+        ("PASS", "PASS", AUTO, ("promote", "pending", False, False)),
+        ("FAIL", "PASS", AUTO, ("hold", "pending", True, True)),
+        ("FAIL", "FAIL", AUTO, ("reject", "rejected", False, False)),
+        ("INCONCLUSIVE", "PASS", AUTO, ("hold", "pending", False, False)),
+    ],
+)
+def test_disputes_that_came_after_the_rows_were_asked_decide_nothing(
+    verdict, if_doubted, mode, expected
+):
+    labels = {"stop": 3} if verdict == "INCONCLUSIVE" else None
+    told = replace(judged(overall=verdict, labels=labels), if_doubted=if_doubted)
+    ruling = decide(told, mode, SERVED)
+    assert (ruling.verdict, ruling.status, ruling.person, ruling.by_name) == expected
+    turned = f"without rows disputed after they were asked it would be {if_doubted}, not {verdict}"
+    assert (turned in ruling.because) == (ruling.person)
+
+
+@pytest.mark.parametrize(("approval", "named"), [({}, ()), ({"approval": "by name"}, ("intents",))])
+def test_what_only_late_disputes_kept_from_a_rejection_is_approved_gate_by_gate(approval, named):
+    held = Decision(
+        id="d-1",
+        turn="t-1",
+        challenger="a-2",
+        champion="a-1",
+        verdict="hold",
+        status="pending",
+        by="gates",
+        because="intents failed",
+        at=NOON,
+        gates=(GateResult(gate="intents", verdict="FAIL"),),
+        rests_on={"waits_for": "a person", **approval},
+    )
+    assert gates_to_override(held) == named

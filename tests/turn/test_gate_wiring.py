@@ -21,9 +21,10 @@ from runtimes import (
 from flywheel import gates
 from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, OverallRule, SlicesRule
 from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
+from flywheel.errors import Refused
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events, golden_set, samples
-from flywheel.turn import add_samples, request, run_until_idle, verify
+from flywheel.turn import add_samples, dispute, request, run_until_idle, verify
 from tests.fakes import json_views as views
 from tests.fakes.refusals import refusals
 
@@ -191,8 +192,8 @@ def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_
     assert verify(runtime, decision["id"])["same"]
 
 
-def test_wrong_feedback_that_gains_where_golden_loses_goes_to_a_person(tmp_path):
-    runtime = runtime_in(tmp_path)
+def poisoned(runtime):
+    """The decision of a turn whose feedback takes every timer for an alarm."""
     rows = []
     for intent, words in WORDS.items():
         rows += [sample(f"{word} seed", intent, "train") for word in words]
@@ -200,10 +201,51 @@ def test_wrong_feedback_that_gains_where_golden_loses_goes_to_a_person(tmp_path)
     add_samples(runtime, rows)
     turn_once(runtime)
     produce_failures(runtime, right={"set_timer": "set_alarm"})
-    decision = decided(runtime, turn_once(runtime))
+    return decided(runtime, turn_once(runtime))
+
+
+def test_wrong_feedback_that_gains_where_golden_loses_goes_to_a_person(tmp_path):
+    runtime = runtime_in(tmp_path)
+    decision = poisoned(runtime)
     assert lines(decision)["intents"]["verdict"] == "FAIL"
     assert (decision["verdict"], "poisoned" in decision["because"]) == ("hold", True)
     runtime.store.close()
+
+
+def test_rows_disputed_after_they_were_asked_stay_in_the_evidence_and_a_person_decides(made):
+    runtime = made(rules())
+    before = poisoned(runtime)
+    with runtime.store.read() as con:
+        lost = [row.sample.id for row in samples.golden(con) if row.sample.intent == "set_timer"]
+    assert lines(before)["intents"]["verdict"] == "FAIL"
+    with runtime.store.write() as con:
+        for sample_id in lost:  # whoever sees what was lost would have it not count
+            counts_from = golden_set.set_disputed(
+                con, sample_id, disputed=True, by="uid:7", because="hm", at=NOW
+            )
+    assert counts_from == 2
+    produce_failures(runtime, right={"set_timer": "set_alarm"}, lacking=slice(0, 2))
+    after = decided(runtime, turn_once(runtime))
+    assert lines(after)["intents"]["verdict"] == "FAIL"
+    assert [line["n"] for line in after["intents"]] == [line["n"] for line in before["intents"]]
+    assert (after["verdict"], after["status"]) == ("hold", "pending")
+    assert "disputed after they were asked it would be" in after["because"]
+    assert verify(runtime, after["id"])["same"]
+
+
+def test_one_person_disputes_so_many_rows_of_a_generation_and_no_more(made):
+    runtime = made(rules())
+    seed_runtime(runtime)
+    with runtime.store.read() as con:
+        rows = [row.sample.id for row in samples.golden(con)]
+    for row in rows[:10]:
+        told = dispute(runtime, row, "ada (uid 1000)", "wrong", disputed=True)
+    assert (told["standing"], told["from_generation"], told["generation"]) == (10, 1, 1)
+    with pytest.raises(Refused, match="has disputed 10 rows of this golden generation"):
+        dispute(runtime, rows[10], "ada (uid 1000)", "wrong", disputed=True)
+    dispute(runtime, rows[0], "ada (uid 1000)", "wrong still", disputed=True)
+    dispute(runtime, rows[0], "ada (uid 1000)", "it stands", disputed=False)
+    assert dispute(runtime, rows[10], "bob (uid 1001)", "wrong", disputed=True)["standing"] == 10
 
 
 def test_the_turn_tells_what_it_asked_and_what_it_has_left(made):
