@@ -12,7 +12,7 @@ import base64
 import binascii
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +26,7 @@ from flywheel.formats import LineTally, Parsed, SkippedLines
 from flywheel.formats.dispatch import MALFORMED
 from flywheel.formats.reading import RejectedLine, merged
 from flywheel.formats.verdicts import counted
+from flywheel.records import Sample
 from flywheel.score_rules import rule_text
 from flywheel.sources.rows import UNREADABLE
 from flywheel.store import Connection, events, rejected, scores
@@ -112,6 +113,7 @@ def accept(
     form: str = formats.AUTO,
     *,
     new_generation: bool = False,
+    may_give: Callable[[Sequence[Sample]], None] = lambda samples: None,
 ) -> Receipt:
     """Store the events of a body in one transaction; blocks on the database.
 
@@ -121,9 +123,11 @@ def accept(
         body: a JSON object, a list of them, or one a line.
         form: the format they are in, or "auto".
         new_generation: golden samples open a new generation.
+        may_give: raises where the sender may not give one of these samples; then nothing is kept.
     """
     options = {"format": form, **reading_options(runtime)}
     tally, parsed = _tallied(formats.parsed_records(formats.body_records(body), kind, **options))
+    may_give(parsed.samples)
     with runtime.store.write() as con:
         return keep(runtime, con, kind, parsed, tally, new_generation=new_generation)
 
@@ -292,9 +296,7 @@ def retry(
             if stays := _stays_rejected(bad, encoding, named=lines is not None):
                 still_rejected.append(stays)
                 continue
-            kind = bad.kind if bad.kind in formats.KINDS else None
-            raw = _in_utf8(bad, encoding)
-            tally, parsed = _tallied(formats.parsed_lines(formats.numbered([raw]), kind, **options))
+            tally, parsed = _again(bad, encoding, options)
             if parsed.rejected:
                 still_rejected += _rejections(parsed.rejected, bad.kind)
                 first = parsed.rejected[0]
@@ -313,6 +315,20 @@ def retry(
         skipped=skipped,
         conflicts=stored.conflicts,
     )
+
+
+def _again(
+    bad: RejectedEvent, encoding: str, options: Mapping[str, Any]
+) -> tuple[LineTally, Parsed]:
+    """Read a rejected line again; a sample whose sender may send events alone stays rejected."""
+    kind = bad.kind if bad.kind in formats.KINDS else None
+    lines = formats.numbered([_in_utf8(bad, encoding)])
+    tally, parsed = _tallied(formats.parsed_lines(lines, kind, **options))
+    if parsed.samples and bad.kind in ("predictions", "feedback"):
+        why = f"is a sample, yet was sent as {bad.kind}; import it with `flywheel samples import`"
+        line = RejectedLine(line=bad.line, raw=bad.raw, field="", why=why, format=bad.format)
+        parsed = Parsed(rejected=(line,))
+    return tally, parsed
 
 
 def recount_scores(runtime: Runtime) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flywheel import __version__
-from flywheel.api.http import answer, of_defect, of_flywheel_error, of_http_exception
-from flywheel.api.peer import Guard
+from flywheel.api.guard import BearerToken, Guard, bearer, demand, of_forbidden
+from flywheel.api.http import Forbidden, answer, of_defect, of_flywheel_error, of_http_exception
 from flywheel.api.prometheus import Meter, ProcessStatus
+from flywheel.api.refusals import Refusals
 from flywheel.api.routes import ROUTES, ApiRoute
 from flywheel.errors import FlywheelError
 from flywheel.loader import Loader
@@ -72,6 +74,7 @@ def _operation(
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": (route.handler.__doc__ or "").splitlines()[0],
+        "x-role": f"{route.role} or {route.or_role}" if route.or_role else route.role,
         "responses": _responses(route, reply),
     }
     names = re.findall(r"{(\w+)}", route.path)
@@ -105,7 +108,9 @@ def create_app(
     loader: Loader | None = None,
     process_status: ProcessStatus | None = None,
     token: str | None = None,
+    tokens: Sequence[BearerToken] = (),
     hosts: frozenset[str] = frozenset(),
+    ingest_socket: str = "",
 ) -> Starlette:
     """The application of one runtime.
 
@@ -113,26 +118,28 @@ def create_app(
         runtime: what the requests act on.
         loader: takes predictions and feedback; without one they are committed before the answer.
         process_status: what the daemon knows of itself; fresh counters when missing.
-        token: the bearer token of TCP callers; None admits only the Unix socket.
+        token: a bearer token of TCP that may everything, and is nobody's; None: there is none.
+        tokens: further ones, each with its roles; without any only the Unix sockets admit.
         hosts: further names this daemon is reached by, with dots in them.
+        ingest_socket: path of the Unix socket whose callers have the role `ingest` alone.
     """
     process_status = process_status or ProcessStatus()
-    known = hosts | {socket.gethostname().lower(), "localhost"}
-    described = document(ROUTES)
-
-    async def describe(request: Request) -> Response:
-        return answer(described)
-
+    refusals = Refusals(process_status.requests)
+    guard = Middleware(
+        Guard,
+        tokens=[*([bearer(token)] if token else ()), *tokens],
+        hosts=hosts | {socket.gethostname().lower(), "localhost"},
+        ingest_socket=ingest_socket,
+        refusals=refusals,
+    )
     app = Starlette(
         routes=[
-            *(Route(one.path, one.handler, methods=[one.method]) for one in ROUTES),
-            Route("/openapi.json", describe),
+            *(Route(one.path, _gated(one), methods=[one.method]) for one in ROUTES),
+            Route("/openapi.json", _describing(document(ROUTES))),  # for whoever is known
         ],
-        middleware=[
-            Middleware(Meter, requests=process_status.requests),
-            Middleware(Guard, token=token, hosts=known),
-        ],
+        middleware=[Middleware(Meter, requests=process_status.requests), guard],
         exception_handlers={
+            Forbidden: of_forbidden,
             FlywheelError: of_flywheel_error,
             HTTPException: of_http_exception,
             Exception: of_defect,
@@ -141,4 +148,26 @@ def create_app(
     app.state.runtime = runtime
     app.state.loader = loader
     app.state.process_status = process_status
+    app.state.refusals = refusals
     return app
+
+
+def _describing(described: dict[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+    async def describe(request: Request) -> Response:
+        return answer(described)
+
+    return describe
+
+
+def _gated(route: ApiRoute) -> Callable[[Request], Awaitable[Response]]:
+    """The route's handler for those who have its role; so no other path leads to it."""
+    role = route.role
+    if role == "anyone":
+        return route.handler
+
+    @functools.wraps(route.handler)
+    async def gated(request: Request) -> Response:
+        demand(request, role, or_role=route.or_role)
+        return await route.handler(request)
+
+    return gated

@@ -41,6 +41,10 @@ class BadRequest(FlywheelError):
     """The request cannot be read."""
 
 
+class Forbidden(FlywheelError):
+    """The caller is known, and has not the role that this takes."""
+
+
 class TooLarge(FlywheelError):
     """The request's body is over the limit."""
 
@@ -48,6 +52,7 @@ class TooLarge(FlywheelError):
 _STATUS: Mapping[type[FlywheelError], int] = {
     BadRequest: 400,
     ConfigError: 400,
+    Forbidden: 403,
     NotFound: 404,
     Refused: 409,
     TooLarge: 413,

@@ -8,6 +8,7 @@ are committed before the answer. What an event must be like, and what is kept of
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -16,9 +17,11 @@ from starlette.responses import Response
 from flywheel import formats, intake
 from flywheel.api import peer
 from flywheel.api.control import caught_up
+from flywheel.api.guard import demand
 from flywheel.api.http import BadRequest, answer, read_plain_body, refuse_unreadable
 from flywheel.intake import Kind, Receipt
 from flywheel.loader import Loader
+from flywheel.records import Sample
 from flywheel.turn import Runtime
 
 _SMALL = 16_384  # bytes; a body below is read where it arrives, without changing threads
@@ -51,20 +54,16 @@ async def _answered(request: Request, kind: Kind) -> Response:
 
 async def accept(request: Request, kind: Kind, body: bytes, form: str) -> Receipt:
     """Store the events of a body and count them; they are on disk when it returns."""
-    runtime: Runtime = request.app.state.runtime
     loader: Loader | None = request.app.state.loader
     if loader is not None and kind != "samples" and _waits(request):
         await run_in_threadpool(caught_up, request)  # what came earlier is known
-        receipt = await run_in_threadpool(intake.accept, runtime, kind, body, form)
+        receipt = await _committed(request, kind, body, form)
     elif loader is None or kind == "samples":
-        generation = request.query_params.get("new_generation") == "1"
-        receipt = await run_in_threadpool(
-            intake.accept, runtime, kind, body, form, new_generation=generation
-        )
+        receipt = await _committed(request, kind, body, form)
         if kind == "samples" and receipt.accepted:
             peer.record(request, f"{receipt.accepted} samples imported")
     else:
-        receipt = await _spooled(runtime, loader, kind, body, form)
+        receipt = await _spooled(request, loader, kind, body, form)
     requests_seen = request.app.state.process_status.requests
     requests_seen.arrived(
         kind,
@@ -85,15 +84,47 @@ def _waits(request: Request) -> bool:
     return bool(request.scope["query_string"]) and request.query_params.get("wait") == "1"
 
 
-async def _spooled(runtime: Runtime, loader: Loader, kind: Kind, body: bytes, form: str) -> Receipt:
+async def _committed(request: Request, kind: Kind, body: bytes, form: str) -> Receipt:
+    """Commit the events of a body; they are in the tables when it returns."""
+    new_generation = kind == "samples" and request.query_params.get("new_generation") == "1"
+    if new_generation:
+        demand(request, "decide", "a new golden generation")
+    return await run_in_threadpool(
+        intake.accept,
+        request.app.state.runtime,
+        kind,
+        body,
+        form,
+        new_generation=new_generation,
+        may_give=lambda samples: may_give(request, samples),
+    )
+
+
+def may_give(request: Request, samples: Sequence[Sample]) -> None:
+    """Let only those give samples who may: `label` what is learned, `decide` what judges.
+
+    Events of other tools may hold samples too, whatever they were sent as.
+
+    Raises:
+        Forbidden: the caller may not give one of them.
+    """
+    splits = {sample.split for sample in samples}
+    if "train" in splits:
+        demand(request, "label", "a sample that is learned")
+    for split in sorted(splits - {"train"}):
+        demand(request, "decide", f"a {split} sample")
+
+
+async def _spooled(request: Request, loader: Loader, kind: Kind, body: bytes, form: str) -> Receipt:
     """Append the events of a body to the spool; they are on disk when it returns."""
+    runtime: Runtime = request.app.state.runtime
     written = intake.spool_native(runtime, kind, body, form) if len(body) < _QUICK else None
     if written is None and len(body) < _SMALL:
         written = intake.spool_lines(runtime, kind, body, form)
     elif written is None:
         written = await run_in_threadpool(intake.spool_lines, runtime, kind, body, form)
     if written.long_way.samples:
-        return await run_in_threadpool(intake.accept, runtime, kind, body, form)
+        return await _committed(request, kind, body, form)
     if written.lines:
         loop = asyncio.get_running_loop()
         on_disk: asyncio.Future[None] = loop.create_future()

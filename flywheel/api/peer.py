@@ -1,146 +1,190 @@
-"""Who is asking?
+"""Who is asking, and what may they?
 
-Over the Unix socket the kernel says it (SO_PEERCRED), and the socket's mode decided that they
-may. Over TCP a bearer token says it; without the right one only the health checks answer.
-A browser is never a caller: a request with a foreign Host is refused, so that no name of
-an attacker can be pointed here, and so is any change that carries an Origin.
+Over a Unix socket the kernel says it: the uid at the other end (SO_PEERCRED), and the uid that the
+process logged in with, which `sudo` does not change. Over TCP a bearer token says it. Nothing that
+a request says itself counts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
+import contextlib
 import logging
+import os
 import pwd
+import select
 import socket
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import get_args
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from flywheel.api.http import problem
+from flywheel.config import Role
 
 UID = "flywheel.uid"
-"""Key of the connection scope: the peer's uid on the Unix socket."""
+"""Key of the connection scope: the peer's uid on a Unix socket."""
+LOGIN = "flywheel.login"
+"""Key of the connection scope: the uid that the peer logged in with; `NO_LOGIN`, `HIDDEN`."""
+LISTENER = "flywheel.listener"
+"""Key of the connection scope: path of the Unix socket that was connected to."""
 CALLER = "flywheel.caller"
 """Key of the connection scope: the `Caller`."""
-_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+
+EVERY_ROLE: frozenset[Role] = frozenset(get_args(Role))
+INCLUDED: Mapping[Role, frozenset[Role]] = {
+    "admin": EVERY_ROLE,
+    "decide": frozenset({"look"}),
+    "label": frozenset({"look"}),
+}
+"""Roles that come with another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """The person or program behind a request, as it stands in the audit trail."""
 
-    name: str
+    name: str  # a login name; "token" and "unknown" are nobody's
     uid: int | None = None  # None: known by token
+    token: str = ""  # name of the table [api.tokens.NAME]
+    person: str = ""  # login name of who stands behind it; "": nobody in particular
+    roles: frozenset[Role] = frozenset()
 
     def __str__(self) -> str:
-        return self.name if self.uid is None else f"{self.name} (uid {self.uid})"
+        """The actor of events, from which `promotion` tells persons apart.
+
+        >>> str(Caller(name="ada", uid=0)), str(Caller(name="ada", token="ops"))
+        ('ada (uid 0)', 'ada (token ops)')
+        >>> str(Caller(name="token", token="shop")), str(Caller(name="token"))
+        ('token shop', 'token')
+        """
+        if self.uid is not None:
+            return f"{self.name} (uid {self.uid})"
+        if self.token and self.name != NO_PERSON:
+            return f"{self.name} (token {self.token})"
+        return f"{self.name} {self.token}".strip()
+
+    def may(self, role: Role) -> bool:
+        """Whether one of the roles is this one or includes it."""
+        return any(role == has or role in INCLUDED.get(has, ()) for has in self.roles)
+
+
+NO_PERSON = "token"
+"""Name of the caller behind a token that names no person."""
+
+
+def of_token(name: str, person: str, roles: frozenset[Role]) -> Caller:
+    """The caller that a token stands for; `name` is "" for the one of `[api] token_env`."""
+    return Caller(name=person or NO_PERSON, token=name, person=person, roles=roles)
+
+
+# Who stands behind a process?
+#
+# The kernel keeps the uid that somebody logged in with (/proc/PID/loginuid, proc_pid_loginuid(5)):
+# it stays through `sudo` and `su`. So one person with two uids is one person. Root is nobody in
+# particular, and so is whoever the kernel does not tell of.
+
+NO_LOGIN = 2**32 - 1
+"""The kernel's word for a process that no login began: a service, or a kernel without audit."""
+HIDDEN = -1
+"""The login cannot be known: the process is gone, or /proc does not show it."""
+UNKNOWN = "unknown"
+"""Name of a uid without a user, and of a peer whose login is hidden."""
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_SO_PEERPIDFD = 77  # since Linux 6.5; not in `socket` yet
+
+
+def on_socket(uid: int, login: int, roles: frozenset[Role]) -> Caller:
+    """The caller at the other end of a Unix socket.
+
+    Args:
+        uid: of the process that connected.
+        login: uid that it logged in with; `NO_LOGIN`, or `HIDDEN`.
+        roles: what the socket gives.
+    """
+    if login == HIDDEN:
+        return Caller(name=UNKNOWN, uid=uid, roles=roles)
+    name = user_name(uid if login == NO_LOGIN else login)
+    person = "" if name in ("root", UNKNOWN) else name
+    return Caller(name=name, uid=uid, person=person, roles=roles)
 
 
 class PeerProtocol(HttpToolsProtocol):
-    """HTTP/1.1 that tells the application the uid at the other end of a Unix socket."""
+    """HTTP/1.1 that tells the application who is at the other end of a Unix socket."""
 
-    _uid: int | None = None
+    _peer: Mapping[str, object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Ask the kernel once per connection."""
         super().connection_made(transport)
-        self._uid = _peer_uid(transport)
+        self._peer = _peer(transport)
 
     def on_message_begin(self) -> None:
-        """Put the uid into the scope of each request."""
+        """Put what the kernel said into the scope of each request."""
         super().on_message_begin()
-        if self._uid is not None:
-            self.scope[UID] = self._uid  # type: ignore[literal-required]
+        if self._peer is not None:
+            self.scope.update(self._peer)  # type: ignore[typeddict-item]
 
 
-class Guard:
-    """Refuses strangers and browsers, and names the caller to the handlers.
-
-    Args:
-        app: what is guarded.
-        token: the bearer token of TCP; None admits nobody there.
-        hosts: names this daemon is known by, besides addresses and names without a dot.
-    """
-
-    def __init__(self, app: ASGIApp, token: str | None, hosts: frozenset[str]) -> None:
-        self._app = app
-        self._token = token
-        self._hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it here."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        caller = self._caller(scope, headers)
-        if not _known_host(headers.get("host", ""), self._hosts):
-            refused = problem(400, "the Host header names another server", "use an address")
-        elif "origin" in headers and scope["method"] not in ("GET", "HEAD"):
-            refused = problem(403, "changes are not taken from web pages", "use the command line")
-        elif caller is None and scope["path"] not in _OPEN_PATHS:
-            refused = problem(
-                401,
-                "no valid token",
-                "send Authorization: Bearer TOKEN, or use the Unix socket",
-                {"WWW-Authenticate": "Bearer"},
-            )
-        else:
-            scope[CALLER] = caller
-            await self._app(scope, receive, send)
-            return
-        await refused(scope, receive, send)
-
-    def _caller(self, scope: Scope, headers: Headers) -> Caller | None:
-        uid = scope.get(UID)
-        if uid is not None:
-            return Caller(name=_user_name(uid), uid=uid)
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        # bytes: compare_digest refuses text that is not ASCII
-        proof, expected = given.strip().encode(), (self._token or "").encode()
-        if expected and scheme.lower() == "bearer" and hmac.compare_digest(proof, expected):
-            return Caller(name="token")
-        return None
-
-
-def _peer_uid(transport: asyncio.BaseTransport) -> int | None:
-    """The uid at the other end of a Unix socket; None for TCP."""
+def _peer(transport: asyncio.BaseTransport) -> Mapping[str, object] | None:
+    """What the kernel says of the other end of a Unix socket; None for TCP."""
     connection = transport.get_extra_info("socket")
     if connection is None or connection.family != socket.AF_UNIX:
         return None
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    uid: int = _CREDENTIALS.unpack(raw)[1]
-    return uid
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    return {
+        UID: uid,
+        LOGIN: login_of(pid, lambda: _pinned(connection, pid)),
+        LISTENER: os.fsdecode(connection.getsockname()),
+    }
+
+
+def login_of(pid: int, pinned: Callable[[], int], proc: Path = Path("/proc")) -> int:
+    """The uid that a process logged in with; `NO_LOGIN` or `HIDDEN`.
+
+    The number of a process that ended may be another's soon. So the process is pinned by a pidfd,
+    and has to live still after its file was read.
+
+    Args:
+        pid: of the process, as this one sees it; 0 where it cannot.
+        pinned: opens a pidfd of the process.
+        proc: where the kernel's files are.
+    """
+    if not (proc / "self" / "loginuid").exists():
+        return NO_LOGIN  # a kernel without audit knows of nobody
+    try:
+        pidfd = pinned()
+    except OSError:
+        return HIDDEN
+    try:
+        login = int((proc / str(pid) / "loginuid").read_text(encoding="ascii"))
+        ended, _, _ = select.select([pidfd], [], [], 0)
+    except (OSError, ValueError):
+        return HIDDEN
+    finally:
+        os.close(pidfd)
+    return HIDDEN if ended else login
+
+
+def _pinned(connection: socket.socket, pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    return os.pidfd_open(pid)
 
 
 @lru_cache(maxsize=256)
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The login name of a uid; "unknown" where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return "unknown"
-
-
-def _known_host(header: str, hosts: frozenset[str]) -> bool:
-    """True for an address, a name without a dot, or a name in `hosts`; the port is not judged."""
-    bracketed, _, _ = header.partition("]")
-    name = bracketed[1:] if header.startswith("[") else header.rpartition(":")[0] or header
-    name = name.lower()
-    if name in hosts or ("." not in name and ":" not in name):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        return UNKNOWN
 
 
 # What people do, in the log: who, what, and why. `flywheel log` shows it.

@@ -62,6 +62,12 @@ class RequestMetrics:
             registry=self.registry,
         )
         self._reasons: set[str] = set()
+        self._refused = Counter(
+            "flywheel_refused_requests",
+            "Requests refused since the start because of who asked, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
 
         # A series is looked up by its labels under a lock, which takes longer than to count.
         self._request_series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -78,6 +84,10 @@ class RequestMetrics:
             )
         series[0].inc()
         series[1].observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """One more request was refused because of who asked."""
+        self._refused.labels(reason).inc()
 
     def arrived(self, kind: str, **outcomes: int) -> None:
         """Events arrived; `outcomes` are accepted, duplicate and rejected."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +21,11 @@ from flywheel.api import (
     samples,
     traces,
 )
+from flywheel.config import Role
 from flywheel.intake import Receipt
+
+Needed = Role | Literal["anyone"]
+"""What a route takes: a role, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +34,9 @@ class ApiRoute:
 
     method: str
     path: str
+    role: Needed  # that a caller needs; anyone: also a stranger
     handler: Callable[[Request], Awaitable[Response]]
+    or_role: Role | None = None  # another one that is enough
     body: type[Any] | None = None  # what a request carries
     reply: Any = None  # type of a JSON answer; None: the answer is no JSON
     batch: bool = False  # NDJSON is taken too
@@ -40,24 +46,30 @@ class ApiRoute:
     refused: int | None = None  # status of the same answer where nothing could be used
 
 
-def _get(path: str, handler: Any, reply: Any) -> ApiRoute:
-    return ApiRoute(method="GET", path=path, handler=handler, reply=reply)
+def _get(role: Needed, path: str, handler: Any, reply: Any) -> ApiRoute:
+    return ApiRoute(method="GET", path=path, role=role, handler=handler, reply=reply)
 
 
-def _text(path: str, handler: Any, media_type: str = "text/plain") -> ApiRoute:
-    return ApiRoute(method="GET", path=path, handler=handler, media_type=media_type)
+def _text(role: Needed, path: str, handler: Any, media_type: str = "text/plain") -> ApiRoute:
+    return ApiRoute(method="GET", path=path, role=role, handler=handler, media_type=media_type)
 
 
-def _post(path: str, handler: Any, body: type[Any], reply: Any, status: int = 200) -> ApiRoute:
+def _post(
+    role: Needed, path: str, handler: Any, body: type[Any], reply: Any, status: int = 200
+) -> ApiRoute:
     return ApiRoute(
-        method="POST", path=path, handler=handler, body=body, reply=reply, status=status
+        method="POST", path=path, role=role, handler=handler, body=body, reply=reply, status=status
     )
 
 
-def _events(path: str, handler: Any, body: type[Any]) -> ApiRoute:
+def _events(
+    role: Needed, path: str, handler: Any, body: type[Any], or_role: Role | None = None
+) -> ApiRoute:
     return ApiRoute(
         method="POST",
         path=path,
+        role=role,
+        or_role=or_role,
         handler=handler,
         body=body,
         batch=True,
@@ -66,68 +78,99 @@ def _events(path: str, handler: Any, body: type[Any]) -> ApiRoute:
     )
 
 
+# What may be changed by whom, and what is shown to whom.
+#
+# `ingest` adds what production said, and nothing that judges by itself. `look` shows figures: what
+# gives away what people wrote takes the role that works with it (`label`, `decide`), or `admin`
+# for whole lines as they came and whole databases. `label` may give samples that teach; those that
+# judge, and a new golden generation, take `decide` (see `ingest.may_give`). What removes, replaces
+# or reads anew takes `admin`.
+
 ROUTES: tuple[ApiRoute, ...] = (
-    _events("/v1/predictions", ingest.predictions, requests.PredictionEvent),
-    _events("/v1/feedback", ingest.feedback, requests.FeedbackEvent),
-    _events("/v1/samples", ingest.samples, requests.SampleEvent),
-    _post("/v1/erase", operations.erase, requests.Erasure, operations.ErasedView),
-    _post("/v1/traces", traces.traces, requests.TraceExport, traces.ExportedTracesView),
-    _post("/v1/logs", traces.logs, requests.LogExport, traces.ExportedLogsView),
-    _get("/v1/rejected", received.list_rejected, received.RejectedView),
-    _get("/v1/rejected/{id}", received.one_rejected, received.RejectedLineView),
-    _post("/v1/rejected/drop", received.drop_rejected, requests.ChosenLines, received.DroppedView),
-    _post("/v1/rejected/retry", received.retry_rejected, requests.ChosenLines, Receipt),
-    _get("/v1/scores", received.seen_scores, list[received.SeenScoreView]),
-    _post("/v1/disputes", control.dispute, requests.Dispute, responses.DisputedView),
-    _get("/v1/samples", samples.export_samples, list[samples.SampleCountView]),
-    _get("/v1/traffic", received.recent_traffic, received.TrafficView),
-    _get("/v1/labels", labels.queue, labels.QueueView | list[Any]),  # a list: a tool's form
-    _get("/v1/labels/agreement", labels.agreement, labels.AgreementView),
-    _post("/v1/labels", labels.give, requests.Label, labels.LabelledView),
-    _post("/v1/labels/undo", labels.undo, requests.Nothing, labels.UndoneView),
-    _post("/v1/labels/settle", labels.settle, requests.Nothing, labels.EffectsView),
+    _events("ingest", "/v1/predictions", ingest.predictions, requests.PredictionEvent),
+    _events("ingest", "/v1/feedback", ingest.feedback, requests.FeedbackEvent),
+    _events("label", "/v1/samples", ingest.samples, requests.SampleEvent, or_role="decide"),
+    _post("admin", "/v1/erase", operations.erase, requests.Erasure, operations.ErasedView),
+    _post("ingest", "/v1/traces", traces.traces, requests.TraceExport, traces.ExportedTracesView),
+    _post("ingest", "/v1/logs", traces.logs, requests.LogExport, traces.ExportedLogsView),
+    _get("admin", "/v1/rejected", received.list_rejected, received.RejectedView),
+    _get("admin", "/v1/rejected/{id}", received.one_rejected, received.RejectedLineView),
+    _post(
+        "admin",
+        "/v1/rejected/drop",
+        received.drop_rejected,
+        requests.ChosenLines,
+        received.DroppedView,
+    ),
+    _post("admin", "/v1/rejected/retry", received.retry_rejected, requests.ChosenLines, Receipt),
+    _get("look", "/v1/scores", received.seen_scores, list[received.SeenScoreView]),
+    _post("decide", "/v1/disputes", control.dispute, requests.Dispute, responses.DisputedView),
+    _get("look", "/v1/samples", samples.export_samples, list[samples.SampleCountView]),
+    _get("look", "/v1/traffic", received.recent_traffic, received.TrafficView),
+    _get("label", "/v1/labels", labels.queue, labels.QueueView | list[Any]),  # a tool's form
+    _get("look", "/v1/labels/agreement", labels.agreement, labels.AgreementView),
+    _post("label", "/v1/labels", labels.give, requests.Label, labels.LabelledView),
+    _post("label", "/v1/labels/undo", labels.undo, requests.Nothing, labels.UndoneView),
+    _post("label", "/v1/labels/settle", labels.settle, requests.Nothing, labels.EffectsView),
     ApiRoute(
         method="POST",
         path="/v1/labels/import",
+        role="label",
         handler=labels.import_,
         body=requests.ToolItem,
         batch=True,
         reply=labels.ImportedLabelsView,
     ),
-    _get("/v1/status", control.status, responses.StatusView),
-    _get("/v1/intents", control.intents, list[responses.IntentView]),
-    _get("/v1/synthesis", control.synthesis, responses.SynthesisView),
-    _get("/v1/turns", control.turns, list[responses.TurnView]),
-    _post("/v1/turns", control.start_turn, requests.Nothing, responses.TurnDetailView, 202),
-    _get("/v1/turns/{id}", control.one_turn, responses.TurnDetailView),
-    _post("/v1/turns/{id}/cancel", control.cancel_turn, requests.Nothing, responses.TurnDetailView),
-    _get("/v1/decisions", control.decisions, list[responses.DecisionView]),
-    _get("/v1/decisions/{id}", control.one_decision, responses.DecisionDetailView),
-    _get("/v1/decisions/{id}/verify", control.verify, responses.VerifiedView),
+    _get("look", "/v1/status", control.status, responses.StatusView),
+    _get("look", "/v1/intents", control.intents, list[responses.IntentView]),
+    _get("decide", "/v1/synthesis", control.synthesis, responses.SynthesisView),
+    _get("look", "/v1/turns", control.turns, list[responses.TurnView]),
     _post(
+        "decide", "/v1/turns", control.start_turn, requests.Nothing, responses.TurnDetailView, 202
+    ),
+    _get("look", "/v1/turns/{id}", control.one_turn, responses.TurnDetailView),
+    _post(
+        "decide",
+        "/v1/turns/{id}/cancel",
+        control.cancel_turn,
+        requests.Nothing,
+        responses.TurnDetailView,
+    ),
+    _get("look", "/v1/decisions", control.decisions, list[responses.DecisionView]),
+    _get("look", "/v1/decisions/{id}", control.one_decision, responses.DecisionDetailView),
+    _get("look", "/v1/decisions/{id}/verify", control.verify, responses.VerifiedView),
+    _post(
+        "decide",
         "/v1/decisions/{id}/approve",
         control.approve,
         requests.Approval,
         responses.DecisionDetailView,
     ),
     _post(
-        "/v1/decisions/{id}/reject", control.reject, requests.Reason, responses.DecisionDetailView
+        "decide",
+        "/v1/decisions/{id}/reject",
+        control.reject,
+        requests.Reason,
+        responses.DecisionDetailView,
     ),
-    _get("/v1/adapters", control.adapters, list[responses.AdapterView]),
-    _post("/v1/rollback", control.rollback, requests.Rollback, responses.DecisionDetailView),
-    _post("/v1/reload", operations.reload, requests.Nothing, operations.ReloadedView),
-    _get("/v1/check", operations.check, operations.IntegrityView),
-    _text("/v1/backup", operations.backup, "application/octet-stream"),
+    _get("look", "/v1/adapters", control.adapters, list[responses.AdapterView]),
+    _post(
+        "decide", "/v1/rollback", control.rollback, requests.Rollback, responses.DecisionDetailView
+    ),
+    _post("admin", "/v1/reload", operations.reload, requests.Nothing, operations.ReloadedView),
+    _get("admin", "/v1/check", operations.check, operations.IntegrityView),
+    _text("admin", "/v1/backup", operations.backup, "application/octet-stream"),
     ApiRoute(
         method="POST",
         path="/v1/restore",
+        role="admin",
         handler=operations.restore,
         file=True,
         reply=operations.RestoredView,
         status=202,
     ),
-    _text("/metrics", control.metrics_page),
-    _text("/healthz", control.healthz),
-    _text("/readyz", control.readyz),
-    _text("/", page.page, "text/html"),
+    _text("look", "/metrics", control.metrics_page),
+    _text("anyone", "/healthz", control.healthz),
+    _text("anyone", "/readyz", control.readyz),
+    _text("look", "/", page.page, "text/html"),
 )

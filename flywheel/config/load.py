@@ -85,7 +85,8 @@ def _resolve(parts: Sequence[str], written: Mapping[str, Any], variable: str) ->
     for part in parts:
         known = _known(hint, _get(written, key))
         names = {name.lower(): name for name in known}
-        if part not in names and not (hint == _OPEN and part):
+        new = _tables_in(hint) or _OPEN
+        if part not in names and not (part and (hint == _OPEN or new is not _OPEN)):
             near = difflib.get_close_matches(part, names, n=1, cutoff=0.5)
             meant = _JOIN.join((*key, *near, *parts[len(key) + 1 :])).upper()
             here = ", ".join(known) or "nothing below a key"
@@ -94,9 +95,10 @@ def _resolve(parts: Sequence[str], written: Mapping[str, Any], variable: str) ->
                 hint=f"did you mean `{PREFIX}{meant}`?" if near else f"known here: {here}",
             )
         name = names.get(part, part)
-        key, hint = (*key, name), known.get(name, _OPEN)
-    if dataclasses.is_dataclass(hint) or (hint == _OPEN and len(key) < 3):
-        inside = ", ".join(_known(hint, _get(written, key))) or "its options"
+        key, hint = (*key, name), known.get(name, new)
+    many = _tables_in(hint)
+    if many or dataclasses.is_dataclass(hint) or (hint == _OPEN and len(key) < 3):
+        inside = ", ".join(_known(hint, _get(written, key))) or ("NAME" if many else "its options")
         raise ConfigError(
             f"{variable}: {'.'.join(key)} is a table", hint=f"name one of its keys: {inside}"
         )
@@ -108,6 +110,8 @@ def _known(hint: Any, written: Any) -> dict[str, Any]:
     there = written if isinstance(written, Mapping) else {}
     if hint in (_SOURCES, _OPEN):
         return dict.fromkeys(there, _OPEN)
+    if table := _tables_in(hint):
+        return dict.fromkeys(there, table)
     if not dataclasses.is_dataclass(hint):
         return {}
     known = {name: each for name, each in get_type_hints(hint).items() if name not in NOT_KEYS}
@@ -118,6 +122,12 @@ def _known(hint: Any, written: Any) -> dict[str, Any]:
         own = (name for name, rule in there.items() if isinstance(rule, Mapping))
         known |= {name: _OPEN for name in own if "plugin" in there[name]}
     return known
+
+
+def _tables_in(hint: Any) -> Any:
+    """The type of the tables in a table of tables, such as [api.tokens.NAME]; else None."""
+    inner = get_args(hint)[-1] if get_origin(hint) is dict else None
+    return inner if dataclasses.is_dataclass(inner) else None
 
 
 def _value(text: str, hint: Any, before: Any, where: str) -> Any:
@@ -276,7 +286,14 @@ def _with_custom_gates(gates: Mapping[str, Any]) -> dict[str, Any]:
     return {**shipped, "custom": own} if own else shipped
 
 
-def _refuse_unknown(values: Mapping[str, Any], kind: type, where: Key, origin: _Origin) -> None:
+def _refuse_unknown(values: Any, kind: Any, where: Key, origin: _Origin) -> None:
+    """Every key is one of `kind`: a dataclass, or a table of tables."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{origin.at(where)}: {'.'.join(where)} must be a table")
+    if table := _tables_in(kind):
+        for name, each in values.items():
+            _refuse_unknown(each, table, (*where, name), origin)
+        return
     hints = {k: v for k, v in get_type_hints(kind).items() if k not in NOT_KEYS}
     for key, value in values.items():
         if key not in hints:
@@ -286,10 +303,7 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type, where: Key, origin: _
                 f"{origin.at((*where, key))}: unknown key {name}",
                 hint=f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(hints)}",
             )
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                name = ".".join((*where, key))
-                raise ConfigError(f"{origin.at((*where, key))}: {name} must be a table")
+        if dataclasses.is_dataclass(hints[key]) or _tables_in(hints[key]):
             _refuse_unknown(value, hints[key], (*where, key), origin)
 
 

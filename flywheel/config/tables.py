@@ -145,14 +145,51 @@ class FlywheelTable:
             ) from error
 
 
+Role = Literal["ingest", "label", "look", "decide", "admin"]
+"""What a caller may: docs/how-to/say-who-may.md has every route with the role that it takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTable:
+    """[api.tokens.NAME]: a token of TCP, what its holder may, and who that is.
+
+    `ingest` gives predictions, feedback, traces and logs; `label` answers the labelling queue and
+    imports seeds; `look` reads figures; `decide` approves, rejects, rolls back, starts turns,
+    disputes, and gives samples that judge; `admin` may everything. `label` and `decide` may look.
+    """
+
+    env: str  # environment variable, or systemd credential, that holds it; 32 characters or more
+    role: Literal["", "ingest", "label", "look", "decide", "admin"] = ""  # what it may
+    roles: tuple[Role, ...] = ()  # the same where it is more than one
+    person: str = ""  # login name of who holds it; "": a program, never counted as a person
+
+    def __post_init__(self) -> None:
+        if bool(self.role) == bool(self.roles):
+            raise ValueError('say `role = "ingest"`, or `roles = ["ingest", "look"]`, and not both')
+        if self.person == "root":
+            raise ValueError("`person` is root, which is nobody in particular; name a person")
+        if self.person and not re.fullmatch(r"[A-Za-z_][\w.@-]{0,63}\$?", self.person):
+            raise ValueError(f"`person` is {self.person!r}, which is no login name")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiTable:
     """[api]: the HTTP interface. The Unix socket is always there; TCP is off by default."""
 
     tcp: str = ""  # "127.0.0.1:8765"; needs a token
-    token_env: str = ""  # environment variable, or systemd credential, that holds the token
+    token_env: str = ""  # variable, or systemd credential, with a token that may everything
+    tokens: dict[str, TokenTable] = field(default_factory=dict)  # each a table [api.tokens.NAME]
+    ingest_socket: str = ""  # "/run/flywheel/ingest.sock": a Unix socket that only takes events
+    ingest_group: str = ""  # of its callers; "": the daemon's own group
     max_body_mb: int = 32  # a larger body is refused with 413
     max_line_kb: int = 256  # a longer line of a batch is rejected
+
+    def __post_init__(self) -> None:
+        for name in self.tokens:
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
+                raise ValueError(f"a token cannot be called {name!r}: use letters, digits, . _ -")
+        if self.ingest_group and not self.ingest_socket:
+            raise ValueError("`ingest_group` is set, but `ingest_socket` is not")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,3 +421,9 @@ class Config:
     def socket_path(self) -> Path:
         """The Unix socket the daemon answers on."""
         return self.state_dir / "flywheel.sock"
+
+    @property
+    def ingest_path(self) -> Path | None:
+        """The Unix socket that only takes events; None: there is none."""
+        name = self.api.ingest_socket
+        return (self.root / name).resolve() if name else None

@@ -157,7 +157,12 @@ def run(config_path: Path, once: bool) -> int:
             daemon = Daemon(runtime)
             with (
                 daemon.taking_events(),
-                listening(config.socket_path, config.api.tcp) as sockets,
+                listening(
+                    config.socket_path,
+                    config.api.tcp,
+                    config.ingest_path,
+                    config.api.ingest_group,
+                ) as sockets,
                 asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
             ):
                 code = runner.run(daemon.live(sockets, once=once))

@@ -1,10 +1,15 @@
-"""The daemon's listening sockets, Unix and (when configured) TCP, and its HTTP server."""
+"""The daemon's listening sockets, Unix and (when configured) TCP, its tokens and its HTTP server.
+
+Who may write to the socket in the state folder may do everything. A second Unix socket, for those
+who produce events, gives them the role `ingest` and no other.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import grp
 import logging
 import os
 import socket
@@ -15,50 +20,101 @@ from pathlib import Path
 import uvicorn
 
 from flywheel.api import ProcessStatus, create_app
+from flywheel.api.guard import BearerToken, bearer
 from flywheel.api.peer import PeerProtocol
-from flywheel.config import ApiTable, secret
+from flywheel.config import ApiTable, Config, Role, TokenTable, secret
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
 from flywheel.loader import Loader
 from flywheel.turn import Runtime
 
 MODE = 0o660
-"""Who may write to the Unix socket may do everything: the daemon's user and its group."""
+"""Of both Unix sockets: for the daemon's user and a group."""
+TOKEN_LENGTH = 32
+"""Characters that a named token has at least; it cannot be guessed then."""
 _LONGEST_PATH = 107  # bytes of sun_path in Linux, less its end
 
 
 @contextmanager
-def listening(path: Path, tcp: str) -> Iterator[list[socket.socket]]:
-    """Sockets that accept connections; the Unix socket's file is removed at the end.
+def listening(
+    path: Path, tcp: str, ingest: Path | None = None, ingest_group: str = ""
+) -> Iterator[list[socket.socket]]:
+    """Sockets that accept connections; the Unix sockets' files are removed at the end.
+
+    Args:
+        path: of the socket that gives every role.
+        tcp: "host:port"; "" for none.
+        ingest: path of the socket that gives the role `ingest`; None for none.
+        ingest_group: group that may write to that one; "": the daemon's own.
 
     Raises:
         FlywheelError: one of the addresses cannot be had.
     """
     with contextlib.ExitStack() as opened:
-        unix = opened.enter_context(contextlib.closing(bind_unix(path)))
-        opened.callback(_remove, path, path.lstat().st_ino)
-        sockets = [unix]
+        sockets = []
+        for place, group in ((path, ""), (ingest, ingest_group)):
+            if place is not None:
+                unix = bind_unix(place, _group_id(group))
+                sockets.append(opened.enter_context(contextlib.closing(unix)))
+                opened.callback(_remove, place, place.lstat().st_ino)
         if tcp:
             sockets.append(opened.enter_context(contextlib.closing(bind_tcp(tcp))))
         yield sockets
 
 
-def can_listen(path: Path, tcp: str) -> None:
+def can_listen(config: Config) -> None:
     """Try whether the daemon could listen, and let go again; for a daemon that does not run yet.
 
     Raises:
-        FlywheelError: something else has the socket's name, or the TCP address cannot be had.
+        FlywheelError: something else has a socket's name, there is no such group, or the TCP
+            address cannot be had.
     """
-    _refuse_in_the_way(path)
-    if tcp:
-        bind_tcp(tcp).close()
+    _refuse_in_the_way(config.socket_path)
+    ingest = config.ingest_path
+    if ingest is not None:
+        _refuse_ingest_path(ingest, config.socket_path)
+        _refuse_in_the_way(ingest)
+        _group_id(config.api.ingest_group)
+    if config.api.tcp:
+        bind_tcp(config.api.tcp).close()
 
 
-def bind_unix(path: Path) -> socket.socket:
+def _refuse_ingest_path(ingest: Path, path: Path) -> None:
+    """The address tells the two sockets apart, so it is written out, and not the other one's."""
+    if ingest == path:
+        raise ConfigError(
+            f'[api] ingest_socket = "{ingest}" is the socket that may everything',
+            hint="choose another name, in a folder that the producers reach",
+        )
+    if len(os.fsencode(ingest)) > _LONGEST_PATH:
+        raise ConfigError(
+            f'[api] ingest_socket = "{ingest}" is longer than {_LONGEST_PATH} bytes',
+            hint='choose a shorter one, for example "/run/flywheel/ingest.sock"',
+        )
+
+
+def _group_id(name: str) -> int | None:
+    if not name:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise ConfigError(
+            f'[api] ingest_group = "{name}": there is no such group',
+            hint=f"make it: `groupadd --system {name}`",
+        ) from error
+
+
+def bind_unix(path: Path, group: int | None = None) -> socket.socket:
     """Listen at `path` with mode 0660 from its first moment; a stale socket there is replaced.
+
+    Args:
+        path: where.
+        group: gid that the socket is given to; None: the daemon's own.
 
     Raises:
         DatabaseHeld: somebody answers there.
-        FlywheelError: something else has that name, or the folder is not writable.
+        FlywheelError: something else has that name, the folder is not writable, or the daemon is
+            not in the group.
     """
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -67,11 +123,16 @@ def bind_unix(path: Path) -> socket.socket:
         with _address(path) as address:
             listener.bind(address)
         path.chmod(MODE)  # and gets back what the umask took
+        if group is not None:
+            os.chown(path, -1, group)
         listener.listen(socket.SOMAXCONN)
     except OSError as error:
         listener.close()
         raise FlywheelError(
-            f"cannot listen on {path}: {error.strerror}", hint="give the daemon that folder"
+            f"cannot listen on {path}: {error.strerror}",
+            hint="give the daemon that folder"
+            if group is None
+            else "give the daemon that folder, and have it in the group of [api] ingest_group",
         ) from error
     return listener
 
@@ -171,22 +232,55 @@ class Server(uvicorn.Server):
         yield
 
 
-def token_of(table: ApiTable) -> str | None:
-    """The token that TCP callers must send; None while TCP is off.
+def tokens_of(table: ApiTable) -> tuple[BearerToken, ...]:
+    """The tokens that TCP callers may send; none while TCP is off.
 
     Raises:
-        ConfigError: TCP is on and there is no token.
+        ConfigError: TCP is on and there is no token; one is missing, too short, or another one
+            too. The message names it, and never says what it is.
     """
+    for name, each in table.tokens.items():
+        if 0 < len((secret(each.env) or "").strip()) < TOKEN_LENGTH:
+            raise ConfigError(
+                f"[api.tokens.{name}] is shorter than {TOKEN_LENGTH} characters",
+                hint="make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
     if not table.tcp:
-        return None
-    token = secret(table.token_env)
-    if not token:
-        named = f"{table.token_env} is not set" if table.token_env else "token_env is empty"
+        return ()
+    by_value: dict[str, BearerToken] = {}
+    places: dict[str, str] = {}
+    if table.token_env or not table.tokens:
+        value = _value(table.token_env, f'[api] tcp = "{table.tcp}"')
+        by_value[value], places[value] = bearer(value), "[api] token_env"
+    for name, each in table.tokens.items():
+        place = f"[api.tokens.{name}]"
+        value = _value(each.env, place)
+        if value in by_value:
+            raise ConfigError(
+                f"{places[value]} and {place} are the same token",
+                hint="give each holder one of their own: who has it could be either",
+            )
+        by_value[value] = bearer(value, name, each.person, roles_of(each))
+        places[value] = place
+    return tuple(by_value.values())
+
+
+def _value(name: str, place: str) -> str:
+    """The token that a variable or a credential of this name holds."""
+    value = (secret(name) or "").strip()
+    if not value:
+        named = f"{name} is not set" if name else "token_env is empty"
         raise ConfigError(
-            f'[api] tcp = "{table.tcp}" needs a token, and {named}',
-            hint="name an environment variable or systemd credential in [api] token_env",
+            f"{place} needs a token, and {named}",
+            hint="name an environment variable or systemd credential in [api] token_env, or in "
+            "`env` of [api.tokens.NAME]",
         )
-    return token
+    return value
+
+
+def roles_of(table: TokenTable) -> frozenset[Role]:
+    """What the holder of a token may."""
+    return frozenset((table.role,) if table.role else table.roles)
 
 
 def server_of(runtime: Runtime, loader: Loader, process_status: ProcessStatus) -> Server:
@@ -201,8 +295,9 @@ def server_of(runtime: Runtime, loader: Loader, process_status: ProcessStatus) -
         runtime,
         loader=loader,
         process_status=process_status,
-        token=token_of(table),
+        tokens=tokens_of(table),
         hosts=frozenset({name} if name else ()),
+        ingest_socket=os.fspath(runtime.config.ingest_path or ""),
     )
     return Server(
         uvicorn.Config(

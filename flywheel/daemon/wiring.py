@@ -18,7 +18,7 @@ from flywheel.api.operations import OUTGOING
 from flywheel.config import Config, HooksTable, changed, live, load, load_intents, needs_restart
 from flywheel.daemon import sockets
 from flywheel.daemon.schedule import trigger_of
-from flywheel.daemon.sockets import token_of
+from flywheel.daemon.sockets import tokens_of
 from flywheel.errors import ConfigError, FlywheelError
 from flywheel.executors import EXECUTORS
 from flywheel.loader import Loader
@@ -213,8 +213,8 @@ _AT_START: Mapping[str, Callable[[Config], object]] = {
     "logs": lambda config: (
         logs.writable(config.root / config.flywheel.log_dir) if config.flywheel.log_dir else None
     ),
-    "token": lambda config: token_of(config.api),
-    "listen": lambda config: sockets.can_listen(config.socket_path, config.api.tcp),
+    "token": lambda config: tokens_of(config.api),
+    "listen": sockets.can_listen,
 }
 
 

@@ -340,6 +340,7 @@ def test_the_names_of_the_metrics_are_a_contract(client):
     assert {(family.name, family.type) for family in families} == {
         ("flywheel_events_loaded", "gauge"),
         ("flywheel_lines_not_taken", "counter"),
+        ("flywheel_refused_requests", "counter"),
         ("flywheel_scores", "gauge"),
         ("flywheel_rejected_lines", "gauge"),
         ("flywheel_sources_stuck", "gauge"),

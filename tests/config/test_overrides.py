@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flywheel.cli.command import find
-from flywheel.config import Config, SourceTable, load
+from flywheel.config import Config, SourceTable, TokenTable, load
 from flywheel.errors import ConfigError
 
-OPEN = {"sources", "custom", "path", "overrides"}
+OPEN = {"sources", "custom", "tokens", "path", "overrides"}
 """Fields of the tables that are no keys, or tables of the reader's own."""
 
 
@@ -137,9 +137,37 @@ def test_options_of_sources_and_gates_that_the_file_has_can_be_set(tmp_path):
     assert config.gates.custom["words"].options == {"limit": 5}
 
 
+def test_a_token_is_named_by_variables_alone_or_beside_the_file(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[api.tokens.Ops]\nenv = "OPS"\nrole = "look"\nperson = "ada"\n')
+    environment = {
+        "FLYWHEEL_API__TOKENS__OPS__ROLE": "decide",
+        "FLYWHEEL_API__TOKENS__SHOP__ENV": "SHOP",
+        "FLYWHEEL_API__TOKENS__SHOP__ROLES": '["ingest", "look"]',
+    }
+    assert load(path, environment).api.tokens == {
+        "Ops": TokenTable(env="OPS", role="decide", person="ada"),
+        "shop": TokenTable(env="SHOP", roles=("ingest", "look")),
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message", "hint"),
     [
+        ("API__TOKENS", "x", "api.tokens is a table", "name one of its keys: NAME"),
+        ("API__TOKENS__", "x", "unknown key api.tokens.", "known here: nothing below a key"),
+        (
+            "API__TOKENS__OPS",
+            "x",
+            "api.tokens.ops is a table",
+            "name one of its keys: env, role, roles, person",
+        ),
+        (
+            "API__TOKENS__OPS__ROL",
+            "x",
+            "unknown key api.tokens.ops.rol",
+            "did you mean `FLYWHEEL_API__TOKENS__OPS__ROLE`?",
+        ),
         ("API__TPC", "x", "unknown key api.tpc", "did you mean `FLYWHEEL_API__TCP`?"),
         ("APY__TCP", "x", "unknown key apy", "did you mean `FLYWHEEL_API__TCP`?"),
         ("_API__TCP", "x", "unknown key _api", "did you mean `FLYWHEEL_API__TCP`?"),

@@ -65,6 +65,7 @@ def test_the_unit_does_what_the_daemon_relies_on():
         "StateDirectory=flywheel",
         "KillMode=mixed",
         "PrivateUsers=no",  # or the uid of the caller could not be read from the socket
+        "ProtectProc=default",  # or who logged in could not be read from /proc
     ):
         assert needed in lines
     seconds = dict(

@@ -1,0 +1,220 @@
+"""May this request pass? Strangers, browsers, and callers without the role are refused.
+
+Each route names the role that it takes (`routes.py`). A refusal is counted; it is logged, and of a
+known caller it is written into the chain of decisions, at most once a minute for each kind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from flywheel.api.http import Forbidden, of_flywheel_error, problem
+from flywheel.api.peer import (
+    CALLER,
+    EVERY_ROLE,
+    LISTENER,
+    LOGIN,
+    NO_LOGIN,
+    UID,
+    Caller,
+    of_token,
+    on_socket,
+)
+from flywheel.api.refusals import Refusals
+from flywheel.config import Role
+from flywheel.errors import FlywheelError
+from flywheel.store import decisions
+from flywheel.turn import Runtime
+
+log = logging.getLogger(__name__)
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""What a stranger over TCP is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """A token of TCP, by its hash, and the caller it stands for."""
+
+    digest: bytes = field(repr=False)  # SHA-256: equally long, whatever the token is
+    caller: Caller
+
+
+def bearer(
+    value: str, name: str = "", person: str = "", roles: frozenset[Role] = EVERY_ROLE
+) -> BearerToken:
+    """A token from its value; without a name the one of `[api] token_env`, which may everything."""
+    return BearerToken(_digest(value.encode()), of_token(name, person, roles))
+
+
+def demand(
+    request: Request, role: Role, what: str = "this", *, or_role: Role | None = None
+) -> None:
+    """Let only callers with a role go on, or with the other one that is enough.
+
+    Raises:
+        Forbidden: the caller has neither; the message says what they have.
+    """
+    caller: Caller | None = request.scope.get(CALLER)
+    enough: list[Role] = [role, or_role] if or_role else [role]
+    if caller is not None and any(caller.may(each) for each in enough):
+        return
+    has = ", ".join(sorted(caller.roles)) if caller else ""
+    raise Forbidden(
+        f"{what} takes the role {' or '.join(enough)}; {caller or 'nobody'} has {has or 'none'}",
+        hint=_how_to_get(role, caller),
+    )
+
+
+def _how_to_get(role: Role, caller: Caller | None) -> str:
+    if caller is not None and caller.uid is not None:
+        return "this socket only takes events; the other one, flywheel.sock, gives every role"
+    table = f"[api.tokens.{caller.token}]" if caller and caller.token else "[api.tokens.NAME]"
+    return f'who runs the daemon gives it: "{role}" in `roles` of {table}, and a restart'
+
+
+class Guard:
+    """Refuses strangers and browsers, and names the caller to the handlers.
+
+    A browser is never a caller: a request with a foreign Host is refused, so that no name of
+    an attacker can be pointed here, and so is any change that carries an Origin.
+
+    Args:
+        app: what is guarded.
+        tokens: those of TCP; none admit nobody there.
+        hosts: names this daemon is known by, besides addresses and names without a dot.
+        ingest_socket: path of the Unix socket that gives the role `ingest` alone; "": none.
+        refusals: where what is refused is counted.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tokens: Sequence[BearerToken],
+        hosts: frozenset[str],
+        ingest_socket: str,
+        refusals: Refusals,
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._hosts = hosts
+        self._ingest_socket = ingest_socket
+        self._refusals = refusals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        caller = scope[CALLER] = self._caller(scope, headers)
+        refused: Response | None = None
+        if not _known_host(headers.get("host", ""), self._hosts):
+            self._refusals.count("host", _who(scope, caller))
+            refused = problem(400, "the Host header names another server", "use an address")
+        elif "origin" in headers and scope["method"] not in ("GET", "HEAD"):
+            self._refusals.count("origin", _who(scope, caller))
+            refused = problem(403, "changes are not taken from web pages", "use the command line")
+        elif caller is None and scope["path"] not in OPEN_PATHS:
+            refused = self._stranger(scope, headers)
+        await (refused or self._app)(scope, receive, send)
+
+    def _stranger(self, scope: Scope, headers: Headers) -> Response:
+        """The answer to a request without a right token, which is never kept waiting itself."""
+        address = _address(scope)
+        if "authorization" not in headers:
+            self._refusals.count("no_token", address)
+        elif wait := self._refusals.wrong_token(address):
+            return problem(
+                429,
+                "too many wrong tokens from your address",
+                "send the right one, or wait",
+                {"Retry-After": str(wait)},
+            )
+        return problem(
+            401,
+            "no valid token",
+            "send Authorization: Bearer TOKEN, or use the Unix socket",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    def _caller(self, scope: Scope, headers: Headers) -> Caller | None:
+        uid = scope.get(UID)
+        if uid is not None:
+            only_events = self._ingest_socket and scope.get(LISTENER) == self._ingest_socket
+            roles: frozenset[Role] = frozenset({"ingest"}) if only_events else EVERY_ROLE
+            return on_socket(uid, scope.get(LOGIN, NO_LOGIN), roles)
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        digest = _digest(given.strip().encode())
+        found = None
+        for token in self._tokens:  # all of them, however early one fits
+            if hmac.compare_digest(token.digest, digest):
+                found = token.caller
+        return found if scheme.lower() == "bearer" and given.strip() else None
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.sha256(value).digest()
+
+
+def _who(scope: Scope, caller: Caller | None) -> str:
+    return str(caller) if caller is not None else _address(scope)
+
+
+def _address(scope: Scope) -> str:
+    """The peer's address; of IPv6 its network of 64 bits, which one host has to itself."""
+    host = str((scope.get("client") or ("nobody",))[0])
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else host)
+
+
+def _known_host(header: str, hosts: frozenset[str]) -> bool:
+    """True for an address, a name without a dot, or a name in `hosts`; the port is not judged."""
+    bracketed, _, _ = header.partition("]")
+    name = bracketed[1:] if header.startswith("[") else header.rpartition(":")[0] or header
+    name = name.lower()
+    if name in hosts or ("." not in name and ":" not in name):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def of_forbidden(request: Request, error: Exception) -> Response:
+    """403; the attempt of a known caller is counted, and stands in the chain."""
+    assert isinstance(error, Forbidden)
+    refusals: Refusals = request.app.state.refusals
+    caller = request.scope.get(CALLER)
+    refusals.count("role", _who(request.scope, caller))
+    action = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
+    if caller is not None and (many := refusals.to_be_told((str(caller), action))) is not None:
+        again = f", {many} times since it was noted last" if many > 1 else ""
+        await run_in_threadpool(
+            _into_chain, request.app.state.runtime, str(caller), f"{action}{again}"
+        )
+    return of_flywheel_error(request, error)
+
+
+def _into_chain(runtime: Runtime, by: str, what: str) -> None:
+    try:
+        with runtime.store.write() as con:
+            decisions.record_act(con, "refused", by, what, runtime.clock())
+    except FlywheelError as failed:
+        log.error("a refused attempt is not in the chain: %s", failed)  # noqa: TRY400
