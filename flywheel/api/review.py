@@ -221,15 +221,18 @@ def training(
         added_total=len(added),
         added_by_intent=dict(Counter(row["intent"] for row in added).most_common()),
         refused=dict(turn.record.refused) if turn else {},
-        by_rater=_raters(con, added),
+        by_rater=_raters(runtime, con, added),
         raters=dict(turn.record.raters) if turn else {},
         cost_usd=turn.cost_usd if turn else 0.0,
     )
 
 
-def _raters(con: Connection, added: list[dict[str, Any]]) -> dict[str, int]:
+def _raters(runtime: Runtime, con: Connection, added: list[dict[str, Any]]) -> dict[str, int]:
     """Who labelled what is new: the kinds of raters behind feedback, else the origin."""
-    kinds = {row.text: row.rater_kind for row in health.labelled_texts(con)}
+    kinds = {
+        row.text: row.rater_kind
+        for row in health.labelled_texts(con, runtime.config.raters.experts)
+    }
     return dict(
         Counter(
             f"{kinds.get(row['text'], 'unknown')} feedback"

@@ -240,6 +240,13 @@ class FeedbackTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RatersTable:
+    """[raters]: whose word weighs more. A rater is who an event says gave the verdict."""
+
+    experts: tuple[str, ...] = ()  # raters whose `rater_kind` expert counts; any other is a user
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherTable:
     """[teacher]: the LLM that writes samples; off while `base_url` is empty."""
 
@@ -393,6 +400,7 @@ class Config:
     intents: IntentsTable = IntentsTable()
     sources: dict[str, SourceTable] = field(default_factory=dict)
     feedback: FeedbackTable = field(default_factory=FeedbackTable)
+    raters: RatersTable = RatersTable()
     teacher: TeacherTable = TeacherTable()
     synthesis: SynthesisTable = SynthesisTable()
     curation: CurationTable = CurationTable()

@@ -189,7 +189,9 @@ def _subjects(
     if any(kind == "conflict" for kind, _ in keys.values()):
         conflict_texts = {
             conflict_key(row.text): row.text
-            for row in reversed(label_candidates.conflicts(con, curation.AGREED))
+            for row in reversed(
+                label_candidates.conflicts(con, curation.AGREED, runtime.config.raters.experts)
+            )
         }
     share = runtime.config.labelling.audit
     for item, (kind, key) in keys.items():

@@ -76,7 +76,7 @@ def conflict_key(text: str) -> str:
 def trained_texts(runtime: Runtime, con: Connection) -> list[str]:
     """Return the texts that the champion or a held one was trained on, or the next may be."""
     texts = {row.text for row in samples.training(con)}
-    texts |= {row.text for row in health.labelled_texts(con)}
+    texts |= {row.text for row in health.labelled_texts(con, ())}
     champion = adapters.champion(con)
     datasets = {adapters.get(con, champion).dataset} if champion else set()
     datasets |= {turn.record.dataset for turn in held_turns(con)}
@@ -188,7 +188,7 @@ def _without_near_texts(
 
 def _conflict_items(runtime: Runtime, con: Connection, state: LabelState) -> list[Item]:
     """Texts on which raters differ, without a trusted label, and not near a held-out text."""
-    differing = label_candidates.conflicts(con, curation.AGREED)
+    differing = label_candidates.conflicts(con, curation.AGREED, runtime.config.raters.experts)
     leaked = _leaked(runtime, con, [row.text for row in differing])
     trusted = [row.text for row in samples.training(con) if row.origin in curation.TRUSTED]
     settled = {conflict_key(text) for text in trusted}

@@ -6,7 +6,7 @@ A prediction falls in the period in which that feedback was given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from flywheel.store.columns import (
     unpack,
     unpack_or_none,
 )
+from flywheel.store.labels import COUNTED_KIND
 
 _DAY, _TICK = timedelta(days=1), timedelta(microseconds=1)
 
@@ -86,11 +87,12 @@ _FAILURES = """
     ORDER BY ts DESC, text LIMIT ?
 """
 
-_LABELLED_TEXTS = """
-    SELECT prediction_id, text, truth, truth_arguments, rater, rater_kind, ts, slices
+_LABELLED_TEXTS = f"""
+    SELECT prediction_id, text, truth, truth_arguments, rater, {COUNTED_KIND} AS rater_kind, ts,
+        slices
     FROM labelled_since('0001-01-01'::TIMESTAMP) WHERE truth IS NOT NULL AND part = 0
     ORDER BY ts, prediction_id
-"""
+"""  # noqa: S608  a constant of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ class LabelledText:
     intent: str  # the right one
     arguments: Arguments | None  # None: the rater did not say
     rater: str
-    rater_kind: RaterKind
+    rater_kind: RaterKind  # that it counts as: `labels.COUNTED_KIND`
     ts: datetime  # of the prediction
     slices: Mapping[str, str]
 
@@ -220,9 +222,15 @@ def failures(con: Connection, intent: str, since: datetime, limit: int) -> list[
     ]
 
 
-def labelled_texts(con: Connection) -> list[LabelledText]:
-    """Return every text whose right intent is known from feedback, oldest first."""
-    return [labelled_text(row) for row in records(con, _LABELLED_TEXTS)]
+def labelled_texts(con: Connection, experts: Sequence[str]) -> list[LabelledText]:
+    """Return every text whose right intent is known from feedback, oldest first.
+
+    Args:
+        con: a connection.
+        experts: raters whom the configuration names; no event makes one.
+    """
+    rows = records(con, _LABELLED_TEXTS, {"experts": list(experts)})
+    return [labelled_text(row) for row in rows]
 
 
 def labelled_text(row: Row) -> LabelledText:

@@ -19,6 +19,7 @@ from flywheel.store.columns import (
     stamp,
 )
 from flywheel.store.health import LabelledText, labelled_text
+from flywheel.store.labels import COUNTED_KIND
 
 _LATEST = """
     WITH latest AS (
@@ -30,11 +31,14 @@ _LATEST = """
 """
 
 _VOTES = f"""{_LATEST}
-    SELECT prediction_id, text, rater, rater_kind, ts, slices,
-        CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS truth,
-        CASE WHEN verdict = 'correct' THEN predicted_arguments ELSE arguments END
-            AS truth_arguments
-    FROM latest WHERE truth IS NOT NULL
+    SELECT * REPLACE ({COUNTED_KIND} AS rater_kind) FROM (
+        SELECT prediction_id, text, rater, rater_kind, ts, slices, feedback_ts, feedback_id,
+            CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS truth,
+            CASE WHEN verdict = 'correct' THEN predicted_arguments ELSE arguments END
+                AS truth_arguments
+        FROM latest
+    )
+    WHERE truth IS NOT NULL
     ORDER BY ts, prediction_id, feedback_ts DESC, feedback_id DESC
 """  # noqa: S608  only names of this module
 
@@ -49,13 +53,14 @@ def vote_counts(con: Connection) -> dict[str, int]:
     return {row["truth"]: row["texts"] for row in records(con, _COUNTS)}
 
 
-def votes(con: Connection) -> list[LabelledText]:
-    """Return every text with an intent that a rater gave it, oldest first.
+def votes(con: Connection, experts: Sequence[str]) -> list[LabelledText]:
+    """Return every text with an intent that a rater gave it, oldest first; `experts` as in
+    `health.labelled_texts`.
 
     Where raters disagree there are several rows of one prediction, the latest word first;
     `health.labelled_texts` has the latest word alone.
     """
-    return [labelled_text(row) for row in records(con, _VOTES)]
+    return [labelled_text(row) for row in records(con, _VOTES, {"experts": list(experts)})]
 
 
 # Predictions that a person may be asked about, and texts on which raters differ.
@@ -119,15 +124,19 @@ _UNCERTAIN = f"""
 
 # Of one rater's words on one prediction the last counts: changing one's mind is no conflict. A
 # voter counts once a text; one without a name once a prediction.
-_CONFLICTS = """
-    WITH words AS (
-        SELECT text, CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS label,
-            CASE rater WHEN '' THEN prediction_id ELSE rater END AS voter,
-            rater_kind = 'expert' AS expert
+_CONFLICTS = f"""
+    WITH last_words AS (
+        SELECT text, CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS truth,
+            prediction_id, rater, rater_kind
         FROM judged WHERE part = 0 AND (verdict = 'correct' OR intent IS NOT NULL)
         QUALIFY row_number() OVER (
             PARTITION BY prediction_id, rater ORDER BY feedback_ts DESC, feedback_id DESC
         ) = 1
+    ),
+    words AS (
+        SELECT text, truth AS label, CASE rater WHEN '' THEN prediction_id ELSE rater END AS voter,
+            {COUNTED_KIND} = 'expert' AS expert
+        FROM last_words
     ),
     refused AS (
         SELECT text, intent AS label FROM refusals
@@ -153,7 +162,7 @@ _CONFLICTS = """
         text IN (SELECT text FROM refused) OR (count(*) > 1 AND max(n) < $agreed * sum(n))
     )
     ORDER BY votes DESC, text
-"""
+"""  # noqa: S608  a constant of ours
 
 _NAMED = f"""
     SELECT {_COLUMNS}, '' AS lot FROM standing_predictions() AS p WHERE list_contains($ids, p.id)
@@ -231,15 +240,15 @@ def uncertain(
     return _seen(records(con, _UNCERTAIN, asked))
 
 
-def conflicts(con: Connection, agreed: float) -> list[RaterConflict]:
+def conflicts(con: Connection, agreed: float, experts: Sequence[str]) -> list[RaterConflict]:
     """Return texts that raters label differently, or that the last turn refused as conflicting.
 
     Those that a person or an expert has labelled, or that judge models, are not among them; nor
-    those whose label a share `agreed` of the voters gave.
+    those whose label a share `agreed` of the voters gave. `experts` as in `health.labelled_texts`.
     """
     return [
         RaterConflict(text=row["text"], labels=tuple(row["labels"]), votes=row["votes"])
-        for row in records(con, _CONFLICTS, {"agreed": agreed})
+        for row in records(con, _CONFLICTS, {"agreed": agreed, "experts": list(experts)})
     ]
 
 

@@ -62,6 +62,18 @@ _EFFECTS = """
 """
 
 
+COUNTED_KIND = """
+    CASE WHEN rater_kind <> 'expert' OR list_contains($experts, rater) OR EXISTS (
+        SELECT 1 FROM labels AS l
+        WHERE l.prediction = prediction_id AND l.person = rater AND l.intent = truth
+            AND l.what = 'label'
+    ) THEN rater_kind ELSE 'user' END
+"""
+"""SQL of the kind that a rater counts as: an expert is one whom the configuration names as
+`$experts`, or a person whom the queue asked about that prediction; no event makes one. For rows
+with `prediction_id`, `rater`, `rater_kind` and `truth`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """One thing that a person said."""

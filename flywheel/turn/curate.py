@@ -212,7 +212,10 @@ def _dataset_of(con: Connection, champion: str | None) -> str:
 
 def _candidates(runtime: Runtime, con: Connection) -> list[Sample]:
     """All training candidates, stored samples and feedback, with current intent names."""
-    stored = [*samples.training(con), *map(from_feedback, votes(con))]
+    stored = [
+        *samples.training(con),
+        *map(from_feedback, votes(con, runtime.config.raters.experts)),
+    ]
     return lineage.under_names(stored, runtime.intents)
 
 

@@ -46,7 +46,8 @@ def set_aside(runtime: Runtime, con: Connection) -> int:
     room = rule.min_examples - len(samples.fresh(con))
     if not rule.required or room <= 0:
         return 0
-    expert_rows = [row for row in health.labelled_texts(con) if row.rater_kind == "expert"]
+    labelled = health.labelled_texts(con, runtime.config.raters.experts)
+    expert_rows = [row for row in labelled if row.rater_kind == "expert"]
     stored_ids = samples.fresh_ids(con)
     candidates = [
         sample
@@ -162,7 +163,7 @@ def _rows(
             "there is no golden set to judge on",
             hint="import verified texts: `flywheel samples import FILE --split golden`",
         )
-    labelled = health.labelled_texts(con)[-_FEEDBACK_ROWS:] if compared else []
+    labelled = health.labelled_texts(con, ())[-_FEEDBACK_ROWS:] if compared else []
     feedback_rows = {sample.id: sample for sample in map(from_feedback, labelled)}
     others = [*samples.dev(con), *fresh, *feedback_rows.values()]
     bought = {row.sample.id for row in golden if row.bought}

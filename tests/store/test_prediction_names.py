@@ -173,7 +173,7 @@ def test_a_verdict_on_several_calls_counts_under_each(con, said, pairs):
     assert volume(con) == {"set_alarm": 1, "play_music": 1}
     assert events.counts(con).labelled == 1
     assert consistency.differences(con) == []
-    assert health.labelled_texts(con) == []  # one text, several calls: no label of an intent
+    assert health.labelled_texts(con, ()) == []  # one text, several calls: no label of an intent
 
 
 def test_a_session_a_rater_and_all_names_of_an_exchange_are_erased_with_rejected_lines(con):

@@ -46,7 +46,7 @@ def state(store):
         counts = events.counts(con)
         gone = archive.archived(con)
         whole = health.halves(con, NOW - 30 * DAY, NOW - 30 * DAY, NOW)[0]
-        labels = health.labelled_texts(con)
+        labels = health.labelled_texts(con, ())
     total = counts.predictions + gone.predictions, counts.feedback + gone.feedback
     return total, counts.labelled, whole, labels
 

@@ -101,7 +101,8 @@ def test_labelled_texts_are_those_whose_right_intent_is_known(store):
         ("p-3", "hm", "alarm", None, 1, 3),
     )
     with store.read() as con:
-        first, second = health.labelled_texts(con)
+        first, second = health.labelled_texts(con, ["u-7"])
+        assert {row.rater_kind for row in health.labelled_texts(con, ["u-8"])} == {"user"}
     assert first == health.LabelledText(
         prediction_id="p-1",
         text="闹钟",

@@ -37,7 +37,7 @@ def test_each_rater_has_the_last_word_of_their_own(store):
             ],
         )
     with store.read() as con:
-        said = [(row.rater, row.intent) for row in votes(con)]
+        said = [(row.rater, row.intent) for row in votes(con, ())]
         assert said == [("", "none"), ("u-2", "pause"), ("u-1", "play")]
-        assert [row.intent for row in health.labelled_texts(con)] == ["none"]
+        assert [row.intent for row in health.labelled_texts(con, ())] == ["none"]
         assert vote_counts(con) == {"none": 1, "pause": 1, "play": 1}

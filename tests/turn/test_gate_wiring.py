@@ -19,7 +19,15 @@ from runtimes import (
 )
 
 from flywheel import gates
-from flywheel.config import FreshRule, GatesTable, IntentsRule, LatencyRule, OverallRule, SlicesRule
+from flywheel.config import (
+    FreshRule,
+    GatesTable,
+    IntentsRule,
+    LatencyRule,
+    OverallRule,
+    RatersTable,
+    SlicesRule,
+)
 from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.errors import Refused
 from flywheel.records import Feedback, Prediction
@@ -124,6 +132,8 @@ def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(
 
 def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
     runtime = made(rules(fresh=FreshRule(required=True, min_examples=4)))
+    config = dataclasses.replace(runtime.config, raters=RatersTable(experts=("ann",)))
+    runtime = dataclasses.replace(runtime, config=config)
     seed_runtime(runtime)
     turn_once(runtime)
     produce_failures(runtime)
@@ -141,6 +151,7 @@ def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
                     ts=NOW,
                     verdict="corrected",
                     intent="set_alarm",
+                    rater="ann" if text != texts[5] else "zoe",  # who says so herself
                     rater_kind="expert",
                 )
                 for text in texts

@@ -320,7 +320,7 @@ def test_audit_labels_are_an_experts_feedback_and_an_unbiased_figure(make):
     line = next(row for row in views.intents(runtime) if row["intent"] == ALARM)["audit"]
     assert (line["n"], line["errors"]) == (20, 2)
     with runtime.store.read() as con:
-        said = {row.prediction_id: row for row in health.labelled_texts(con)}
+        said = {row.prediction_id: row for row in health.labelled_texts(con, ())}
     assert {row.rater_kind for row in said.values()} == {"expert"}
     assert (said["p-3"].intent, said["p-3"].arguments) == (ALARM, None)
     assert settle(runtime) == dict.fromkeys(settle(runtime), 0)  # once
@@ -486,7 +486,7 @@ def test_two_people_who_differ_make_a_conflict_that_a_third_word_settles(make):
             "one": ALARM,
             "two": TIMER,
         }
-        assert health.labelled_texts(con) == []  # chosen by doubt, they say nothing of the rest
+        assert health.labelled_texts(con, ()) == []  # chosen by doubt, they say nothing of the rest
     assert asked(runtime, ANN)[0]["agreement"]["n"] == 2  # whoever resolved had seen both
 
 
@@ -501,7 +501,7 @@ def test_a_second_answer_that_differs_outdoes_the_first_once_it_is_settled(make)
     later = dataclasses.replace(runtime, clock=lambda: NOW + timedelta(minutes=1))
     assert settle(later)["feedback"] == 1
     with runtime.store.read() as con:
-        assert [row.intent for row in health.labelled_texts(con)] == [TIMER]
+        assert [row.intent for row in health.labelled_texts(con, ())] == [TIMER]
 
 
 def test_the_same_answer_again_changes_nothing(make):

@@ -1,9 +1,12 @@
 """Raters who disagree, and one who is often wrong, in a turn."""
 
+import dataclasses
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 from runtimes import ALARM, NOW, PLAY, produce_failures, seed_runtime, turn_once
 
+from flywheel.config import RatersTable
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events
 from tests.fakes import json_views as views
@@ -40,6 +43,8 @@ def trained(runtime, turn_id):
 
 
 def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(runtime):
+    config = dataclasses.replace(runtime.config, raters=RatersTable(experts=("e-1",)))
+    runtime = dataclasses.replace(runtime, config=config)
     seed_runtime(runtime)
     turn_once(runtime)
     produce_failures(runtime)
@@ -50,6 +55,8 @@ def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(runtime
             ("p-1", "唱 egg", "u-2", "user", ALARM),
             ("p-2", "oven 早", "u-1", "user", PLAY),
             ("p-2", "oven 早", "e-1", "expert", ALARM),
+            ("p-3", "bell 早", "u-1", "user", PLAY),
+            ("p-3", "bell 早", "e-2", "expert", ALARM),  # nobody but the event says so
         ],
     )
     turn_id = turn_once(runtime)
@@ -58,6 +65,7 @@ def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(runtime
     told = {(r.sample.text, r.sample.intent, r.reason) for r in refused}
     assert {("唱 egg", PLAY, "conflict"), ("唱 egg", ALARM, "conflict")} <= told
     assert ("oven 早", PLAY, "outvoted") in told
+    assert {("bell 早", PLAY, "conflict"), ("bell 早", ALARM, "conflict")} <= told
     learnt = {(row["text"], row["intent"]) for row in trained(runtime, turn_id)}
     assert ("oven 早", ALARM) in learnt
     assert "唱 egg" not in {text for text, _ in learnt}

@@ -113,7 +113,7 @@ def test_what_a_split_intent_labelled_is_kept_aside_and_people_are_asked_about_i
     assert {row["intent"] for row in rows if row["split"] == "train"} == {PLAY, TIMER}
     with runtime.store.read() as con:
         told = {one.reason: one.detail for one in refusals(con, turn.id)}
-        asked = label_candidates.conflicts(con, 0.75)
+        asked = label_candidates.conflicts(con, 0.75, ())
     assert told["split"] == f"{ALARM} was split into wake, remind: label it again"
     assert {one.labels for one in asked} == {(ALARM,)}
 
