@@ -170,10 +170,10 @@ The routes of the daemon, from its OpenAPI document, which it serves at `/openap
 They are on the Unix socket `flywheel.sock` in the state folder, and over TCP where `[api] tcp` asks
 for it, with a token ([how](../how-to/open-the-page.md)). An error is an object with `error`, what
 is wrong, and `hint`, what to do. A body in *italics* may also be NDJSON, one object per line.
-[What events look like](events.md).
+[What events look like](events.md). [What a caller with a role may](../how-to/say-who-may.md).
 
-| route | | body | answer |
-| --- | --- | --- | --- |"""
+| route | | role | body | answer |
+| --- | --- | --- | --- | --- |"""
 
 
 def http() -> str:
@@ -187,7 +187,10 @@ def http() -> str:
         for method, operation in methods.items():
             said = _escaped(operation["summary"])
             answer = _answer(operation)
-            parts.append(f"| `{method.upper()} {path}` | {said} | {_body(operation)} | {answer} |")
+            role = operation["x-role"]
+            parts.append(
+                f"| `{method.upper()} {path}` | {said} | {role} | {_body(operation)} | {answer} |"
+            )
     for name, schema in described["components"]["schemas"].items():
         if not schema["properties"]:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -13,10 +13,10 @@ from starlette.responses import PlainTextResponse, Response
 from flywheel import turn
 from flywheel.api import peer, prometheus, views
 from flywheel.api.http import BadRequest, answer, problem, read_body
-from flywheel.api.peer import CALLER
+from flywheel.api.peer import CALLER, Caller
 from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
-from flywheel.api.responses import StatusView
+from flywheel.api.responses import StatusView, figures_of
 from flywheel.api.views import preview
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
@@ -60,8 +60,9 @@ async def turns(request: Request) -> Response:
 
 
 async def one_turn(request: Request) -> Response:
-    """One turn with its steps."""
-    return answer(await run_in_threadpool(views.turn_view, _runtime(request), _id(request)))
+    """One turn with its steps; raters by name for those who may decide."""
+    found = await run_in_threadpool(views.turn_view, _runtime(request), _id(request))
+    return answer(shown_to(request, found))
 
 
 async def start_turn(request: Request) -> Response:
@@ -89,8 +90,9 @@ async def decisions(request: Request) -> Response:
 
 
 async def one_decision(request: Request) -> Response:
-    """One decision with what a person needs to judge it."""
-    return answer(await run_in_threadpool(views.decision_view, _runtime(request), _id(request)))
+    """One decision with what a person needs to judge it; texts for those who may decide."""
+    found = await run_in_threadpool(views.decision_view, _runtime(request), _id(request))
+    return answer(shown_to(request, found))
 
 
 async def verify(request: Request) -> Response:
@@ -169,6 +171,12 @@ async def metrics_page(request: Request) -> Response:
     seen = await run_in_threadpool(status_of, request, up_to_date=False)
     page = prometheus.render(msgspec.to_builtins(seen), _process_status(request).requests)
     return Response(page, media_type=prometheus.CONTENT_TYPE)
+
+
+def shown_to(request: Request, view: Any) -> Any:
+    """The view for who may decide; for who may only look its figures, without what people wrote."""
+    caller: Caller = request.scope[CALLER]
+    return view if caller.may("decide") else figures_of(view)
 
 
 def caught_up(request: Request) -> None:

@@ -9,7 +9,7 @@ description. Times are ISO 8601 in UTC, rates fractions in
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,6 +25,47 @@ from flywheel.records import (
 
 class View(msgspec.Struct, kw_only=True):
     """An answer, or a part of one."""
+
+
+class _Personal:
+    """Marks a field with what people wrote, or with who they are."""
+
+
+PERSONAL = _Personal()
+Text = Annotated[str, PERSONAL]
+"""What somebody wrote."""
+Raters = Annotated[dict[str, Any], PERSONAL]
+"""What is known of raters, by name."""
+
+
+def figures_of(view: Any) -> Any:
+    """The same answer with every field marked `PERSONAL` empty, however deep inside.
+
+    For who may look at figures, and not read what people wrote.
+
+    >>> added = AddedSampleView(text="wake me", intent="set_alarm", origin="feedback")
+    >>> figures_of([added])[0].text, figures_of([added])[0].intent
+    ('', 'set_alarm')
+    """
+    if isinstance(view, list):
+        return [figures_of(each) for each in view]
+    if not isinstance(view, View):
+        return view
+    hints = get_type_hints(type(view), include_extras=True)
+    fields = {name: getattr(view, name) for name in view.__struct_fields__}
+    return type(view)(
+        **{
+            name: type(value)() if value and is_personal(hints[name]) else figures_of(value)
+            for name, value in fields.items()
+        }
+    )
+
+
+def is_personal(hint: Any) -> bool:
+    """Whether a field's type is marked `PERSONAL`, or what is in it."""
+    if PERSONAL in getattr(hint, "__metadata__", ()):
+        return True
+    return any(map(is_personal, get_args(hint)))
 
 
 # Production: intents and what the daemon is doing.
@@ -216,7 +257,7 @@ class TurnDetailView(TurnView):
     briefs: list[BriefView]
     written: dict[str, int]  # samples by intent
     refused: dict[str, int]  # samples by reason
-    raters: dict[str, Any]
+    raters: Raters
     spread: dict[str, Any]
     dataset: str | None
     challenger: str | None
@@ -352,7 +393,7 @@ class ExampleView(View):
     """A golden example that the challenger answers in another way than the champion."""
 
     sample: str
-    text: str
+    text: Text
     intent: str
     before: str | None
     after: str | None
@@ -363,7 +404,7 @@ class ExampleView(View):
 class AddedSampleView(View):
     """A sample that the champion was not trained on."""
 
-    text: str
+    text: Text
     intent: str
     origin: str
 
@@ -377,7 +418,7 @@ class TrainingView(View):
     refused: dict[str, int]
     added_by_intent: dict[str, int] | UnsetType = UNSET
     by_rater: dict[str, int] | UnsetType = UNSET
-    raters: dict[str, Any] | UnsetType = UNSET
+    raters: Raters | UnsetType = UNSET
     cost_usd: float | UnsetType = UNSET
 
 

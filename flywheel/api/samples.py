@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from flywheel.api.guard import demand
 from flywheel.api.http import BadRequest, answer
 from flywheel.api.responses import View
 from flywheel.records import Sample
@@ -43,6 +44,7 @@ async def export_samples(request: Request) -> Response:
     runtime: Runtime = request.app.state.runtime
     if request.query_params.get("format") != "ndjson":
         return answer(await run_in_threadpool(_stats, runtime))
+    demand(request, "decide", "a list of samples")
     split = request.query_params.get("split", "")
     if split and split not in _BY_SPLIT:
         raise BadRequest(f"there is no split {split!r}", hint=f"one of {', '.join(_BY_SPLIT)}")

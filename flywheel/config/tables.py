@@ -166,8 +166,8 @@ class TokenTable:
     def __post_init__(self) -> None:
         if bool(self.role) == bool(self.roles):
             raise ValueError('say `role = "ingest"`, or `roles = ["ingest", "look"]`, and not both')
-        if self.person == "root":
-            raise ValueError("`person` is root, which is nobody in particular; name a person")
+        if self.person in ("root", "nobody", "token", "unknown"):
+            raise ValueError(f"`person` is {self.person}, nobody in particular; name a person")
         if self.person and not re.fullmatch(r"[A-Za-z_][\w.@-]{0,63}\$?", self.person):
             raise ValueError(f"`person` is {self.person!r}, which is no login name")
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import typing
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from wire_events import prediction
 
-from flywheel.api import create_app
+from flywheel.api import create_app, responses, views
 from flywheel.api.guard import OPEN_PATHS, bearer
 from flywheel.api.peer import EVERY_ROLE, INCLUDED, LISTENER, UID, Caller
 from flywheel.api.routes import ROUTES
@@ -256,3 +258,65 @@ def test_roles_only_add_up(roles, role):
 
 def test_the_paths_that_strangers_are_answered_are_those_that_take_no_role():
     assert {route.path for route in ROUTES if route.role == "anyone"} == OPEN_PATHS
+
+
+# What people wrote: not for who may only look.
+
+
+def reached(reply):
+    """Structs of an answer, and of what is in it."""
+    if isinstance(reply, type) and issubclass(reply, responses.View):
+        yield reply
+        for hint in typing.get_type_hints(reply, include_extras=True).values():
+            yield from reached(hint)
+    for inner in typing.get_args(reply):
+        yield from reached(inner)
+
+
+WRITTEN = {"text", "texts", "words", "raters", "rater", "prompts", "examples"}
+"""Names of fields that hold what people wrote, or who they are."""
+
+
+def test_what_people_wrote_is_marked_in_every_answer_to_who_may_look():
+    for route in ROUTES:
+        for view in reached(route.reply) if route.role == "look" else ():
+            hints = typing.get_type_hints(view, include_extras=True)
+            for name in WRITTEN & hints.keys():
+                assert responses.is_personal(hints[name]), f"{view.__name__}.{name}"
+
+
+@pytest.mark.parametrize(("path", "view"), [("decisions", "decision"), ("turns", "turn")])
+def test_who_may_look_sees_figures_and_no_text(holder, monkeypatch, path, view):
+    added = responses.AddedSampleView(text="wake me", intent="set_alarm", origin="feedback")
+    monkeypatch.setattr(views, f"{view}_view", lambda runtime, id: [added])
+    told = {
+        role: holder(role).get(f"/v1/{path}/x-1").json()[0] for role in ("admin", "decide", "look")
+    }
+    assert {role: one["text"] for role, one in told.items()} == {
+        "admin": "wake me",
+        "decide": "wake me",
+        "look": "",
+    }
+    assert {one["intent"] for one in told.values()} == {"set_alarm"}
+
+
+def test_samples_are_counted_for_who_may_look_and_listed_for_who_may_decide(holder):
+    assert holder("look").get("/v1/samples").status_code == 200
+    for role, status in (("look", 403), ("label", 403), ("decide", 200)):
+        assert holder(role).get("/v1/samples?format=ndjson").status_code == status
+
+
+def test_figures_keep_everything_that_is_not_marked():
+    added = responses.AddedSampleView(text="wake me", intent="set_alarm", origin="feedback")
+    view = responses.TrainingView(
+        by_origin={"seed": 3}, added=[added], added_total=1, refused={}, raters={"u-7": 0.5}
+    )
+    assert msgspec.to_builtins(responses.figures_of(view)) == {
+        "by_origin": {"seed": 3},
+        "added": [{"text": "", "intent": "set_alarm", "origin": "feedback"}],
+        "added_total": 1,
+        "refused": {},
+        "raters": {},
+    }
+    unset = responses.TrainingView(by_origin={}, added=[], added_total=0, refused={})
+    assert msgspec.to_builtins(responses.figures_of(unset)) == msgspec.to_builtins(unset)

@@ -30,7 +30,6 @@ CODE = [
 NOT_KEYS = {"Config.path", "Config.overrides"}
 READ_OTHERWISE = {
     "FlywheelTable.state_dir": "by `Config.state_dir`",
-    "ApiTable.ingest_socket": "by `Config.ingest_path`",
 }
 UNREAD: dict[str, str] = {}
 """Left out until something reads them. `[watch]` is read by `promotion.watch`, which no step of the
@@ -255,6 +254,7 @@ PROSE = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _KEY = re.compile(r"`\[([a-z_]+(?:\.[a-z_]+)*)\] ([a-z_]+)")
 _BLOCK = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _OPEN = {"SourceTable", "CustomRule"}  # their further keys are a plug-in's own
+_MANY = {"TokenTable"}  # tables of the reader's naming, with keys of ours
 
 
 def key_trouble(table: str, key: str) -> str:
@@ -263,7 +263,8 @@ def key_trouble(table: str, key: str) -> str:
     here = "Config"
     if table == "feedback.scores":
         return ""  # names of scores are their producers'
-    for part in table.split("."):
+    parts = iter(table.split("."))
+    for part in parts:
         if here in _OPEN:
             return ""
         if part not in types[here] and here == "GatesTable":
@@ -273,6 +274,8 @@ def key_trouble(table: str, key: str) -> str:
         here = types[here][part] or here
         if here in _OPEN:
             return ""
+        if here in _MANY:
+            next(parts, None)
     return "" if key in types[here] else f"[{table}] has no key {key}"
 
 
@@ -299,3 +302,6 @@ def test_a_made_up_key_is_found():
     assert key_trouble("wach", "mode") == "there is no table [wach]"
     assert key_trouble("gates.overall", "alpha") == ""
     assert key_trouble("sources.crm", "folder") == ""
+    assert key_trouble("api.tokens.shop", "role") == ""
+    assert key_trouble("api.tokens.shop", "rule") == "[api.tokens.shop] has no key rule"
+    assert key_trouble("api.tokens", "NAME") == "[api.tokens] has no key NAME"

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor import environment, incoming, learning
+from flywheel.cli.doctor import doors, environment, incoming, learning
 from flywheel.cli.doctor.environment import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
@@ -48,6 +48,7 @@ def _with_config(
 ) -> Iterator[Finding]:
     yield from _without_effect(config, daemon)
     yield from environment.startable(config, daemon)
+    yield from doors.doors(config)
     yield from learning.intents(config)
     yield from environment.folder(config)
     yield from environment.database(config, daemon)
