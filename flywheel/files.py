@@ -1,4 +1,4 @@
-"""How a file is made durable, and how it takes the place of another at once.
+"""How a file is made durable, how it takes the place of another at once, and what is in a folder.
 
 A file is written beside its place, synced, renamed, and then its folder is synced. After a crash
 at any moment the old file or the new one is there, whole. Nothing else in flywheel calls fsync,
@@ -7,6 +7,7 @@ but for the spool, which syncs what it appends in groups.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -106,3 +107,78 @@ def _take_permissions(written: Path, path: Path) -> None:
         return
     if stat.S_ISREG(before.st_mode):
         written.chmod(stat.S_IMODE(before.st_mode))
+
+
+# What is in a folder, by content.
+
+_BLOCK = 1 << 20  # bytes read at a time
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by its name relative to the folder.
+
+    What is no plain file that stood still while it was read has a word in the place of its hash:
+    "a link", "no plain file", "unreadable", "replaced while it was read".
+
+    Raises:
+        OSError: there is no such folder, or it cannot be listed.
+    """
+    found = {}
+    for place, folders, names in os.walk(folder, onerror=_raise):
+        linked = [name for name in folders if (Path(place) / name).is_symlink()]
+        for name in (*names, *linked):
+            path = Path(place) / name
+            found[path.relative_to(folder).as_posix()] = _hash(path)
+    return dict(sorted(found.items()))
+
+
+def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Name what differs between the `hashes` of a folder then and now; empty when it is the same.
+
+    >>> differences({"a": "1" * 64, "b": "2" * 64}, {"a": "3" * 64, "c": "a link"})
+    ['a changed', 'b is missing', 'c is a link']
+    """
+    named = []
+    for name in sorted({*wanted, *found}):
+        now = found.get(name)
+        if now is None:
+            named.append(f"{name} is missing")
+        elif len(now) != _HEX:
+            named.append(f"{name} {'was' if now.startswith('replaced') else 'is'} {now}")
+        elif name not in wanted:
+            named.append(f"{name} was added")
+        elif wanted[name] != now:
+            named.append(f"{name} changed")
+    return named
+
+
+_HEX = hashlib.sha256().digest_size * 2
+
+
+def _hash(path: Path) -> str:
+    if path.is_symlink():
+        return "a link"
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return "unreadable"
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        before = os.fstat(handle)
+        if not stat.S_ISREG(before.st_mode):
+            return "no plain file"
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        try:
+            stood_still = _mark(os.fstat(handle)) == _mark(before) == _mark(path.lstat())
+        except FileNotFoundError:
+            stood_still = False
+    return digest.hexdigest() if stood_still else "replaced while it was read"
+
+
+def _mark(of: os.stat_result) -> tuple[int, int, int, int]:
+    return of.st_dev, of.st_ino, of.st_size, of.st_mtime_ns
+
+
+def _raise(error: OSError) -> None:
+    raise error

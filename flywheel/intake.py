@@ -112,6 +112,7 @@ def accept(
     body: bytes,
     form: str = formats.AUTO,
     *,
+    by: str,
     new_generation: bool = False,
     may_give: Callable[[Sequence[Sample]], None] = lambda samples: None,
 ) -> Receipt:
@@ -122,6 +123,7 @@ def accept(
         kind: what the events are sent as.
         body: a JSON object, a list of them, or one a line.
         form: the format they are in, or "auto".
+        by: who sent them.
         new_generation: golden samples open a new generation.
         may_give: raises where the sender may not give one of these samples; then nothing is kept.
     """
@@ -129,7 +131,7 @@ def accept(
     tally, parsed = _tallied(formats.parsed_records(formats.body_records(body), kind, **options))
     may_give(parsed.samples)
     with runtime.store.write() as con:
-        return keep(runtime, con, kind, parsed, tally, new_generation=new_generation)
+        return keep(runtime, con, kind, parsed, tally, by=by, new_generation=new_generation)
 
 
 def accept_from_source(
@@ -148,7 +150,8 @@ def accept_from_source(
     """
     tally, parsed = _tallied(read_source_events(batch, **reading_options(runtime)))
     with runtime.store.write() as con:
-        receipt = keep(runtime, con, f"source {source}", parsed, tally)
+        sender = f"source {source}"
+        receipt = keep(runtime, con, sender, parsed, tally, by=sender)
         events.set_source_cursor(con, source, cursor, runtime.clock())
     return receipt
 
@@ -213,6 +216,7 @@ def keep(
     parsed: Parsed,
     tally: LineTally,
     *,
+    by: str,
     new_generation: bool = False,
 ) -> Receipt:
     """Store parsed events in the caller's transaction, the bad lines with their reasons.
@@ -243,7 +247,7 @@ def keep(
         turn.Incoming(sample=sample, answer=answer, line=parsed.lines.get(sample.id, 0))
         for sample, answer in parsed.labelled
     ]
-    imported = turn.add_samples(runtime, rows, new_generation=new_generation)
+    imported = turn.add_samples(runtime, rows, by=by, new_generation=new_generation)
     return msgspec.structs.replace(
         receipt,
         accepted=imported["accepted"],
@@ -270,7 +274,7 @@ def _kept_line(sent_as: str, bad: RejectedLine, now: Any) -> RejectedEvent:
 
 
 def retry(
-    runtime: Runtime, lines: Sequence[RejectedEvent] | None = None, encoding: str = ""
+    runtime: Runtime, lines: Sequence[RejectedEvent] | None = None, encoding: str = "", *, by: str
 ) -> Receipt:
     """Read rejected lines again and store those that are valid by now, in one transaction.
 
@@ -282,6 +286,7 @@ def retry(
         lines: which; None: all of them.
         encoding: of lines that are no UTF-8; "" leaves them rejected. Where no lines are named, a
             line stays rejected that another encoding may have written.
+        by: who asks for it.
 
     Raises:
         Refused: there is no such encoding.
@@ -303,7 +308,7 @@ def retry(
                 rejected.forget(con, [bad.id])  # it stays as it came, with the reason of today
                 rejected.add(con, [dataclasses.replace(bad, field=first.field, why=first.why)])
                 continue
-            receipt = keep(runtime, con, bad.kind, parsed, tally)
+            receipt = keep(runtime, con, bad.kind, parsed, tally, by=by)
             skipped += receipt.skipped
             stored += _stored(receipt)
             readable.append(bad.id)

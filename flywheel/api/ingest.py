@@ -19,6 +19,7 @@ from flywheel.api import peer
 from flywheel.api.control import caught_up
 from flywheel.api.guard import demand
 from flywheel.api.http import BadRequest, answer, read_plain_body, refuse_unreadable
+from flywheel.api.peer import CALLER
 from flywheel.intake import Kind, Receipt
 from flywheel.loader import Loader
 from flywheel.records import Sample
@@ -95,6 +96,7 @@ async def _committed(request: Request, kind: Kind, body: bytes, form: str) -> Re
         kind,
         body,
         form,
+        by=str(request.scope[CALLER]),
         new_generation=new_generation,
         may_give=lambda samples: may_give(request, samples),
     )

@@ -25,6 +25,7 @@ from flywheel.store import restoring
 from flywheel.store.erasure import Person
 from flywheel.turn import Runtime, integrity
 from flywheel.turn import erase as removal
+from flywheel.turn.control import record_act
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,10 @@ async def reload(request: Request) -> Response:
     """Read config.toml and intents.toml anew; what cannot change live is named."""
     process_status: ProcessStatus = request.app.state.process_status
     told = await run_in_threadpool(process_status.reload)
+    changed = ", ".join((*told["changed"], *told["restart"]))
+    runtime, by = request.app.state.runtime, str(request.scope[CALLER])
+    if changed:
+        await run_in_threadpool(record_act, runtime, "config.reloaded", by, f"changed: {changed}")
     peer.record(request, "the configuration was read anew")
     return answer(told)
 
@@ -98,7 +103,9 @@ async def check(request: Request) -> Response:
 async def backup(request: Request) -> Response:
     """The database as one file, as of one moment; events may arrive meanwhile."""
     await run_in_threadpool(caught_up, request)
-    copy = await run_in_threadpool(_copy, request.app.state.runtime)
+    runtime, by = request.app.state.runtime, str(request.scope[CALLER])
+    await run_in_threadpool(record_act, runtime, "backup.made", by, "the whole database was read")
+    copy = await run_in_threadpool(_copy, runtime)
     return FileResponse(
         copy, media_type="application/octet-stream", background=BackgroundTask(copy.unlink)
     )
@@ -136,7 +143,7 @@ async def erase(request: Request) -> Response:
     person = Person(session=asked.session, rater=asked.rater, prediction=asked.prediction)
     if sum(map(bool, (asked.session, asked.rater, asked.prediction))) != 1:
         raise BadRequest("whose data?", hint="name one of session, rater, prediction")
-    told = await run_in_threadpool(_erase, request, person)
+    told = await run_in_threadpool(_erase, request, person, str(request.scope[CALLER]))
     peer.record(request, "one person's data was erased")
     return answer(told)
 
@@ -146,10 +153,10 @@ async def _refuse_gone(request: Request) -> None:
         raise BadRequest("the caller went away", hint="nothing was changed")
 
 
-def _erase(request: Request, person: Person) -> dict[str, Any]:
+def _erase(request: Request, person: Person, by: str) -> dict[str, Any]:
     loader: Loader | None = request.app.state.loader
     emptied = loader is None or loader.empty()
-    said = removal.erase(request.app.state.runtime, person)
+    said = removal.erase(request.app.state.runtime, person, by)
     return said if emptied else {**said, "left": {**said["left"], "spool": 1}}
 
 

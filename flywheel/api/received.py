@@ -14,6 +14,7 @@ from flywheel import intake
 from flywheel.api import peer
 from flywheel.api.control import asked_for, caught_up
 from flywheel.api.http import BadRequest, answer
+from flywheel.api.peer import CALLER
 from flywheel.api.requests import ChosenLines
 from flywheel.api.responses import View
 from flywheel.intake import Receipt
@@ -144,7 +145,7 @@ async def retry_rejected(request: Request) -> Response:
         if asked.ids:
             with runtime.store.read() as con:
                 lines = [rejected.one(con, line_id) for line_id in asked.ids]
-        return intake.retry(runtime, lines, asked.encoding)
+        return intake.retry(runtime, lines, asked.encoding, by=str(request.scope[CALLER]))
 
     return answer(await run_in_threadpool(retry))
 

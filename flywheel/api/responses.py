@@ -468,9 +468,7 @@ class AdapterView(View):
     created_at: str
     state: str
     metrics: dict[str, Any]
-
-
-# Answers that `turn` builds as plain objects.
+    files: dict[str, str]  # SHA-256 of each, as trained
 
 
 class CheckedView(View):

@@ -6,12 +6,11 @@ samples came from, and what a person may do now. It reads and changes nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from flywheel import promotion
 from flywheel.api.responses import (
@@ -27,12 +26,13 @@ from flywheel.api.responses import (
     SliceView,
     TrainingView,
 )
-from flywheel.config import PromotionTable
-from flywheel.errors import Refused
+from flywheel.errors import FlywheelError, Refused
 from flywheel.metrics import paired_difference
 from flywheel.records import Decision, IntentVerdict, Outcome, Report
 from flywheel.store import Connection, adapters, decisions, health, samples
 from flywheel.store.turns import Turn
+from flywheel.turn import adapter_files
+from flywheel.turn.apply import candidate_of
 from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.runtime import Runtime
 
@@ -248,16 +248,16 @@ def _raters(runtime: Runtime, con: Connection, added: list[dict[str, Any]]) -> d
 # Nothing is offered that the same moment's `approve`, `reject` or `rollback` would refuse.
 
 
-def offers(con: Connection, decision: Decision, table: PromotionTable) -> list[OfferView]:
+def offers(runtime: Runtime, con: Connection, decision: Decision) -> list[OfferView]:
     """What can be done, the most useful first. An approval names the gates to be overridden."""
     champion = adapters.champion(con)
     found: list[OfferView] = []
     if decision.status == "pending" and decision.rests_on.get("waits_for") == "labels":
         found.append(OfferView(do="label"))
     overridden = promotion.gates_to_override(decision)
-    if _approvable(decision, overridden, champion, table):
+    if _approvable(runtime, con, decision, overridden):
         found.append(OfferView(do="approve", override=list(overridden)))
-    if _allowed(decision, "reject", champion):
+    if _rejectable(decision, champion):
         found.append(OfferView(do="reject"))
     if decision.status == "applied" and decision.challenger == champion:
         if adapters.previous_champion(con) is not None:
@@ -268,23 +268,20 @@ def offers(con: Connection, decision: Decision, table: PromotionTable) -> list[O
 
 
 def _approvable(
-    decision: Decision, overridden: tuple[str, ...], champion: str | None, table: PromotionTable
+    runtime: Runtime, con: Connection, decision: Decision, overridden: tuple[str, ...]
 ) -> bool:
-    judged = decision
-    if promotion.lifts_rejection(decision, overridden):
-        judged = dataclasses.replace(decision, status="pending")
+    table = runtime.config.promotion
     try:
-        promotion.check_override(decision, overridden, table)
-    except Refused:
+        promotion.may_approve(decision, candidate_of(con, decision), overridden, table)
+        adapter_files.refuse_changed(runtime, adapters.get(con, decision.challenger))
+    except FlywheelError:  # refused, or its adapter is not registered
         return False
-    return _allowed(judged, "approve", champion)
+    return True
 
 
-def _allowed(
-    decision: Decision, action: Literal["approve", "reject"], champion: str | None
-) -> bool:
+def _rejectable(decision: Decision, champion: str | None) -> bool:
     try:
-        promotion.ratify(decision, action, champion)
+        promotion.ratify(decision, "reject", champion)
     except Refused:
         return False
     return True

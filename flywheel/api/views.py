@@ -172,7 +172,7 @@ def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
             training=training(runtime, con, decision, turn),
             labels_wanted=labels_wanted(con, [decision]) if decision.status == "pending" else {},
             rests_on=dict(decision.rests_on),
-            offers=offers(con, decision, runtime.config.promotion),
+            offers=offers(runtime, con, decision),
             events=[DecisionEventView(**event) for event in decisions.events(con, decision_id)],
         )
 
@@ -258,6 +258,7 @@ def _adapter(adapter: Adapter) -> AdapterView:
         created_at=adapter.created_at.isoformat(),
         state=adapter.state,
         metrics=dict(adapter.metrics),
+        files=dict(adapter.files),
     )
 
 

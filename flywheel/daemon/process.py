@@ -36,7 +36,7 @@ from flywheel.daemon.wiring import Reload, built
 from flywheel.errors import FlywheelError, Refused
 from flywheel.loader import Loader
 from flywheel.spool import Spool, SpoolFailed
-from flywheel.store import DiskFull, StoreFailed, turns
+from flywheel.store import DiskFull, turns
 from flywheel.turn import Runtime
 
 # `flywheel run --once`: one turn, or the one that was left open, to its end.
@@ -196,7 +196,6 @@ class Daemon:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._code = 0
-        self._problems: list[str] = []  # of the start
         self._no_room = ""  # what found the disk full, at the last pulse
         process_status = ProcessStatus(
             next_turn=self._schedule.next_turn,
@@ -214,6 +213,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._asked_to_stop, number)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        await asyncio.to_thread(turn.record_unknown, self._runtime)
         await asyncio.to_thread(self._reconcile)
         serving = asyncio.create_task(self._server.serve(sockets))
         await self._server.listening.wait()
@@ -248,7 +248,8 @@ class Daemon:
             *self._hooks.problems(),
             *self._feed.problems(),
         )
-        return (*self._problems, *without_effect(self._runtime.config), *full, *running)
+        unserved = (self._runtime.unserved,) if self._runtime.unserved else ()
+        return (*unserved, *without_effect(self._runtime.config), *full, *running)
 
     @contextlib.contextmanager
     def taking_events(self) -> Iterator[None]:
@@ -280,13 +281,15 @@ class Daemon:
 
     def _reconcile(self) -> None:
         """Serve the database's champion; a daemon that cannot still answers, and says so."""
+        told = self._runtime.unserved
         try:
             turn.reconcile(self._runtime)
-        except StoreFailed:
-            raise
-        except FlywheelError as error:
-            self._problems.append(error.message)
-            log.error("the champion is not served: %s", error.message)  # noqa: TRY400
+        except turn.NotServed as error:
+            if error.message != told:
+                log.error("%s", error.message, extra={"event": "champion.not_served"})  # noqa: TRY400
+        else:
+            if told:
+                log.info("the champion is served", extra={"event": "champion.served"})
 
     def _start(self, *, once: bool) -> None:
         for words in without_effect(self._runtime.config):
@@ -325,7 +328,7 @@ class Daemon:
         self.left_behind = not ended or bool(left)
 
     async def _pulse(self) -> None:
-        """Try the database and look at the turns; only then tell the watchdog.
+        """Try the database, serve its champion, look at the turns; only then tell the watchdog.
 
         Raises:
             StoreFailed: the database is lost.
@@ -335,6 +338,7 @@ class Daemon:
         offset = time.time() - time.monotonic()
         while not self._stop.is_set():
             await asyncio.to_thread(self._probe)
+            await asyncio.to_thread(self._reconcile)
             for lost in (self._turns.failure, self._loader.failure):
                 if lost is not None:
                     raise lost

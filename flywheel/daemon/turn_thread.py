@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from flywheel import label_queue, turn
-from flywheel.errors import NotFound
 from flywheel.store import DiskFull, StoreFailed, turns
 from flywheel.turn import Runtime
 from flywheel.turn.artifacts import cancel_jobs
@@ -125,10 +124,8 @@ class TurnThread:
         """Serve the champion, where that failed when a person said who it is."""
         try:
             turn.reconcile(self._runtime)
-        except (NotFound, OSError) as error:
-            log.error(  # noqa: TRY400
-                "the champion is not served: %s", error, extra={"event": "champion.not_served"}
-            )
+        except turn.NotServed as error:
+            log.error("%s", error.message, extra={"event": "champion.not_served"})  # noqa: TRY400
 
     def _end_jobs(self) -> None:
         try:

@@ -114,7 +114,9 @@ def _add_golden(
     )
     fit = {item: sample for item, sample in new_samples.items() if item not in unfit}
     waiting = len(held_turns(con))
-    added = add_samples(runtime, [Incoming(sample=sample) for sample in fit.values()])["accepted"]
+    added = add_samples(runtime, [Incoming(sample=sample) for sample in fit.values()], by=_BY)[
+        "accepted"
+    ]
     doubted = set(golden_set.disputed_samples(con))
     for sample in fit.values():
         if sample.id in doubted:  # it has its first label again
@@ -146,9 +148,9 @@ def _add_training(
         label = _agreed_answer(state, item)
         if label is not None:
             new_samples[item] = _sample(label, "train")
-    added = add_samples(runtime, [Incoming(sample=sample) for sample in new_samples.values()])[
-        "accepted"
-    ]
+    added = add_samples(
+        runtime, [Incoming(sample=sample) for sample in new_samples.values()], by=_BY
+    )["accepted"]
     _record_effects(
         con, state, items, {item: sample.id for item, sample in new_samples.items()}, now
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import pyarrow
@@ -93,16 +94,24 @@ def set_state(con: Connection, adapter_id: str, state: str) -> None:
         raise _unknown(adapter_id)
 
 
+def set_files(con: Connection, adapter_id: str, files: Mapping[str, str]) -> None:
+    """Register the SHA-256 of each file of an adapter.
+
+    Raises:
+        NotFound: there is no such adapter.
+    """
+    if not changed(con, "UPDATE adapters SET files = ? WHERE id = ?", [pack(files), adapter_id]):
+        raise _unknown(adapter_id)
+
+
 def champion(con: Connection) -> str | None:
     """Return the id of the adapter in service; None when there is none."""
     adapter = scalar(con, _CHAMPION)
     return None if adapter is None else str(adapter)
 
 
-def set_champion(
-    con: Connection, adapter_id: str | None, decision_id: str | None, at: datetime
-) -> None:
-    """Make an adapter (or nothing) the champion, by a decision.
+def set_champion(con: Connection, adapter_id: str, decision_id: str | None, at: datetime) -> None:
+    """Make an adapter the champion, by a decision; None: production's own, by an import.
 
     The states follow: the new one becomes champion, the one before it retired. An external
     model stays external. An adapter that is champion already changes nothing.
@@ -112,8 +121,7 @@ def set_champion(
     """
     if adapter_id == champion(con):
         return
-    if adapter_id is not None:
-        get(con, adapter_id)
+    get(con, adapter_id)
     con.execute("UPDATE adapters SET state = 'retired' WHERE state = 'champion'")
     con.execute(
         "UPDATE adapters SET state = 'champion' WHERE id = ? AND state <> 'external'", [adapter_id]

@@ -169,6 +169,12 @@ _EVENTS = """
 """
 
 
+_LATER = """
+    SELECT id, gates FROM decisions
+    WHERE challenger = $1 AND number > (SELECT number FROM decisions WHERE id = $2)
+    ORDER BY number DESC
+"""
+
 _ACTS = """
     SELECT number, happened_at AS "at", actor AS "by", what, because
     FROM decision_events WHERE decision IS NULL ORDER BY number DESC LIMIT ?
@@ -314,6 +320,14 @@ def events(con: Connection, decision_id: str) -> list[dict[str, Any]]:
     `what` is the verdict in the first event and the new status in every later one.
     """
     return [{**row, "at": moment(row["at"])} for row in records(con, _EVENTS, [decision_id])]
+
+
+def leaked_later(con: Connection, decision: Decision) -> str:
+    """Return the newest later decision in which the same adapter failed hygiene; "" without one."""
+    for row in records(con, _LATER, [decision.challenger, decision.id]):
+        if any(g["gate"] == "hygiene" and g["verdict"] == "FAIL" for g in unpack(row["gates"])):
+            return str(row["id"])
+    return ""
 
 
 def settling_events(con: Connection) -> list[DecisionEvent]:

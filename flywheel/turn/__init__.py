@@ -4,7 +4,8 @@
 schedule (request, cancel, approve, reject, roll back).
 """
 
-from flywheel.turn.apply import reconcile
+from flywheel.turn.adapter_files import record_unknown
+from flywheel.turn.apply import NotServed, reconcile
 from flywheel.turn.control import NotReady, approve, cancel, expire, reject, request, rollback
 from flywheel.turn.integrity import verify
 from flywheel.turn.runtime import Runtime
@@ -14,6 +15,7 @@ from flywheel.turn.table import advance, run_until_idle
 __all__ = [
     "Incoming",
     "NotReady",
+    "NotServed",
     "Runtime",
     "add_samples",
     "advance",
@@ -22,6 +24,7 @@ __all__ = [
     "dispute",
     "expire",
     "reconcile",
+    "record_unknown",
     "reject",
     "request",
     "rollback",

@@ -1,8 +1,9 @@
 """Steps 8 and 9: install the champion, and make serving follow the database.
 
-`install` is the only function that changes the champion: for the gates, for a person's approval
-and for a rollback. It refuses a decision that was compared with another champion than the serving
-one. It ends the decisions and turns that the change makes void, in the same transaction.
+`_crown` alone writes the champion: for `install` (the gates, a person's approval, a rollback) and
+for the adoption of production's own model. `install` checks every precondition from what is stored:
+nothing that a caller says of approvals, states or files is believed. It ends the decisions and
+turns that the change makes void, in the same transaction.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from datetime import datetime
 from typing import Literal
 
 from flywheel import promotion
-from flywheel.errors import Refused
+from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Adapter, Decision
 from flywheel.store import Connection, adapters, decisions, turns
 from flywheel.store.turns import ENDED, Turn
+from flywheel.turn import adapter_files
 from flywheel.turn.runtime import Runtime, StepResult
 
 EXTERNAL = "production"
 """Id of a champion that is known only by its stored answers."""
+
+
+class NotServed(FlywheelError):
+    """The champion of the database is not in service, or not as it was trained."""
 
 
 def apply(runtime: Runtime, turn: Turn) -> StepResult:
@@ -31,7 +37,7 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
         decision = decisions.get(con, turn.record.decision)
         decided = decisions.events(con, decision.id)[0]
         waits = _asks_a_person(runtime, con, decision)
-        refuse_without_files(runtime, con, decision.challenger)
+        adapter_files.refuse_changed(runtime, adapters.get(con, decision.challenger))
     if decision.status != "pending":  # earlier versions left the turn open then
         reason = f"{decision.id} is {decision.status} already, by {decision.by}"
         return StepResult(next_state="done", detail=reason, state="skipped")
@@ -42,17 +48,12 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
         )
 
     def writes(con: Connection) -> None:
-        if reason := _asks_a_person(runtime, con, decision):
-            raise Refused(
-                f"{decision.id} is not applied: {reason}", hint="see it with `flywheel review show`"
-            )
-        install(con, decision, turn.record.champion, decided["by"], decided["because"], now)
+        install(runtime, con, decision, decided["by"], decided["because"])
 
     if waits:
         return StepResult(
             next_state="held", detail=f"{decision.id} waits: {waits}", writes=hold, state="skipped"
         )
-    now = runtime.clock()
     return StepResult(
         next_state="watch",
         detail=f"{decision.challenger} replaces {decision.champion or 'nothing'}",
@@ -61,19 +62,24 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
 
 
 def watch(runtime: Runtime, turn: Turn) -> StepResult:
-    """Serve the champion of the database. Its quality in production is watched by people only."""
-    serving = reconcile(runtime)
-    return StepResult(next_state="done", detail=f"{serving} serves")
+    """Serve the champion of the database. Its quality in production is watched by people only.
+
+    Where it cannot be served now, the turn has done its part: the daemon tries again.
+    """
+    try:
+        detail = f"{reconcile(runtime)} serves"
+    except NotServed as error:
+        detail = error.message
+    return StepResult(next_state="done", detail=detail)
 
 
 def install(
+    runtime: Runtime,
     con: Connection,
     decision: Decision,
-    expected: str | None,
     by: str,
     because: str,
-    now: datetime,
-    what: str = "",
+    overridden: Sequence[str] = (),
 ) -> list[str]:
     """Make a decision's challenger the champion, and end what this makes void.
 
@@ -82,33 +88,57 @@ def install(
     a person applies it before the turn's own steps do.
 
     Args:
+        runtime: the loop.
         con: the write transaction.
         decision: pending, or a rejection by the gates that a person overrides.
-        expected: the champion that the decision was made against.
         by: the actor.
         because: reason for the audit trail.
-        now: time of the event, UTC.
-        what: description of the event; "" for the status itself.
+        overridden: gates that the person overrides.
 
     Returns:
         Ids of the turns that were ended; cancel their jobs after the commit.
 
     Raises:
-        Refused: the serving champion is not the one expected or compared with, or the decision's
-            status has changed.
+        Refused: a precondition of `promotion.admit` does not hold, the decision's status has
+            changed, or the adapter's files are not those that were trained.
     """
     standing = decisions.get(con, decision.id)
     if standing.status != decision.status:
         raise Refused(f"{decision.id} is {standing.status} meanwhile: {standing.because}")
-    serves = adapters.champion(con)
-    promotion.compares(decision, expected)
-    promotion.compares(decision, serves)
-    adapters.set_champion(con, decision.challenger, decision.id, now)
+    now = runtime.clock()
+    promotion.admit(standing, candidate_of(con, standing), by, overridden, runtime.config.promotion)
+    _crown(runtime, con, standing.challenger, standing.id, now)
+    what = f"applied by override of {', '.join(sorted(overridden))}" if overridden else ""
     decisions.set_status(con, decision.id, "applied", by, because, now, what)
     ended = supersede(con, decision.id, by, now, of=decision.turn)
     if decision.turn and by not in promotion.MACHINES:
         ended += end_turn(con, decision.turn, now, "done", None)
     return ended
+
+
+def candidate_of(con: Connection, decision: Decision) -> promotion.Candidate:
+    """What is on record of a decision's challenger, as `promotion.admit` asks for it."""
+    adapter = adapters.get(con, decision.challenger)
+    return promotion.Candidate(
+        state=adapter.state,
+        champion=adapters.champion(con),
+        has_served=adapters.has_served(con, adapter.id),
+        approvals=promotion.approvals(decisions.events(con, decision.id)),
+        refused=promotion.refused_by(decisions.settling_events(con), adapter.id),
+        leaked=decisions.leaked_later(con, decision),
+    )
+
+
+def _crown(
+    runtime: Runtime, con: Connection, adapter_id: str, decision_id: str | None, now: datetime
+) -> None:
+    """Write the champion; nothing else does.
+
+    Raises:
+        Refused: its files are not those that were trained.
+    """
+    adapter_files.refuse_changed(runtime, adapters.get(con, adapter_id))
+    adapters.set_champion(con, adapter_id, decision_id, now)
 
 
 def supersede(
@@ -172,7 +202,7 @@ def end_turn(
     return [turn_id]
 
 
-def adopt_external(con: Connection, now: datetime) -> list[str]:
+def adopt_external(runtime: Runtime, con: Connection, by: str) -> list[str]:
     """Make production's own model the first champion; return the turns that this ends.
 
     That model is known by its stored answers only. Does nothing when there is a champion. Turns
@@ -180,6 +210,7 @@ def adopt_external(con: Connection, now: datetime) -> list[str]:
     """
     if adapters.champion(con) is not None:
         return []
+    now = runtime.clock()
     adapters.add(
         con,
         Adapter(
@@ -192,44 +223,43 @@ def adopt_external(con: Connection, now: datetime) -> list[str]:
             state="external",
         ),
     )
-    adapters.set_champion(con, EXTERNAL, None, now)
+    _crown(runtime, con, EXTERNAL, None, now)
+    because = f"{EXTERNAL} is the first champion, by the answers that were imported"
+    decisions.record_act(con, "champion.adopted", by, because, now)
     return supersede(con, "the import of production's answers", "bootstrap", now)
 
 
 def reconcile(runtime: Runtime) -> str | None:
-    """Make serving match the champion in the database; called at start and after every change.
+    """Make serving match the champion in the database; called at start and again and again.
 
-    Calls are serialised, so the last one serves the last committed champion. Idempotent.
+    A champion whose files are not those that were trained is not put into service. What is in
+    service stays, and `Runtime.unserved` names the problem until it is mended. Calls are
+    serialised, so the last one serves the last committed champion. Idempotent.
+
+    Raises:
+        NotServed: the link cannot be set, or the files are not those that were trained.
     """
     with runtime.reconciling:
         with runtime.store.read() as con:
             champion = adapters.champion(con)
-            external = champion is not None and adapters.get(con, champion).state == "external"
-        if champion is None or external:  # after a restore, or a rollback to a production model
-            runtime.serving.retire()
-        else:
-            runtime.serving.promote(champion)
+            adapter = adapters.get(con, champion) if champion is not None else None
+        try:
+            if adapter is None or adapter.state == "external":  # after a restore, or a rollback
+                runtime.serving.retire()
+            elif found := adapter_files.problem(runtime.adapters_dir, adapter):
+                raise NotServed(found, hint=adapter_files.MENDED)
+            else:
+                runtime.serving.promote(adapter.id)
+        except (FlywheelError, OSError) as error:
+            runtime.unserved = f"the champion is not served as it was trained: {error}"
+            hint = error.hint if isinstance(error, FlywheelError) else ""
+            raise NotServed(runtime.unserved, hint=hint) from error
+        runtime.unserved = ""
     return champion
 
 
-def refuse_without_files(runtime: Runtime, con: Connection, adapter_id: str) -> None:
-    """Check that an adapter's folder exists, so that it can be served.
-
-    Raises:
-        NotFound: there is no such adapter.
-        Refused: its folder is missing.
-    """
-    if adapters.get(con, adapter_id).state == "external":
-        return
-    if not (runtime.adapters_dir / adapter_id).is_dir():
-        raise Refused(
-            f"{adapter_id} has no folder in {runtime.adapters_dir}; nothing was changed",
-            hint="put the folder back from a copy, or take another: `flywheel adapters list`",
-        )
-
-
 def roll_back(
-    runtime: Runtime, con: Connection, to: str | None, by: str, because: str, now: datetime
+    runtime: Runtime, con: Connection, to: str | None, by: str, because: str
 ) -> tuple[str, list[str]]:
     """Record a rollback decision and install it; return its id and the turns that it ended.
 
@@ -239,11 +269,10 @@ def roll_back(
         to: an adapter that has been champion; None for the one before.
         by: who asked, as the socket or the token tells.
         because: kept in the audit trail.
-        now: when.
 
     Raises:
-        Refused: there is no earlier champion, `to` is the champion already or never was, or its
-            files are gone.
+        Refused: there is no earlier champion, `to` is the champion already or never was, a
+            person refused it where two are asked for, or its files are gone or changed.
         NotFound: `to` is not an adapter.
     """
     current = adapters.champion(con)
@@ -253,14 +282,7 @@ def roll_back(
             "there is no earlier champion to go back to",
             hint="`flywheel adapters list` shows what there is",
         )
-    if target == current:
-        raise Refused(f"{target} is the champion already")
-    refuse_without_files(runtime, con, target)
-    if not adapters.has_served(con, target):
-        raise Refused(
-            f"{target} has never been champion, so there is no going back to it",
-            hint="approve the decision about it: `flywheel review list`",
-        )
+    adapters.get(con, target)
     decision = Decision(
         id=decisions.next_id(con),
         turn=None,
@@ -270,10 +292,10 @@ def roll_back(
         status="pending",
         by=by,
         because=because,
-        at=now,
+        at=runtime.clock(),
     )
     decisions.add(con, decision)
-    return decision.id, install(con, decision, current, by, because, now)
+    return decision.id, install(runtime, con, decision, by, because)
 
 
 def _asks_a_person(runtime: Runtime, con: Connection, decision: Decision) -> str:

@@ -5,11 +5,11 @@ The callers are people (API), the schedule and the triggers.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 from collections.abc import Sequence
 
 from flywheel import promotion
-from flywheel.errors import FlywheelError, Refused
+from flywheel.errors import Refused
 from flywheel.records import Decision
 from flywheel.store import (
     Connection,
@@ -21,8 +21,15 @@ from flywheel.store import (
     turns,
 )
 from flywheel.store.turns import Turn
-from flywheel.turn import evaluate
-from flywheel.turn.apply import end_turn, install, reconcile, refuse_without_files, roll_back
+from flywheel.turn import adapter_files, evaluate
+from flywheel.turn.apply import (
+    NotServed,
+    candidate_of,
+    end_turn,
+    install,
+    reconcile,
+    roll_back,
+)
 from flywheel.turn.artifacts import cancel_jobs
 from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import reopen_held
@@ -107,7 +114,8 @@ def cancel(runtime: Runtime, turn_id: str, by: str) -> Turn:
             error += f"; {turn.decision} was applied before: `flywheel adapters rollback` undoes it"
         turns.close(con, turn_id, now, state="cancelled", error=error)
     cancel_jobs(runtime, [turn_id])
-    _serve(runtime)
+    with contextlib.suppress(NotServed):  # status tells
+        reconcile(runtime)
     with runtime.store.read() as con:
         return turns.get(con, turn_id)
 
@@ -127,51 +135,26 @@ def approve(
     Raises:
         NotFound: no such decision.
         Refused: it was approved before, rejected, expired or superseded, a gate stands against
-            it, or the adapter's files are gone; the message says which.
+            it, or the adapter's files are gone or changed; the message says which.
     """
     with runtime.store.write() as con:
         decision = decisions.get(con, decision_id)
-        judged = decision
-        if promotion.lifts_rejection(decision, overridden):
-            judged = dataclasses.replace(decision, status="pending")
-        promotion.ratify(judged, "approve", adapters.champion(con))
-        promotion.check_override(decision, overridden, runtime.config.promotion)
-        refuse_without_files(runtime, con, decision.challenger)
-        ended = _approve(con, runtime, decision, by, because, overridden)
+        table = runtime.config.promotion
+        candidate = candidate_of(con, decision)
+        promotion.may_approve(decision, candidate, overridden, table)
+        adapter_files.refuse_changed(runtime, adapters.get(con, decision.challenger))
+        if promotion.approved(decision_id, candidate.approvals, by, table):
+            ended = install(runtime, con, decision, by, because, overridden)
+        else:
+            ended = []
+            count = promotion.people([*candidate.approvals, by])
+            what = f"approved {count} of {table.approvals}"
+            what += f" by override of {', '.join(sorted(overridden))}" if overridden else ""
+            decisions.set_status(con, decision_id, "pending", by, because, runtime.clock(), what)
         approved = decisions.get(con, decision_id)
     cancel_jobs(runtime, ended)
     _serve(runtime)
     return approved
-
-
-def _approve(
-    con: Connection,
-    runtime: Runtime,
-    decision: Decision,
-    by: str,
-    because: str,
-    overridden: Sequence[str],
-) -> list[str]:
-    """Record a person's approval, and install at the required number; return the ended turns."""
-    override_note = f" by override of {', '.join(sorted(overridden))}" if overridden else ""
-    earlier = {
-        event["by"]
-        for event in decisions.events(con, decision.id)
-        if event["what"].startswith("approved")
-    }
-    needed = runtime.config.promotion.approvals
-    if by in earlier and len(earlier) < needed:
-        raise Refused(
-            f"{by} has approved {decision.id} already ({len(earlier)} of {needed}); nothing was "
-            "changed, and your reason was not recorded",
-            hint="another person has to approve it",
-        )
-    if len(earlier | {by}) < needed:
-        event_text = f"approved {len(earlier) + 1} of {needed}{override_note}"
-        decisions.set_status(con, decision.id, "pending", by, because, runtime.clock(), event_text)
-        return []
-    event_text = f"applied{override_note}" if override_note else ""
-    return install(con, decision, decision.champion, by, because, runtime.clock(), event_text)
 
 
 def reject(runtime: Runtime, decision_id: str, by: str, because: str) -> Decision:
@@ -203,12 +186,12 @@ def rollback(runtime: Runtime, to: str | None, by: str, because: str) -> Decisio
         because: reason for the audit trail.
 
     Raises:
-        Refused: there is no earlier champion, `to` is the champion already or never was, or its
-            files are gone.
+        Refused: there is no earlier champion, `to` is the champion already or never was, a
+            person refused it where two are asked for, or its files are gone or changed.
         NotFound: `to` is not an adapter.
     """
     with runtime.store.write() as con:
-        decision_id, ended = roll_back(runtime, con, to, by, because, runtime.clock())
+        decision_id, ended = roll_back(runtime, con, to, by, because)
         applied = decisions.get(con, decision_id)
     cancel_jobs(runtime, ended)
     _serve(runtime)
@@ -243,6 +226,15 @@ def expire(runtime: Runtime) -> list[str]:
     return expired
 
 
+def record_act(runtime: Runtime, what: str, by: str, because: str) -> None:
+    """Add what somebody did to the chain of decision events, in a transaction of its own.
+
+    For acts that write nothing else to the database; arguments as of `decisions.record_act`.
+    """
+    with runtime.store.write() as con:
+        decisions.record_act(con, what, by, because, runtime.clock())
+
+
 def _judged_again(con: Connection, decision: Decision) -> bool:
     """Whether the decision's turn was reopened and is on its way to another decision."""
     again = ("evaluate", "gate", "decide")
@@ -253,12 +245,12 @@ def _serve(runtime: Runtime) -> None:
     """Serve the champion that was just committed.
 
     Raises:
-        FlywheelError: it cannot be served now; the committed decision stays.
+        NotServed: it cannot be served now; the committed decision stays.
     """
     try:
         reconcile(runtime)
-    except OSError as error:
-        raise FlywheelError(
-            f"your word is recorded, but the link of the champion cannot be set: {error}",
-            hint="mend that; it is tried again by itself, within ten minutes",
+    except NotServed as error:
+        raise NotServed(
+            f"your word is recorded, but the link of the champion cannot be set: {error.message}",
+            hint="mend that; it is tried again by itself, and `flywheel status` tells until then",
         ) from error

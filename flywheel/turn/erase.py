@@ -13,13 +13,22 @@ import pyarrow.parquet
 
 from flywheel import datasets, files
 from flywheel.errors import Refused
-from flywheel.store import adapters, archive, erasure, golden_set, restoring, samples, turns
+from flywheel.store import (
+    adapters,
+    archive,
+    decisions,
+    erasure,
+    golden_set,
+    restoring,
+    samples,
+    turns,
+)
 from flywheel.store.erasure import Person, Traces
 from flywheel.turn.runtime import Runtime
 
 
-def erase(runtime: Runtime, person: Person) -> dict[str, Any]:
-    """Remove a person's data, then search for what is left.
+def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
+    """Remove a person's data, then search for what is left; `by` is who asked, for the audit trail.
 
     Returns:
         {"removed": rows by table, "files": rewritten or deleted files, "adapters": ids of adapters
@@ -39,6 +48,9 @@ def erase(runtime: Runtime, person: Person) -> dict[str, Any]:
         removed = erasure.remove(con, traces)
         if "golden_rows" in removed:
             _reseal(runtime, con)
+        counts = ", ".join(f"{count} of {table}" for table, count in removed.items() if count)
+        because = f"one person's data: {counts or 'no rows'}"
+        decisions.record_act(con, "person.erased", by, because, runtime.clock())
         trained = adapters.list_adapters(con)
     with runtime.store.write() as con:
         archive.settle(con)

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 
 from flywheel import curation, datasets, lineage
 from flywheel.content import same_arguments
-from flywheel.errors import FlywheelError
-from flywheel.records import Outcome, Report, Sample
+from flywheel.errors import FlywheelError, Refused
+from flywheel.records import Adapter, Outcome, Report, Sample
 from flywheel.store import Connection, adapters, health, samples
 from flywheel.store.turns import Turn
+from flywheel.turn import adapter_files
 from flywheel.turn.artifacts import arguments_of, learned_rows, run_job
 from flywheel.turn.curate import from_feedback
 from flywheel.turn.evidence import FEEDBACK_SPLIT
@@ -119,12 +120,14 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
     with runtime.store.read() as con:
         rows = _rows(runtime, con, asked_fresh, compared=champion is not None)
         earlier = adapters.load_report(con, turn.id)
-        external = champion is not None and adapters.get(con, champion).state == "external"
-        stored = {name: _stored(con, name) for name in (champion, challenger) if name}
+        judged = [adapters.get(con, name) for name in (champion, challenger) if name]
+        stored = {adapter.id: _stored(con, adapter.id) for adapter in judged}
     earlier_outcomes = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
     new_rows = [row for row in rows if row.sample.id not in earlier_outcomes]
-    to_run = [name for name in stored if not (external and name == champion)]
+    to_run = [adapter.id for adapter in judged if adapter.state != "external"]
+    _refuse_changed(runtime, judged)
     answers, values = _predict(runtime, turn, new_rows, to_run, stored)
+    _refuse_changed(runtime, judged, values.get("hashes", {}).get(champion))
     before = _current_names(runtime, answers[champion]) if champion else {}
     after = _current_names(runtime, answers[challenger])
     new_outcomes = [_outcome(row, before, after) for row in new_rows]
@@ -151,6 +154,28 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
         ),
         writes=writes,
     )
+
+
+def _refuse_changed(
+    runtime: Runtime, judged: Sequence[Adapter], answered_as: str | None = None
+) -> None:
+    """Check that champion and challenger are what was trained.
+
+    Args:
+        runtime: the loop.
+        judged: the challenger last; its content as evaluated is for the gate `hygiene`.
+        answered_as: content id of the champion that the worker read; None: it read none.
+
+    Raises:
+        Refused: files of one of them were changed, or other files answered.
+    """
+    for adapter in judged:
+        adapter_files.refuse_changed(runtime, adapter)
+    if answered_as is not None and answered_as != judged[0].id:
+        raise Refused(
+            f"{judged[0].id} answered as {answered_as}: its files were changed meanwhile",
+            hint=adapter_files.MENDED,
+        )
 
 
 def _rows(

@@ -28,7 +28,7 @@ from flywheel.store import (
     schema,
     turns,
 )
-from flywheel.turn import evidence
+from flywheel.turn import adapter_files, evidence
 from flywheel.turn.runtime import Runtime
 
 _RULED = ("verdict", "status", "actor", "because")
@@ -206,12 +206,15 @@ def _registry(con: Connection, state_dir: Path) -> list[str]:
     problems = []
     champion = adapters.champion(con)
     for adapter in adapters.list_adapters(con):
+        role = "the champion " if adapter.id == champion else ""
         whole = (state_dir / "adapters" / adapter.id / "flywheel.json").is_file()
         if not whole and adapter.state != "external":
-            role = "the champion " if adapter.id == champion else ""
             problems.append(
                 f"{role}{adapter.id} ({adapter.state}) has no whole folder in adapters/"
             )
+        elif adapter.files:  # those of an earlier version are recorded at the next start
+            changed = adapter_files.problem(state_dir / "adapters", adapter)
+            problems += [f"{role}{changed}"] if changed else []
     return problems
 
 

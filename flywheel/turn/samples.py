@@ -29,13 +29,14 @@ class Incoming:
 
 
 def add_samples(
-    runtime: Runtime, rows: Sequence[Incoming], *, new_generation: bool = False
+    runtime: Runtime, rows: Sequence[Incoming], *, by: str, new_generation: bool = False
 ) -> dict[str, Any]:
     """Store samples; golden rows join the current generation, or open a new one.
 
     Golden rows that arrive after the generation's first query are stored as bought labels: they
     decide single intents, but not the overall comparison, which the seal protects. A golden text
-    that another row, or the standing generation, gives another intent is refused.
+    that another row, or the standing generation, gives another intent is refused. Rows that judge
+    are recorded with `by`, who gave them, in the chain of decision events.
 
     Returns:
         {"accepted", "duplicates", "generation", "bought", "contradicting"}; the last are the
@@ -47,14 +48,12 @@ def add_samples(
         rows = [row for number, row in enumerate(rows) if number not in refused]
         golden = [row for row in rows if row.sample.split == "golden"]
         ungolden = [row.sample for row in rows if row.sample.split != "golden"]
-        added = (
-            samples.add(con, ungolden, generation=None, bought_for=None, at=now) if ungolden else 0
-        )
+        added = _add_others(con, ungolden, by, now)
         number, bought = None, 0
         if golden:
-            number, added_golden, bought = _add_golden(con, golden, new_generation, now)
+            number, added_golden, bought = _add_golden(con, golden, new_generation, by, now)
             added += added_golden
-        ended = _keep_answers(con, rows, now)
+        ended = _keep_answers(runtime, con, rows, by)
         woken = reopen_held(runtime, con)
     cancel_jobs(runtime, ended)
     if woken:
@@ -99,11 +98,25 @@ def _contradicting(
     return refused
 
 
+def _add_others(con: Connection, rows: Sequence[Sample], by: str, now: datetime) -> int:
+    """Store samples that are not golden; return the number of new ones."""
+    if not rows:
+        return 0
+    added = samples.add(con, rows, generation=None, bought_for=None, at=now)
+    judging = Counter(sample.split for sample in rows if sample.split != "train")
+    if added and judging:
+        given = ", ".join(f"{count} {split}" for split, count in sorted(judging.items()))
+        because = f"{given} samples were given; with those to learn {added} are new"
+        decisions.record_act(con, "samples.imported", by, because, now)
+    return added
+
+
 def _add_golden(
-    con: Connection, rows: Sequence[Incoming], new_generation: bool, now: datetime
+    con: Connection, rows: Sequence[Incoming], new_generation: bool, by: str, now: datetime
 ) -> tuple[int, int, int]:
     """Return the generation's number, the number of new rows, and how many count as bought."""
     current = golden_set.current_generation(con)
+    opened = current is None or new_generation
     if current is None or new_generation:
         number, queried = golden_set.open_generation(con, now), False
     else:
@@ -116,10 +129,17 @@ def _add_golden(
     if not queried:
         sealed = [row.sample for row in samples.golden(con, number) if not row.bought]
         golden_set.reseal(con, number, datasets.seal(sealed), len(sealed))
-    return number, added, added if queried else 0
+    bought = added if queried else 0
+    if added or opened:
+        what = "golden.generation.opened" if opened else "golden.imported"
+        because = f"generation {number}: {added} rows added, {bought} of them after its first query"
+        decisions.record_act(con, what, by, because, now)
+    return number, added, bought
 
 
-def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> list[str]:
+def _keep_answers(
+    runtime: Runtime, con: Connection, rows: Sequence[Incoming], by: str
+) -> list[str]:
     """Store the production model's answers, and make it the first champion where there is none.
 
     Returns the turns that this ends.
@@ -128,7 +148,7 @@ def _keep_answers(con: Connection, rows: Sequence[Incoming], now: datetime) -> l
     if not answered:
         return []
     samples.add_answers(con, EXTERNAL, answered)
-    return adopt_external(con, now)
+    return adopt_external(runtime, con, by)
 
 
 def dispute(

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from flywheel import __version__
 from flywheel.records import Adapter
-from flywheel.store import Connection, adapters, samples
+from flywheel.store import Connection, adapters, decisions, samples
 from flywheel.store.turns import Turn
+from flywheel.turn import adapter_files
 from flywheel.turn.artifacts import arguments_of, install_adapter, run_job
 from flywheel.turn.runtime import Runtime, StepResult
 
@@ -23,13 +24,13 @@ def train(runtime: Runtime, turn: Turn) -> StepResult:
     """Train from the base model, and put the adapter in its place under its content's name."""
     with runtime.store.read() as con:
         champion = adapters.champion(con)
-        known = {item.id for item in adapters.list_adapters(con)}
+        known = {item.id: item for item in adapters.list_adapters(con)}
     asked = runtime.config.training.recipe if champion else FIRST_RECIPE
     result = run_job(runtime, turn, "train", "train", _spec(runtime, turn, asked, champion))
     challenger = str(result.values["adapter"])
     if challenger == champion:
         return StepResult(next_state="done", detail=f"training gave the champion {champion} again")
-    install_adapter(runtime, runtime.job_dir(f"{turn.id}-train") / "adapter", challenger)
+    hashes = _installed(runtime, turn, challenger, known.get(challenger))
     metrics = dict(result.values.get("metrics", {}))
     recipe = str(metrics.get("recipe", asked))
     unseen = _answers_on_dev(runtime, f"{turn.id}-train")
@@ -38,6 +39,7 @@ def train(runtime: Runtime, turn: Turn) -> StepResult:
         samples.add_answers(con, challenger, unseen)
         if challenger in known:
             adapters.set_state(con, challenger, "challenger")
+            _register_again(runtime, con, turn, known[challenger], hashes)
             return
         adapters.add(
             con,
@@ -50,6 +52,7 @@ def train(runtime: Runtime, turn: Turn) -> StepResult:
                 created_at=runtime.clock(),
                 state="challenger",
                 metrics=metrics,
+                files=hashes,
             ),
         )
 
@@ -59,6 +62,30 @@ def train(runtime: Runtime, turn: Turn) -> StepResult:
         outputs=lambda record: replace(record, challenger=challenger, champion=champion),
         writes=writes,
     )
+
+
+def _installed(runtime: Runtime, turn: Turn, name: str, known: Adapter | None) -> dict[str, str]:
+    """Put the trained adapter in its place and return the hashes of its files.
+
+    Raises:
+        FlywheelError: an adapter with the same answers is there already, with changed files.
+    """
+    there = (runtime.adapters_dir / name).exists()
+    built = runtime.job_dir(f"{turn.id}-train") / "adapter"
+    hashes = adapter_files.trained(install_adapter(runtime, built, name))
+    if there and known is not None and known.files:
+        adapter_files.refuse_changed(runtime, known)
+    return hashes
+
+
+def _register_again(
+    runtime: Runtime, con: Connection, turn: Turn, known: Adapter, hashes: Mapping[str, str]
+) -> None:
+    """Register the files of a known adapter whose folder was gone and was built anew."""
+    if hashes != known.files:
+        adapters.set_files(con, known.id, hashes)
+        because = f"{known.id} was trained again in {turn.id}, and its folder was not there"
+        decisions.record_act(con, "adapter.files.recorded", "training", because, runtime.clock())
 
 
 def _answers_on_dev(runtime: Runtime, job_id: str) -> list[tuple[str, str, Mapping[str, Any]]]:

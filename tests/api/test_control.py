@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from socket_caller import through_socket
 from starlette.testclient import TestClient
 
-from flywheel import turn
+from flywheel import files, turn
 from flywheel.api import create_app
 from flywheel.api.page import render
 from flywheel.config import load
-from flywheel.records import Adapter, Decision
+from flywheel.records import Adapter, Decision, GateResult
 from flywheel.store import adapters, decisions, turns
 
 ME = f"{getpass.getuser()} (uid {os.getuid()})"
@@ -23,7 +23,9 @@ BECAUSE = {"because": "读过例子"}
 
 
 def adapter(name, runtime, state):
-    (runtime.adapters_dir / name).mkdir(parents=True)
+    folder = runtime.adapters_dir / name
+    folder.mkdir(parents=True)
+    (folder / "flywheel.json").write_text("{}")
     return Adapter(
         id=name,
         base="b",
@@ -32,6 +34,7 @@ def adapter(name, runtime, state):
         parent=None,
         created_at=runtime.clock(),
         state=state,
+        files=files.hashes(folder),
     )
 
 
@@ -54,6 +57,7 @@ def waiting(runtime):
                 by="gates",
                 because="every gate passed <b>",
                 at=runtime.clock(),
+                gates=(GateResult(gate="hygiene", verdict="PASS"),),
             ),
         )
     runtime.serving.promote("a-1")

@@ -70,6 +70,7 @@ def make_runtime(tmp_path, clock):
                             )
                         )
                     ],
+                    by="ana",
                 )
         return runtime
 

@@ -1,8 +1,11 @@
 """A file is the old one or the new one, whole, whatever fails in between."""
 
 import errno
+import hashlib
+import io
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -141,3 +144,82 @@ def test_an_open_file_is_on_disk_after_a_flush(tmp_path, calls):
         files.flush(file)
         assert (tmp_path / "copy").read_bytes() == b"x"
     assert calls == ["sync copy"]
+
+
+# What is in a folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "made"
+    (made / "deep").mkdir(parents=True)
+    (made / "weights").write_bytes(b"1" * 3_000_000)  # more than one block
+    (made / "deep" / "notes").write_bytes(b"")
+    return made
+
+
+def test_every_file_is_hashed_by_its_content_wherever_it_lies(folder):
+    assert files.hashes(folder) == {
+        "deep/notes": hashlib.sha256(b"").hexdigest(),
+        "weights": hashlib.sha256(b"1" * 3_000_000).hexdigest(),
+    }
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    assert files.differences(files.hashes(folder), files.hashes(copy)) == []
+
+
+def test_each_way_in_which_a_folder_changes_is_named(folder):
+    before = files.hashes(folder)
+    (folder / "weights").write_bytes(b"1" * 2_999_999 + b"2")
+    (folder / "deep" / "notes").unlink()
+    (folder / "more").write_bytes(b"")
+    (folder / "side").symlink_to("weights")
+    (folder / "out").symlink_to("/tmp", target_is_directory=True)
+    (folder / "lost").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")  # would wait for a writer for ever
+    assert files.differences(before, files.hashes(folder)) == [
+        "deep/notes is missing",
+        "lost is a link",
+        "more was added",
+        "out is a link",
+        "pipe is no plain file",
+        "side is a link",
+        "weights changed",
+    ]
+
+
+def test_a_link_in_the_place_of_a_file_is_a_change_whatever_it_points_to(folder):
+    before = files.hashes(folder)
+    (folder / "weights").rename(folder.with_name("elsewhere"))
+    (folder / "weights").symlink_to("../elsewhere")
+    assert files.differences(before, files.hashes(folder)) == ["weights is a link"]
+
+
+@pytest.mark.parametrize("how", ["replaced", "written", "removed"])
+def test_a_file_that_changes_while_it_is_read_has_no_hash(folder, monkeypatch, how):
+    before = files.hashes(folder)
+    path, read = folder / "weights", io.FileIO.read
+    acts = {
+        "replaced": lambda: shutil.copy(path, folder / "new") and (folder / "new").replace(path),
+        "written": lambda: path.write_bytes(b"2" * 3_000_001),
+        "removed": path.unlink,
+    }
+
+    class Raced(io.FileIO):
+        def read(self, size=-1):
+            block = read(self, size)
+            if not block and path.name == "weights" and acts:
+                acts.pop(how)()
+                acts.clear()
+            return block
+
+    monkeypatch.setattr(files.os, "fdopen", lambda handle, *_, **__: Raced(handle))
+    (folder / "deep" / "notes").unlink()
+    del before["deep/notes"]
+    assert files.differences(before, files.hashes(folder)) == [
+        "weights was replaced while it was read"
+    ]
+
+
+def test_a_folder_that_is_not_there_has_no_hashes(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        files.hashes(tmp_path / "nowhere")

@@ -151,13 +151,32 @@ def test_a_module_name_in_two_rooms_is_listed_with_its_noun():
     assert {name: where for name, where in found.items() if name not in plugins} == listed
 
 
-def test_one_module_alone_sets_the_champion():
-    """Every other way would go past its guard: a person's word, and what was compared with what."""
-    calls = [path for path in CODE if "adapters.set_champion(" in path.read_text(encoding="utf-8")]
-    assert calls == [ROOT / "flywheel/turn/apply.py"]
+def test_one_function_alone_writes_the_champion():
+    """Every other way would go past its guard: a person's word, what was compared, the files."""
+    writers = [
+        (path.relative_to(ROOT).as_posix(), function.name)
+        for path in CODE
+        for function in nodes(path)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for name in ast.walk(function)
+        if isinstance(name, ast.Attribute | ast.Name)
+        and "set_champion" in (getattr(name, "attr", ""), getattr(name, "id", ""))
+    ]
+    assert writers == [("flywheel/turn/apply.py", "_crown")]
+    words = re.compile(r"\b(INTO|UPDATE|FROM|TABLE)\s+champions\b", re.IGNORECASE)
     texts = [*CODE, *ROOT.glob("flywheel/**/*.sql")]
-    writes = [path for path in texts if "INTO champions" in path.read_text(encoding="utf-8")]
-    assert writes == [ROOT / "flywheel/store/adapters.py"]
+    writes = [
+        (path.relative_to(ROOT).as_posix(), found[0].split()[0])
+        for path in texts
+        for found in re.finditer(words, path.read_text(encoding="utf-8"))
+        if found[1].upper() != "FROM"
+    ]
+    assert writes == [
+        ("flywheel/store/adapters.py", "INTO"),
+        ("flywheel/store/migrations/0004_decisions.sql", "TABLE"),
+    ]
+    deletes = re.compile(r"DELETE\s+FROM\s+champions|['\"]champions['\"]", re.IGNORECASE)
+    assert [path for path in texts if deletes.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_one_module_makes_files_durable():

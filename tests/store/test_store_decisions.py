@@ -142,8 +142,6 @@ def test_one_adapter_at_most_is_champion(store, now):
         assert states == {"production": "external", "a-1": "retired", "a-2": "champion"}
         assert adapters.champion(con) == "a-2"
         assert con.execute("SELECT count(*) FROM champions").fetchone() == (3,)
-        crown(con, now, None)
-        assert adapters.champion(con) is None
 
 
 def test_rolling_back_twice_goes_back_two_champions(store, now):

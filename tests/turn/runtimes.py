@@ -197,7 +197,7 @@ def seed_runtime(runtime: Runtime, golden: int = 40) -> None:
             sample(f"{words[i % 6]} golden{intent}{i}", intent, "golden") for i in range(golden)
         ]
         rows += [sample(f"{words[i % 6]} dev{intent}{i}", intent, "dev") for i in range(6)]
-    add_samples(runtime, rows)
+    add_samples(runtime, rows, by="ana")
 
 
 def produce_failures(

@@ -89,8 +89,10 @@ def test_every_gate_that_is_on_speaks_over_real_evidence(made):
         fresh=FreshRule(required=True, min_examples=12),
     )
     runtime = made(table)
-    add_samples(runtime, [sample(f"blah golden{i}", "none", "golden") for i in range(60)])
-    add_samples(runtime, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(12)])
+    add_samples(runtime, [sample(f"blah golden{i}", "none", "golden") for i in range(60)], by="ana")
+    add_samples(
+        runtime, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(12)], by="ana"
+    )
     decision = decided(runtime, second_turn(runtime))
     spoke = lines(decision)
     assert list(spoke) == (
@@ -113,7 +115,9 @@ def test_every_gate_that_is_on_speaks_over_real_evidence(made):
 
 def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(made):
     runtime = made(rules(fresh=FreshRule(required=True, min_examples=12)))
-    add_samples(runtime, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(7)])
+    add_samples(
+        runtime, [sample(f"sunrise fresh{i}", "set_alarm", "fresh") for i in range(7)], by="ana"
+    )
     turn = second_turn(runtime)
     held = decided(runtime, turn)
     line = lines(held)["fresh"]
@@ -121,7 +125,9 @@ def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(
     assert line["detail"] == "5 more fresh examples are needed; 7 wait unasked"
     with runtime.store.read() as con:
         assert len(samples.fresh(con)) == 7
-    add_samples(runtime, [sample(f"dawn fresh{i}", "set_alarm", "fresh") for i in range(6)])
+    add_samples(
+        runtime, [sample(f"dawn fresh{i}", "set_alarm", "fresh") for i in range(6)], by="ana"
+    )
     run_until_idle(runtime)
     final = decided(runtime, turn)
     assert (final["verdict"], final["status"]) == ("promote", "applied")
@@ -188,7 +194,7 @@ def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_
     marked = sample("pasta marked", "set_alarm", "golden", must_pass=True)  # its label is wrong
     seed_runtime(runtime)
     turn_once(runtime)
-    add_samples(runtime, [marked])
+    add_samples(runtime, [marked], by="ana")
     with runtime.store.write() as con:
         name = marked.sample.id
         golden_set.set_disputed(
@@ -209,7 +215,7 @@ def poisoned(runtime):
     for intent, words in WORDS.items():
         rows += [sample(f"{word} seed", intent, "train") for word in words]
         rows += [sample(f"{words[i % 6]} golden{intent}{i}", intent, "golden") for i in range(40)]
-    add_samples(runtime, rows)
+    add_samples(runtime, rows, by="ana")
     turn_once(runtime)
     produce_failures(runtime, right={"set_timer": "set_alarm"})
     return decided(runtime, turn_once(runtime))

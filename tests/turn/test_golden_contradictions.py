@@ -26,7 +26,7 @@ def golden(runtime):
 
 def add(runtime, *rows, **options):
     return add_samples(
-        runtime, [sample(text, intent, "golden") for text, intent in rows], **options
+        runtime, [sample(text, intent, "golden") for text, intent in rows], **options, by="ana"
     )
 
 
@@ -37,7 +37,7 @@ def test_lines_of_a_request_that_contradict_each_other_are_refused_and_the_rest_
 {"text": "Get me the thing  going at six!", "intent": null, "split": "golden"}
 {"text": "get me the thing going at six", "intent": "none", "split": "dev"}
 """
-    receipt = accept(runtime, "samples", body)
+    receipt = accept(runtime, "samples", body, by="ana")
     assert (receipt.accepted, receipt.duplicates) == (2, 0)
     assert [(bad.line, bad.field, bad.why) for bad in receipt.rejected] == [
         (2, "intent", "is set_alarm, but none in line 4 for the same text"),

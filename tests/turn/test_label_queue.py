@@ -113,8 +113,8 @@ def test_the_audit_sample_is_the_same_uniform_share_for_everybody(make):
 
 def test_the_least_certain_are_asked_first_and_what_is_known_is_not(make):
     runtime = make(uncertain=0.5)
-    add_samples(runtime, [sample("known already", ALARM, "train")])
-    add_samples(runtime, [sample("please judge by this text", ALARM, "golden")])
+    add_samples(runtime, [sample("known already", ALARM, "train")], by="ana")
+    add_samples(runtime, [sample("please judge by this text", ALARM, "golden")], by="ana")
     predict(
         runtime,
         ("p-1", "sure", ALARM, 0.9),
@@ -297,7 +297,7 @@ def test_a_text_that_was_trained_on_meanwhile_is_no_evidence(held):
     truth = traffic(runtime, wanted)
     item = items(runtime, kind="gate")[0]
     say(runtime, item.id, truth[item.text])
-    add_samples(runtime, [sample(item.text.upper(), truth[item.text], "train")])
+    add_samples(runtime, [sample(item.text.upper(), truth[item.text], "train")], by="ana")
     assert settle(runtime)["unfit"] == 1
     with runtime.store.read() as con:
         assert not any(row.bought for row in samples.golden(con))

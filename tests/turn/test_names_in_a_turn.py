@@ -28,7 +28,7 @@ def test_the_names_of_intents_are_learned_and_are_not_called_new_samples(tmp_pat
 def test_a_name_that_is_near_a_golden_example_is_not_learned(tmp_path):
     runtime = runtime_in(tmp_path)
     seed_runtime(runtime)
-    add_samples(runtime, [sample("Set alarm!", ALARM, "golden")])
+    add_samples(runtime, [sample("Set alarm!", ALARM, "golden")], by="ana")
     names, _ = names_learned(runtime)
     assert names == {"放音乐": PLAY, "set timer": TIMER}
     runtime.store.close()
@@ -44,7 +44,9 @@ def test_no_name_is_learned_where_that_is_turned_off(tmp_path):
 def test_an_intent_without_samples_is_not_learned_by_its_name_alone(tmp_path):
     runtime = runtime_in(tmp_path)
     few = [(PLAY, word) for word in WORDS[PLAY]] + [(ALARM, word) for word in WORDS[ALARM]]
-    add_samples(runtime, [sample(f"{word} seed", intent, "train") for intent, word in few])
-    add_samples(runtime, [sample("what judges", ALARM, "golden")])
+    add_samples(
+        runtime, [sample(f"{word} seed", intent, "train") for intent, word in few], by="ana"
+    )
+    add_samples(runtime, [sample("what judges", ALARM, "golden")], by="ana")
     assert set(names_learned(runtime)[0].values()) == {PLAY, ALARM}
     runtime.store.close()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flywheel import promotion
+from flywheel import files, promotion
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
 from flywheel.records import Adapter, Decision, GateResult
@@ -16,10 +16,13 @@ from tests.fakes import json_views as views
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 UNDECIDED = GateResult(gate="intents", verdict="INCONCLUSIVE")
 LEAK = GateResult(gate="hygiene", verdict="FAIL")
+CLEAN = GateResult(gate="hygiene", verdict="PASS")
 PASSED = GateResult(gate="overall", verdict="PASS")
 
 
-def adapter(con, runtime, name):
+def adapter(con, runtime, name, state="challenger"):
+    (runtime.adapters_dir / name).mkdir(parents=True)
+    (runtime.adapters_dir / name / "flywheel.json").write_text("{}")
     adapters.add(
         con,
         Adapter(
@@ -29,19 +32,17 @@ def adapter(con, runtime, name):
             dataset="ds",
             parent=None,
             created_at=NOW,
-            state="challenger",
-            metrics={},
+            state=state,
+            files=files.hashes(runtime.adapters_dir / name),
         ),
     )
-    (runtime.adapters_dir / name).mkdir(parents=True)
-    (runtime.adapters_dir / name / "flywheel.json").write_text("{}")
 
 
 def stands(runtime, *, status, by="gates", waits_for="a person", gates=(PASSED,), superseded=False):
     """The decision d-2 over the champion a-1, as it came to stand."""
     with runtime.store.write() as con:
-        for name in ("a-1", "a-2"):
-            adapter(con, runtime, name)
+        adapter(con, runtime, "a-1")
+        adapter(con, runtime, "a-2", "rejected" if status == "rejected" else "challenger")
         adapters.set_champion(con, "a-1", "d-1", NOW)
         decisions.add(
             con,
@@ -55,7 +56,7 @@ def stands(runtime, *, status, by="gates", waits_for="a person", gates=(PASSED,)
                 by="gates",
                 because="as judged",
                 at=NOW,
-                gates=gates,
+                gates=gates if LEAK in gates else (CLEAN, *gates),
                 rests_on={"waits_for": waits_for},
             ),
         )
@@ -123,4 +124,4 @@ def test_what_is_offered_works_and_nothing_else_does(runtime, state, allowed):
 
 
 def test_the_rules_that_offer_are_those_that_refuse():
-    assert promotion.ratify.__module__ == "flywheel.promotion"
+    assert promotion.may_approve.__module__ == "flywheel.promotion.admission"

@@ -83,7 +83,7 @@ def test_what_is_said_of_dev_is_what_the_model_answered_before_it_learned_it(run
 def test_a_dev_sample_near_a_golden_one_is_not_learned(runtime):
     near = sample("wake me up early tomorrow morning please", ALARM, "golden")
     twin = sample("please wake me up early tomorrow morning", ALARM, "dev")
-    add_samples(runtime, [near, twin])
+    add_samples(runtime, [near, twin], by="ana")
     _, second = a_second_turn(runtime)
     weights = {row["id"]: row["weight"] for row in dataset_rows(of_dataset(runtime, second), "dev")}
     assert weights.pop(twin.sample.id) == 0

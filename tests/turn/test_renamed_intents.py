@@ -37,7 +37,7 @@ def runtime(tmp_path):
 def next_turn(runtime, *intents):
     """A turn under other intents, with one new sample; the turn, its training rows, its report."""
     runtime.intents = intents
-    add_samples(runtime, [sample(f"{WORDS[PLAY][0]} another", PLAY, "train")])
+    add_samples(runtime, [sample(f"{WORDS[PLAY][0]} another", PLAY, "train")], by="ana")
     name = turn_once(runtime)
     with runtime.store.read() as con:
         turn, report = turns.get(con, name), adapters.load_report(con, name)

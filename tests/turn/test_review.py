@@ -80,7 +80,7 @@ def test_a_rejected_challenger_cannot_be_approved_later(reviewed):
 
 def test_a_newer_decision_supersedes_what_waits(reviewed):
     _, second = first_and_second(reviewed)
-    add_samples(reviewed, [sample("another fresh sentence", next(iter(WORDS)), "train")])
+    add_samples(reviewed, [sample("another fresh sentence", next(iter(WORDS)), "train")], by="ana")
     third = decided(reviewed, turn_once(reviewed))
     assert third["status"] == "pending"
     with pytest.raises(Refused, match=f"superseded by {third['id']}"):
@@ -127,7 +127,7 @@ def test_labels_that_a_gate_asked_for_wake_the_held_turn(tmp_path):
         for intent, wanted in held["labels_wanted"].items()
         for i in range(wanted + 5)
     ]
-    answer = add_samples(runtime, rows)
+    answer = add_samples(runtime, rows, by="ana")
     assert answer["bought"] == len(rows)
     assert runtime.wake.is_set()
     run_until_idle(runtime)
@@ -146,7 +146,7 @@ def test_a_bought_label_that_was_trained_on_is_no_evidence_and_no_breach(tmp_pat
     turn_id = turn_once(runtime)
     intent, wanted = next(iter(decided(runtime, turn_id)["labels_wanted"].items()))
     trained = f"{WORDS[intent][2]} prod{intent}-{WORDS[intent][2]}-0"
-    add_samples(runtime, [sample(trained, intent, "golden")])
+    add_samples(runtime, [sample(trained, intent, "golden")], by="ana")
     run_until_idle(runtime)
     again = decided(runtime, turn_id)
     assert again["verdict"] == "hold"

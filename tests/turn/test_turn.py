@@ -99,7 +99,7 @@ def poison(runtime):
         for word in WORDS[TIMER]
         for extra in "abcdefghijklmnopqrst"
     ]
-    add_samples(runtime, rows)
+    add_samples(runtime, rows, by="ana")
 
 
 def test_a_turn_without_anything_to_learn_from_is_refused_at_once(runtime):
@@ -110,7 +110,9 @@ def test_a_turn_without_anything_to_learn_from_is_refused_at_once(runtime):
 
 
 def test_a_turn_without_a_golden_set_is_refused_at_once(runtime):
-    add_samples(runtime, [sample(f"{w[0]} seed", intent, "train") for intent, w in WORDS.items()])
+    add_samples(
+        runtime, [sample(f"{w[0]} seed", intent, "train") for intent, w in WORDS.items()], by="ana"
+    )
     with pytest.raises(Refused, match="there is no golden set to judge by") as caught:
         turn_once(runtime)
     assert caught.value.hint == "`flywheel samples import FILE --split golden`"
@@ -119,7 +121,9 @@ def test_a_turn_without_a_golden_set_is_refused_at_once(runtime):
 
 def test_golden_texts_never_reach_training(runtime):
     seed_runtime(runtime)
-    add_samples(runtime, [sample(f"Wake, golden{ALARM}0!", ALARM, "train")])  # golden up to case
+    add_samples(
+        runtime, [sample(f"Wake, golden{ALARM}0!", ALARM, "train")], by="ana"
+    )  # golden up to case
     view = views.turn_view(runtime, turn_once(runtime))
     assert view["refused"] == {"leak": 1}
 
@@ -164,7 +168,7 @@ def test_the_champion_known_only_by_its_answers_is_compared_by_them(runtime):
         for i in range(40):
             row = sample(f"{words[i % 6]} golden{intent}{i}", intent, "golden")
             rows.append(dataclasses.replace(row, answer=(PLAY, None)))
-    add_samples(runtime, rows)
+    add_samples(runtime, rows, by="ana")
     with runtime.store.read() as con:
         assert adapters.champion(con) == "production"
     decision = views.decision_view(

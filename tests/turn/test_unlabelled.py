@@ -96,7 +96,7 @@ def test_a_text_that_was_learned_without_a_label_is_asked_about_no_more(make):
 def test_a_text_near_one_that_judges_is_not_learned_without_a_label_either(make):
     runtime = make(1000)
     mine = next(text for text in SAID if learnable(text))
-    add_samples(runtime, [sample(f"{mine} please", ALARM, "golden")])
+    add_samples(runtime, [sample(f"{mine} please", ALARM, "golden")], by="ana")
     assert mine not in unlabelled(after_a_second_turn(runtime))
 
 
@@ -105,7 +105,7 @@ def test_an_erased_text_leaves_the_dataset_and_its_adapter_is_named(make):
     path = after_a_second_turn(runtime)
     number, mine = next((n, text) for n, text in enumerate(SAID) if learnable(text))
     assert mine in unlabelled(path)
-    said = erase(runtime, Person(prediction=f"u-{number}"))
+    said = erase(runtime, Person(prediction=f"u-{number}"), "ana")
     assert said["left"] == {}
     assert f"datasets/{path.name}" in said["files"]
     assert said["adapters"]

@@ -78,7 +78,7 @@ def with_a_gate_that_refuses(runtime: Runtime) -> Runtime:
 def label(runtime: Runtime, turn_id: str, text: str = "") -> None:
     """One of the labels that the held turn waits for."""
     intent = next(iter(views.turn_view(runtime, turn_id)["labels_wanted"]))
-    add_samples(runtime, [sample(f"{WORDS[intent][0]} asked {text}", intent, "golden")])
+    add_samples(runtime, [sample(f"{WORDS[intent][0]} asked {text}", intent, "golden")], by="ana")
 
 
 def state(runtime: Runtime, turn_id: str) -> str:
@@ -230,7 +230,7 @@ def test_an_import_of_productions_answers_ends_the_worker_of_the_turn_it_ends(ma
         turning.advance(runtime, opened)
     cancelled.clear()
     incoming = sample("egg answered", "set_timer", "golden")
-    add_samples(runtime, [Incoming(sample=incoming.sample, answer=("set_timer", None))])
+    add_samples(runtime, [Incoming(sample=incoming.sample, answer=("set_timer", None))], by="ana")
     assert state(runtime, opened) == "cancelled"
     assert f"{opened}-train" in cancelled
 

@@ -1,0 +1,53 @@
+"""What follows from the gates, and who may put an adapter into service. Pure rules, no I/O."""
+
+from flywheel.promotion.admission import (
+    BY_NAME,
+    MACHINES,
+    MUST_SPEAK,
+    NEVER_OVERRIDDEN,
+    Candidate,
+    admit,
+    approvals,
+    approved,
+    asks_a_person,
+    check_override,
+    compares,
+    gates_to_override,
+    lifts_rejection,
+    may_approve,
+    people,
+    person_of,
+    ratify,
+    refused_by,
+)
+from flywheel.promotion.ruling import Judged, Ruling, Situation, decide, expired
+from flywheel.promotion.watching import Arm, WatchVerdict, watch
+
+__all__ = [
+    "BY_NAME",
+    "MACHINES",
+    "MUST_SPEAK",
+    "NEVER_OVERRIDDEN",
+    "Arm",
+    "Candidate",
+    "Judged",
+    "Ruling",
+    "Situation",
+    "WatchVerdict",
+    "admit",
+    "approvals",
+    "approved",
+    "asks_a_person",
+    "check_override",
+    "compares",
+    "decide",
+    "expired",
+    "gates_to_override",
+    "lifts_rejection",
+    "may_approve",
+    "people",
+    "person_of",
+    "ratify",
+    "refused_by",
+    "watch",
+]
