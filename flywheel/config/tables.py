@@ -244,6 +244,16 @@ class RatersTable:
     """[raters]: whose word weighs more. A rater is who an event says gave the verdict."""
 
     experts: tuple[str, ...] = ()  # raters whose `rater_kind` expert counts; any other is a user
+    trusted: tuple[str, ...] = ()  # raters whose word alone lets a turn learn new wording
+    independent: int = 3  # voices it takes otherwise, at least; 0: raters need not be independent
+    share: float = 0.10  # and more than this share of all voices
+
+    def __post_init__(self) -> None:
+        if self.independent < 0 or not 0 <= self.share < 1:
+            raise ValueError(
+                f"`independent` is {self.independent} and `share` {self.share}, "
+                "not 0 or more and not in 0..1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

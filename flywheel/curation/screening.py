@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from flywheel.config.tables import CurationTable
 from flywheel.curation.duplicates import Neighbourhood, form, normalise, word_counts
+from flywheel.curation.voices import Voices
 from flywheel.lineage import parted
 from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Intent, Refusal, Sample
@@ -46,6 +47,7 @@ def screen(
     held_out: Sequence[str],
     intents: Sequence[Intent],
     table: CurationTable,
+    voices: Voices = Voices(),  # noqa: B008  a constant
 ) -> Curated:
     """Return the accepted candidates, and every refused one with its reason.
 
@@ -62,11 +64,12 @@ def screen(
             or more to one of them is refused.
         intents: as configured; `none` is always known.
         table: thresholds, word-set Jaccard.
+        voices: of the raters; without them each rater is one.
     """
     screening = _Screening(candidates)
     _refuse_misfits(screening, {intent.name: intent for intent in intents})
     _refuse_leaks(screening, held_out, table.leak)
-    _refuse_conflicts(screening, kept)
+    _refuse_conflicts(screening, kept, voices)
     _refuse_repeats(screening, kept, table.near_duplicate)
     return screening.result()
 
@@ -174,10 +177,10 @@ def is_trusted(sample: Sample) -> bool:
     return sample.origin in TRUSTED or sample.provenance.get("rater_kind") == "expert"
 
 
-def _refuse_conflicts(screening: _Screening, kept: Sequence[Sample]) -> None:
+def _refuse_conflicts(screening: _Screening, kept: Sequence[Sample], voices: Voices) -> None:
     """Decide one label for each text: the trusted majority, otherwise three in four of the voters.
 
-    A rater has one vote for a label, however often it was given.
+    A voice has one vote for a label, however often it was given.
     """
     open_samples = screening.open()
     votes: dict[str, list[Sample]] = defaultdict(list)
@@ -191,31 +194,30 @@ def _refuse_conflicts(screening: _Screening, kept: Sequence[Sample]) -> None:
     for index, sample in open_samples:
         labellings = votes[keys[index]]
         if len({voter.intent for voter in labellings}) > 1:
-            counts = _voters(labellings).most_common()
-            winner = _winner(labellings)
+            counts = _voters(labellings, voices).most_common()
+            winner = _winner(labellings, voices)
             if sample.intent != winner:
                 detail = ", ".join(f"{intent} {count}" for intent, count in counts)
                 reason = "conflict" if winner is None else "outvoted"
                 screening.refuse(index, reason, f"labels of this text: {detail}")
 
 
-def _winner(labellings: Sequence[Sample]) -> str | None:
+def _winner(labellings: Sequence[Sample], voices: Voices) -> str | None:
     trusted = [sample for sample in labellings if is_trusted(sample)]
-    counts = _voters(trusted or labellings)
+    counts = _voters(trusted or labellings, voices)
     intent, votes = counts.most_common(1)[0]
     settled = votes > counts.total() / 2 if trusted else votes >= AGREED * counts.total()
     return intent if settled else None
 
 
-def _voters(labellings: Sequence[Sample]) -> Counter[str]:
+def _voters(labellings: Sequence[Sample], voices: Voices) -> Counter[str]:
     """Number of distinct voters by intent; an unnamed rater counts once a prediction."""
-    voters = {(sample.intent, _voter(sample)) for sample in labellings}
+    voters = {(sample.intent, _voter(sample, voices)) for sample in labellings}
     return Counter(intent for intent, _ in sorted(voters))
 
 
-def _voter(sample: Sample) -> str:
-    provenance = sample.provenance
-    return str(provenance.get("rater") or provenance.get("prediction") or sample.id)
+def _voter(sample: Sample, voices: Voices) -> str:
+    return voices.of(sample) or str(sample.provenance.get("prediction") or sample.id)
 
 
 def _refuse_repeats(screening: _Screening, kept: Sequence[Sample], threshold: float) -> None:

@@ -140,7 +140,7 @@ _CONFLICTS = f"""
     ),
     refused AS (
         SELECT text, intent AS label FROM refusals
-        WHERE reason IN ('conflict', 'split') AND origin = 'feedback'
+        WHERE reason IN ('conflict', 'split', 'unvouched') AND origin = 'feedback'
             AND turn = (SELECT turn FROM refusals ORDER BY refused_at DESC LIMIT 1)
     ),
     told AS (
@@ -241,7 +241,8 @@ def uncertain(
 
 
 def conflicts(con: Connection, agreed: float, experts: Sequence[str]) -> list[RaterConflict]:
-    """Return texts that raters label differently, or that the last turn refused as conflicting.
+    """Return texts that raters label differently, or that the last turn refused: as conflicting,
+    or since too few raters vouch for their new wording.
 
     Those that a person or an expert has labelled, or that judge models, are not among them; nor
     those whose label a share `agreed` of the voters gave. `experts` as in `health.labelled_texts`.

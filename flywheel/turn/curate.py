@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,75 +25,36 @@ from flywheel.turn.runtime import Runtime, StepResult
 
 _SHOWN = 10  # raters named in the turn's record
 
-Rule = Callable[[Sequence[Sample]], curation.Curated]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
-    """Accepted samples with their weights, refused ones with reasons, and statistics."""
-
-    kept: tuple[Sample, ...]
-    refused: tuple[Refusal, ...]
-    raters: Mapping[str, Any]  # average error rate, and the raters far above it
-    spread: Mapping[str, float]  # diversity of this turn's teacher samples by intent, 0..1
-
 
 def sift(
     runtime: Runtime, turn: Turn, candidates: Sequence[Sample], kept_out: Sequence[str]
-) -> Sifted:
-    """Apply every rule: first those on texts, then those that need a model's scores."""
-    table, brief_texts = runtime.config.curation, _failed_texts_of(turn)
-    screened, unread = _apply_rules(
-        candidates,
-        lambda accepted: curation.copied(accepted, brief_texts, table.copied),
-        lambda accepted: curation.of_known_script(accepted, brief_texts),
-        curation.verified,
-        lambda accepted: curation.screen(accepted, (), kept_out, runtime.intents, table),
+) -> curation.Sifted:
+    """Apply every rule of curation; the model that scores samples runs in the worker."""
+    rules = curation.SiftRules(
+        intents=runtime.intents,
+        kept_out=kept_out,
+        brief_texts={brief.id: brief.failed_texts for brief in turn.record.briefs},
+        turn=turn.id,
+        curation=runtime.config.curation,
+        raters=runtime.config.raters,
     )
-    opinions = _seen(runtime, turn, screened)
-    believed = curation.believe(candidates, opinions.scores)
-    accepted, doubted = _apply_rules(screened, *_model_rules(runtime, turn, opinions, believed))
-    spread = curation.spread(screened, opinions.pairs, turn.id)
-    return Sifted(
-        kept=curation.weighed(accepted, believed),
-        refused=unread + doubted,
-        raters=_rater_summary(believed),
-        spread={intent: round(value, 3) for intent, value in spread.items()},
+    return curation.sift(
+        candidates, rules, lambda samples, aside: _scored(runtime, turn, samples, aside)
     )
 
 
-def _failed_texts_of(turn: Turn) -> dict[str, Sequence[str]]:
-    """Production texts by id of this turn's briefs."""
-    return {brief.id: brief.failed_texts for brief in turn.record.briefs}
-
-
-def _apply_rules(
-    samples: Sequence[Sample], *rules: Rule
-) -> tuple[Sequence[Sample], tuple[Refusal, ...]]:
-    """Apply rules one after the other; return the accepted samples and all refusals."""
-    refused: tuple[Refusal, ...] = ()
-    for rule in rules:
-        result = rule(samples)
-        samples, refused = result.kept, refused + result.refused
-    return samples, refused
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Out-of-fold scores, and pairs of near samples."""
-
-    scores: Mapping[str, curation.NoiseScore]  # by sample id
-    pairs: Sequence[curation.Alike]
-
-
-def _seen(runtime: Runtime, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
+def _scored(
+    runtime: Runtime, turn: Turn, candidates: Sequence[Sample], aside: Sequence[Sample]
+) -> curation.Scored:
     """By out-of-fold logistic regression and the frozen base's embedding, in the worker."""
     if not any(sample.origin in ("feedback", "teacher") for sample in candidates):
-        return _Seen({}, ())
+        return curation.Scored()
+    unsettled = {sample.id: sample for sample in aside}
+    both = [*candidates, *unsettled.values()]
     rows = datasets.rows_table(
-        [(s.id, s.text) for s in candidates],
-        intent=[s.intent for s in candidates],
-        origin=[s.origin for s in candidates],
+        [(s.id, s.text) for s in both],
+        intent=[s.intent for s in both],
+        origin=["unsettled" if s.id in unsettled else s.origin for s in both],
     )
     spec = {"folds": runtime.config.curation.noise_folds}
     job = run_job(runtime, turn, "crossfit", "crossfit", spec, rows)
@@ -101,43 +62,35 @@ def _seen(runtime: Runtime, turn: Turn, candidates: Sequence[Sample]) -> _Seen:
         pq.read_table(runtime.job_dir(job.id) / f"{name}.parquet").to_pylist()
         for name in ("scores", "pairs")
     )
-    return _Seen(
-        {row.pop("id"): curation.NoiseScore(**row) for row in scores},
-        [curation.Alike(**row) for row in pairs],
+    return curation.Scored(
+        scores={row.pop("id"): curation.NoiseScore(**row) for row in scores},
+        pairs=[curation.Alike(**row) for row in pairs],
     )
 
 
-def _model_rules(
-    runtime: Runtime, turn: Turn, opinions: _Seen, believed: curation.Believed
-) -> tuple[Rule, ...]:
-    """Rules that need scores: paraphrases, neighbourhood, label noise, cap of raters."""
-    table = runtime.config.curation
-    return (
-        lambda kept: curation.without_paraphrases(kept, opinions.pairs, table.paraphrase, turn.id),
-        lambda kept: curation.in_their_neighbourhood(kept, opinions.scores),
-        lambda kept: curation.label_noise(
-            kept,
-            opinions.scores,
-            table.noise_ratio,
-            table.noise_share,
-            curation.bars(kept, believed),
-        ),
-        lambda kept: curation.capped(kept, believed, opinions.scores, table.rater_cap),
-    )
-
-
-def _rater_summary(believed: curation.Believed) -> dict[str, Any]:
+def _rater_summary(sifted: curation.Sifted) -> dict[str, Any]:
     """Rater statistics for `turn show`: the average, and the raters significantly above it.
 
-    `wrong` is the share of wrong labels, 0..1; `low` and `high` are its 95 % interval.
+    Raters who are one voice have the name of the first of them. `wrong` is the share of wrong
+    labels, 0..1; `low` and `high` are its 95 % interval.
     """
+    believed = sifted.believed
     doubted = often_wrong(believed.raters)
     return {
         "judged": len(believed.raters.known),
+        "voices": sifted.voices.count,
+        "together": sifted.voices.together,
+        "contrary": len(believed.contrary),
         "usual": round(believed.raters.usual, 4),
         "often_wrong": len(doubted),
         "doubted": [_doubted(tally) for tally in doubted[:_SHOWN]],
     }
+
+
+def _spread(turn: Turn, sifted: curation.Sifted) -> dict[str, float]:
+    """Diversity of this turn's teacher samples by intent, 0..1, paraphrases included."""
+    spread = curation.spread(sifted.screened, sifted.scored.pairs, turn.id)
+    return {intent: round(value, 3) for intent, value in spread.items()}
 
 
 def _doubted(tally: RaterTally) -> dict[str, Any]:
@@ -166,6 +119,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
             hint="import labelled texts: `flywheel samples import FILE --split seed`",
         )
     sifted = sift(runtime, turn, candidates, kept_out)
+    summary, spread = _rater_summary(sifted), _spread(turn, sifted)
     learned = _learned_dev(runtime, dev, judging_texts) if champion else frozenset[str]()
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
@@ -187,8 +141,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
     return StepResult(
         next_state="train" if enough else "done",
         detail=f"samples kept: {len(sifted.kept)}, {added} of them new; {_reasons(sifted.refused)}"
-        + _rater_detail(sifted.raters)
-        + _spread_detail(sifted.spread)
+        f"{_rater_detail(summary)}{_spread_detail(spread)}"
         + ("" if enough else "; too little is new to train on"),
         outputs=lambda record: replace(
             record,
@@ -196,8 +149,8 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
             by_origin=dataset.by_origin,
             new=added,
             refused=Counter(item.reason for item in sifted.refused),
-            raters=sifted.raters,
-            spread=sifted.spread,
+            raters=summary,
+            spread=spread,
         ),
         writes=writes,
     )

@@ -82,9 +82,12 @@ def alike(
 def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
     """Read rows.parquet (id, text, intent, origin), write scores.parquet and pairs.parquet.
 
+    Rows of origin `unsettled`, whose text has other labels too, are scored and teach nothing.
+
     Scores: id, p_label, top (the class that fits best), p_top, odds (see `fit_odds`), agree
-    (share of the nearest rows with its label). Pairs: id of a teacher's row, other (a row of the
-    same label) and their cosine, where it is `_ALIKE` or more.
+    (share of the nearest rows with its label), anchor (see `anchored`; null where it says
+    nothing). Pairs: id of a teacher's row, other (a row of the same label) and their cosine, where
+    it is `_ALIKE` or more.
 
     Returns:
         values: rows, and agreed (share of rows whose likeliest class is the label).
@@ -98,16 +101,20 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     y = class_numbers(rows["intent"], labels)  # (n,)
     fold = folds(rows["text"], rows["intent"], int(spec["folds"]), int(spec["seed"]))
     trusted = torch.tensor([origin in _TRUSTED for origin in rows["origin"]], dtype=torch.bool)
-    p = out_of_fold(x, y, fold, max(1, len(labels)), trusted, progress.part(0.5, 1.0, "fitting"))
-    odds, top = fit_odds(p, y)
+    aside = torch.tensor([origin == "unsettled" for origin in rows["origin"]], dtype=torch.bool)
+    fitting = progress.part(0.5, 1.0, "fitting")
+    p = out_of_fold(x, y, fold, max(1, len(labels)), trusted, fitting, aside)
+    odds, top = fit_odds(p, y, aside)
     scores = {
         "id": pa.array(rows["id"], pa.string()),
         "p_label": p.gather(1, y[:, None])[:, 0].numpy(),
         "top": pa.array([labels[i] for i in top.tolist()], pa.string()),
         "p_top": p.gather(1, top[:, None])[:, 0].numpy(),
         "odds": odds.numpy(),
+        "anchor": pa.array(anchored(x, y, fold, trusted), pa.float64()),
     }
     written = torch.tensor([origin == "teacher" for origin in rows["origin"]], dtype=torch.bool)
+    written |= aside
     unit = torch.nn.functional.normalize(x.float(), dim=1)  # (n, width)
     scores["agree"] = agreement(unit, y, written).numpy()
     ones, others, cosines = alike(unit, y, written, _ALIKE)
@@ -144,6 +151,7 @@ def out_of_fold(
     classes: int,
     trusted: Tensor,
     report: Report = lambda _: None,
+    aside: Tensor | None = None,
 ) -> Tensor:
     """Probabilities float32 (n, classes) of each row from fits on the other folds.
 
@@ -151,9 +159,11 @@ def out_of_fold(
 
     Args:
         trusted: bool (n,), rows that are never left out.
+        aside: bool (n,), rows that no fit learns from; None: there are none.
     """
+    aside = torch.zeros(len(x), dtype=torch.bool) if aside is None else aside
     p = torch.zeros(len(x), classes)  # (n, classes)
-    believed = torch.ones(len(x), dtype=torch.bool)
+    believed = ~aside
     heads: dict[int, Linear] = {}
     weights = 1 + (_WORTH - 1) * trusted.float()
     numbers = sorted(set(fold.tolist()))
@@ -172,12 +182,39 @@ def out_of_fold(
                 )
                 p[held] = heads[number].logits(x[held]).softmax(1)
             report((done + 1) / len(numbers) / 2 + last / 2)
-        odds, _ = fit_odds(p, y)
-        believed = trusted | (odds <= _RATIO)
+        odds, _ = fit_odds(p, y, aside)
+        believed = (trusted | (odds <= _RATIO)) & ~aside
     return p
 
 
-def fit_odds(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def anchored(x: Tensor, y: Tensor, fold: Tensor, trusted: Tensor) -> list[float | None]:
+    """Odds against each row's label by a model that learned from trusted rows alone.
+
+    Other rows' labels may confirm one another where several people give the same wrong ones; here
+    they cannot. None for a trusted row, and for a label that no trusted row has.
+
+    Args:
+        x: float32 (n, width).
+        y: int64 (n,), the labels.
+        fold: int64 (n,), of `folds`.
+        trusted: bool (n,).
+    """
+    known, own = torch.unique(y[trusted], return_inverse=True)
+    asked = (~trusted & torch.isin(y, known)).nonzero()[:, 0]
+    odds: list[float | None] = [None] * len(y)
+    if len(known) < 2 or not len(asked):
+        return odds
+    everything = torch.ones(len(own), dtype=torch.bool)
+    p_trusted = out_of_fold(x[trusted], own, fold[trusted], len(known), everything)
+    p = logistic.fit(x[trusted], own, len(known), steps=_STEPS).logits(x[asked]).softmax(1)
+    usual = usual_confidence(p_trusted, own)
+    against = odds_against(p, torch.searchsorted(known, y[asked]), usual)[0]
+    for row, value in zip(asked.tolist(), against.tolist(), strict=True):
+        odds[row] = value
+    return odds
+
+
+def fit_odds(p: Tensor, y: Tensor, aside: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """How much better each row fits the class it fits best than its label, and that class.
 
     A class with few rows is never given much probability, nor is one beside a near neighbour; so
@@ -187,13 +224,25 @@ def fit_odds(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         p: float32 (n, classes), out of fold.
         y: int64 (n,), the labels.
+        aside: bool (n,), rows that do not count in what is usual; None: there are none.
 
     Returns:
         odds float32 (n,), 1 where the label itself fits best; class int64 (n,).
     """
+    counted = slice(None) if aside is None else ~aside
+    return odds_against(p, y, usual_confidence(p[counted], y[counted]))
+
+
+def usual_confidence(p: Tensor, y: Tensor) -> Tensor:
+    """Probability that rows of each class usually get for their label, float32 (classes,)."""
     own = p.gather(1, y[:, None])[:, 0]  # (n,)
     total = torch.full((p.shape[1],), _USUAL * _ROWS).index_add_(0, y, own)
     rows = torch.full((p.shape[1],), _ROWS).index_add_(0, y, torch.ones(len(y)))
-    usual = total / rows  # (classes,)
+    return total / rows
+
+
+def odds_against(p: Tensor, y: Tensor, usual: Tensor) -> tuple[Tensor, Tensor]:
+    """As `fit_odds`, with the usual confidence of each class, float32 (classes,)."""
+    own = p.gather(1, y[:, None])[:, 0]  # (n,)
     best, top = (p / usual).max(1)
     return best / (own / usual[y]).clamp(min=1e-9), top

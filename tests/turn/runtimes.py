@@ -78,6 +78,7 @@ class Memoriser:
         rows = pq.read_table(folder / "rows.parquet").to_pylist()
         scores = [
             {"id": row["id"], "p_label": 0.9, "top": row["intent"], "p_top": 0.9, "odds": 1.0}
+            | {"anchor": 1.0}
             for row in rows
         ]
         pq.write_table(pa.Table.from_pylist(scores), folder / "scores.parquet")

@@ -110,6 +110,7 @@ def doubting_the_bogus(folder, spec):
             "top": "none" if bogus(row["text"]) else row["intent"],
             "p_top": 0.5,
             "odds": 9.0 if bogus(row["text"]) else 1.0,
+            "anchor": 1.0,  # the seeds say nothing against them
         }
         for row in rows
     ]
