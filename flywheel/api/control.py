@@ -192,13 +192,14 @@ def status_of(request: Request, *, up_to_date: bool = True) -> StatusView:
     if up_to_date:
         caught_up(request)
     process_status = _process_status(request)
+    hidden = peer.hidden_logins(_runtime(request).config.promotion)
     following = process_status.next_turn()
     return views.status(
         _runtime(request),
         uptime_s=process_status.uptime_s,
         next_turn=following.isoformat() if following else None,
         sources=process_status.sources(),
-        problems=process_status.problems(),
+        problems=(*process_status.problems(), *hidden),
         loaded=_loaded(request),
     )
 

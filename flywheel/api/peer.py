@@ -24,7 +24,7 @@ from typing import get_args
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from flywheel.config import Role
+from flywheel.config import PromotionTable, Role
 
 UID = "flywheel.uid"
 """Key of the connection scope: the peer's uid on a Unix socket."""
@@ -176,6 +176,23 @@ def _pinned(connection: socket.socket, pid: int) -> int:
     with contextlib.suppress(OSError):
         return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     return os.pidfd_open(pid)
+
+
+def hidden_logins(table: PromotionTable, proc: Path = Path("/proc")) -> tuple[str, ...]:
+    """Why no two approvals can come together here, in words; empty where they can.
+
+    Args:
+        table: the current [promotion].
+        proc: where the kernel's files are.
+    """
+    if table.approvals < 2 or not (proc / "self" / "loginuid").exists():
+        return ()
+    if (proc / "1" / "loginuid").exists():
+        return ()
+    return (
+        "two people approve here, but /proc hides from the daemon who logged in, so nobody on the "
+        "socket counts: set ProtectProc=default in its unit (or mount /proc without hidepid)",
+    )
 
 
 @lru_cache(maxsize=256)

@@ -7,9 +7,19 @@ from wire_events import prediction
 
 from flywheel.api import create_app, peer
 from flywheel.api.guard import bearer
-from flywheel.api.peer import EVERY_ROLE, HIDDEN, NO_LOGIN, Caller, login_of, of_token, on_socket
+from flywheel.api.peer import (
+    EVERY_ROLE,
+    HIDDEN,
+    NO_LOGIN,
+    Caller,
+    hidden_logins,
+    login_of,
+    of_token,
+    on_socket,
+)
 from flywheel.api.prometheus import RequestMetrics
 from flywheel.api.refusals import MOST_KEPT, WINDOW_S, WRONG_TOKENS, Refusals
+from flywheel.config import PromotionTable
 
 TOKEN = {"authorization": "Bearer s3cret"}
 
@@ -137,6 +147,19 @@ def test_a_login_that_the_kernel_does_not_show_is_hidden_and_not_none(proc):
 
 def test_a_kernel_without_audit_knows_of_no_logins(tmp_path):
     assert login_of(7, lambda: os.pidfd_open(os.getpid()), tmp_path) == NO_LOGIN
+
+
+def test_where_logins_are_hidden_and_two_people_approve_it_is_a_problem(proc):
+    both = PromotionTable(approvals=2)
+    (problem,) = hidden_logins(both, proc)  # there is no process 1 to be seen
+    assert "ProtectProc=default" in problem
+    assert hidden_logins(PromotionTable(), proc) == ()
+    (proc / "1").mkdir()
+    (proc / "1" / "loginuid").touch()
+    assert hidden_logins(both, proc) == ()
+    (proc / "self" / "loginuid").unlink()  # no audit: uids are all that there is
+    (proc / "1" / "loginuid").unlink()
+    assert hidden_logins(both, proc) == ()
 
 
 # Tokens: several, and guessed at.
