@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What a stranger over TCP is answered."""
+_ELSEWHERE = ("cross-site", "same-site")
+"""What a browser says of a request that a page of another server makes (Fetch Metadata)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,9 @@ def _how_to_get(role: Role, caller: Caller | None) -> str:
 class Guard:
     """Refuses strangers and browsers, and names the caller to the handlers.
 
-    A browser is never a caller: a request with a foreign Host is refused, so that no name of
-    an attacker can be pointed here, and so is any change that carries an Origin.
+    A browser is never a caller but of the page: a request with a foreign Host is refused, so that
+    no name of an attacker can be pointed here, and so are a change that carries an Origin, and
+    whatever another page fetches, which could have a backup made in the name of who reads it.
 
     Args:
         app: what is guarded.
@@ -127,6 +130,9 @@ class Guard:
         elif "origin" in headers and scope["method"] not in ("GET", "HEAD"):
             self._refusals.count("origin", _who(scope, caller))
             refused = problem(403, "changes are not taken from web pages", "use the command line")
+        elif headers.get("sec-fetch-site") in _ELSEWHERE and scope["path"] != "/":
+            self._refusals.count("origin", _who(scope, caller))
+            refused = problem(403, "web pages may only link to the page", "open / and go on there")
         elif caller is None and scope["path"] not in OPEN_PATHS:
             refused = self._stranger(scope, headers)
         await (refused or self._app)(scope, receive, send)

@@ -195,13 +195,17 @@ def hidden_logins(table: PromotionTable, proc: Path = Path("/proc")) -> tuple[st
     )
 
 
-@lru_cache(maxsize=256)
 def user_name(uid: int) -> str:
-    """The login name of a uid; "unknown" where it has none."""
+    """The login name of a uid; "unknown" where it has none, for now."""
     try:
-        return pwd.getpwuid(uid).pw_name
+        return _account(uid)
     except KeyError:
         return UNKNOWN
+
+
+@lru_cache(maxsize=256)  # of names that were found: a directory that does not answer may do so soon
+def _account(uid: int) -> str:
+    return pwd.getpwuid(uid).pw_name
 
 
 # What people do, in the log: who, what, and why. `flywheel log` shows it.

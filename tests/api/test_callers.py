@@ -20,6 +20,7 @@ from flywheel.api.peer import (
 from flywheel.api.prometheus import RequestMetrics
 from flywheel.api.refusals import MOST_KEPT, WINDOW_S, WRONG_TOKENS, Refusals
 from flywheel.config import PromotionTable
+from flywheel.store import decisions
 
 TOKEN = {"authorization": "Bearer s3cret"}
 
@@ -83,6 +84,23 @@ def test_a_web_page_cannot_change_anything(client, over_tcp):
     assert client.post("/v1/turns", headers=page).status_code == 403
     assert over_tcp.post("/v1/turns", headers=TOKEN | page).status_code == 403
     assert client.get("/v1/turns").json() == []
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_web_page_cannot_fetch_what_its_reader_may(client, runtime, site):
+    fetched = client.get("/v1/backup", headers={"sec-fetch-site": site})
+    assert fetched.status_code == 403
+    with runtime.store.read() as con:
+        assert decisions.acts(con) == []  # no backup was made in the reader's name
+    assert client.get("/", headers={"sec-fetch-site": site}).status_code == 200
+    assert client.get("/v1/status", headers={"sec-fetch-site": "none"}).status_code == 200
+
+
+def test_a_directory_that_does_not_answer_is_asked_again(monkeypatch):
+    monkeypatch.setattr(peer, "_account", {}.__getitem__)
+    assert peer.user_name(4242) == "unknown"
+    monkeypatch.setattr(peer, "_account", {4242: "ada"}.__getitem__)
+    assert peer.user_name(4242) == "ada"
 
 
 # Who stands behind a peer: the kernel's login uid, where it can be known.
