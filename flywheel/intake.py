@@ -148,16 +148,47 @@ def accept_from_source(
         batch: events, native or foreign, told apart by their shape.
         cursor: the source's position behind the last of them.
     """
-    tally, parsed = _tallied(read_source_events(batch, **reading_options(runtime)))
+    kind = f"{_SOURCE}{source}"
+    read = read_source_events(batch, may_give=_may_give(runtime, kind), **reading_options(runtime))
+    tally, parsed = _tallied(read)
     with runtime.store.write() as con:
-        sender = f"source {source}"
-        receipt = keep(runtime, con, sender, parsed, tally, by=sender)
+        receipt = keep(runtime, con, kind, parsed, tally, by=kind)
         events.set_source_cursor(con, source, cursor, runtime.clock())
     return receipt
 
 
-def read_source_events(batch: Iterable[Any], **options: Any) -> Iterator[tuple[int, Parsed]]:
-    """Yield what each event of a source says with its number; one that is no JSON is rejected."""
+_SOURCE = "source "
+"""What lines of a source were sent as: this, and its name."""
+NO_SAMPLES = "is a sample, and this source gives none: `samples = true` in its table lets it"
+
+
+def _may_give(runtime: Runtime, sent_as: str) -> bool:
+    """Whether what was sent as this may hold samples: of a source, where its table says so."""
+    if not sent_as.startswith(_SOURCE):
+        return True
+    name = sent_as.removeprefix(_SOURCE)
+    return name in runtime.config.sources and runtime.config.sources[name].samples
+
+
+def _without_samples(number: int, raw: bytes, parsed: Parsed) -> Parsed:
+    """The line rejected where it holds samples: whoever writes into a source's file could choose
+    what is judged by."""
+    if not parsed.samples:
+        return parsed
+    text, encoding = kept_text(raw)
+    return _one_rejected(number, text, encoding, NO_SAMPLES)
+
+
+def read_source_events(
+    batch: Iterable[Any], *, may_give: bool = True, **options: Any
+) -> Iterator[tuple[int, Parsed]]:
+    """Yield what each event of a source says with its number; one that is no JSON is rejected.
+
+    Args:
+        batch: the events.
+        may_give: samples are taken; else they are rejected.
+        options: of `formats.parsed_lines`.
+    """
     for number, event in enumerate(batch, 1):
         if isinstance(event, Mapping) and UNREADABLE & event.keys():
             yield number, _unreadable(number, event)
@@ -169,7 +200,8 @@ def read_source_events(batch: Iterable[Any], **options: Any) -> Iterator[tuple[i
             raw = ascii(event)[:_SHOWN] if not isinstance(error, RecursionError) else ""
             yield number, _one_rejected(number, raw, "", why)
             continue
-        yield from formats.parsed_lines([(number, line)], None, **options)
+        for place, parsed in formats.parsed_lines([(number, line)], None, **options):
+            yield place, parsed if may_give else _without_samples(place, line, parsed)
 
 
 _SHOWN = 2_000  # characters of an event that is no JSON
@@ -301,7 +333,7 @@ def retry(
             if stays := _stays_rejected(bad, encoding, named=lines is not None):
                 still_rejected.append(stays)
                 continue
-            tally, parsed = _again(bad, encoding, options)
+            tally, parsed = _again(runtime, bad, encoding, options)
             if parsed.rejected:
                 still_rejected += _rejections(parsed.rejected, bad.kind)
                 first = parsed.rejected[0]
@@ -323,17 +355,17 @@ def retry(
 
 
 def _again(
-    bad: RejectedEvent, encoding: str, options: Mapping[str, Any]
+    runtime: Runtime, bad: RejectedEvent, encoding: str, options: Mapping[str, Any]
 ) -> tuple[LineTally, Parsed]:
     """Read a rejected line again; a sample whose sender may send events alone stays rejected."""
     kind = bad.kind if bad.kind in formats.KINDS else None
-    lines = formats.numbered([_in_utf8(bad, encoding)])
-    tally, parsed = _tallied(formats.parsed_lines(lines, kind, **options))
+    raw = _in_utf8(bad, encoding)
+    tally, parsed = _tallied(formats.parsed_lines(formats.numbered([raw]), kind, **options))
     if parsed.samples and bad.kind in ("predictions", "feedback"):
         why = f"is a sample, yet was sent as {bad.kind}; import it with `flywheel samples import`"
         line = RejectedLine(line=bad.line, raw=bad.raw, field="", why=why, format=bad.format)
-        parsed = Parsed(rejected=(line,))
-    return tally, parsed
+        return tally, Parsed(rejected=(line,))
+    return tally, parsed if _may_give(runtime, bad.kind) else _without_samples(1, raw, parsed)
 
 
 def recount_scores(runtime: Runtime) -> int:

@@ -267,8 +267,14 @@ def _sources(value: Any, origin: _Origin) -> dict[str, SourceTable]:
                 f"{origin.at(('sources', name))}: [sources.{name}] needs `plugin`",
                 hint='for example plugin = "csv_drop"',
             )
-        options = {key: item for key, item in table.items() if key != "plugin"}
-        sources[name] = SourceTable(plugin=table["plugin"], options=options)
+        if not isinstance(may_give := table.get("samples", False), bool):
+            raise ConfigError(
+                f"{origin.at(('sources', name, 'samples'))}: sources.{name}.samples is "
+                f"{may_give!r}, not true or false",
+                hint="true lets the source give samples; leave it out otherwise",
+            )
+        options = {key: item for key, item in table.items() if key not in ("plugin", "samples")}
+        sources[name] = SourceTable(plugin=table["plugin"], samples=may_give, options=options)
     return sources
 
 

@@ -222,6 +222,7 @@ class SourceTable:
     """[sources.NAME]: one source of events; every further key is an option of the plugin."""
 
     plugin: str  # built-in name, plugins/NAME.py, or entry point in `flywheel.sources`
+    samples: bool = False  # it may give samples, golden ones too, and not only production's events
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -5,14 +5,13 @@ among the rejected. Files may be compressed.
 
 Options: `path`, a file or a glob; `encoding`, such as "cp1252" or "gbk" (default UTF-8, or UTF-16
 as its first bytes say); `delimiter` (default the one that fits the header). Where that is no comma,
-0,93 is a number.
+0,93 is a number. `links`: symbolic links are followed (default false).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from flywheel.file_records import csv_rows
 from flywheel.protocols import Source
@@ -25,8 +24,7 @@ def source() -> Source:
     return TableFiles("csv", _rows, options=("encoding", "delimiter"))
 
 
-def _rows(path: str, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _rows(file: BinaryIO, path: str, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     reading = {name: str(options.get(name, "")) for name in ("encoding", "delimiter")}
-    with Path(path).open("rb") as file:
-        table = csv_rows.table(file, **reading)
-        yield from (event_of_csv(row, table, path) for row in table.rows)
+    table = csv_rows.table(file, **reading)
+    yield from (event_of_csv(row, table, path) for row in table.rows)

@@ -11,7 +11,8 @@ it for a while; one that was compressed after some of it was read is read from t
 cannot be read becomes one unreadable event, and is tried again; the others are read meanwhile.
 
 Options: `path`, a file or a glob (`*`, `?`, `**`); `start`, "beginning" (default) or "end": whether
-files that are there at the very first opening are read; `encoding`, such as "cp1252" or "gbk".
+files that are there at the very first opening are read; `encoding`, such as "cp1252" or "gbk";
+`links`: symbolic links are followed (default false).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from flywheel.errors import FlywheelError
 from flywheel.file_records import decoding
 from flywheel.file_records.layouts import needs_its_end, records_of_line
 from flywheel.protocols import Batch, Source
+from flywheel.sources.opening import checked_links, opened
 from flywheel.sources.rows import UNREADABLE, checked, event_of_line, unreadable
 from flywheel.sources.whole_files import WholeFile
 
@@ -83,11 +85,13 @@ class JsonLines:
         self._gone: dict[str, Position] = {}  # of deleted files
         self._whole: dict[str, WholeFile] = {}  # open ones
         self._encoding = ""
+        self._links = False  # symbolic links are followed
         self._cursor_pending = False  # the first cursor is not committed yet
 
     def open(self, options: Mapping[str, Any], cursor: str | None) -> None:
         """Take the options and the positions of the last commit."""
-        checked("jsonl", options, ["path"], ["start", "encoding"])
+        checked("jsonl", options, ["path"], ["start", "encoding", "links"])
+        self._links = checked_links(options.get("links", False))
         self._pattern = str(options["path"])
         self._encoding = decoding.checked_encoding(str(options.get("encoding", "")))
         start = options.get("start", "beginning")
@@ -98,7 +102,8 @@ class JsonLines:
             self._gone = {key: positions.pop(key) for key in [*positions] if key[:1] == "-"}
             self._positions = positions
         elif start == "end":
-            self._positions = {key: _at_end(path, size) for key, path, size, _ in self._files()}
+            files = self._files()
+            self._positions = {key: self._at_end(path, size) for key, path, size, _ in files}
             self._cursor_pending = True
 
     def poll(self, limit: int, timeout: float) -> Batch | None:
@@ -141,14 +146,14 @@ class JsonLines:
         """
         files: dict[str, tuple[int, str, int]] = {}
         for path in glob.glob(self._pattern, recursive=True):  # noqa: PTH207  may be absolute
-            _add_file(files, path)
+            _add_file(files, path, links=self._links)
         for folder in {
             str(Path(position.path).parent)
             for key, position in self._positions.items()
             if key not in files
         }:
             for path in _listed(folder):
-                _add_file(files, path, only=self._positions)
+                _add_file(files, path, links=self._links, only=self._positions)
         for key, position in [*self._positions.items()]:
             # An empty or missing folder is more likely a lost mount than the end of every file.
             if key not in files and _listed(str(Path(position.path).parent)):
@@ -174,7 +179,7 @@ class JsonLines:
     ) -> Position:
         started = position or Position(path=path, offset=0, head=_hash(b""))
         try:
-            with Path(path).open("rb") as file:
+            with self._opened(path) as file:
                 if needs_its_end(file.read(_HEAD)) or self._encoding.startswith(
                     ("utf-16", "utf-32")
                 ):
@@ -210,7 +215,7 @@ class JsonLines:
         whole = self._whole.pop(key, None)
         if whole is None or not whole.goes_on(position.records, status.st_mtime_ns):
             passed = position.passed or self._passed(path)
-            whole = WholeFile(path, self._encoding, passed, status.st_mtime_ns)
+            whole = WholeFile(self._opened(path), path, self._encoding, passed, status.st_mtime_ns)
             whole.skip(position.records)
         events += whole.events(limit)
         if not whole.ended:
@@ -226,7 +231,7 @@ class JsonLines:
 
     def _passed(self, path: str) -> int:
         """Plain bytes of a compressed copy that were read while it was the file of lines."""
-        with Path(path).open("rb") as file:
+        with self._opened(path) as file:
             compression, pieces = decoding.uncompressed(file)
             head, _ = decoding.peeked(pieces, _HEAD)
         for position in reversed([*self._gone.values(), *self._positions.values()]):
@@ -235,6 +240,16 @@ class JsonLines:
             if compression and begins and beside and position.offset and not position.records:
                 return position.offset
         return 0
+
+    def _opened(self, path: str) -> BinaryIO:
+        return opened(path, self._pattern, links=self._links)
+
+    def _at_end(self, path: str, size: int) -> Position:
+        try:
+            with self._opened(path) as file:
+                return Position(path=path, offset=size, head=_head(file, size))
+        except OSError:  # told when it is read
+            return Position(path=path, offset=0, head=_hash(b""))
 
 
 def _listed(folder: str) -> list[str]:
@@ -245,10 +260,15 @@ def _listed(folder: str) -> list[str]:
 
 
 def _add_file(
-    files: dict[str, tuple[int, str, int]], path: str, only: Mapping[str, Position] | None = None
+    files: dict[str, tuple[int, str, int]],
+    path: str,
+    *,
+    links: bool,
+    only: Mapping[str, Position] | None = None,
 ) -> None:
+    """Note a file; a link that is not followed as the link that it is, to be told of."""
     try:
-        status = Path(path).stat()
+        status = Path(path).stat(follow_symlinks=links)
     except OSError:  # vanished since it was listed
         return
     key = f"{status.st_dev}:{status.st_ino}"
@@ -319,8 +339,3 @@ def _head(file: BinaryIO, offset: int) -> str:
 
 def _hash(head: bytes) -> str:
     return hashlib.blake2b(head, digest_size=8).hexdigest()
-
-
-def _at_end(path: str, size: int) -> Position:
-    with Path(path).open("rb") as file:
-        return Position(path=path, offset=size, head=_head(file, size))

@@ -4,7 +4,7 @@ Files are read in the order of their names, each once. So the name of a later fi
 the earlier ones, and a file must be renamed into the glob when it is complete. A file that cannot
 be read, or a part of it, becomes one unreadable event that names it; the next is read all the same.
 
-Options: `path`, a file or a glob.
+Options: `path`, a file or a glob; `links`: symbolic links are followed (default false).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow
 import pyarrow.parquet
@@ -23,10 +23,11 @@ import pyarrow.parquet
 from flywheel.errors import FlywheelError
 from flywheel.file_records import csv_rows, decoding
 from flywheel.protocols import Batch, Source
+from flywheel.sources.opening import checked_links, opened
 from flywheel.sources.rows import checked, event_of, unreadable
 
-Read = Callable[[str, Mapping[str, Any]], Iterator[Mapping[str, Any]]]
-"""The rows of a file as events, given its path and the source's options."""
+Read = Callable[[BinaryIO, str, Mapping[str, Any]], Iterator[Mapping[str, Any]]]
+"""The rows of an open file as events, given its path and the source's options."""
 
 _ROWS = 5_000  # in memory at a time
 _QUIET_S = 10.0  # a broken file that changed within is still being written
@@ -57,12 +58,14 @@ class TableFiles:
         self._known = options
         self._options: Mapping[str, Any] = {}
         self._pattern = ""
+        self._links = False  # symbolic links are followed
         self._at: tuple[str, int, bool] = ("", 0, True)  # file, rows of it that were read, all?
         self._rows: Iterator[Mapping[str, Any]] = iter(())
 
     def open(self, options: Mapping[str, Any], cursor: str | None) -> None:
         """Take the options and go to the row behind the cursor."""
-        checked(self._name, options, ["path"], self._known)
+        checked(self._name, options, ["path"], [*self._known, "links"])
+        self._links = checked_links(options.get("links", False))
         decoding.checked_encoding(str(options.get("encoding", "")))
         csv_rows.checked_delimiter(str(options.get("delimiter", "")))
         self._options = options
@@ -111,17 +114,25 @@ class TableFiles:
         """The rows of a file, and where it breaks off, one unreadable event that names it."""
         count = 0
         try:
-            for event in self._read(path, self._options):
-                count += 1
-                yield event
+            with opened(path, self._pattern, links=self._links) as file:
+                for event in self._read(file, path, self._options):
+                    count += 1
+                    yield event
         except FileNotFoundError:
             return  # it was there a moment ago, and nothing of it was read
         except _FAULTS as error:
             if not count and _may_grow(path):
                 raise _NotYet from error
-            why = error.message if isinstance(error, FlywheelError) else str(error)
             behind = f" behind row {count}" if count else ""
-            yield unreadable(path.encode(errors="replace"), f"cannot be read{behind}: {why}")
+            yield unreadable(
+                path.encode(errors="replace"), f"cannot be read{behind}: {_why(error)}"
+            )
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FlywheelError):
+        return error.message
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _may_grow(path: str) -> bool:
@@ -131,8 +142,10 @@ def _may_grow(path: str) -> bool:
         return False
 
 
-def _rows(path: str, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    with pyarrow.parquet.ParquetFile(path) as file:
+def _rows(
+    opened_file: BinaryIO, path: str, options: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    with pyarrow.parquet.ParquetFile(opened_file) as file:
         for group in range(file.num_row_groups):
             try:
                 for batch in file.iter_batches(_ROWS, row_groups=[group]):

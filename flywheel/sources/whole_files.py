@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from flywheel.file_records import decoding
 from flywheel.file_records.json_faults import is_utf8
@@ -17,16 +16,17 @@ class WholeFile:
     """Its records as events, in parts; open until all are read.
 
     Args:
-        path: of the file.
+        file: at its start; closed by `close`.
+        path: of the file, for what is told of it.
         encoding: as `decoding.plain` takes it.
         passed: plain bytes at its start that were read already.
         changed: its time of modification, ns.
     """
 
-    def __init__(self, path: str, encoding: str, passed: int, changed: int) -> None:
+    def __init__(self, file: BinaryIO, path: str, encoding: str, passed: int, changed: int) -> None:
         self._path = path
         self._changed = changed
-        self._file = Path(path).open("rb")  # noqa: SIM115  closed by `close`
+        self._file = file
         plain = decoding.plain(self._file, encoding)
         self._read_as = plain.encoding
         self._records = records_of(_behind(plain.pieces, passed))

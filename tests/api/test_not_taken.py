@@ -9,7 +9,8 @@ import pytest
 from wire_events import ndjson, prediction
 
 from flywheel import intake
-from flywheel.store import events, rejected
+from flywheel.config import SourceTable
+from flywheel.store import events, rejected, samples
 
 CHINESE = '{"id": "z", "ts": "2026-11-20T09:00:00Z", "text": "我要听音乐", "intent": "play_music"}'
 LATIN = (
@@ -142,6 +143,22 @@ def test_nothing_that_a_plug_in_hands_on_stops_its_source(runtime):
     assert of(runtime, lambda con: events.source_cursor(con, "app")) == "c-1"
     kept = {line.why: line.content for line in of(runtime, rejected.listed)}
     assert kept["is not UTF-8"] == b"\xe9"
+
+
+def test_a_source_gives_no_samples_unless_its_table_says_so(runtime):
+    golden = {"text": "wake me", "intent": "set_alarm", "split": "golden"}
+    receipt = intake.accept_from_source(runtime, "app", [golden, prediction(1)], "c-1")
+    assert (receipt.accepted, [bad.why for bad in receipt.rejected]) == (
+        1,
+        ["is a sample, and this source gives none: `samples = true` in its table lets it"],
+    )
+    again = intake.retry(runtime)
+    assert (again.accepted, len(again.rejected)) == (0, 1)
+    sources = {"app": SourceTable(plugin="jsonl", samples=True)}
+    config = dataclasses.replace(runtime.config, sources=sources)
+    assert intake.retry(dataclasses.replace(runtime, config=config)).accepted == 1
+    assert [row.sample.text for row in of(runtime, samples.golden)] == ["wake me"]
+    assert of(runtime, rejected.listed) == []
 
 
 def score(number, value):

@@ -13,6 +13,7 @@ from flywheel import intake
 from flywheel.api import create_app
 from flywheel.cli.app import app as command_line
 from flywheel.cli.client import DaemonClient, DaemonReply
+from flywheel.config import SourceTable
 from flywheel.loader import Loader
 from flywheel.spool import Spool
 from flywheel.store import events, open_store
@@ -90,6 +91,9 @@ def by_file(runtime, folder, monkeypatch):
 
 
 def by_source(runtime, folder, monkeypatch):
+    sources = {"log": SourceTable(plugin="jsonl", samples=True)}
+    config = dataclasses.replace(runtime.config, sources=sources)
+    runtime = dataclasses.replace(runtime, config=config)
     intake.accept_from_source(runtime, "log", LINES, "9")
     with runtime.store.read() as con:
         assert events.source_cursor(con, "log") == "9"
