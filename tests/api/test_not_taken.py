@@ -152,11 +152,13 @@ def test_a_source_gives_no_samples_unless_its_table_says_so(runtime):
         1,
         ["is a sample, and this source gives none: `samples = true` in its table lets it"],
     )
-    again = intake.retry(runtime)
+    again = intake.retry(runtime, by="ada (uid 1000)")
     assert (again.accepted, len(again.rejected)) == (0, 1)
     sources = {"app": SourceTable(plugin="jsonl", samples=True)}
     config = dataclasses.replace(runtime.config, sources=sources)
-    assert intake.retry(dataclasses.replace(runtime, config=config)).accepted == 1
+    assert (
+        intake.retry(dataclasses.replace(runtime, config=config), by="ada (uid 1000)").accepted == 1
+    )
     assert [row.sample.text for row in of(runtime, samples.golden)] == ["wake me"]
     assert of(runtime, rejected.listed) == []
 
