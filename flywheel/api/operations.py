@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,13 @@ from flywheel.errors import Refused
 from flywheel.loader import Loader
 from flywheel.store import restoring
 from flywheel.store.erasure import Person
-from flywheel.turn import Runtime, integrity
+from flywheel.turn import Runtime, backups, integrity, proof
 from flywheel.turn import erase as removal
 from flywheel.turn.control import record_act
 
 log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2  # between looks whether the caller is still there
 
 OUTGOING = "outgoing"
 """Folder under the state folder for copies on their way out; emptied when the daemon starts."""
@@ -62,6 +67,8 @@ class RestoredView(View):
     kept: list[str]  # where the database of before is
     rows: dict[str, int]
     decision_log: DecisionLogView
+    replaced: str  # tip of the decision log that was there
+    own_history: bool  # the backup's log is a part of that one
     problems: list[str]
 
 
@@ -103,9 +110,7 @@ async def check(request: Request) -> Response:
 async def backup(request: Request) -> Response:
     """The database as one file, as of one moment; events may arrive meanwhile."""
     await run_in_threadpool(caught_up, request)
-    runtime, by = request.app.state.runtime, str(request.scope[CALLER])
-    await run_in_threadpool(record_act, runtime, "backup.made", by, "the whole database was read")
-    copy = await run_in_threadpool(_copy, runtime)
+    copy = await run_in_threadpool(_copy, request.app.state.runtime, str(request.scope[CALLER]))
     return FileResponse(
         copy, media_type="application/octet-stream", background=BackgroundTask(copy.unlink)
     )
@@ -125,10 +130,12 @@ async def restore(request: Request) -> Response:
         try:
             await save_body(request, file)
             await _refuse_gone(request)  # and from here on it is noticed when the caller goes
-            found = await run_in_threadpool(integrity.examine, copy, runtime.config.state_dir, now)
+            found = await _proven(request, copy, now)
             await run_in_threadpool(caught_up, request)
             await _refuse_gone(request)
-            kept = restoring.stage(database, now, integrity.OF_ITS_TURNS)
+            kept = await run_in_threadpool(
+                restoring.stage, database, now, integrity.OF_ITS_TURNS, found.pop("digest")
+            )
         finally:
             restoring.discard(database)
     said = {"event": "database.restoring", "by": str(request.scope[CALLER])}
@@ -146,6 +153,26 @@ async def erase(request: Request) -> Response:
     told = await run_in_threadpool(_erase, request, person, str(request.scope[CALLER]))
     peer.record(request, "one person's data was erased")
     return answer(told)
+
+
+async def _proven(request: Request, copy: Path, now: datetime) -> dict[str, Any]:
+    """What `proof.examine` finds; a caller who goes away ends it."""
+    runtime: Runtime = request.app.state.runtime
+    by, gone = str(request.scope[CALLER]), threading.Event()
+
+    def examined() -> dict[str, Any]:
+        with runtime.store.read() as con:
+            replaced = backups.Replaced.of(con)
+        return proof.examine(copy, runtime.config.state_dir, now, by, replaced, gone.is_set)
+
+    reading = asyncio.create_task(run_in_threadpool(examined))
+    try:
+        while not (await asyncio.wait({reading}, timeout=_LOOK_S))[0]:
+            await _refuse_gone(request)
+        return await reading
+    finally:
+        gone.set()
+        await asyncio.wait({reading})
 
 
 async def _refuse_gone(request: Request) -> None:
@@ -166,9 +193,9 @@ def _check(request: Request) -> dict[str, Any]:
     return integrity.check(runtime.store, runtime.config.state_dir, lambda: caught_up(request))
 
 
-def _copy(runtime: Runtime) -> Path:
+def _copy(runtime: Runtime, by: str) -> Path:
     folder = runtime.config.state_dir / OUTGOING
     folder.mkdir(mode=0o700, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}.duckdb"
-    runtime.store.copy_to(place)
+    backups.back_up(runtime.store, place, by, runtime.clock())
     return place

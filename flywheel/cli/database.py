@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from flywheel.errors import FlywheelError, NotFound, Refused
 
 if TYPE_CHECKING:
     from flywheel.cli.client import DaemonClient
+    from flywheel.turn.backups import Replaced
 
 _PROVING_S = 3600.0  # every row of it is read
 _BACK_S = 120.0  # a start takes a second or two, and systemd waits as long
@@ -163,7 +165,7 @@ def _alone(folders: Place, source: Path) -> dict[str, Any]:
     """Do what the daemon does, where none runs; raises DatabaseHeld where one does after all."""
     from flywheel.daemon.wiring import finish
     from flywheel.store import copy_file, restoring
-    from flywheel.turn import integrity
+    from flywheel.turn import integrity, proof
 
     database = folders.database
     folders.state_dir.mkdir(parents=True, exist_ok=True)
@@ -177,13 +179,35 @@ def _alone(folders: Place, source: Path) -> dict[str, Any]:
             if _log_of(source).is_file():
                 copy_file(_log_of(source), _log_of(copy))
             now = datetime.now(UTC)
-            report = integrity.examine(copy, folders.state_dir, now)
-            _own_as(copy, folders.state_dir)
-            restoring.stage(database, now, integrity.OF_ITS_TURNS)
-            set_aside = finish(database, lock)
+            there, lives = _there(database)
+            report = proof.examine(copy, folders.state_dir, now, _person(), there)
+            _own_as(restoring.proved(copy), folders.state_dir)
+            restoring.stage(database, now, integrity.OF_ITS_TURNS, report.pop("digest"))
+            set_aside = finish(database, lock, lambda _: lives)
         finally:
             restoring.discard(database)
     return {"kept": list(map(str, set_aside)), **report, "champion": None}
+
+
+def _there(database: Path) -> tuple[Replaced | None, bool]:
+    """What is known of the database that is replaced, and whether opening it ends no process."""
+    from flywheel.turn import proof
+
+    try:
+        return (proof.look(database) if database.is_file() else None), True
+    except proof.ChildDied:
+        return None, False
+    except Refused:
+        return None, True
+
+
+def _person() -> str:
+    """Who runs this command, as the daemon would name them."""
+    uid = os.getuid()
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _log_of(path: Path) -> Path:
@@ -284,10 +308,11 @@ def _check_alone(folders: Place) -> dict[str, Any]:
 def _copy_alone(folders: Place, to: Path) -> None:
     path = _existing(folders)
     from flywheel.store import open_store
+    from flywheel.turn import backups
 
     store = open_store(path)  # held during the copy, so that no daemon starts to write
     try:
-        store.copy_to(to)
+        backups.back_up(store, to, _person(), datetime.now(UTC))
     finally:
         store.close()
 
@@ -306,10 +331,10 @@ def _fetch(ask: DaemonClient, to: Path) -> None:
 
 
 def _prove(path: Path) -> None:
-    """Open a copy and use it; raises FlywheelError when it is damaged."""
-    from flywheel.store import prove
+    """Open a copy and read it, without a change to its bytes; raises Refused when it is damaged."""
+    from flywheel.turn import proof
 
-    prove(path)
+    proof.look(path)
 
 
 def erase(

@@ -27,7 +27,7 @@ from flywheel.records import Intent
 from flywheel.serving import SERVING
 from flywheel.spool import Spool
 from flywheel.store import Store, open_store, restoring, turns
-from flywheel.turn import Runtime
+from flywheel.turn import Runtime, proof
 from flywheel.turn.integrity import OF_ITS_TURNS
 from flywheel.turn.jobs import Jobs
 
@@ -36,7 +36,9 @@ from flywheel.turn.jobs import Jobs
 _NO_LIMIT = 0  # nothing is appended
 
 
-def finish(database: Path, lock: int) -> list[Path]:
+def finish(
+    database: Path, lock: int, survives: Callable[[Path], bool] = proof.survives
+) -> list[Path]:
     """Put the staged backup, if there is one, in the place of the database; returns what was kept.
 
     Workers of the old database's turns end first: a turn of the new one may have the same number.
@@ -44,6 +46,7 @@ def finish(database: Path, lock: int) -> list[Path]:
     Args:
         database: in the state folder.
         lock: of `restoring.held`.
+        survives: whether a process that opens the database lives on, where that is known.
 
     Raises:
         DiskFull: there is no room for what the old database is owed; nothing was moved.
@@ -56,7 +59,7 @@ def finish(database: Path, lock: int) -> list[Path]:
         jobs = Jobs(executor(folder), folder)
         for job in folder.glob("*"):
             jobs.cancel(job.name)
-    return restoring.put_in_place(database, lock, _load_all, beside=OF_ITS_TURNS)
+    return restoring.put_in_place(database, lock, _load_all, beside=OF_ITS_TURNS, survives=survives)
 
 
 def _load_all(store: Store) -> None:

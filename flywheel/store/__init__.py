@@ -8,6 +8,7 @@ from flywheel.store import (
     adapters,
     archive,
     catalog,
+    championship,
     consistency,
     decisions,
     events,
@@ -17,23 +18,35 @@ from flywheel.store import (
     retention,
     samples,
     schema,
+    seal,
     segments,
     teacher,
     traffic,
     turns,
 )
 from flywheel.store.columns import Connection
-from flywheel.store.database import Store, copy_file, lower_priority, open_store, prove
+from flywheel.store.database import (
+    Settings,
+    Store,
+    connect,
+    copy_file,
+    lower_priority,
+    open_store,
+    prove,
+)
 from flywheel.store.db_errors import DiskFull, StoreFailed
 
 __all__ = [
     "Connection",
     "DiskFull",
+    "Settings",
     "Store",
     "StoreFailed",
     "adapters",
     "archive",
     "catalog",
+    "championship",
+    "connect",
     "consistency",
     "copy_file",
     "decisions",
@@ -47,6 +60,7 @@ __all__ = [
     "retention",
     "samples",
     "schema",
+    "seal",
     "segments",
     "teacher",
     "traffic",

@@ -346,8 +346,12 @@ class Store:
                     return False
                 return True
 
-    def copy_to(self, path: Path) -> None:
+    def copy_to(self, path: Path, mark: Callable[[Connection], object] | None = None) -> None:
         """Write the database, as of one moment, to a new file of its own; writers wait.
+
+        Args:
+            path: the new file.
+            mark: writes into the database what the copy says of itself.
 
         Raises:
             RuntimeError: this thread has a write transaction open.
@@ -356,6 +360,9 @@ class Store:
         """
         wal = self.path.with_name(f"{self.path.name}.wal")
         with self._writing:
+            if mark is not None:
+                with self.write() as con:
+                    mark(con)
             self.checkpoint()
             copy_file(self.path, path)
             if wal.exists() and wal.stat().st_size:  # a reader kept the checkpoint from all of it

@@ -1,9 +1,10 @@
 """A backup in the place of the database: wholly the old one or the new one, whenever it is cut off.
 
-A copy arrives as `NAME.arriving`, is proven there, and is staged as `NAME.restoring-WHEN`: from
-then on it is the database that will be. `put_in_place` does the rest by renames, and goes on
-where a crash left it. The old database, and what else belongs to it alone, is kept beside as
-`….before-WHEN`.
+A copy arrives as `NAME.arriving` and is read there to its last row. Its rows are written to a new
+file, `NAME.arriving.proved`, whose tables are the migrations' own, and that one is staged as
+`NAME.restoring-WHEN`: from then on it is the database that will be. `put_in_place` does the rest by
+renames, and goes on where a crash left it. The old database, and what else belongs to it alone, is
+kept beside as `….before-WHEN`.
 """
 
 from __future__ import annotations
@@ -11,23 +12,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from flywheel import files
 from flywheel.errors import Refused
-from flywheel.store import archive
-from flywheel.store.columns import scalar
-from flywheel.store.database import Store, connect, lock_file, open_store
+from flywheel.store import archive, catalog, schema, seal
+from flywheel.store.columns import Connection, scalar
+from flywheel.store.database import Settings, Store, connect, lock_file, open_store
 from flywheel.store.db_errors import StoreFailed
 
 log = logging.getLogger(__name__)
 
 _SIDE_FILES = ("", ".wal", ".lock")
+_WHEN = "%Y%m%dT%H%M%S"  # UTC, in names
+_BATCH = 50_000  # rows written at once
 _HINT = "nothing was changed; name a file that `flywheel db backup` wrote"
 
 
@@ -50,26 +55,38 @@ def arriving(database: Path) -> Path:
     return database.with_name(f"{database.name}.arriving")
 
 
+def proved(copy: Path) -> Path:
+    """Where the rows of a copy are written anew: this file is staged, never the one that came."""
+    return copy.with_name(f"{copy.name}.proved")
+
+
 def discard(database: Path) -> None:
-    """Remove a copy that arrived and was not staged."""
-    copy = arriving(database)
-    for suffix in _SIDE_FILES:
-        copy.with_name(f"{copy.name}{suffix}").unlink(missing_ok=True)
+    """Remove a copy that arrived and was not staged, and what was made of it."""
+    for copy in (arriving(database), proved(arriving(database))):
+        for suffix in _SIDE_FILES:
+            copy.with_name(f"{copy.name}{suffix}").unlink(missing_ok=True)
+        shutil.rmtree(copy.with_name(f"{copy.name}.tmp"), ignore_errors=True)
 
 
 @contextmanager
-def opened(copy: Path) -> Iterator[Store]:
-    """A copy as a database of this version; it is one file when the block has ended.
+def opened(copy: Path, limits: Settings | None = None) -> Iterator[tuple[Store, seal.State]]:
+    """A copy as a database of this version, and whether its rows are as they were sealed.
+
+    Args:
+        copy: the file; it is migrated in place.
+        limits: settings of DuckDB's that are narrower than a daemon's.
 
     Raises:
-        Refused: it is no database, none of flywheel's, of a newer one, or damaged.
+        Refused: it is no database, none of flywheel's, of a newer one, damaged, or edited.
     """
     try:
-        with contextlib.closing(connect(copy)) as con:
+        _refuse_repeated_header(copy)
+        with contextlib.closing(connect(copy, limits)) as con:
             _refuse_foreign(con)
-        with contextlib.closing(open_store(copy)) as store:
+            sealed = _sealed(copy, con)
+        with contextlib.closing(open_store(copy, limits=limits)) as store:
             store.probe()
-            yield store
+            yield store, sealed
     except StoreFailed as error:
         raise Refused(f"the backup cannot be used: {error.message}", hint=_HINT) from error
     except duckdb.Error as error:
@@ -78,16 +95,87 @@ def opened(copy: Path) -> Iterator[Store]:
         raise Refused("the backup cannot be used: its log stays beside it", hint=_HINT)
 
 
-def stage(database: Path, now: datetime, beside: Sequence[str] = ()) -> list[Path]:
-    """Make the proven copy the database that will be; returns what will be kept, and where.
+def write_anew(store: Store, to: Path, limits: Settings | None = None) -> None:
+    """Write the rows of flywheel's tables to a new file, in their order, and compare.
+
+    Nothing else comes along: no free block, no statistics, no table of somebody's own.
+
+    Raises:
+        Refused: the rows are not the same in the new file.
+    """
+    fresh = open_store(to, limits=limits)
+    with contextlib.closing(fresh), store.read() as con:
+        for kind, name in catalog.shipped(len(schema.shipped())):
+            if kind == "table":
+                _copy_rows(con, fresh, name)
+        with fresh.read() as written:
+            if seal.digest(written) != seal.digest(con):
+                raise Refused("the backup cannot be used: its rows do not stay", hint=_HINT)
+    to.with_name(f"{to.name}.lock").unlink(missing_ok=True)
+
+
+def _copy_rows(con: Connection, fresh: Store, name: str) -> None:
+    rows = con.execute("FROM query_table(?)", [name]).to_arrow_reader(_BATCH)
+    with fresh.write() as writer:
+        writer.execute(f"DELETE FROM {name}")  # noqa: S608  a name of the migrations'
+        writer.register("arriving_rows", rows)
+        try:
+            writer.execute(f"INSERT INTO {name} BY NAME FROM arriving_rows")
+        finally:
+            writer.unregister("arriving_rows")
+
+
+def _sealed(copy: Path, con: Connection) -> seal.State:
+    if schema.applied(con) > len(schema.shipped()):
+        return "none"  # it is refused when it is opened
+    catalog.settle(copy, con)
+    sealed = seal.state(con)
+    if sealed == "broken":
+        raise Refused(
+            "the backup cannot be used: its rows are not those that were backed up",
+            hint=f"it was changed after `flywheel db backup` wrote it; {_HINT}",
+        )
+    return sealed
+
+
+_HEADERS = struct.Struct("<8xQ4080x8xQ")  # behind the main one: twice a checksum, and its number
+_HEADER = 4096
+
+
+def _refuse_repeated_header(copy: Path) -> None:
+    """Refuse a file with the same header twice: the older one shows the rows of an earlier time.
+
+    DuckDB writes two in turn and reads the one with the higher number.
+    """
+    with copy.open("rb") as file:
+        file.seek(_HEADER)
+        read = file.read(_HEADERS.size)
+    if len(read) == _HEADERS.size:
+        first, second = _HEADERS.unpack(read)
+        if first == second != 0:
+            raise Refused("the backup cannot be used: one of its headers is lost", hint=_HINT)
+
+
+def stage(
+    database: Path, now: datetime, beside: Sequence[str] = (), digest: str = ""
+) -> list[Path]:
+    """Make the proven rows the database that will be; returns what will be kept, and where.
 
     Args:
         database: the file that is replaced at the next start.
         now: when, for the names.
         beside: folders in the database's folder that belong to the old database alone.
+        digest: SHA-256 of the file that was proven; "" where nobody else could have changed it.
+
+    Raises:
+        Refused: it is another file by now.
     """
-    copy, when = arriving(database), _free(database, f"{now:%Y%m%dT%H%M%S}")
-    files.replace(copy, database.with_name(f"{database.name}.restoring-{when}"))
+    if digest and seal.file_digest(proved(arriving(database))) != digest:
+        raise Refused("the backup changed after it was read", hint=_HINT)
+    when = _free(database, now.strftime(_WHEN))
+    files.replace(
+        proved(arriving(database)), database.with_name(f"{database.name}.restoring-{when}")
+    )
     moves = _moves(database, when, beside)  # less the log, which will be in its file by then
     return [there for here, there in moves if here.suffix != ".wal" and _worth_keeping(here)]
 
@@ -107,6 +195,7 @@ def put_in_place(
     lock: int,
     load: Callable[[Store], object],
     beside: Sequence[str] = (),
+    survives: Callable[[Path], bool] = lambda _: True,
 ) -> list[Path]:
     """Let the staged copy, if there is one, be the database.
 
@@ -118,6 +207,7 @@ def put_in_place(
         lock: of `held`.
         load: puts what the spool holds into a store, and takes it out of the spool.
         beside: as for `stage`.
+        survives: whether a process that opens the old database lives on; asked in another one.
 
     Returns:
         What was kept; empty without a staged copy, or where no database was.
@@ -130,8 +220,12 @@ def put_in_place(
         return []
     when = copy.name.rpartition("-")[2]
     if database.exists():
+        at = datetime.strptime(when.partition(".")[0], _WHEN).replace(tzinfo=UTC)
         when = _free(database, when)
-        _complete(database, lock, load)
+        if survives(database):
+            _complete(database, lock, load, at)
+        else:
+            _tell_set_aside("opening it ends the process")
     moves = [*_moves(database, when, beside)]
     for here, there in moves:
         if _worth_keeping(here) and not there.exists():
@@ -140,19 +234,25 @@ def put_in_place(
     return [there for _, there in moves if there.exists()]
 
 
-def _complete(database: Path, lock: int, load: Callable[[Store], object]) -> None:
-    """Put into the old database what was acknowledged, and finish what it began in the archive."""
+def _complete(database: Path, lock: int, load: Callable[[Store], object], at: datetime) -> None:
+    """Put into the old database what was acknowledged, finish its archive, and seal its rows."""
     try:
         with contextlib.closing(open_store(database, os.dup(lock))) as store:
             load(store)
             with store.write() as con:
                 archive.settle(con)
+                if seal.state(con) != "whole":  # a crash may have repeated this
+                    seal.put(con, "restore", at)
     except StoreFailed as error:
-        log.warning(
-            "the old database cannot be opened, so events of the spool go to the restored one: %s",
-            error.message,
-            extra={"event": "database.set_aside"},
-        )
+        _tell_set_aside(error.message)
+
+
+def _tell_set_aside(why: str) -> None:
+    log.warning(
+        "the old database cannot be opened, so events of the spool go to the restored one: %s",
+        why,
+        extra={"event": "database.set_aside"},
+    )
 
 
 def _moves(database: Path, when: str, beside: Sequence[str]) -> Iterator[tuple[Path, Path]]:

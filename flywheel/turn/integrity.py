@@ -15,20 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from flywheel import content, formats, gates, promotion
+from flywheel.errors import Refused
 from flywheel.records import Report
 from flywheel.store import (
     Connection,
+    Settings,
     Store,
     adapters,
     archive,
     catalog,
+    championship,
     consistency,
     decisions,
     restoring,
     schema,
+    seal,
     turns,
 )
-from flywheel.turn import adapter_files, evidence
+from flywheel.turn import adapter_files, backups, evidence
+from flywheel.turn.backups import Replaced
 from flywheel.turn.runtime import Runtime
 
 _RULED = ("verdict", "status", "actor", "because")
@@ -143,6 +148,7 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
         log = decisions.check_chain(con)
         rewritten = [f"the decision log was changed: {problem}" for problem in log.problems]
         problems = [*_turns(con), *_registry(con, state_dir), *_decisions(con), *rewritten]
+        problems += championship.problems(con)
         problems += map(str, catalog.differences(con))
         problems += consistency.differences(con)
     if waiting and load is not None:
@@ -154,24 +160,65 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
     return {"rows": rows, "decision_log": decision_log, "spool": spool, "problems": problems}
 
 
-def examine(copy: Path, state_dir: Path, now: datetime) -> dict[str, Any]:
+def examine(
+    copy: Path,
+    state_dir: Path,
+    now: datetime,
+    by: str = "restore",
+    replaced: Replaced | None = None,
+    limits: Settings | None = None,
+) -> dict[str, Any]:
     """Validate a copy as the database of this state folder, by reading every row.
 
-    The copy is migrated to this version's schema and left as one file. Turns that were open when
-    the copy was made are cancelled in it: a restore must bring back the champion of that time, not
-    a later promotion. Their job folders belonged to the replaced database.
+    The copy is migrated. Turns that were open when it was made are cancelled in it: a restore must
+    bring back the champion of that time, not a later promotion, and their job folders belonged to
+    the replaced database. The restore is an event of its log. Its rows are then written to a new
+    file, `restoring.proved`, which is what `restoring.stage` takes.
+
+    Args:
+        copy: the file that arrived; it is changed.
+        state_dir: of the daemon.
+        now, by: when, UTC, and who restores.
+        replaced: the database that it will replace; None: there is none that can be read.
+        limits: settings of DuckDB's that are narrower than a daemon's.
 
     Returns:
-        `rows`, `decision_log` and `problems`, as from `check`.
+        `rows`, `decision_log`, `problems` as from `check`; `own_history`: whether its log is a part
+        of the replaced one; `replaced`: the tip of that; `digest`: SHA-256 of the file for `stage`.
 
     Raises:
-        Refused: the copy is unusable; only the copy was changed.
+        Refused: the copy is unusable, or its champion is not the one that was decided.
     """
-    with restoring.opened(copy) as store:
+    arrived, known = seal.file_digest(copy), replaced or Replaced()
+    with restoring.opened(copy, limits) as (store, sealed):
+        with store.read() as con:
+            origin = backups.origin(con, known)
+            problems = backups.not_vouched(con, sealed, origin, known, arrived)
+            foreign = [str(one) for one in catalog.differences(con)]
+            _refuse_forged(con)
         with store.write() as con:
             _end_open_turns(con, now)
+            backups.record_restore(con, origin, known, sealed, by, now)
         result = check(store, state_dir)
-    return {name: result[name] for name in ("rows", "decision_log", "problems")}
+        restoring.write_anew(store, restoring.proved(copy), limits)
+    problems += [f"{words}, and is not taken over" for words in foreign]
+    problems += [line for line in result["problems"] if line not in foreign]
+    return {
+        **{name: result[name] for name in ("rows", "decision_log")},
+        "problems": problems,
+        "own_history": origin.own,
+        "replaced": known.tip,
+        "digest": seal.file_digest(restoring.proved(copy)),
+    }
+
+
+def _refuse_forged(con: Connection) -> None:
+    wrong = [*championship.problems(con), *decisions.check_chain(con).problems]
+    if wrong:
+        raise Refused(
+            f"the backup cannot be used: {wrong[0]}",
+            hint="somebody changed its champion or its decisions; nothing was changed here",
+        )
 
 
 def _end_open_turns(con: Connection, now: datetime) -> None:

@@ -109,7 +109,7 @@ def start_and_end(folder):
 OLD = {"in the file", "in the log", "in the spool"}
 
 
-@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [17, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_before_any_of_its_steps_a_restore_ends_in_one_database_or_the_other(
     template, tmp_path, every
 ):
