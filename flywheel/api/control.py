@@ -169,7 +169,11 @@ async def readyz(request: Request) -> Response:
 async def metrics_page(request: Request) -> Response:
     """Counts for Prometheus."""
     seen = await run_in_threadpool(status_of, request, up_to_date=False)
-    page = prometheus.render(msgspec.to_builtins(seen), _process_status(request).requests)
+    page = prometheus.render(
+        msgspec.to_builtins(seen),
+        _process_status(request).requests,
+        unserved=bool(_runtime(request).unserved),
+    )
     return Response(page, media_type=prometheus.CONTENT_TYPE)
 
 

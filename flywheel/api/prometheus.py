@@ -149,18 +149,25 @@ class Meter:
             self._requests.answered(route, scope["method"], status, time.perf_counter() - began)
 
 
-def render(status: Mapping[str, Any], requests: RequestMetrics) -> bytes:
-    """The metrics page in the text format, from the same `status` that people read."""
+def render(status: Mapping[str, Any], requests: RequestMetrics, *, unserved: bool = False) -> bytes:
+    """The metrics page in the text format, from the same `status` that people read.
+
+    Args:
+        status: the view, as plain objects.
+        requests: counts since the start.
+        unserved: the champion is not served as it was trained.
+    """
     now = CollectorRegistry()
-    now.register(_StatusGauges(status))
+    now.register(_StatusGauges(status, unserved=unserved))
     return generate_latest(now) + generate_latest(requests.registry)
 
 
 class _StatusGauges(Collector):
     """One gauge for each count of a `status` view."""
 
-    def __init__(self, status: Mapping[str, Any]) -> None:
+    def __init__(self, status: Mapping[str, Any], *, unserved: bool) -> None:
         self._status = status
+        self._unserved = unserved
 
     def collect(self) -> Iterator[Metric]:
         status, backlog = self._status, self._status["backlog"]
@@ -177,6 +184,7 @@ class _StatusGauges(Collector):
             ("labels_wanted", "Asked for by gates.", sum(backlog["labels_wanted"].values())),
             ("golden_queries_left", "Of this generation.", status["golden"]["queries_left"]),
             ("turn_open", "1 while a turn runs.", int(bool(status["turn"]))),
+            ("champion_unserved", "1 while it is not served as trained.", int(self._unserved)),
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
             ("rejected_lines", "Kept, not taken.", backlog["rejected"]),
             ("scores", "Of other tools, as seen.", status["input"]["scores"]),

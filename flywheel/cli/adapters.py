@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flywheel.cli.command import Because, Json, daemon, examples, group, place, reason
+from flywheel import files
+from flywheel.cli.command import Because, Json, daemon, examples, group, place, reason, running
 from flywheel.cli.review import outcome
 from flywheel.cli.screen import Column, facts, heading, raw_json, say, table
 from flywheel.cli.text import clean, moment, number, share
@@ -79,25 +81,68 @@ def export(
 ) -> None:
     """Copy an adapter out, as a folder or an archive.
 
-    Plain peft loads it on the base model. Works without the daemon; reads its folder.
+    Plain peft loads it on the base model. Works without the daemon. Its files are compared with
+    those that were trained; an adapter whose files were changed is not copied.
     """
     folder = _folder(place(ctx).state_dir / "adapters", adapter_id)
     if to.exists():
         raise Refused(f"{to} exists already", hint="name a new folder or archive")
-    arriving = to.with_name(f".{to.name}.arriving")
+    trained = _trained(ctx, folder.name)
+    packed = to.name.endswith(_ARCHIVE)
+    copy, archive = to.with_name(f".{to.name}.copied"), to.with_name(f".{to.name}.arriving")
     try:
-        if to.name.endswith(_ARCHIVE):
+        shutil.copytree(folder, copy, symlinks=True)
+        if trained is not None:  # of the copy: what is compared is what arrives
+            _refuse_changed(folder.name, trained, files.hashes(copy))
+        if packed:
             import tarfile
 
-            with tarfile.open(arriving, "w:gz") as archive:
-                archive.add(folder, arcname=folder.name)
-        else:
-            shutil.copytree(folder, arriving)
-        arriving.rename(to)
+            with tarfile.open(archive, "w:gz") as writer:
+                writer.add(copy, arcname=folder.name)
+        (archive if packed else copy).rename(to)
     finally:  # half of an adapter is worth nothing
-        shutil.rmtree(arriving, ignore_errors=True)
-        arriving.unlink(missing_ok=True)
+        shutil.rmtree(copy, ignore_errors=True)
+        archive.unlink(missing_ok=True)
     say(f"wrote {clean(to)}: adapter {clean(folder.name)}")
+    if trained is None:
+        place_of_database = clean(place(ctx).database)
+        say(f"note: not compared with what was trained: no database at {place_of_database}")
+
+
+def _trained(ctx: typer.Context, adapter_id: str) -> Mapping[str, str] | None:
+    """SHA-256 of each file of an adapter, as registered; None where there is no database.
+
+    Raises:
+        NotFound: it is not registered.
+    """
+    registry: dict[str, Mapping[str, str]]
+    if running(place(ctx)):
+        registry = {
+            each["id"]: each.get("files") or {} for each in daemon(ctx).get("adapters").value
+        }
+    elif place(ctx).database.is_file():
+        from flywheel.store import adapters, open_store
+
+        with contextlib.closing(open_store(place(ctx).database)) as store, store.read() as con:
+            registry = {each.id: each.files for each in adapters.list_adapters(con)}
+    else:
+        return None
+    if adapter_id not in registry:
+        raise NotFound(f"no adapter {adapter_id} is registered", hint="flywheel adapters list")
+    return registry[adapter_id]
+
+
+def _refuse_changed(adapter_id: str, trained: Mapping[str, str], copied: Mapping[str, str]) -> None:
+    if not trained:
+        raise Refused(
+            f"the files of {adapter_id} are not recorded yet",
+            hint="start the daemon: the next start records them",
+        )
+    if changed := files.differences(trained, copied):
+        raise Refused(
+            f"the files of {adapter_id} are not those that were trained: {', '.join(changed)}",
+            hint="put the folder back from a copy, or take another adapter",
+        )
 
 
 @app.command(

@@ -357,6 +357,7 @@ def test_the_names_of_the_metrics_are_a_contract(client):
         ("flywheel_labels_wanted", "gauge"),
         ("flywheel_golden_queries_left", "gauge"),
         ("flywheel_turn_open", "gauge"),
+        ("flywheel_champion_unserved", "gauge"),
         ("flywheel_problems", "gauge"),
         ("flywheel_events", "counter"),
         ("flywheel_http_requests", "counter"),

@@ -3,11 +3,14 @@
 import errno
 import json
 import tarfile
+from datetime import UTC, datetime
 
 import pytest
 
+from flywheel import files
 from flywheel.cli import database
-from flywheel.store import open_store
+from flywheel.records import Adapter
+from flywheel.store import adapters, open_store
 
 ADAPTERS = [
     {
@@ -105,6 +108,52 @@ def test_export_copies_the_folder_or_packs_it(trained, tmp_path):
     assert trained.run("adapters", "export", "a-5b", packed).exit_code == 0
     with tarfile.open(packed) as archive:
         assert "a-5b1e09c2d3f4/adapter_config.json" in archive.getnames()
+
+
+def test_an_export_that_nobody_can_compare_says_so(trained, tmp_path):
+    said = trained.run("adapters", "export", "champion", tmp_path / "out").stdout.splitlines()
+    assert said[1].startswith("note: not compared with what was trained: no database at ")
+
+
+@pytest.mark.parametrize("name", ["out", "out.tar.gz"])
+@pytest.mark.parametrize("source", ["database", "daemon"])
+def test_an_export_is_of_what_was_trained(trained, request, tmp_path, source, name):
+    folder = trained.folder / "var" / "adapters" / "a-5b1e09c2d3f4"
+    registered = files.hashes(folder)
+    if source == "daemon":
+        known = [{**ADAPTERS[0], "files": registered}]
+        daemon = request.getfixturevalue("daemon")
+        asked = daemon.says("GET /v1/status", {}).says("GET /v1/adapters", known)
+    else:
+        asked = trained
+        store = open_store(trained.folder / "var" / "flywheel.duckdb")
+        with store.write() as con:
+            created = datetime(2026, 11, 22, tzinfo=UTC)
+            known = {"base": "b", "recipe": "r", "dataset": "d", "parent": None}
+            adapters.add(
+                con,
+                Adapter(
+                    id=folder.name,
+                    created_at=created,
+                    state="champion",
+                    files=registered,
+                    **known,
+                ),
+            )
+        store.close()
+    (folder / "more").symlink_to("adapter_model.safetensors")
+    (folder / "adapter_model.safetensors").write_bytes(b"others")
+    result = asked.run("adapters", "export", "champion", tmp_path / name)
+    assert result.exit_code == 1
+    assert (
+        "the files of a-5b1e09c2d3f4 are not those that were trained: adapter_model.safetensors "
+        "changed, more is a link"
+    ) in " ".join(result.stderr.split())
+    assert not list(tmp_path.glob("*out*"))
+    (folder / "more").unlink()
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    result = asked.run("adapters", "export", "champion", tmp_path / name)
+    assert (result.exit_code, "note" in result.stdout) == (0, False)
 
 
 def test_export_overwrites_nothing_and_leaves_its_folder_for_nothing(trained, tmp_path):
