@@ -19,7 +19,7 @@ from flywheel.api.requests import ChosenLines
 from flywheel.api.responses import View
 from flywheel.intake import Receipt
 from flywheel.score_rules import rule_text, suggestion
-from flywheel.store import Connection, events, rejected, scores, traffic
+from flywheel.store import Connection, decisions, events, rejected, scores, traffic
 from flywheel.turn import Runtime
 
 
@@ -124,10 +124,15 @@ async def drop_rejected(request: Request) -> Response:
     """Delete lines that were not taken: those of `ids`, or all."""
     await run_in_threadpool(caught_up, request)
     asked = await asked_for(request, ChosenLines)
+    runtime: Runtime = request.app.state.runtime
 
     def drop() -> DroppedView:
-        with request.app.state.runtime.store.write() as con:
-            return DroppedView(dropped=rejected.forget(con, _chosen(con, asked)))
+        with runtime.store.write() as con:
+            count = rejected.forget(con, _chosen(con, asked))
+            if count:
+                by, now = str(request.scope[CALLER]), runtime.clock()
+                decisions.record_act(con, "rejected.dropped", by, f"{count} lines", now)
+            return DroppedView(dropped=count)
 
     dropped = await run_in_threadpool(drop)
     peer.record(request, f"{dropped.dropped} rejected lines dropped")

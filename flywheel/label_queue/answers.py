@@ -15,7 +15,7 @@ from typing import Any
 from flywheel import curation, labelling
 from flywheel.errors import FlywheelError, NotFound, Refused
 from flywheel.label_queue.effects import settle
-from flywheel.label_queue.label_state import LabelState, label_state, still_wanted
+from flywheel.label_queue.label_state import LabelState, label_state, one_person, still_wanted
 from flywheel.label_queue.queue import conflict_key, queue
 from flywheel.labelling import Item
 from flywheel.metrics import agreement
@@ -151,7 +151,8 @@ def _store(
     """Validate, deduplicate and store answers; return a state or an error for each."""
     state = label_state(con)
     subjects = _subjects(runtime, con, state, answers)
-    stored_answers = {(word.item, word.label) for word in state.words if word.person == person}
+    one = one_person(person)
+    stored_answers = {(word.item, word.label) for word in state.words if word.person == one}
     states: list[str | FlywheelError] = []
     accepted: list[Said] = []
     for answer in answers:

@@ -10,6 +10,7 @@ from typing import Any
 from flywheel import diagnosis, labelling, lineage
 from flywheel.labelling import Standing, Word
 from flywheel.metrics import IntentPair, Tallies, wilson
+from flywheel.promotion import person_of
 from flywheel.records import IntentHealth
 from flywheel.store import Connection, decisions, labels, turns
 from flywheel.store.labels import Said
@@ -31,7 +32,16 @@ class LabelState:
     def open_to(self, item: str, person: str, share: float) -> bool:
         """Whether an item is in a person's queue; a share `share` of all items is asked twice."""
         twice = labelling.drawn("second", item, share)
-        return labelling.is_open(self.standings.get(item), person, twice=twice)
+        return labelling.is_open(self.standings.get(item), one_person(person), twice=twice)
+
+
+def one_person(actor: str) -> str:
+    """The same for one person by socket, by token and by `sudo`, who labels an item once.
+
+    >>> one_person("ada (uid 0)") == one_person("ada (token lab)")
+    True
+    """
+    return person_of(actor) or actor
 
 
 def label_state(con: Connection) -> LabelState:
@@ -41,7 +51,7 @@ def label_state(con: Connection) -> LabelState:
         Word(
             number=answer.number,
             item=answer.item,
-            person=answer.person,
+            person=one_person(answer.person),
             label=answer.intent if answer.what == "label" else None,
             resolves=answer.resolves,
         )

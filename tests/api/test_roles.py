@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from wire_events import prediction
 
+from flywheel import promotion
 from flywheel.api import create_app, responses, views
 from flywheel.api.guard import OPEN_PATHS, bearer
-from flywheel.api.peer import EVERY_ROLE, INCLUDED, LISTENER, UID, Caller
+from flywheel.api.peer import (
+    EVERY_ROLE,
+    HIDDEN,
+    INCLUDED,
+    LISTENER,
+    NO_LOGIN,
+    UID,
+    Caller,
+    of_token,
+    on_socket,
+)
 from flywheel.api.routes import ROUTES
 from flywheel.store import DiskFull, decisions, golden_set, samples
 from flywheel.store import rejected as rejected_lines
@@ -238,6 +249,31 @@ def test_attempts_of_a_known_caller_are_in_the_chain_once_a_minute(holder, runti
         ("refused", "token ingest", "POST /v1/rollback"),
     ]
     assert 'flywheel_refused_requests_total{reason="role"} 7.0' in client.get("/metrics").text
+
+
+def test_who_drops_rejected_lines_is_in_the_chain(holder, runtime):
+    holder("ingest").post("/v1/predictions", content=b'{"text": 3}\n{"text": 4}\n')
+    assert holder("admin").post("/v1/rejected/drop").json() == {"dropped": 2}
+    holder("admin").post("/v1/rejected/drop")  # nothing is there any more
+    assert acts(runtime) == [("rejected.dropped", "token admin", "2 lines")]
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        on_socket(0, NO_LOGIN, EVERY_ROLE),
+        on_socket(0, HIDDEN, EVERY_ROLE),
+        on_socket(4242, NO_LOGIN, EVERY_ROLE),
+        on_socket(1, NO_LOGIN, EVERY_ROLE),
+        on_socket(0, 1, EVERY_ROLE),
+        of_token("", "", EVERY_ROLE),
+        of_token("gates", "", EVERY_ROLE),
+        of_token("ops", "ada", EVERY_ROLE),
+    ],
+    ids=str,
+)
+def test_the_chain_tells_from_the_actor_which_person_it_was(caller):
+    assert promotion.person_of(str(caller)) == caller.person
 
 
 def test_an_attempt_is_refused_also_where_the_chain_cannot_be_written(holder, runtime, monkeypatch):

@@ -490,6 +490,18 @@ def test_two_people_who_differ_make_a_conflict_that_a_third_word_settles(make):
     assert asked(runtime, ANN)[0]["agreement"]["n"] == 2  # whoever resolved had seen both
 
 
+def test_one_person_by_socket_by_token_and_by_sudo_is_no_second_opinion(make):
+    runtime = make(uncertain=1.0, second_opinion=1.0)
+    predict(runtime, ("p-1", "one", ALARM, 0.1))
+    say(runtime, "uncertain:p-1", ALARM, "ann (uid 1)")
+    for again in ("ann (uid 0)", "ann (token lab)"):
+        assert items(runtime, again) == []
+        assert say(runtime, "uncertain:p-1", ALARM, again)["state"] == "repeated"
+    told = asked(runtime, BO)[0]["agreement"]
+    assert (told["n"], told["people"]) == (0, 1)
+    assert [item.again for item in items(runtime, BO)] == [True]
+
+
 def test_a_second_answer_that_differs_outdoes_the_first_once_it_is_settled(make):
     runtime = make(audit=1.0, second_opinion=1.0)
     predict(runtime, ("p-1", "one", ALARM, 0.1))
