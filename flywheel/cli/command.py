@@ -148,13 +148,17 @@ def place(ctx: typer.Context) -> Place:
     return find(named_config(ctx))
 
 
-def daemon(ctx: typer.Context) -> DaemonClient:
-    """A client of the daemon that this command is about; raises ConfigError."""
+def daemon(ctx: typer.Context, socket: Path | None = None) -> DaemonClient:
+    """A client of the daemon on this socket, or of the one that the command is about.
+
+    Raises:
+        ConfigError: no socket is named, and there is no config that could be used.
+    """
     from flywheel.cli.client import (
         DaemonClient,  # http.client is a third of what `--help` would take
     )
 
-    client = DaemonClient(place(ctx).socket)
+    client = DaemonClient(socket or place(ctx).socket)
     ctx.call_on_close(client.close)
     return client
 

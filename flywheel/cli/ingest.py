@@ -66,6 +66,14 @@ Wait = Annotated[
         "--wait", help="Until they are loaded: count the new, the known, and the conflicts."
     ),
 ]
+Socket = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Send over this Unix socket, as that of `ingest_socket`; default: the daemon's.",
+        show_default=False,
+    ),
+]
 
 
 def ingest(
@@ -88,6 +96,7 @@ def ingest(
     encoding: Encoding = "",
     delimiter: Delimiter = "",
     wait: Wait = False,
+    socket: Socket = None,
     retry_rejected: Annotated[
         bool,
         typer.Option("--retry-rejected", help="Read what was rejected once more; takes no FILE."),
@@ -108,11 +117,11 @@ def ingest(
     if retry_rejected == bool(files):
         raise typer.BadParameter("name files, or say --retry-rejected")
     if retry_rejected:
-        retried(daemon(ctx), {}, as_json=as_json)
+        retried(daemon(ctx, socket), {}, as_json=as_json)
         return
     reading = HowToRead(encoding=encoding, delimiter=delimiter)
     query = {} if form == Format.auto else {"format": form.value}
-    sender = Sender(daemon(ctx), by_kind(kind), query | ({"wait": "1"} if wait else {}))
+    sender = Sender(daemon(ctx, socket), by_kind(kind), query | ({"wait": "1"} if wait else {}))
     guessed = kind is LineKind.auto and form is Format.auto
     look_again = sending.refuse_samples if guessed else None
     send(sender, files or [], as_json=as_json, look_again=look_again, reading=reading)

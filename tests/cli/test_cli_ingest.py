@@ -333,3 +333,25 @@ def test_what_was_rejected_is_read_again(daemon):
     )
     assert "samples: intent: is not known" in result.stderr
     assert daemon.run("ingest").exit_code == 2
+
+
+def test_a_producer_sends_over_a_socket_and_needs_no_configuration(daemon, tmp_path):
+    daemon.says("POST /v1/predictions", {"accepted": 1, "duplicates": 0, "rejected": []})
+    event = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "wake me", "intent": "set_alarm"}
+    (tmp_path / "events.jsonl").write_text(json.dumps(event))
+    (tmp_path / "config.toml").unlink()
+    arguments = ("ingest", "events.jsonl", "--socket", "var/flywheel.sock")
+    result = daemon.run(*arguments, env={"FLYWHEEL_CONFIG": ""})
+    assert result.exit_code == 0, result.stderr
+    assert daemon.bodies("/v1/predictions") == [[event]]
+
+
+def test_what_the_role_does_not_cover_is_told_with_the_way_to_it(daemon, tmp_path):
+    refusal = {"error": "a golden sample takes the role decide; token x has label", "hint": "ask"}
+    daemon.says("POST /v1/samples", refusal, status=403)
+    (tmp_path / "golden.jsonl").write_text('{"text": "a", "intent": "b", "split": "golden"}')
+    result = daemon.run("ingest", "golden.jsonl", "--kind", "samples")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: a golden sample takes the role decide; token x has label\nnext: ask\n",
+    )
