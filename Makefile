@@ -12,8 +12,8 @@ BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise forget
 demo: $(or $(wildcard $(READY)),$(DEMO_READY))  ## the closed loop on an embedded default: no key, no network
 	$(BIN)/flywheel demo
 
-test: $(READY)  ## every quick test, a file at a time on each core
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: $(READY)  ## every quick test, a file at a time on each core; the house's are in check
+	$(BIN)/python -m pytest --ignore tests/house -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-busy: $(READY)  ## the quick tests beside four busy processes
 	$(BIN)/python tests/busy.py $(MAKE) test

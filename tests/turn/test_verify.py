@@ -1,5 +1,8 @@
 """A decision is recomputed from its stored outcomes, to the byte."""
 
+import contextlib
+import shutil
+
 import pytest
 from runtimes import Parrot, produce_failures, runtime_in, seed_runtime, turn_once
 
@@ -15,13 +18,23 @@ CHANGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def two_decisions(tmp_path_factory):
+    """A folder with a first champion and the decision about the next."""
+    folder = tmp_path_factory.mktemp("decided")
+    runtime = runtime_in(folder, teacher=Parrot())
+    with contextlib.closing(runtime.store):
+        seed_runtime(runtime)
+        turn_once(runtime)
+        produce_failures(runtime)
+        turn_once(runtime)
+    return folder
+
+
 @pytest.fixture
-def decided(tmp_path):
+def decided(two_decisions, tmp_path):
+    shutil.copytree(two_decisions, tmp_path, symlinks=True, dirs_exist_ok=True)
     runtime = runtime_in(tmp_path, teacher=Parrot())
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
-    turn_once(runtime)
     yield runtime
     runtime.store.close()
 
