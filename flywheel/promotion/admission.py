@@ -235,6 +235,8 @@ class Candidate:
     approvals: tuple[str, ...] = ()  # `approvals` of the decision
     refused: str = ""  # `refused_by` of the adapter
     leaked: str = ""  # a later decision in which it failed hygiene
+    files: str = ""  # id of its files' hashes, as registered; "" for one that has none
+    judged_files: tuple[str, str] = ("", "")  # the decision that judged it, and their id then
 
 
 def admit(
@@ -258,6 +260,7 @@ def admit(
     """
     if decision.challenger == candidate.champion:
         raise Refused(f"{decision.challenger} is the champion already")
+    _are_judged(decision.challenger, candidate)
     if decision.verdict == "rollback":
         compares(decision, candidate.champion)
         _goes_back(decision, candidate, by, table)
@@ -284,6 +287,7 @@ def may_approve(
         replace(decision, status="pending") if lifted else decision, "approve", candidate.champion
     )
     check_override(decision, overridden, table)
+    _are_judged(decision.challenger, candidate)
     hygiene = _verdict(decision, "hygiene")
     if hygiene is None or hygiene == "FAIL" or candidate.leaked:
         where = candidate.leaked or decision.id
@@ -335,6 +339,16 @@ def _passed_alone(decision: Decision, candidate: Candidate, table: PromotionTabl
         raise Refused(
             f"{decision.id} is {decision.status}, and {decision.challenger} {candidate.state}",
             hint="see the later decision about it: `flywheel review list`",
+        )
+
+
+def _are_judged(adapter: str, candidate: Candidate) -> None:
+    """The registered files are those that were judged; the chain of decision events covers both."""
+    decision, judged = candidate.judged_files
+    if judged and candidate.files and judged != candidate.files:
+        raise Refused(
+            f"the registered files of {adapter} are not those that {decision} judged",
+            hint="start a new turn, which judges what is there now: `flywheel turn start`",
         )
 
 

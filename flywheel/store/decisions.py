@@ -169,6 +169,14 @@ _EVENTS = """
 """
 
 
+FILES = "challenger_files"
+"""Key of `rests_on`: id of the hashes that the challenger's files had when it was judged."""
+
+_JUDGED = """
+    SELECT id, rests_on FROM decisions WHERE challenger = ? AND verdict <> 'rollback'
+    ORDER BY number DESC
+"""
+
 _LATER = """
     SELECT id, gates FROM decisions
     WHERE challenger = $1 AND number > (SELECT number FROM decisions WHERE id = $2)
@@ -320,6 +328,17 @@ def events(con: Connection, decision_id: str) -> list[dict[str, Any]]:
     `what` is the verdict in the first event and the new status in every later one.
     """
     return [{**row, "at": moment(row["at"])} for row in records(con, _EVENTS, [decision_id])]
+
+
+def judged_files(con: Connection, adapter: str) -> tuple[str, str]:
+    """Return the newest decision that judged an adapter, and the id of its files' hashes then.
+
+    ("", "") for an adapter that nobody judged, or that an earlier version did.
+    """
+    for row in records(con, _JUDGED, [adapter]):
+        if files := unpack(row["rests_on"]).get(FILES):
+            return str(row["id"]), str(files)
+    return "", ""
 
 
 def leaked_later(con: Connection, decision: Decision) -> str:

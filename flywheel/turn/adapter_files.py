@@ -11,9 +11,10 @@ import logging
 from pathlib import Path
 
 from flywheel import files
+from flywheel.content import content_id
 from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Adapter
-from flywheel.store import adapters, decisions
+from flywheel.store import Connection, adapters, decisions
 from flywheel.turn.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,17 @@ def problem(adapters_dir: Path, adapter: Adapter) -> str:
     if not changed:
         return ""
     return f"the files of {adapter.id} are not those that were trained: {_shortened(changed)}"
+
+
+def not_as_judged(con: Connection, adapter: Adapter) -> str:
+    """Return how the registered hashes differ from those that a decision was made on; "": not.
+
+    The chain of decision events covers those of the decision, and not the registry.
+    """
+    decision, judged = decisions.judged_files(con, adapter.id)
+    if not adapter.files or judged in ("", content_id("files", adapter.files)):
+        return ""
+    return f"the registered files of {adapter.id} are not those that {decision} judged"
 
 
 def refuse_changed(runtime: Runtime, adapter: Adapter) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from flywheel import promotion
+from flywheel.content import content_id
 from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Adapter, Decision
 from flywheel.store import Connection, adapters, decisions, turns
@@ -119,6 +120,7 @@ def install(
 def candidate_of(con: Connection, decision: Decision) -> promotion.Candidate:
     """What is on record of a decision's challenger, as `promotion.admit` asks for it."""
     adapter = adapters.get(con, decision.challenger)
+    judged = decision.rests_on.get(decisions.FILES)
     return promotion.Candidate(
         state=adapter.state,
         champion=adapters.champion(con),
@@ -126,6 +128,8 @@ def candidate_of(con: Connection, decision: Decision) -> promotion.Candidate:
         approvals=promotion.approvals(decisions.events(con, decision.id)),
         refused=promotion.refused_by(decisions.settling_events(con), adapter.id),
         leaked=decisions.leaked_later(con, decision),
+        files=content_id("files", adapter.files) if adapter.files else "",
+        judged_files=(decision.id, judged) if judged else decisions.judged_files(con, adapter.id),
     )
 
 
@@ -243,10 +247,11 @@ def reconcile(runtime: Runtime) -> str | None:
         with runtime.store.read() as con:
             champion = adapters.champion(con)
             adapter = adapters.get(con, champion) if champion is not None else None
+            unjudged = adapter_files.not_as_judged(con, adapter) if adapter else ""
         try:
             if adapter is None or adapter.state == "external":  # after a restore, or a rollback
                 runtime.serving.retire()
-            elif found := adapter_files.problem(runtime.adapters_dir, adapter):
+            elif found := adapter_files.problem(runtime.adapters_dir, adapter) or unjudged:
                 raise NotServed(found, hint=adapter_files.MENDED)
             else:
                 runtime.serving.promote(adapter.id)

@@ -261,6 +261,7 @@ def _registry(con: Connection, state_dir: Path) -> list[str]:
             )
         elif adapter.files:  # those of an earlier version are recorded at the next start
             changed = adapter_files.problem(state_dir / "adapters", adapter)
+            changed = changed or adapter_files.not_as_judged(con, adapter)
             problems += [f"{role}{changed}"] if changed else []
     return problems
 

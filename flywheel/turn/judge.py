@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from flywheel import gates, promotion
 from flywheel.config import PromotionTable
+from flywheel.content import content_id
 from flywheel.records import Decision
 from flywheel.store import Connection, adapters, decisions, golden_set, turns
 from flywheel.store.turns import Turn
@@ -74,6 +75,7 @@ def decide(runtime: Runtime, turn: Turn) -> StepResult:
         identity = decisions.next_id(con)
         report = evidence.last_report(con, turn)
         situation = _situation(runtime, con, turn)
+        trained = adapters.get(con, turn.record.challenger).files
     ruling = promotion.decide(judgement, table, situation)
     grounds = _grounds(runtime, turn, situation, table)
     decision = Decision(
@@ -88,7 +90,10 @@ def decide(runtime: Runtime, turn: Turn) -> StepResult:
         at=runtime.clock(),
         gates=judgement.gates,
         intents=judgement.intents,
-        rests_on=_rests_on(turn, ruling, evidence.digest(grounds, report)),
+        rests_on={
+            **_rests_on(turn, ruling, evidence.digest(grounds, report)),
+            decisions.FILES: content_id("files", trained),
+        },
     )
     applies = ruling.verdict == "promote" and not ruling.person
 

@@ -131,6 +131,9 @@ def gates(**verdicts):
 
 
 def test_what_holds_is_admitted():
+    admit(
+        JUDGED, replace(GOOD, files="files-1", judged_files=("d-2", "files-1")), "gates", (), AUTO
+    )
     admit(JUDGED, GOOD, "gates", (), AUTO)
     admit(JUDGED, GOOD, "ada (uid 1000)", (), AUTO)
     admit(JUDGED, replace(GOOD, approvals=("ada (uid 1000)",)), "bob (uid 1001)", (), TWO)
@@ -145,6 +148,7 @@ BY_GATES = {
     "another champion serves": (JUDGED, replace(GOOD, champion="a-3")),
     "it serves already": (JUDGED, replace(GOOD, champion="a-2")),
     "it was rejected since": (JUDGED, replace(GOOD, state="rejected")),
+    "others were judged": (JUDGED, replace(GOOD, files="files-1", judged_files=("d-2", "files-2"))),
     "it was retired since": (JUDGED, replace(GOOD, state="retired")),
     "a person refused it": (JUDGED, replace(GOOD, refused=REFUSED)),
     "a later turn found a leak": (JUDGED, replace(GOOD, leaked="d-3")),
@@ -162,6 +166,7 @@ BY_PERSON = {
     "another champion serves": (JUDGED, replace(GOOD, champion="a-3")),
     "it serves already": (JUDGED, replace(GOOD, champion="a-2")),
     "it was rejected elsewhere": (JUDGED, replace(GOOD, state="rejected")),
+    "others were judged": (JUDGED, replace(GOOD, files="files-1", judged_files=("d-2", "files-2"))),
     "a later turn found a leak": (JUDGED, replace(GOOD, leaked="d-3")),
     "hygiene failed": (replace(JUDGED, gates=gates(hygiene="FAIL")), GOOD),
     "hygiene had no word": (replace(JUDGED, gates=()), GOOD),
@@ -175,6 +180,7 @@ BY_ROLLBACK = {
     "it serves already": (BACK, replace(FORMER, champion="a-2")),
     "another champion serves": (BACK, replace(FORMER, champion="a-3")),
     "it was applied": (replace(BACK, status="applied"), FORMER),
+    "others were judged": (BACK, replace(FORMER, files="files-1", judged_files=("d-1", "files-2"))),
 }
 
 

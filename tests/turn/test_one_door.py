@@ -18,6 +18,7 @@ from runtimes import (
     turn_once,
 )
 
+from flywheel import files
 from flywheel import turn as turning
 from flywheel.config import PromotionTable
 from flywheel.errors import FlywheelError, Refused
@@ -469,6 +470,27 @@ def test_a_folder_that_goes_after_the_commit_is_a_problem_and_served_when_it_is_
     folder.with_name("aside").rename(folder)
     turning.reconcile(runtime)
     assert (runtime.unserved, ends(runtime)) == ("", (story.better, story.better))
+
+
+def test_a_registry_that_was_changed_to_suit_the_files_is_found_by_the_chain(reopen, story):
+    runtime = reopen()
+    for name in (story.first, story.champion, story.better):
+        folder = runtime.adapters_dir / name
+        changed(folder)
+        with runtime.store.write() as con:
+            adapters.set_files(con, name, files.hashes(folder))
+    for act, by in (
+        (lambda: turning.approve(runtime, "d-3", ADA, "fine"), "d-3"),
+        (lambda: turning.rollback(runtime, None, ADA, "complaints"), "d-1"),
+        (lambda: turning.reconcile(runtime), "d-2"),
+    ):
+        with pytest.raises(FlywheelError, match=f"are not those that {by} judged"):
+            act()
+    assert [each.rpartition(" ")[0].rpartition(" ")[2] for each in checked(runtime)] == [
+        "d-3",
+        "d-2",
+        "d-1",
+    ]
 
 
 # Files of an earlier version
