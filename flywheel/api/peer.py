@@ -8,7 +8,7 @@ a request says itself counts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import logging
 import os
 import pwd
@@ -173,8 +173,15 @@ def login_of(pid: int, pinned: Callable[[], int], proc: Path = Path("/proc")) ->
 
 
 def _pinned(connection: socket.socket, pid: int) -> int:
-    with contextlib.suppress(OSError):
+    """A pidfd of the process that connected, also where its number is another's by now.
+
+    A kernel before 6.5 cannot do that: the number is looked up, as soon as the connection is there.
+    """
+    try:
         return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
     return os.pidfd_open(pid)
 
 

@@ -27,6 +27,8 @@ from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
 from flywheel.loader import Loader
 from flywheel.turn import Runtime
 
+log = logging.getLogger(__name__)
+
 MODE = 0o660
 """Of both Unix sockets: for the daemon's user and a group."""
 TOKEN_LENGTH = 32
@@ -291,11 +293,14 @@ def server_of(runtime: Runtime, loader: Loader, process_status: ProcessStatus) -
     """
     table = runtime.config.api
     name = table.tcp.rpartition(":")[0].lower()
+    tokens = tokens_of(table)
+    if tokens and 0 < len(secret(table.token_env) or "") < TOKEN_LENGTH:
+        log.warning("the token of [api] token_env is short: it can be guessed, and may everything")
     app = create_app(
         runtime,
         loader=loader,
         process_status=process_status,
-        tokens=tokens_of(table),
+        tokens=tokens,
         hosts=frozenset({name} if name else ()),
         ingest_socket=os.fspath(runtime.config.ingest_path or ""),
     )

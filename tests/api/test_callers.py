@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 
@@ -161,6 +162,23 @@ def test_a_login_that_the_kernel_does_not_show_is_hidden_and_not_none(proc):
 
     assert login_of(9, lambda: os.pidfd_open(os.getpid()), proc) == HIDDEN
     assert login_of(7, gone, proc) == HIDDEN
+
+
+class Connection:
+    """A connection whose kernel answers SO_PEERPIDFD with an error."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def getsockopt(self, *_):
+        raise OSError(self.code, "")
+
+
+def test_the_number_of_a_process_is_looked_up_only_where_the_kernel_cannot_pin_it(proc):
+    me = os.getpid()
+    os.close(peer._pinned(Connection(errno.ENOPROTOOPT), me))
+    for code in (errno.ESRCH, errno.EINVAL):
+        assert login_of(7, lambda code=code: peer._pinned(Connection(code), me), proc) == HIDDEN
 
 
 def test_a_kernel_without_audit_knows_of_no_logins(tmp_path):

@@ -168,6 +168,8 @@ def test_over_tcp_the_uid_of_nobody_counts(start, tmp_path):
         answer = connection.getresponse()
         assert answer.status == 202
         assert json.loads(answer.read())["trigger"] == "asked by token"
+    log = (tmp_path / "logs" / "flywheel.jsonl").read_text(encoding="utf-8")
+    assert log.count("the token of [api] token_env is short: it can be guessed") == 1
 
 
 def test_once_is_refused_while_there_is_nothing_to_learn_or_judge_by(start):
