@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -112,13 +112,19 @@ def _take_permissions(written: Path, path: Path) -> None:
 # What is in a folder, by content.
 
 _BLOCK = 1 << 20  # bytes read at a time
+_MOST = 4 << 30  # bytes of a file that are read: a sparse file of terabytes would take hours
+_UNREAD = "not read"
 
 
-def hashes(folder: Path) -> dict[str, str]:
+def hashes(folder: Path, known: Collection[str] | None = None) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its name relative to the folder.
 
     What is no plain file that stood still while it was read has a word in the place of its hash:
-    "a link", "no plain file", "unreadable", "replaced while it was read".
+    "a link", "no plain file", "unreadable", "too large", "replaced while it was read".
+
+    Args:
+        folder: read with everything below it; no link is followed.
+        known: names that are expected; the content of others is not read. None: of all.
 
     Raises:
         OSError: there is no such folder, or it cannot be listed.
@@ -128,7 +134,8 @@ def hashes(folder: Path) -> dict[str, str]:
         linked = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*names, *linked):
             path = Path(place) / name
-            found[path.relative_to(folder).as_posix()] = _hash(path)
+            relative = path.relative_to(folder).as_posix()
+            found[relative] = _hash(path, read=known is None or relative in known)
     return dict(sorted(found.items()))
 
 
@@ -143,10 +150,10 @@ def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str
         now = found.get(name)
         if now is None:
             named.append(f"{name} is missing")
+        elif name not in wanted and (len(now) == _HEX or now == _UNREAD):
+            named.append(f"{name} was added")
         elif len(now) != _HEX:
             named.append(f"{name} {'was' if now.startswith('replaced') else 'is'} {now}")
-        elif name not in wanted:
-            named.append(f"{name} was added")
         elif wanted[name] != now:
             named.append(f"{name} changed")
     return named
@@ -155,9 +162,11 @@ def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str
 _HEX = hashlib.sha256().digest_size * 2
 
 
-def _hash(path: Path) -> str:
+def _hash(path: Path, *, read: bool) -> str:
     if path.is_symlink():
         return "a link"
+    if not read:
+        return _UNREAD
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -166,6 +175,8 @@ def _hash(path: Path) -> str:
         before = os.fstat(handle)
         if not stat.S_ISREG(before.st_mode):
             return "no plain file"
+        if before.st_size > _MOST:
+            return "too large"
         digest = hashlib.sha256()
         while block := file.read(_BLOCK):
             digest.update(block)

@@ -88,12 +88,14 @@ def export(
     if to.exists():
         raise Refused(f"{to} exists already", hint="name a new folder or archive")
     trained = _trained(ctx, folder.name)
+    if trained is not None:
+        _refuse_changed(folder.name, trained, files.hashes(folder, trained))
     packed = to.name.endswith(_ARCHIVE)
     copy, archive = to.with_name(f".{to.name}.copied"), to.with_name(f".{to.name}.arriving")
     try:
         shutil.copytree(folder, copy, symlinks=True)
-        if trained is not None:  # of the copy: what is compared is what arrives
-            _refuse_changed(folder.name, trained, files.hashes(copy))
+        if trained is not None:  # once more, for what is compared has to be what arrives
+            _refuse_changed(folder.name, trained, files.hashes(copy, trained))
         if packed:
             import tarfile
 

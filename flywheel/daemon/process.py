@@ -213,7 +213,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._asked_to_stop, number)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked_to_reload)
-        await asyncio.to_thread(turn.record_unknown, self._runtime)
+        with contextlib.suppress(DiskFull):  # the pulse tells, and the next start records them
+            await asyncio.to_thread(turn.record_unknown, self._runtime)
         await asyncio.to_thread(self._reconcile)
         serving = asyncio.create_task(self._server.serve(sockets))
         await self._server.listening.wait()

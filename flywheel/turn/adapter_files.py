@@ -52,7 +52,7 @@ def problem(adapters_dir: Path, adapter: Adapter) -> str:
     if not adapter.files:
         return f"the files of {adapter.id} are not recorded yet: the next start records them"
     try:
-        changed = files.differences(adapter.files, files.hashes(folder))
+        changed = files.differences(adapter.files, files.hashes(folder, adapter.files))
     except OSError as error:
         return f"the files of {adapter.id} cannot be read: {error}"
     if not changed:

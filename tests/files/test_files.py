@@ -220,6 +220,17 @@ def test_a_file_that_changes_while_it_is_read_has_no_hash(folder, monkeypatch, h
     ]
 
 
+def test_a_sparse_file_of_terabytes_takes_no_time(folder):
+    before = files.hashes(folder)
+    for name in ("weights", "more"):
+        with (folder / name).open("ab") as file:
+            file.truncate(1 << 42)
+    assert files.differences(before, files.hashes(folder, before)) == [
+        "more was added",
+        "weights is too large",
+    ]
+
+
 def test_a_folder_that_is_not_there_has_no_hashes(tmp_path):
     with pytest.raises(FileNotFoundError):
         files.hashes(tmp_path / "nowhere")

@@ -122,6 +122,7 @@ def test_one_person_goes_back_and_two_are_asked_for_the_way_forward(reopen, stor
     assert ends(runtime) == (story.first, story.first)
 
 
+@pytest.mark.slow
 def test_where_one_person_decides_a_later_word_undoes_a_rollback(reopen, story):
     runtime = reopen()
     turning.rollback(runtime, None, ADA, "complaints")
@@ -144,6 +145,7 @@ def test_one_person_by_socket_and_token_is_one_and_nobody_in_particular_is_none(
     assert ends(runtime) == (story.better, story.better)
 
 
+@pytest.mark.slow
 def test_nobody_in_particular_may_come_first_and_two_people_are_still_asked_for(reopen, story):
     runtime = reopen(TWO)
     turning.approve(runtime, "d-3", "token", "by a script")
@@ -154,6 +156,7 @@ def test_nobody_in_particular_may_come_first_and_two_people_are_still_asked_for(
     assert whats == ["promote", "approved 1 of 2", "approved 1 of 2", "applied"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(REVIEW, TWO), (TWO, REVIEW)])
 def test_the_number_of_today_is_asked_for_whatever_it_was_at_the_first_approval(
     reopen, story, before, after
@@ -170,6 +173,7 @@ def test_the_number_of_today_is_asked_for_whatever_it_was_at_the_first_approval(
     assert (ends(runtime)[0] == story.better) == (after is REVIEW)
 
 
+@pytest.mark.slow
 def test_an_approval_before_a_rejection_is_over(reopen, story):
     runtime = reopen(TWO)
     turning.approve(runtime, "d-3", ADA, "fine")
@@ -183,6 +187,7 @@ def test_an_approval_before_a_rejection_is_over(reopen, story):
     assert ends(runtime) == (story.better, story.better)
 
 
+@pytest.mark.slow
 def test_an_approval_does_not_pass_to_what_the_turn_is_judged_as_later(tmp_path):
     runtime = runtime_in(tmp_path, promotion=dataclasses.replace(TWO, allow_override=("intents",)))
     seed_runtime(runtime, golden=4)
@@ -222,6 +227,7 @@ def test_an_adapter_that_was_rejected_elsewhere_is_not_approved(reopen, story):
     assert (status(runtime), ends(runtime)[0]) == ("pending", story.champion)
 
 
+@pytest.mark.slow
 def test_a_leak_that_a_later_turn_found_stops_an_earlier_decision(reopen, story):
     runtime = reopen()
     leak = (GateResult(gate="hygiene", verdict="FAIL"),)
@@ -309,6 +315,7 @@ def test_an_adapter_whose_files_changed_after_it_was_judged_is_not_approved(reop
     assert len(views.decision_view(runtime, "d-3")["events"]) == 1
 
 
+@pytest.mark.slow
 @attacked
 def test_files_that_change_between_two_approvals_are_found_at_the_second(reopen, story, attack):
     runtime = reopen(TWO)
@@ -319,6 +326,7 @@ def test_files_that_change_between_two_approvals_are_found_at_the_second(reopen,
     assert (status(runtime), ends(runtime)) == ("pending", (story.champion, story.champion))
 
 
+@pytest.mark.slow
 @attacked
 def test_a_former_champion_with_other_files_is_not_gone_back_to(reopen, story, attack):
     runtime = reopen()
@@ -366,6 +374,7 @@ def test_a_model_that_was_changed_before_it_was_evaluated_is_not_judged(reopen, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["challenger", "champion"])
 def test_a_model_that_is_changed_while_it_is_evaluated_is_not_judged(reopen, story, whose):
     runtime = reopen()
@@ -383,6 +392,7 @@ def test_a_model_that_is_changed_while_it_is_evaluated_is_not_judged(reopen, sto
     assert f"the files of {name} are not those that were trained" in view["error"]
 
 
+@pytest.mark.slow
 def test_a_champion_that_answers_as_another_is_not_compared_with(reopen, story):
     runtime = reopen()
 
@@ -427,6 +437,7 @@ def checked(runtime: Runtime) -> list[str]:
     return list(integrity.check(runtime.store, runtime.config.state_dir)["problems"])
 
 
+@pytest.mark.slow
 def test_a_champion_whose_files_changed_is_not_linked_anew(reopen, story):
     runtime = reopen()
     runtime.serving.promote(story.first)
@@ -436,6 +447,7 @@ def test_a_champion_whose_files_changed_is_not_linked_anew(reopen, story):
     assert runtime.serving.serving() == story.first
 
 
+@pytest.mark.slow
 def test_what_changed_in_any_adapter_is_named_by_the_check(reopen, story):
     runtime = reopen()
     assert checked(runtime) == []
@@ -521,6 +533,7 @@ def test_files_of_an_earlier_version_are_recorded_once_with_an_event(reopen, sto
         turning.approve(runtime, "d-3", ADA, "fine")
 
 
+@pytest.mark.slow
 def test_an_odd_folder_of_an_earlier_version_stops_no_start_and_serves_nobody(reopen, story):
     runtime = reopen()
     forgotten(runtime)
@@ -534,6 +547,7 @@ def test_an_odd_folder_of_an_earlier_version_stops_no_start_and_serves_nobody(re
 # The same adapter trained again
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_trained_again_beside_a_changed_folder_is_not_taken(reopen, story):
     runtime = reopen()
     changed(runtime.adapters_dir / story.better)
@@ -542,6 +556,7 @@ def test_an_adapter_that_is_trained_again_beside_a_changed_folder_is_not_taken(r
     assert "flywheel.json changed" in view["error"]
 
 
+@pytest.mark.slow
 def test_an_adapter_whose_folder_was_gone_is_registered_as_it_was_trained_again(reopen, story):
     runtime = reopen()
     gone(runtime.adapters_dir / story.better)
