@@ -16,16 +16,18 @@ from flywheel.api.http import BadRequest, answer, problem, read_body
 from flywheel.api.peer import CALLER, Caller
 from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
-from flywheel.api.responses import StatusView, figures_of
+from flywheel.api.responses import ActView, StatusView, figures_of
 from flywheel.api.views import preview
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader
+from flywheel.store import decisions as stored_decisions
 from flywheel.store.events import Stored
 from flywheel.store.health import HealthScope
 from flywheel.turn import Runtime
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 _MAX_BODY = 64 * 1024  # bytes; no control request needs more
+_ACTS, _MOST_ACTS = 50, 100_000  # events of the chain, unless `limit` says otherwise, and at most
 
 
 async def status(request: Request) -> Response:
@@ -142,6 +144,20 @@ async def rollback(request: Request) -> Response:
     decided = await run_in_threadpool(turn.rollback, runtime, asked.to, by, why)
     peer.record(request, f"{decided.id}: rolled back to {decided.challenger}", why)
     return answer(await run_in_threadpool(views.decision_view, runtime, decided.id))
+
+
+async def acts(request: Request) -> Response:
+    """What was done or tried besides deciding, newest first, at most `limit`: who, what and why."""
+    limit = request.query_params.get("limit", str(_ACTS))
+    if not (limit.isascii() and limit.isdecimal()):
+        raise BadRequest(f"limit is {limit!r}, no number", hint="for example limit=100")
+
+    def look() -> list[ActView]:
+        with _runtime(request).store.read() as con:
+            found = stored_decisions.acts(con, min(int(limit[:9]), _MOST_ACTS))
+        return [ActView(**act) for act in found]
+
+    return answer(await run_in_threadpool(look))
 
 
 async def adapters(request: Request) -> Response:

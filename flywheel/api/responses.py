@@ -457,6 +457,16 @@ class DecisionDetailView(_DecisionView):
     events: list[DecisionEventView]
 
 
+class ActView(View):
+    """What somebody did, or tried to do, besides deciding: an event of the chain."""
+
+    number: int  # of the event
+    at: datetime
+    by: str
+    what: str  # kind of act, such as golden.imported, or refused
+    because: str  # ids, counts and reasons
+
+
 class AdapterView(View):
     """An adapter and how it was made."""
 

@@ -153,6 +153,7 @@ ROUTES: tuple[ApiRoute, ...] = (
         requests.Reason,
         responses.DecisionDetailView,
     ),
+    _get("look", "/v1/acts", control.acts, list[responses.ActView]),
     _get("look", "/v1/adapters", control.adapters, list[responses.AdapterView]),
     _post(
         "decide", "/v1/rollback", control.rollback, requests.Rollback, responses.DecisionDetailView

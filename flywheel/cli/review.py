@@ -91,6 +91,29 @@ def show(
     return None
 
 
+@app.command(epilog=examples("flywheel review acts", "flywheel review acts --limit 500 --json"))
+def acts(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="How many, at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List who did what besides deciding, the latest first.
+
+    Golden imports, disputes, backups, restores, erasures, reloads, and what was refused for want
+    of a role. They stand in the chain of decisions, which `flywheel db check` holds together.
+    """
+    reply = daemon(ctx).get("acts", query={"limit": str(limit)})
+    if as_json:
+        return raw_json(reply.body)
+    if not reply.value:
+        say("nobody did anything besides deciding")
+        return None
+    rows = [(moment(act["at"]), clean(act["what"]), clean(act["by"])) for act in reply.value]
+    say(*table(_ACTS, rows, notes=[clean(act["because"]) for act in reply.value]))
+    return None
+
+
 @app.command(epilog=examples("flywheel review verify d-7"))
 def verify(ctx: typer.Context, decision_id: DecisionId, *, as_json: Json = False) -> None:
     """Recompute a decision from its stored outcomes.
@@ -140,6 +163,7 @@ def reject(
     _give(ctx, decision_id, "reject", because, as_json=as_json)
 
 
+_ACTS = (Column(title="at"), Column(title="what", least=16), Column(title="by", least=16))
 _COLUMNS = (
     Column(title="decision"),
     Column(title="status", least=12),

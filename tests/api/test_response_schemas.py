@@ -122,6 +122,7 @@ CALLS = [
     ("GET", "/v1/samples", None, None),
     ("GET", "/v1/traffic", None, None),
     ("GET", "/v1/status", None, None),
+    ("GET", "/v1/acts", "/v1/acts?limit=2", None),
     ("GET", "/v1/intents", None, None),
     ("GET", "/v1/intents", "/v1/intents?failing=1", None),
     ("GET", "/v1/synthesis", None, None),

@@ -39,7 +39,7 @@ TAKES = {
     "look": "GET /, GET /metrics, GET /v1/status, GET /v1/intents, GET /v1/turns, "
     "GET /v1/turns/{id}, GET /v1/decisions, GET /v1/decisions/{id}, "
     "GET /v1/decisions/{id}/verify, GET /v1/adapters, GET /v1/scores, GET /v1/samples, "
-    "GET /v1/traffic, GET /v1/labels/agreement",
+    "GET /v1/traffic, GET /v1/labels/agreement, GET /v1/acts",
     "decide": "POST /v1/decisions/{id}/approve, POST /v1/decisions/{id}/reject, "
     "POST /v1/rollback, POST /v1/turns, POST /v1/turns/{id}/cancel, POST /v1/disputes, "
     "GET /v1/synthesis",
@@ -236,6 +236,16 @@ def test_a_broken_sample_among_predictions_does_not_become_golden_by_a_retry(hol
 def acts(runtime):
     with runtime.store.read() as con:
         return [(act["what"], act["by"], act["because"]) for act in decisions.acts(con)]
+
+
+def test_who_may_look_sees_who_did_what(holder):
+    holder("decide").post("/v1/samples", json=GOLDEN)
+    holder("look").post("/v1/rollback", json={"because": "mine"})
+    newest, first = holder("look").get("/v1/acts").json()
+    assert (newest["what"], newest["by"]) == ("refused", "token look")
+    assert (first["what"], first["by"]) == ("golden.generation.opened", "token decide")
+    assert holder("look").get("/v1/acts?limit=1").json() == [newest]
+    assert holder("look").get("/v1/acts?limit=many").status_code == 400
 
 
 def test_attempts_of_a_known_caller_are_in_the_chain_once_a_minute(holder, runtime, client):

@@ -464,3 +464,40 @@ def test_verify_fails_where_the_bytes_differ(reviewed):
     found = {"id": "d-7", "same": False, "evidence": "e", "checks": checks}
     made = reviewed.says("GET /v1/decisions/d-7/verify", found).run("review", "verify", "d-7")
     assert (made.exit_code, made.stdout) == (1, "FAIL  gates: differs: 1 now 2\n")
+
+
+def test_acts_says_who_did_what_and_why(daemon):
+    daemon.says(
+        "GET /v1/acts",
+        [
+            {
+                "number": 9,
+                "at": "2026-11-22T05:17:00Z",
+                "by": "token shop\x1b[2J",
+                "what": "refused",
+                "because": "POST /v1/rollback",
+            },
+            {
+                "number": 8,
+                "at": "2026-11-21T23:00:00Z",
+                "by": "ada (uid 0)",
+                "what": "golden.imported",
+                "because": "387 rows",
+            },
+        ],
+    )
+    result = daemon.run("review", "acts", "--limit", "2")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "at                    what             by\n"
+        "2026-11-22 05:17 UTC  refused          token shop\\x1b[2J\n"
+        "    POST /v1/rollback\n"
+        "2026-11-21 23:00 UTC  golden.imported  ada (uid 0)\n"
+        "    387 rows\n"
+    )
+    assert daemon.asked[0][1] == "/v1/acts?limit=2"
+
+
+def test_acts_of_nobody(daemon):
+    daemon.says("GET /v1/acts", [])
+    assert daemon.run("review", "acts").stdout == "nobody did anything besides deciding\n"

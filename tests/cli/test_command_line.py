@@ -27,7 +27,7 @@ PROMISED = {
     "": "demo init run doctor status reload intents ingest erase log",
     "samples": "import export dispute label stats",
     "turn": "start list show cancel",
-    "review": "list show verify approve reject",
+    "review": "list acts show verify approve reject",
     "adapters": "list show export rollback",
     "plugins": "list check",
     "db": "check backup restore",
