@@ -14,9 +14,10 @@ from flywheel import turn
 from flywheel.api import peer, prometheus, views
 from flywheel.api.http import BadRequest, answer, problem, read_body
 from flywheel.api.peer import CALLER, Caller
+from flywheel.api.personal import figures_of
 from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
-from flywheel.api.responses import ActView, StatusView, figures_of
+from flywheel.api.responses import ActView, StatusView
 from flywheel.api.views import preview
 from flywheel.errors import DiskFull
 from flywheel.loader import Loader

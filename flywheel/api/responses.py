@@ -9,11 +9,12 @@ description. Times are ISO 8601 in UTC, rates fractions in
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from flywheel.api.personal import Raters, Text
 from flywheel.records import (
     DecisionStatus,
     DecisionVerdict,
@@ -25,47 +26,6 @@ from flywheel.records import (
 
 class View(msgspec.Struct, kw_only=True):
     """An answer, or a part of one."""
-
-
-class _Personal:
-    """Marks a field with what people wrote, or with who they are."""
-
-
-PERSONAL = _Personal()
-Text = Annotated[str, PERSONAL]
-"""What somebody wrote."""
-Raters = Annotated[dict[str, Any], PERSONAL]
-"""What is known of raters, by name."""
-
-
-def figures_of(view: Any) -> Any:
-    """The same answer with every field marked `PERSONAL` empty, however deep inside.
-
-    For who may look at figures, and not read what people wrote.
-
-    >>> added = AddedSampleView(text="wake me", intent="set_alarm", origin="feedback")
-    >>> figures_of([added])[0].text, figures_of([added])[0].intent
-    ('', 'set_alarm')
-    """
-    if isinstance(view, list):
-        return [figures_of(each) for each in view]
-    if not isinstance(view, View):
-        return view
-    hints = get_type_hints(type(view), include_extras=True)
-    fields = {name: getattr(view, name) for name in view.__struct_fields__}
-    return type(view)(
-        **{
-            name: type(value)() if value and is_personal(hints[name]) else figures_of(value)
-            for name, value in fields.items()
-        }
-    )
-
-
-def is_personal(hint: Any) -> bool:
-    """Whether a field's type is marked `PERSONAL`, or what is in it."""
-    if PERSONAL in getattr(hint, "__metadata__", ()):
-        return True
-    return any(map(is_personal, get_args(hint)))
 
 
 # Production: intents and what the daemon is doing.

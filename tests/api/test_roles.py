@@ -25,6 +25,7 @@ from flywheel.api.peer import (
     of_token,
     on_socket,
 )
+from flywheel.api.personal import figures_of, is_personal
 from flywheel.api.routes import ROUTES
 from flywheel.store import DiskFull, decisions, golden_set, samples
 from flywheel.store import rejected as rejected_lines
@@ -328,7 +329,7 @@ def test_what_people_wrote_is_marked_in_every_answer_to_who_may_look():
         for view in reached(route.reply) if route.role == "look" else ():
             hints = typing.get_type_hints(view, include_extras=True)
             for name in WRITTEN & hints.keys():
-                assert responses.is_personal(hints[name]), f"{view.__name__}.{name}"
+                assert is_personal(hints[name]), f"{view.__name__}.{name}"
 
 
 @pytest.mark.parametrize(("path", "view"), [("decisions", "decision"), ("turns", "turn")])
@@ -357,7 +358,7 @@ def test_figures_keep_everything_that_is_not_marked():
     view = responses.TrainingView(
         by_origin={"seed": 3}, added=[added], added_total=1, refused={}, raters={"u-7": 0.5}
     )
-    assert msgspec.to_builtins(responses.figures_of(view)) == {
+    assert msgspec.to_builtins(figures_of(view)) == {
         "by_origin": {"seed": 3},
         "added": [{"text": "", "intent": "set_alarm", "origin": "feedback"}],
         "added_total": 1,
@@ -365,4 +366,4 @@ def test_figures_keep_everything_that_is_not_marked():
         "raters": {},
     }
     unset = responses.TrainingView(by_origin={}, added=[], added_total=0, refused={})
-    assert msgspec.to_builtins(responses.figures_of(unset)) == msgspec.to_builtins(unset)
+    assert msgspec.to_builtins(figures_of(unset)) == msgspec.to_builtins(unset)
