@@ -28,6 +28,7 @@ from flywheel.serving import SERVING
 from flywheel.spool import Spool
 from flywheel.store import Store, open_store, restoring, turns
 from flywheel.turn import Runtime, proof
+from flywheel.turn.control import record_act
 from flywheel.turn.integrity import OF_ITS_TURNS
 from flywheel.turn.jobs import Jobs
 
@@ -331,9 +332,11 @@ class Reload:
         return answer
 
     def signalled(self) -> None:
-        """Reload on SIGHUP; errors are logged."""
+        """Reload on SIGHUP, which does not say who sent it; errors are logged."""
         try:
-            self.ask()
+            told = self.ask()
+            if keys := ", ".join((*told["changed"], *told["restart"])):
+                record_act(self._runtime, "config.reloaded", "SIGHUP", f"changed: {keys}")
         except FlywheelError as error:
             log.error(  # noqa: TRY400
                 "the configuration stays as it was: %s", error.message, extra={"hint": error.hint}

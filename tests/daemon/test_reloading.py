@@ -9,7 +9,7 @@ from flywheel import logs, turn
 from flywheel.daemon.schedule import Schedule
 from flywheel.daemon.wiring import Reload
 from flywheel.errors import ConfigError
-from flywheel.store import turns
+from flywheel.store import decisions, turns
 
 NIGHTLY = '[schedule]\ncron = "0 3 * * *"\n'
 
@@ -97,6 +97,19 @@ def test_an_open_turn_ends_by_the_configuration_it_began_with(running, tmp_path,
         turns.close(con, "t-1", clock.now, state="done")
     reload.settle()
     assert runtime.config.training.recipe == "thorough"
+
+
+def test_a_change_that_a_signal_brought_is_in_the_chain_and_no_change_is_not(running, tmp_path):
+    runtime, _, reload = running
+    reload.signalled()
+    write_config(tmp_path, NIGHTLY + "[promotion]\napprovals = 2\n")
+    reload.signalled()
+    reload.signalled()
+    with runtime.store.read() as con:
+        told = [one for one in decisions.acts(con) if one["what"] == "config.reloaded"]
+    assert [(one["by"], one["because"]) for one in told] == [
+        ("SIGHUP", "changed: promotion.approvals")
+    ]
 
 
 def test_a_new_intent_is_known_after_a_reload(running, tmp_path):
