@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flywheel import __version__
-from flywheel.api.guard import BearerToken, Guard, bearer, demand, of_forbidden
+from flywheel.api.guard import BearerToken, Guard, bearer, demand, of_forbidden, of_refused
 from flywheel.api.http import Forbidden, answer, of_defect, of_flywheel_error, of_http_exception
 from flywheel.api.prometheus import Meter, ProcessStatus
 from flywheel.api.refusals import Refusals
 from flywheel.api.routes import ROUTES, ApiRoute
-from flywheel.errors import FlywheelError
+from flywheel.errors import FlywheelError, Refused
 from flywheel.loader import Loader
 from flywheel.turn import Runtime
 
@@ -140,6 +140,7 @@ def create_app(
         middleware=[Middleware(Meter, requests=process_status.requests), guard],
         exception_handlers={
             Forbidden: of_forbidden,
+            Refused: of_refused,
             FlywheelError: of_flywheel_error,
             HTTPException: of_http_exception,
             Exception: of_defect,

@@ -287,6 +287,20 @@ def test_the_chain_tells_from_the_actor_which_person_it_was(caller):
     assert promotion.person_of(str(caller)) == caller.person
 
 
+def test_what_a_rule_refuses_at_a_door_to_the_champion_is_in_the_chain_with_its_words(
+    holder, runtime
+):
+    because = {"because": "mine is better"}
+    reply = holder("decide").post("/v1/rollback", json=because)
+    assert reply.status_code == 409
+    holder("admin").post("/v1/restore", content=b"no database")
+    holder("decide").post("/v1/turns")  # refused too, and no door
+    assert acts(runtime) == [
+        ("refused", "token admin", "POST /v1/restore"),
+        ("refused", "token decide", f"POST /v1/rollback: {reply.json()['error']}"),
+    ]
+
+
 def test_an_attempt_is_refused_also_where_the_chain_cannot_be_written(holder, runtime, monkeypatch):
     def full(*cells):
         raise DiskFull("no room")
