@@ -254,6 +254,8 @@ class Lab:
     _history: History | None = None
     _copies: int = 0
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _kept: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _standing: Daemon | None = None
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -290,11 +292,25 @@ class Lab:
         folder = options.pop("folder", None) or self.folder()
         return self._open.enter_context(Daemon(folder, config, **options))
 
+    def standing_daemon(self) -> Daemon:
+        """A real daemon for cases that leave it as it was; it lives until `end`."""
+        if self._standing is None or not self._standing.alive:
+            folder = self.root / f"standing-{self.seed}"
+            if not folder.exists():
+                shutil.copytree(self.history.folder, folder, symlinks=True)
+            self._standing = self._kept.enter_context(Daemon(folder, ""))
+        return self._standing
+
     def close(self) -> None:
         """End what the case began."""
         self._open.close()
         for copy in self.root.glob(f"{self.seed}-*"):
             shutil.rmtree(copy, ignore_errors=True)
+
+    def end(self) -> None:
+        """End everything."""
+        self.close()
+        self._kept.close()
 
 
 # What is looked at after an attack

@@ -13,6 +13,7 @@ holds on each. `--quick` leaves out the cases that start a daemon.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import json
 import sys
@@ -22,15 +23,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import attack_door
+from benchmarks import attack_door, attack_roles
 from benchmarks.attack_lab import HELD, Case, Lab
 
-EVERY: tuple[Case, ...] = (*attack_door.CASES,)
+EVERY: tuple[Case, ...] = (*attack_door.CASES, *attack_roles.CASES)
 
 
 def starts_a_daemon(case: Case) -> bool:
     """Whether a case takes a process of its own, and so some seconds."""
-    return ".daemon(" in inspect.getsource(case.attempt)
+    source = inspect.getsource(case.attempt)
+    return "daemon(" in source
 
 
 def main() -> int:
@@ -44,8 +46,10 @@ def main() -> int:
     cases = [case for case in EVERY if asked.only in case.name]
     cases = [case for case in cases if not (asked.quick and starts_a_daemon(case))]
     through: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ends:
         labs = [Lab(Path(folder), seed) for seed in range(asked.seed, asked.seed + asked.seeds)]
+        for lab in labs:
+            ends.callback(lab.end)
         part = ""
         for case in cases:
             if case.part != part:
