@@ -29,7 +29,7 @@ from flywheel.spool import Spool
 from flywheel.store import Store, open_store, restoring, turns
 from flywheel.turn import Runtime, proof
 from flywheel.turn.control import record_act
-from flywheel.turn.integrity import OF_ITS_TURNS
+from flywheel.turn.integrity import OF_ITS_TURNS, forged
 from flywheel.turn.jobs import Jobs
 
 # A staged backup takes the place of the database, while no daemon has it open.
@@ -120,9 +120,19 @@ def built(config: Config) -> Iterator[Runtime]:
             teacher=teacher_of(config, intents),
             clock=_now,
             custom_gates=own_gates,
+            forged=_forged(store),
         )
     finally:
         store.close()
+
+
+def _forged(store: Store) -> str:
+    """What of the champion nobody decided; the daemon answers, and makes nothing of it."""
+    with store.read() as con:
+        found = forged(con)
+    if found:
+        log.error("%s", found, extra={"event": "champion.forged"})
+    return found
 
 
 def teacher_of(config: Config, intents: tuple[Intent, ...]) -> Teacher | None:

@@ -24,6 +24,7 @@ KINDS: tuple[Kind, ...] = ("predictions", "feedback")
 FOLDER = "archive"
 ARRIVING = ".arriving"
 _NAME = re.compile(r"(?P<base>(?:predictions|feedback)-\d{4}-\d\d-\d\d\.\d+)\.(?P<revision>\d+)")
+_FILE = re.compile(_NAME.pattern + r"\.parquet")
 
 _KNOWN = """
     SELECT id FROM read_parquet({files}) WHERE id IN (SELECT id FROM arriving)
@@ -89,7 +90,9 @@ def listed(con: Connection, kind: Kind | None = None) -> list[ArchiveFile]:
 
 
 def place(folder: Path, name: str) -> Path | None:
-    """Where a named file is; None when it is gone."""
+    """Where a named file is; None when it is gone, or the name is none that the archive gives."""
+    if not _FILE.fullmatch(name):
+        return None  # a path, perhaps, of a database that somebody wrote
     for path in (folder / name, folder / f"{name}{ARRIVING}"):
         if path.is_file():
             return path

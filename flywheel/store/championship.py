@@ -24,6 +24,10 @@ _ADAPTERS = "SELECT id, state, count(*) AS times FROM adapters GROUP BY ALL ORDE
 _TRAINED = "a-"  # how the id of an adapter begins that was trained here
 
 
+MENDED = "`flywheel db check` names all that was changed; `flywheel db restore` a backup"
+"""The way out of a champion that nobody decided."""
+
+
 def problems(con: Connection) -> list[str]:
     """Return each difference as a sentence; empty when the log made this champion."""
     reigns = records(con, _CHAMPIONS)

@@ -16,7 +16,7 @@ from flywheel import promotion
 from flywheel.content import content_id
 from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Adapter, Decision
-from flywheel.store import Connection, adapters, decisions, turns
+from flywheel.store import Connection, adapters, championship, decisions, turns
 from flywheel.store.turns import ENDED, Turn
 from flywheel.turn import adapter_files
 from flywheel.turn.runtime import Runtime, StepResult
@@ -139,8 +139,10 @@ def _crown(
     """Write the champion; nothing else does.
 
     Raises:
-        Refused: its files are not those that were trained.
+        Refused: its files are not those that were trained, or nobody decided on the present one.
     """
+    if runtime.forged:
+        raise Refused(f"nothing becomes champion while {runtime.forged}", hint=championship.MENDED)
     adapter_files.refuse_changed(runtime, adapters.get(con, adapter_id))
     adapters.set_champion(con, adapter_id, decision_id, now)
 
@@ -236,9 +238,9 @@ def adopt_external(runtime: Runtime, con: Connection, by: str) -> list[str]:
 def reconcile(runtime: Runtime) -> str | None:
     """Make serving match the champion in the database; called at start and again and again.
 
-    A champion whose files are not those that were trained is not put into service. What is in
-    service stays, and `Runtime.unserved` names the problem until it is mended. Calls are
-    serialised, so the last one serves the last committed champion. Idempotent.
+    A champion whose files are not those that were trained, or that no decision made, is not put
+    into service. What is in service stays, and `Runtime.unserved` names the problem until it is
+    mended. Calls are serialised, so the last one serves the last committed champion. Idempotent.
 
     Raises:
         NotServed: the link cannot be set, or the files are not those that were trained.
@@ -248,11 +250,14 @@ def reconcile(runtime: Runtime) -> str | None:
             champion = adapters.champion(con)
             adapter = adapters.get(con, champion) if champion is not None else None
             unjudged = adapter_files.not_as_judged(con, adapter) if adapter else ""
+        changed = adapter_files.problem(runtime.adapters_dir, adapter) if adapter else ""
         try:
+            if changed or unjudged:
+                raise NotServed(changed or unjudged, hint=adapter_files.MENDED)
+            if runtime.forged:
+                raise NotServed(runtime.forged, hint=championship.MENDED)
             if adapter is None or adapter.state == "external":  # after a restore, or a rollback
                 runtime.serving.retire()
-            elif found := adapter_files.problem(runtime.adapters_dir, adapter) or unjudged:
-                raise NotServed(found, hint=adapter_files.MENDED)
             else:
                 runtime.serving.promote(adapter.id)
         except (FlywheelError, OSError) as error:

@@ -212,11 +212,15 @@ def examine(
     }
 
 
+def forged(con: Connection) -> str:
+    """What of the champion or of the decisions was changed since it was written; "" for nothing."""
+    return next(iter((*championship.problems(con), *decisions.check_chain(con).problems)), "")
+
+
 def _refuse_forged(con: Connection) -> None:
-    wrong = [*championship.problems(con), *decisions.check_chain(con).problems]
-    if wrong:
+    if wrong := forged(con):
         raise Refused(
-            f"the backup cannot be used: {wrong[0]}",
+            f"the backup cannot be used: {wrong}",
             hint="somebody changed its champion or its decisions; nothing was changed here",
         )
 

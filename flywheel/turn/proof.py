@@ -7,6 +7,7 @@ parent. What it found comes back as JSON.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from typing import Any
 from flywheel.errors import Refused
 from flywheel.turn.backups import Replaced
 
+COMMAND = (sys.executable, "-m", "flywheel.turn")
 _HINT = "nothing was changed; name a file that `flywheel db backup` wrote"
 _LOOK_S = 0.1  # between looks whether the caller is still there
 _WALL_S = 3500.0  # a caller waits an hour
@@ -99,7 +101,7 @@ def survives(database: Path) -> bool:
 def _in_a_child(asked: Mapping[str, Any], file: Path, gone: Callable[[], bool]) -> dict[str, Any]:
     limits = ChildLimits.of(file)
     child = subprocess.Popen(
-        [sys.executable, "-m", "flywheel.turn", str(os.getpid())],
+        [*COMMAND, str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # what DuckDB says as it dies may be of the file
@@ -112,6 +114,9 @@ def _in_a_child(asked: Mapping[str, Any], file: Path, gone: Callable[[], bool]) 
     finally:
         child.kill()
         child.wait()
+        for stream in filter(None, (child.stdin, child.stdout)):
+            with contextlib.suppress(OSError):  # what it did not take
+                stream.close()
     if answer is None:
         raise Refused("the backup was not read to its end: its caller went away", hint=_HINT)
     if child.returncode or not answer:

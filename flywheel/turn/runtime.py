@@ -36,6 +36,7 @@ class Runtime:
     reconciling: threading.Lock = field(default_factory=threading.Lock)  # held by `reconcile`
     wake: threading.Event = field(default_factory=threading.Event)  # a step may be ready to run
     stopping: threading.Event = field(default_factory=threading.Event)  # run no further step
+    forged: str = ""  # what of champions and decisions nobody decided, found at the start
     unserved: str = ""  # why the champion of the database is not served as it was trained
     cancelled_jobs: dict[str, threading.Event] = field(default_factory=dict, init=False)  # by id
 
