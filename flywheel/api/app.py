@@ -110,7 +110,7 @@ def create_app(
     token: str | None = None,
     tokens: Sequence[BearerToken] = (),
     hosts: frozenset[str] = frozenset(),
-    ingest_socket: str = "",
+    main_socket: str = "",
 ) -> Starlette:
     """The application of one runtime.
 
@@ -121,7 +121,8 @@ def create_app(
         token: a bearer token of TCP that may everything, and is nobody's; None: there is none.
         tokens: further ones, each with its roles; without any only the Unix sockets admit.
         hosts: further names this daemon is reached by, with dots in them.
-        ingest_socket: path of the Unix socket whose callers have the role `ingest` alone.
+        main_socket: path of the Unix socket whose callers have every role, where there is another
+            one, whose callers have the role `ingest` alone.
     """
     process_status = process_status or ProcessStatus()
     refusals = Refusals(process_status.requests)
@@ -129,7 +130,7 @@ def create_app(
         Guard,
         tokens=[*([bearer(token)] if token else ()), *tokens],
         hosts=hosts | {socket.gethostname().lower(), "localhost"},
-        ingest_socket=ingest_socket,
+        main_socket=main_socket,
         refusals=refusals,
     )
     app = Starlette(

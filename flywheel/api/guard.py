@@ -28,6 +28,7 @@ from flywheel.api.peer import (
     NO_LOGIN,
     UID,
     Caller,
+    listens_at,
     of_token,
     on_socket,
 )
@@ -97,7 +98,8 @@ class Guard:
         app: what is guarded.
         tokens: those of TCP; none admit nobody there.
         hosts: names this daemon is known by, besides addresses and names without a dot.
-        ingest_socket: path of the Unix socket that gives the role `ingest` alone; "": none.
+        main_socket: path of the Unix socket that gives every role; any other gives `ingest` alone.
+            "": there is no other.
         refusals: where what is refused is counted.
     """
 
@@ -107,13 +109,13 @@ class Guard:
         *,
         tokens: Sequence[BearerToken],
         hosts: frozenset[str],
-        ingest_socket: str,
+        main_socket: str,
         refusals: Refusals,
     ) -> None:
         self._app = app
         self._tokens = tokens
         self._hosts = hosts
-        self._ingest_socket = ingest_socket
+        self._main_socket = main_socket
         self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -159,8 +161,10 @@ class Guard:
     def _caller(self, scope: Scope, headers: Headers) -> Caller | None:
         uid = scope.get(UID)
         if uid is not None:
-            only_events = self._ingest_socket and scope.get(LISTENER) == self._ingest_socket
-            roles: frozenset[Role] = frozenset({"ingest"}) if only_events else EVERY_ROLE
+            is_main = not self._main_socket or listens_at(
+                scope.get(LISTENER, ""), self._main_socket
+            )
+            roles: frozenset[Role] = EVERY_ROLE if is_main else frozenset({"ingest"})
             return on_socket(uid, scope.get(LOGIN, NO_LOGIN), roles)
         scheme, _, given = headers.get("authorization", "").partition(" ")
         digest = _digest(given.strip().encode())

@@ -145,6 +145,24 @@ def _peer(transport: asyncio.BaseTransport) -> Mapping[str, object] | None:
     }
 
 
+LONGEST_PATH = 107
+"""Bytes of a Unix socket's address in Linux, less its end."""
+BY_FOLDER = "/proc/self/fd/"
+"""What a longer address begins with: it is the file in an open folder."""
+
+
+def listens_at(listener: str, path: str) -> bool:
+    """Whether a connection came to the socket at `path`, by the address that the kernel names.
+
+    >>> listens_at("/srv/flywheel.sock", "/srv/flywheel.sock"), listens_at("", "/srv/flywheel.sock")
+    (True, False)
+    """
+    if len(os.fsencode(path)) <= LONGEST_PATH:
+        return listener == path
+    name = path.rpartition("/")[2]
+    return listener.startswith(BY_FOLDER) and listener.rpartition("/")[2] == name
+
+
 def login_of(pid: int, pinned: Callable[[], int], proc: Path = Path("/proc")) -> int:
     """The uid that a process logged in with; `NO_LOGIN` or `HIDDEN`.
 

@@ -21,7 +21,7 @@ import uvicorn
 
 from flywheel.api import ProcessStatus, create_app
 from flywheel.api.guard import BearerToken, bearer
-from flywheel.api.peer import PeerProtocol
+from flywheel.api.peer import BY_FOLDER, LONGEST_PATH, PeerProtocol
 from flywheel.config import ApiTable, Config, Role, TokenTable, secret
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
 from flywheel.loader import Loader
@@ -33,7 +33,6 @@ MODE = 0o660
 """Of both Unix sockets: for the daemon's user and a group."""
 TOKEN_LENGTH = 32
 """Characters that a named token has at least; it cannot be guessed then."""
-_LONGEST_PATH = 107  # bytes of sun_path in Linux, less its end
 
 
 @contextmanager
@@ -87,9 +86,9 @@ def _refuse_ingest_path(ingest: Path, path: Path) -> None:
             f'[api] ingest_socket = "{ingest}" is the socket that may everything',
             hint="choose another name, in a folder that the producers reach",
         )
-    if len(os.fsencode(ingest)) > _LONGEST_PATH:
+    if len(os.fsencode(ingest)) > LONGEST_PATH:
         raise ConfigError(
-            f'[api] ingest_socket = "{ingest}" is longer than {_LONGEST_PATH} bytes',
+            f'[api] ingest_socket = "{ingest}" is longer than {LONGEST_PATH} bytes',
             hint='choose a shorter one, for example "/run/flywheel/ingest.sock"',
         )
 
@@ -178,12 +177,12 @@ def _remove(path: Path, inode: int) -> None:
 @contextmanager
 def _address(path: Path) -> Iterator[str]:
     """The path as a socket address; one that is too long is reached through its open folder."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH:
+    if len(os.fsencode(path)) <= LONGEST_PATH:
         yield os.fspath(path)
         return
     folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
+        yield f"{BY_FOLDER}{folder}/{path.name}"
     finally:
         os.close(folder)
 
@@ -302,7 +301,7 @@ def server_of(runtime: Runtime, loader: Loader, process_status: ProcessStatus) -
         process_status=process_status,
         tokens=tokens,
         hosts=frozenset({name} if name else ()),
-        ingest_socket=os.fspath(runtime.config.ingest_path or ""),
+        main_socket=os.fspath(runtime.config.socket_path),
     )
     return Server(
         uvicorn.Config(

@@ -22,6 +22,7 @@ from flywheel.api.peer import (
     NO_LOGIN,
     UID,
     Caller,
+    listens_at,
     of_token,
     on_socket,
 )
@@ -30,7 +31,7 @@ from flywheel.api.routes import ROUTES
 from flywheel.store import DiskFull, decisions, golden_set, samples
 from flywheel.store import rejected as rejected_lines
 
-INGEST = "/run/flywheel/ingest.sock"
+MAIN, INGEST = "/var/lib/flywheel/flywheel.sock", "/run/flywheel/ingest.sock"
 TAKES = {
     "anyone": "GET /healthz, GET /readyz",
     "ingest": "POST /v1/predictions, POST /v1/feedback, POST /v1/traces, POST /v1/logs",
@@ -66,7 +67,7 @@ def secret_of(role):
 @pytest.fixture
 def app(runtime, process_status):
     named = [bearer(secret_of(role), role, "", frozenset({role})) for role in EVERY_ROLE]
-    return create_app(runtime, process_status=process_status, tokens=named, ingest_socket=INGEST)
+    return create_app(runtime, process_status=process_status, tokens=named, main_socket=MAIN)
 
 
 @pytest.fixture
@@ -153,6 +154,30 @@ def test_the_ingest_socket_takes_events_and_gives_nothing_away(producer):
         if route.role not in ("ingest", "anyone"):
             path = route.path.replace("{id}", "x-1")
             assert producer.request(route.method, path).status_code == 403, path
+
+
+@pytest.mark.parametrize(
+    ("listener", "status"),
+    [
+        (MAIN, 200),
+        (INGEST, 403),
+        ("", 403),
+        ("/run/flywheel.sock", 403),
+        ("/proc/self/fd/9/flywheel.sock", 403),
+    ],
+)
+def test_only_the_socket_in_the_state_folder_gives_every_role(app, listener, status):
+    async def asked(scope, receive, send):
+        await app({**scope, UID: 0, LISTENER: listener}, receive, send)
+
+    assert TestClient(asked).get("/v1/status").status_code == status
+
+
+def test_a_socket_whose_path_is_long_is_known_by_its_name_in_an_open_folder():
+    path = "/" + "x" * 200 + "/flywheel.sock"
+    assert listens_at("/proc/self/fd/9/flywheel.sock", path)
+    for other in ("/proc/self/fd/9/ingest.sock", "/run/flywheel.sock", "/run/ingest.sock", ""):
+        assert not listens_at(other, path)
 
 
 def test_a_token_says_nothing_on_a_socket(producer):
