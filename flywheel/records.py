@@ -239,6 +239,7 @@ class TurnRecord:
     latency_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by role
     round: int = 0  # evaluations so far; bought labels cause further ones
     asked: Mapping[str, int] = field(default_factory=dict)  # labels bought in this turn, by intent
+    changed: Mapping[str, Any] | None = None  # answers that changed, with texts: `turn.probes`
     # gate
     judgement: Mapping[str, Any] | None = None  # a `gates.Judgement` as JSON
     evidence: Mapping[str, Any] = field(default_factory=dict)  # a `gates.Evidence` without rows

@@ -109,7 +109,7 @@ async def approve(request: Request) -> Response:
     runtime, by = _runtime(request), str(request.scope[CALLER])
     why = _reason(asked.because)
     decided = await run_in_threadpool(
-        turn.approve, runtime, _id(request), by, why, tuple(asked.override)
+        turn.approve, runtime, _id(request), by, why, tuple(asked.override), asked.looked
     )
     peer.record(request, f"{decided.id} approved", why)
     return answer(await run_in_threadpool(views.decision_view, runtime, decided.id))

@@ -16,6 +16,7 @@ class _Personal:
 
 PERSONAL = _Personal()
 Text = Annotated[str, PERSONAL]
+Texts = Annotated[list[str], PERSONAL]
 """What somebody wrote."""
 Raters = Annotated[dict[str, Any], PERSONAL]
 """What is known of raters, by name."""

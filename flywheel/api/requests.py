@@ -54,6 +54,7 @@ class Approval(Reason, forbid_unknown_fields=True):
     """Why a decision is approved, and against which gates."""
 
     override: list[str] = []  # gates that did not pass; only those that the configuration allows
+    looked: str = ""  # the word beside texts that few raters turned; needed where there are any
 
 
 class Dispute(Reason, forbid_unknown_fields=True):

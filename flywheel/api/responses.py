@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from flywheel.api.personal import Raters, Text
+from flywheel.api.personal import Raters, Text, Texts
 from flywheel.records import (
     DecisionStatus,
     DecisionVerdict,
@@ -382,11 +382,42 @@ class TrainingView(View):
     cost_usd: float | UnsetType = UNSET
 
 
+class WordingView(View):
+    """A new wording that few raters taught, and what it does to other texts."""
+
+    wording: Text
+    intent: str
+    voices: int  # independent raters who taught it
+    texts: int  # learned ones that have it
+    asked: int  # other texts into which it was put
+    turned: int  # of them, those that only the challenger answers with the intent
+    learned: Texts
+    examples: Texts  # of turned texts, as they are without the wording
+
+
+class IntentVoicesView(View):
+    """Who taught what is new of an intent."""
+
+    texts: int
+    voices: int
+    largest: float  # share of the texts that the busiest voice gave, 0..1
+
+
+class ChangedAnswersView(View):
+    """What changed beside the golden set."""
+
+    recent: int  # production texts asked of both models
+    moved: dict[str, int]  # texts answered otherwise than before, by the new intent
+    wordings: list[WordingView]  # those that turn most first
+    taught: dict[str, IntentVoicesView]  # by intent
+
+
 class OfferView(View):
     """What a person may do about a decision now."""
 
     do: Literal["approve", "reject", "label", "rollback", "turn"]
     override: list[str] | UnsetType = UNSET  # of an approval: gates to be overridden by name
+    looked: str | UnsetType = UNSET  # of an approval: the word beside the texts to look at
 
 
 class DecisionEventView(View):
@@ -411,6 +442,7 @@ class DecisionDetailView(_DecisionView):
     fixed: list[ExampleView]
     broken: list[ExampleView]
     training: TrainingView
+    changed: ChangedAnswersView
     labels_wanted: dict[str, int]
     rests_on: dict[str, str]
     offers: list[OfferView]

@@ -12,20 +12,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from msgspec import UNSET
+
 from flywheel import promotion
 from flywheel.api.responses import (
     AddedSampleView,
     CalibrationBinView,
     CalibrationView,
+    ChangedAnswersView,
     ComparedIntentView,
     ConfusionView,
     ExampleView,
     GoldenShareView,
+    IntentVoicesView,
     OfferView,
     RightShareView,
     SliceView,
     TrainingView,
+    WordingView,
 )
+from flywheel.config import ChangedAnswersRule
 from flywheel.errors import FlywheelError, Refused
 from flywheel.metrics import paired_difference
 from flywheel.records import Decision, IntentVerdict, Outcome, Report
@@ -227,6 +233,36 @@ def training(
     )
 
 
+_WORDINGS = 10  # shown
+
+
+def changed(turn: Turn | None, rule: ChangedAnswersRule) -> ChangedAnswersView:
+    """Which answers changed beside the golden set, and how few raters taught what changed them."""
+    record = (turn.record.changed if turn else None) or {}
+    rows = [row for row in record.get("wordings", ()) if row["hosts"] or not row["asked"]]
+    rows.sort(key=lambda row: (-len(row["hosts"]) / max(1, row["asked"]), row["id"]))
+    return ChangedAnswersView(
+        recent=record.get("recent", 0),
+        moved=dict(record.get("moved", {})),
+        wordings=[
+            WordingView(
+                wording=row["wording"],
+                intent=row["intent"],
+                voices=row["voices"],
+                texts=row["texts"],
+                asked=row["asked"],
+                turned=len(row["hosts"]),
+                learned=list(row["learned"]),
+                examples=list(row["hosts"][: rule.examples]),
+            )
+            for row in rows[:_WORDINGS]
+        ],
+        taught={
+            intent: IntentVoicesView(**found) for intent, found in record.get("taught", {}).items()
+        },
+    )
+
+
 def _raters(runtime: Runtime, con: Connection, added: list[dict[str, Any]]) -> dict[str, int]:
     """Who labelled what is new: the kinds of raters behind feedback, else the origin."""
     kinds = {
@@ -256,7 +292,8 @@ def offers(runtime: Runtime, con: Connection, decision: Decision) -> list[OfferV
         found.append(OfferView(do="label"))
     overridden = promotion.gates_to_override(decision)
     if _approvable(runtime, con, decision, overridden):
-        found.append(OfferView(do="approve", override=list(overridden)))
+        word = decision.rests_on.get("look") or UNSET
+        found.append(OfferView(do="approve", override=list(overridden), looked=word))
     if _rejectable(decision, champion):
         found.append(OfferView(do="reject"))
     if decision.status == "applied" and decision.challenger == champion:

@@ -170,6 +170,7 @@ def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
             fixed=fixed,
             broken=broken,
             training=training(runtime, con, decision, turn),
+            changed=review.changed(turn, runtime.config.gates.changed_answers),
             labels_wanted=labels_wanted(con, [decision]) if decision.status == "pending" else {},
             rests_on=dict(decision.rests_on),
             offers=offers(runtime, con, decision),

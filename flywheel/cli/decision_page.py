@@ -167,6 +167,7 @@ def page(decision: Decision, *, everything: bool = False) -> list[str]:
         _examples(decision, "fixed", everything=everything),
         _examples(decision, "broken", everything=everything),
         slices(decision),
+        _changed(decision, everything=everything),
         _training(decision, everything=everything),
         _lineage(decision),
         _wanted(decision),
@@ -305,6 +306,52 @@ def _examples(decision: Decision, kind: str, *, everything: bool) -> list[str]:
     return [heading(f"Examples {kind} ({count})"), *table(heads, cells, indent=_INDENT)]
 
 
+_WORDINGS = (
+    Column(title="new wording", least=14),
+    Column(title="intent", least=12),
+    Column(title="raters", right=True),
+    Column(title="texts", right=True),
+    Column(title="turned", right=True),
+)
+_SUSPECTS_SHOWN = 5
+
+
+def _changed(decision: Decision, *, everything: bool) -> list[str]:
+    """What few raters taught, the texts that it turned, and who taught what is new."""
+    changed = decision.get("changed") or {}
+    rows: Sequence[Mapping[str, Any]] = changed.get("wordings") or []
+    taught = changed.get("taught") or {}
+    if not rows and not taught:
+        return []
+    lines = [heading("Changed answers")]
+    if changed.get("recent"):
+        moved = counted(changed.get("moved") or {})
+        pairs = [("recent texts", f"{changed['recent']:,}"), ("answered otherwise", moved)]
+        lines += facts(pairs, _INDENT)
+    shown = rows if everything else rows[:_SUSPECTS_SHOWN]
+    notes = ["; ".join(map(clean, row.get("examples") or ())) for row in shown]
+    if shown:
+        lines += table(_WORDINGS, [_wording(row) for row in shown], notes=notes, indent=_INDENT)
+    few = sorted(taught.items(), key=lambda item: (-item[1]["largest"], item[0]))
+    by = [(clean(intent), _taught_by(row)) for intent, row in few]
+    return lines + facts(by if everything else by[:_SUSPECTS_SHOWN], _INDENT)
+
+
+def _wording(row: Mapping[str, Any]) -> list[str]:
+    return [
+        clean(row.get("wording") or "-"),
+        clean(row["intent"]),
+        number(row["voices"]),
+        number(row["texts"]),
+        f"{row['turned']}/{row['asked']}",
+    ]
+
+
+def _taught_by(row: Mapping[str, Any]) -> str:
+    who = plural(row["voices"], "rater")
+    return f"{plural(row['texts'], 'new text')} by {who}, {share(row['largest'])} by one of them"
+
+
 def _training(decision: Decision, *, everything: bool) -> list[str]:
     training = decision.get("training") or {}
     if not training:
@@ -382,6 +429,7 @@ def _next(decision: Decision) -> list[str]:
     steps: list[str] = []
     for offer in decision.get("offers") or []:
         named = "".join(f" --override {clean(gate)}" for gate in offer.get("override") or ())
+        named += f" --looked {clean(offer['looked'])}" if offer.get("looked") else ""
         steps += {
             "label": ["flywheel samples label", "flywheel samples import FILE --split golden"],
             "approve": [f'flywheel review approve {name}{named} --because "…"'],

@@ -148,10 +148,15 @@ def approve(
         list[str] | None,
         typer.Option(metavar="GATE", help="A gate that did not pass; where config allows it."),
     ] = None,
+    looked: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="Beside the texts that few raters turned, if any."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Approve a held promotion; its adapter is served from then on."""
-    more = {"override": override} if override else {}
+    more: dict[str, Any] = {"override": override} if override else {}
+    more |= {"looked": looked} if looked else {}
     _give(ctx, decision_id, "approve", because, as_json=as_json, more=more)
 
 

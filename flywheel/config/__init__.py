@@ -9,6 +9,7 @@ from flywheel.config.load import changed, live, load, needs_restart, secret, wit
 from flywheel.config.tables import (
     ApiTable,
     CalibrationRule,
+    ChangedAnswersRule,
     Config,
     CurationTable,
     CustomRule,
@@ -45,6 +46,7 @@ from flywheel.config.tables import (
 __all__ = [
     "ApiTable",
     "CalibrationRule",
+    "ChangedAnswersRule",
     "Config",
     "CurationTable",
     "CustomRule",

@@ -84,6 +84,15 @@ class OutOfScopeRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedAnswersRule:
+    """[gates.changed_answers]: nothing that few raters taught turns texts of other intents."""
+
+    required: bool = True
+    turned: float = 0.35  # share of other texts that a wording turns, from which a person looks
+    examples: int = 10  # turned texts shown to that person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRule:
     """[gates.calibration]: the paired Brier score does not get worse."""
 
@@ -118,6 +127,7 @@ class GatesTable:
     intents: IntentsRule = IntentsRule()
     slices: SlicesRule = SlicesRule()
     out_of_scope: OutOfScopeRule = OutOfScopeRule()
+    changed_answers: ChangedAnswersRule = ChangedAnswersRule()
     calibration: CalibrationRule = CalibrationRule()
     latency: LatencyRule = LatencyRule()
     custom: dict[str, CustomRule] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Curation: rules that accept or refuse training samples. Pure; every refusal has a reason."""
 
 from flywheel.curation.duplicates import Near, near_duplicates, normalise, word_set
+from flywheel.curation.probing import FewTaught, Turned, few_taught, probe, turned
 from flywheel.curation.raters import (
     Believed,
     NoiseScore,
@@ -23,7 +24,7 @@ from flywheel.curation.screening import (
     without_leaks,
 )
 from flywheel.curation.sifting import Scored, Sifted, SiftRules, sift
-from flywheel.curation.voices import Voices, voices
+from flywheel.curation.voices import Voices, needed, voices
 from flywheel.curation.wording import KnownWording, lessons, unvouched, vouched, wordings
 from flywheel.curation.written import (
     Alike,
@@ -43,12 +44,14 @@ __all__ = [
     "Alike",
     "Believed",
     "Curated",
+    "FewTaught",
     "KnownWording",
     "Near",
     "NoiseScore",
     "Scored",
     "SiftRules",
     "Sifted",
+    "Turned",
     "Voices",
     "aged",
     "bars",
@@ -56,20 +59,24 @@ __all__ = [
     "capped",
     "contradicted",
     "copied",
+    "few_taught",
     "in_their_neighbourhood",
     "label_noise",
     "leaks",
     "lessons",
     "name_texts",
     "near_duplicates",
+    "needed",
     "normalise",
     "of_known_script",
+    "probe",
     "screen",
     "script",
     "sift",
     "spoken",
     "spread",
     "stands_in",
+    "turned",
     "unvouched",
     "verified",
     "voices",

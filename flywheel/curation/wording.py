@@ -84,16 +84,21 @@ def lessons(samples: Iterable[Sample], known: KnownWording) -> dict[tuple[str, s
     return taught
 
 
+def voices_behind(samples: Iterable[Sample], believed: Believed) -> frozenset[str]:
+    """Return the voices that gave these labels."""
+    return frozenset(
+        voice
+        for sample in samples
+        for voice in believed.voters.get((normalise(sample.text), sample.intent), ())
+    )
+
+
 def vouched(
     samples: Sequence[Sample], believed: Believed, voices: Voices, rule: RatersTable
 ) -> bool:
     """Whether enough independent voices, or a trusted rater, gave these labels."""
-    voters = {
-        voice
-        for sample in samples
-        for voice in believed.voters.get((normalise(sample.text), sample.intent), ())
-    }
-    return bool(voters & believed.experts) or len(voters) >= needed(
+    behind = voices_behind(samples, believed)
+    return bool(behind & believed.experts) or len(behind) >= needed(
         rule.independent, rule.share, voices.count
     )
 

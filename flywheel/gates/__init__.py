@@ -6,7 +6,15 @@ intent or a row without an answer cannot pass. A gate that is off, or has nothin
 leaves a note instead of a verdict.
 """
 
-from flywheel.gates.evidence import Evidence, HygieneFacts, Judgement, Ledger
+from flywheel.gates.changed_answers import changed_answers, look_code, suspicious
+from flywheel.gates.evidence import (
+    ChangedAnswers,
+    Evidence,
+    HygieneFacts,
+    Judgement,
+    Ledger,
+    TaughtWording,
+)
 from flywheel.gates.groups import out_of_scope, slices
 from flywheel.gates.judge import GATES, CustomGate, Gate, check, custom_gates, judge, measures
 from flywheel.gates.measures import calibration, latency
@@ -17,6 +25,7 @@ from flywheel.gates.units import Kept, Units, kept, pair
 
 __all__ = [
     "GATES",
+    "ChangedAnswers",
     "CustomGate",
     "Evidence",
     "Gate",
@@ -25,8 +34,10 @@ __all__ = [
     "Judgement",
     "Kept",
     "Ledger",
+    "TaughtWording",
     "Units",
     "calibration",
+    "changed_answers",
     "check",
     "custom_gates",
     "fresh",
@@ -35,6 +46,7 @@ __all__ = [
     "judge",
     "kept",
     "latency",
+    "look_code",
     "measures",
     "must_pass",
     "out_of_scope",
@@ -42,4 +54,5 @@ __all__ = [
     "pair",
     "prescreen",
     "slices",
+    "suspicious",
 ]

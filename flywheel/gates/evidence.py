@@ -39,6 +39,29 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaughtWording:
+    """A new wording that few raters taught, and what it does to texts of other intents."""
+
+    wording: str  # a hash of it: what people said is in the turn's record
+    intent: str
+    texts: int  # learned ones that have it
+    voices: int  # independent raters who taught them
+    asked: int  # texts of other intents into which it was put
+    turned: int  # of them, those that only the challenger then answers with the intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedAnswers:
+    """How the challenger answers recent texts, and texts with what few raters taught it."""
+
+    wordings: tuple[TaughtWording, ...] = ()
+    needed: int = 0  # voices from which a wording is not looked at
+    recent: int = 0  # production texts that both models were asked
+    moved: int = 0  # of them, those with another answer than before
+    looked: bool = True  # False: the challenger was evaluated before there was this gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything the gates look at."""
 
@@ -55,6 +78,7 @@ class Evidence:
     fresh_waiting: int = 0  # fresh samples that are there, too few to be asked yet
     disputed: tuple[str, ...] = ()  # golden samples set aside: doubted before they were asked
     doubted: tuple[str, ...] | None = None  # those in doubt by the last word; None: `disputed`
+    changed: ChangedAnswers | None = None  # None: of a time before the gate
     met: tuple[str, ...] = ()  # bought labels left out: the challenger met their like in training
 
 

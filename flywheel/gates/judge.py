@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 
 from flywheel.config.tables import GatesTable
 from flywheel.errors import ConfigError
+from flywheel.gates.changed_answers import changed_answers
 from flywheel.gates.evidence import Evidence, Judgement
 from flywheel.gates.groups import out_of_scope, slices
 from flywheel.gates.measures import calibration, latency
@@ -101,6 +102,13 @@ GATES: tuple[Gate, ...] = (
         on=lambda table: table.out_of_scope.required,
         ask=lambda shown, rule: out_of_scope(shown.outcomes, rule),
         measures=_E_VALUE,
+    ),
+    Gate(
+        name="changed_answers",
+        on=lambda table: table.changed_answers.required,
+        ask=lambda shown, rule: changed_answers(shown.changed, rule),
+        measures="highest share of other texts that a new wording turns; it passes below its limit",
+        off="changed_answers was off: nobody looked at what few raters taught",
     ),
     Gate(
         name="calibration",
@@ -218,6 +226,11 @@ def check(table: GatesTable) -> None:
         raise ConfigError(
             f"[gates.{clash[0]}] is a gate of flywheel's and takes no plugin",
             hint="give yours another name",
+        )
+    if not 0 < table.changed_answers.turned <= 1:
+        raise ConfigError(
+            f"[gates.changed_answers] turned = {table.changed_answers.turned} is no share",
+            hint="above 0 and up to 1; the default is 0.35",
         )
     rule = table.overall
     if not (0 < rule.alpha < 1 and 0 < rule.alpha_fast < 1 and rule.queries >= 1):

@@ -273,6 +273,24 @@ def admit(
             raise Refused(f"{decision.id} needs another person's approval")
 
 
+def check_looked(decision: Decision, looked: str) -> None:
+    """Check that who approves has seen the texts that the gate `changed_answers` found.
+
+    Args:
+        decision: as it was made; `rests_on["look"]` is the word that stands beside the texts.
+        looked: the word, as the person repeats it.
+
+    Raises:
+        Refused: the word is missing or another.
+    """
+    word = decision.rests_on.get("look", "")
+    if word and looked != word:
+        raise Refused(
+            f"{decision.id}: few raters taught what turns other texts, and a person has to look",
+            hint=f"`flywheel review show {decision.id}` shows the texts, and how to approve then",
+        )
+
+
 def may_approve(
     decision: Decision, candidate: Candidate, overridden: Sequence[str], table: PromotionTable
 ) -> None:

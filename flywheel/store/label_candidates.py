@@ -169,6 +169,11 @@ _NAMED = f"""
     ORDER BY p.id
 """  # noqa: S608
 
+_RECENT = """
+    SELECT p.text FROM standing_predictions() AS p WHERE p.ts >= $since
+    GROUP BY p.text ORDER BY max(p.ts) DESC, p.text LIMIT $most
+"""
+
 _NEWEST = "SELECT max(ts) FROM predictions"
 
 
@@ -230,6 +235,11 @@ def unlabelled(con: Connection, since: datetime, most: int) -> list[str]:
     """Return texts that nobody has labelled, the newest first: a fixed half of all such texts, so
     that the other half can still judge."""
     return [row["text"] for row in records(con, _UNLABELLED, {"since": stamp(since), "most": most})]
+
+
+def recent(con: Connection, since: datetime, most: int) -> list[str]:
+    """Return different production texts, the newest first, labelled or not."""
+    return [row["text"] for row in records(con, _RECENT, {"since": stamp(since), "most": most})]
 
 
 def uncertain(

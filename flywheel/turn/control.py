@@ -121,7 +121,12 @@ def cancel(runtime: Runtime, turn_id: str, by: str) -> Turn:
 
 
 def approve(
-    runtime: Runtime, decision_id: str, by: str, because: str, overridden: Sequence[str] = ()
+    runtime: Runtime,
+    decision_id: str,
+    by: str,
+    because: str,
+    overridden: Sequence[str] = (),
+    looked: str = "",
 ) -> Decision:
     """Approve a decision; with enough approvals its challenger becomes champion.
 
@@ -131,6 +136,7 @@ def approve(
         by: the person, authenticated by socket or token.
         because: reason for the audit trail.
         overridden: gates that did not pass and are overridden, where the configuration allows it.
+        looked: the word that stands beside texts which few raters turned, if there are any.
 
     Raises:
         NotFound: no such decision.
@@ -142,6 +148,7 @@ def approve(
         table = runtime.config.promotion
         candidate = candidate_of(con, decision)
         promotion.may_approve(decision, candidate, overridden, table)
+        promotion.check_looked(decision, looked)
         adapter_files.refuse_changed(runtime, adapters.get(con, decision.challenger))
         if promotion.approved(decision_id, candidate.approvals, by, table):
             ended = install(runtime, con, decision, by, because, overridden)

@@ -30,16 +30,21 @@ def sift(
     runtime: Runtime, turn: Turn, candidates: Sequence[Sample], kept_out: Sequence[str]
 ) -> curation.Sifted:
     """Apply every rule of curation; the model that scores samples runs in the worker."""
-    rules = curation.SiftRules(
+    rules = sift_rules(runtime, turn, kept_out)
+    return curation.sift(
+        candidates, rules, lambda samples, aside: _scored(runtime, turn, samples, aside)
+    )
+
+
+def sift_rules(runtime: Runtime, turn: Turn, kept_out: Sequence[str]) -> curation.SiftRules:
+    """Return the rules of curation as this turn is told them."""
+    return curation.SiftRules(
         intents=runtime.intents,
         kept_out=kept_out,
         brief_texts={brief.id: brief.failed_texts for brief in turn.record.briefs},
         turn=turn.id,
         curation=runtime.config.curation,
         raters=runtime.config.raters,
-    )
-    return curation.sift(
-        candidates, rules, lambda samples, aside: _scored(runtime, turn, samples, aside)
     )
 
 
@@ -109,7 +114,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
     with runtime.store.read() as con:
         champion = adapters.champion(con)
         before = _dataset_of(con, champion)
-        candidates = _candidates(runtime, con)
+        candidates = training_candidates(runtime, con)
         dev = lineage.judging(samples.dev(con), runtime.intents)
         kept_out, judging_texts = held_out(con), judged_by(con)
         unlabelled = _unlabelled(runtime, con, kept_out) if champion else ()
@@ -163,7 +168,7 @@ def _dataset_of(con: Connection, champion: str | None) -> str:
     return adapters.get(con, champion).dataset
 
 
-def _candidates(runtime: Runtime, con: Connection) -> list[Sample]:
+def training_candidates(runtime: Runtime, con: Connection) -> list[Sample]:
     """All training candidates, stored samples and feedback, with current intent names."""
     stored = [
         *samples.training(con),

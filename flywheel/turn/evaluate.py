@@ -20,7 +20,7 @@ from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Adapter, Outcome, Report, Sample
 from flywheel.store import Connection, adapters, health, samples
 from flywheel.store.turns import Turn
-from flywheel.turn import adapter_files
+from flywheel.turn import adapter_files, probes
 from flywheel.turn.artifacts import arguments_of, learned_rows, run_job
 from flywheel.turn.curate import from_feedback
 from flywheel.turn.evidence import FEEDBACK_SPLIT
@@ -122,11 +122,13 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
         earlier = adapters.load_report(con, turn.id)
         judged = [adapters.get(con, name) for name in (champion, challenger) if name]
         stored = {adapter.id: _stored(con, adapter.id) for adapter in judged}
+        probed = None if turn.record.changed else probes.prepared(runtime, con, turn)
     earlier_outcomes = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
     new_rows = [row for row in rows if row.sample.id not in earlier_outcomes]
     to_run = [adapter.id for adapter in judged if adapter.state != "external"]
     _refuse_changed(runtime, judged)
-    answers, values = _predict(runtime, turn, new_rows, to_run, stored)
+    more = probed.texts if probed else ()
+    answers, values = _predict(runtime, turn, new_rows, to_run, stored, more)
     _refuse_changed(runtime, judged, values.get("hashes", {}).get(champion))
     before = _current_names(runtime, answers[champion]) if champion else {}
     after = _current_names(runtime, answers[challenger])
@@ -151,6 +153,9 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
             latency_ms=record.latency_ms or _latency(values, challenger, champion),
             round=round_number + 1,
             asked=_bought_this_turn(turn, new_rows) if round_number else {},
+            changed=probes.told(probed, *_by_text(more, before, after))
+            if probed
+            else record.changed,
         ),
         writes=writes,
     )
@@ -235,14 +240,16 @@ def _predict(
     asked: Sequence[_Row],
     run: Sequence[str],
     stored: Mapping[str, Mapping[str, _Answer]],
+    more: Sequence[str],
 ) -> tuple[dict[str, dict[str, _Answer]], Mapping[str, Any]]:
     """Answers by adapter and sample, and what the worker says of the adapters it ran.
 
     A row is run where an adapter has no stored answer for it; a stored answer always stands.
+    Answers to the texts in `more` are under `_probe_id`.
     """
     answers = {name: dict(known) for name, known in stored.items()}
     rows = [row for row in asked if any(row.sample.id not in stored[name] for name in run)]
-    if not rows:
+    if not rows and not more:
         return answers, {}
     part = f"evaluate-{turn.record.round}"
     timed = runtime.config.gates.latency.required and not turn.record.latency_ms
@@ -255,7 +262,10 @@ def _predict(
             "adapters": {name: str(runtime.adapters_dir / name) for name in run},
             "timed": _TIMED_ROWS if timed else 0,
         },
-        datasets.rows_table([(row.sample.id, row.sample.text) for row in rows]),
+        datasets.rows_table(
+            [(row.sample.id, row.sample.text) for row in rows]
+            + [(_probe_id(number), text) for number, text in enumerate(more)]
+        ),
     )
     for row in pq.read_table(runtime.job_dir(result.id) / "predictions.parquet").to_pylist():
         answer = _Answer(
@@ -265,6 +275,22 @@ def _predict(
         )
         answers[row["adapter"]].setdefault(row["id"], answer)
     return answers, result.values
+
+
+def _probe_id(number: int) -> str:
+    return f"probe-{number}"
+
+
+def _by_text(texts: Sequence[str], *answers: Mapping[str, _Answer]) -> tuple[dict[str, str], ...]:
+    """Intents by probed text, of each model that answered."""
+    return tuple(
+        {
+            text: model[_probe_id(number)].intent
+            for number, text in enumerate(texts)
+            if _probe_id(number) in model
+        }
+        for model in answers
+    )
 
 
 def _outcome(

@@ -15,6 +15,7 @@ from flywheel.promotion import Situation
 from flywheel.records import Brief, GateResult, Intent, Outcome, Report
 from flywheel.store import Connection, adapters, golden_set, samples
 from flywheel.store.turns import Turn
+from flywheel.turn import probes
 from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.runtime import Runtime
 
@@ -68,6 +69,7 @@ def gathered(
         fresh_waiting=0 if of(report, "fresh") else len(samples.fresh(con)),
         disputed=golden_set.disputed_samples(con, generation.number),
         doubted=golden_set.disputed_samples(con),
+        changed=probes.evidence(turn.record.changed) if turn.record.champion else None,
         met=met,
     )
 

@@ -183,6 +183,15 @@ def _renamed_or_new(runtime: Runtime, trained_intents: frozenset[str]) -> set[st
     )
 
 
+def _look(turn: Turn) -> str:
+    """The word beside what few raters taught, where a person has to look at it."""
+    rules = turn.record.rules
+    if not rules:
+        return ""
+    shown = evidence.EVIDENCE.validate_python(turn.record.evidence).changed
+    return gates.look_code(shown, evidence.RULES.validate_python(rules["gates"]).changed_answers)
+
+
 def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, str]:
     record = turn.record
     used, capacity = record.queries
@@ -191,6 +200,7 @@ def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, st
         waits = "a person"
     elif ruling.verdict == "promote":
         waits = "nobody"
+    look = _look(turn)
     return {
         "golden_seal": record.seal,
         "golden_generation": str(record.generation),
@@ -200,6 +210,7 @@ def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, st
         "champion": record.champion or "",
         "waits_for": waits,
         **({"approval": promotion.BY_NAME} if ruling.by_name else {}),
+        **({"look": look} if look else {}),
         "evidence": digest,
         "notes": "; ".join(record.judgement["notes"] if record.judgement else ()),
     }

@@ -103,6 +103,7 @@ def test_every_gate_that_is_on_speaks_over_real_evidence(made):
             "intents",
             "slices",
             "out_of_scope",
+            "changed_answers",
             "calibration",
             "latency",
         ]
