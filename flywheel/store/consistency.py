@@ -54,6 +54,52 @@ _REJUDGED = """
 """
 _TWICE = "SELECT id FROM {table} GROUP BY id HAVING count(*) > 1 ORDER BY id"
 
+# Rows that are numbered from 1 and never deleted.
+_NUMBERED = ("decisions", "generations", "golden_queries", "turns")
+_GAP = "SELECT count(*), coalesce(max(number), 0) FROM query_table(?)"
+_DECIDED = """
+    SELECT t.id || ' speaks of ' || t.decision || ', which is of '
+        || CASE WHEN d.id IS NULL THEN 'nobody' ELSE coalesce(d.turn, 'no turn') END
+    FROM turns AS t LEFT JOIN decisions AS d ON d.id = t.decision
+    WHERE t.decision IS NOT NULL AND d.turn IS DISTINCT FROM t.id
+    UNION ALL
+    SELECT d.id || ' speaks of ' || d.turn || ', which is not there'
+    FROM decisions AS d ANTI JOIN turns AS t ON t.id = d.turn WHERE d.turn IS NOT NULL
+    UNION ALL
+    SELECT 'query ' || q.number || ' of the golden set is of no generation or of no turn'
+    FROM golden_queries AS q
+    WHERE q.generation NOT IN (SELECT number FROM generations)
+        OR q.turn NOT IN (SELECT id FROM turns)
+    ORDER BY ALL
+"""
+# What a decision says was asked counts its own query, which is not asked where dev decided.
+_ASKED = """
+    SELECT d.id, d.asked, d.generation, count(q.number) AS there FROM (
+        SELECT id, json_extract_string(rests_on, '$.golden_generation') AS generation,
+            TRY_CAST(regexp_extract(
+                json_extract_string(rests_on, '$.golden_queries'), '^([0-9]+) of', 1
+            ) AS BIGINT) AS asked
+        FROM decisions
+    ) AS d LEFT JOIN golden_queries AS q ON q.generation::VARCHAR = d.generation
+    WHERE d.asked IS NOT NULL
+    GROUP BY ALL HAVING d.asked > count(q.number) + 1 ORDER BY ALL
+"""
+
+
+def _history(con: Connection) -> Iterator[str]:
+    """What turns, decisions and the ledger of the golden set say of each other."""
+    for name in _NUMBERED:
+        count, last = con.execute(_GAP, [name]).fetchall()[0]
+        if count != last:
+            yield f"{name} has {count} rows, and the last is number {last}"
+    for (words,) in con.execute(_DECIDED).fetchall():
+        yield words
+    for name, asked, generation, there in con.execute(_ASKED).fetchall():
+        yield (
+            f"{name} was judged after {asked} queries of golden generation {generation}, and the "
+            f"ledger has {there}"
+        )
+
 
 def differences(con: Connection) -> list[str]:
     """What does not agree: sums, labels, ids that are there twice, and the archive's files."""
@@ -63,6 +109,7 @@ def differences(con: Connection) -> list[str]:
     predictions = prediction_names.standing(archive.everything(con, "predictions"))
     sums = _PREDICTION_SUMS.format(answers=prediction_names.answers(predictions))
     found = [f"archive/{one.name} is missing, with {one.rows} rows" for one in lost]
+    found += _history(con)
     found += _files(con)
     found += _sums("daily", "predictions", con.execute(sums, days).fetchall())
     found += _sums("daily_labels", "labels", con.execute(_LABEL_SUMS).fetchall())

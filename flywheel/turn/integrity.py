@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flywheel import content, formats, gates, promotion
+from flywheel import content, datasets, formats, gates, promotion
 from flywheel.errors import Refused
 from flywheel.records import Report
 from flywheel.store import (
@@ -27,7 +27,9 @@ from flywheel.store import (
     championship,
     consistency,
     decisions,
+    golden_set,
     restoring,
+    samples,
     schema,
     seal,
     turns,
@@ -36,6 +38,7 @@ from flywheel.turn import adapter_files, backups, evidence
 from flywheel.turn.backups import Replaced
 from flywheel.turn.runtime import Runtime
 
+_EVERY = 1 << 31  # decisions
 _RULED = ("verdict", "status", "actor", "because")
 
 
@@ -148,7 +151,7 @@ def check(store: Store, state_dir: Path, load: Callable[[], None] | None = None)
         log = decisions.check_chain(con)
         rewritten = [f"the decision log was changed: {problem}" for problem in log.problems]
         problems = [*_turns(con), *_registry(con, state_dir), *_decisions(con), *rewritten]
-        problems += championship.problems(con)
+        problems += [*championship.problems(con), *_golden(con)]
         problems += map(str, catalog.differences(con))
         problems += consistency.differences(con)
     if waiting and load is not None:
@@ -270,10 +273,21 @@ def _registry(con: Connection, state_dir: Path) -> list[str]:
     return problems
 
 
+def _golden(con: Connection) -> list[str]:
+    """Whether the golden set is the one that was sealed; labels that were bought came later."""
+    generation = golden_set.current_generation(con)
+    if generation is None or not generation.sealed:
+        return []
+    rows = [row.sample for row in samples.golden(con) if not row.bought]
+    if (datasets.seal(rows), len(rows)) == (generation.seal, generation.rows):
+        return []
+    return [f"golden generation {generation.number} is not as it was sealed, with {len(rows)} rows"]
+
+
 def _decisions(con: Connection) -> list[str]:
     registered = {adapter.id for adapter in adapters.list_adapters(con)}
     return [
         f"{decision.id} speaks of {decision.challenger}, which is not in the registry"
-        for decision in decisions.list_decisions(con)
+        for decision in decisions.list_decisions(con, limit=_EVERY)
         if decision.challenger not in registered
     ]

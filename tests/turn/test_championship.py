@@ -110,3 +110,34 @@ def test_a_check_of_the_database_names_it(state, tmp_path):
     assert [line.partition(" ")[2] for line in problems] == [
         "is retired in the registry, and is the champion"
     ]
+
+
+REWRITTEN = {
+    "UPDATE samples SET intent = 'set_timer' WHERE split = 'golden'": (
+        "golden generation 1 is not as it was sealed, with"
+    ),
+    "DELETE FROM golden_rows WHERE sample = (SELECT min(sample) FROM golden_rows)": (
+        "golden generation 1 is not as it was sealed, with"
+    ),
+    "UPDATE golden_queries SET number = 5": "golden_queries has 1 rows, and the last is number 5",
+    "DELETE FROM turns WHERE number = 1": "turns has 1 rows, and the last is number 2",
+    "UPDATE turns SET decision = 'd-1' WHERE id = 't-2'": "t-2 speaks of d-1, which is of t-1",
+    "UPDATE turns SET decision = 'd-9' WHERE id = 't-2'": "t-2 speaks of d-9, which is of nobody",
+    "UPDATE golden_queries SET turn = 't-9'": (
+        "query 1 of the golden set is of no generation or of no turn"
+    ),
+    "UPDATE decisions SET rests_on = json_merge_patch(rests_on, "
+    """'{"golden_queries": "3 of 20 asked"}') WHERE id = 'd-2'""": (
+        "d-2 was judged after 3 queries of golden generation 1, and the ledger has 1"
+    ),
+}
+
+
+@pytest.mark.parametrize(("sql", "named"), REWRITTEN.items())
+def test_history_that_was_rewritten_is_named(state, tmp_path, sql, named):
+    store = open_store(shutil.copy(state / "flywheel.duckdb", tmp_path / "flywheel.duckdb"))
+    with store.write() as con:
+        con.execute(sql)
+    problems = integrity.check(store, state)["problems"]
+    store.close()
+    assert [line for line in problems if line.startswith(named)], problems
