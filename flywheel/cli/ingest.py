@@ -116,12 +116,13 @@ def ingest(
     """
     if retry_rejected == bool(files):
         raise typer.BadParameter("name files, or say --retry-rejected")
+    ask = daemon(ctx, socket) if socket else daemon(ctx)
     if retry_rejected:
-        retried(daemon(ctx, socket), {}, as_json=as_json)
+        retried(ask, {}, as_json=as_json)
         return
     reading = HowToRead(encoding=encoding, delimiter=delimiter)
     query = {} if form == Format.auto else {"format": form.value}
-    sender = Sender(daemon(ctx, socket), by_kind(kind), query | ({"wait": "1"} if wait else {}))
+    sender = Sender(ask, by_kind(kind), query | ({"wait": "1"} if wait else {}))
     guessed = kind is LineKind.auto and form is Format.auto
     look_again = sending.refuse_samples if guessed else None
     send(sender, files or [], as_json=as_json, look_again=look_again, reading=reading)
