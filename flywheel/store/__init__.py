@@ -28,7 +28,6 @@ from flywheel.store.columns import Connection
 from flywheel.store.database import (
     Settings,
     Store,
-    connect,
     copy_file,
     lower_priority,
     open_store,
@@ -46,7 +45,6 @@ __all__ = [
     "archive",
     "catalog",
     "championship",
-    "connect",
     "consistency",
     "copy_file",
     "decisions",

@@ -95,6 +95,25 @@ def opened(copy: Path, limits: Settings | None = None) -> Iterator[tuple[Store, 
         raise Refused("the backup cannot be used: its log stays beside it", hint=_HINT)
 
 
+@contextmanager
+def read_whole(database: Path, limits: Settings | None = None) -> Iterator[Connection]:
+    """A database whose definitions and rows were all read once, and whose bytes are as they were.
+
+    What cannot be opened ends the process now, if it ever does.
+
+    Raises:
+        DatabaseHeld, StoreFailed: it cannot be opened.
+        Refused: it cannot be read to its last row.
+    """
+    with contextlib.closing(connect(database, limits)) as con:
+        try:
+            catalog.objects(con)
+            schema.fingerprints(con)
+        except duckdb.Error as error:
+            raise Refused(f"{database} cannot be read: {error}", hint=_HINT) from error
+        yield con
+
+
 def write_anew(store: Store, to: Path, limits: Settings | None = None) -> None:
     """Write the rows of flywheel's tables to a new file, in their order, and compare.
 

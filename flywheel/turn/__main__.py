@@ -5,7 +5,6 @@ What to do is read from standard input, and what was found is written to standar
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError
-from flywheel.store import Settings, connect
+from flywheel.store import Settings, restoring
 from flywheel.turn import integrity
 from flywheel.turn.backups import Replaced
 
@@ -54,7 +53,7 @@ def _examine(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _look(asked: dict[str, Any]) -> dict[str, Any]:
-    with contextlib.closing(connect(Path(asked["path"]), _DUCKDB)) as con:
+    with restoring.read_whole(Path(asked["path"]), _DUCKDB) as con:
         found = Replaced.of(con)
     return {"tip": found.tip, "links": found.links, "copies": found.copies}
 

@@ -174,3 +174,28 @@ def test_a_file_that_changed_after_it_was_proved_is_not_staged(copy, tmp_path):
     with pytest.raises(Refused, match="changed after it was read"):
         restoring.stage(database, NOW, digest=digest)
     assert restoring.staged(database) is None
+
+
+def test_a_database_that_ends_whoever_opens_it_is_set_aside_unopened(origin, copy, tmp_path):
+    integrity.examine(copy, tmp_path, NOW)
+    database = copy.with_name("flywheel.duckdb")
+    database.write_bytes(b"deadly")
+    restoring.stage(database, NOW)
+    with restoring.held(database) as lock:
+        kept = restoring.put_in_place(
+            database, lock, lambda _: pytest.fail("it was opened"), survives=lambda _: False
+        )
+    assert [path.read_bytes() for path in kept] == [b"deadly"]
+    with contextlib.closing(open_store(database)) as store, store.read() as con:
+        assert decisions.acts(con)[0]["what"] == "database.restored"
+
+
+def test_what_is_looked_at_is_read_to_its_last_row(copy):
+    edit(copy, "INSERT INTO rejected BY NAME SELECT hash(i)::VARCHAR AS raw FROM range(90000) r(i)")
+    content = bytearray(copy.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8192] = bytes(8192)
+    copy.write_bytes(content)
+    with pytest.raises(Refused, match="Corrupt database file"):
+        proof.look(copy)
+    assert proof.survives(copy)
