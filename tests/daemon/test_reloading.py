@@ -63,6 +63,7 @@ def test_what_is_read_at_the_start_only_is_named_and_stays(running, tmp_path):
         "flywheel.state_dir",
         "api.tcp",
         "sources.tail.plugin",
+        "sources.tail.samples",
         "sources.tail.options",
     ]
     assert answer["changed"] == ["flywheel.log_level"]
