@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from real_daemon import QUIET, ask
 
 from flywheel import files
-from flywheel.records import Adapter
+from flywheel.records import Adapter, Decision
 from flywheel.store import adapters, decisions, open_store
 from tests.waiting import until
 
@@ -33,6 +33,21 @@ def crowned(folder, *, recorded=True):
                 files=files.hashes(place) if recorded else {},
             ),
         )
+        decisions.add(
+            con,
+            Decision(
+                id="d-1",
+                turn=None,
+                challenger="a-1",
+                champion=None,
+                verdict="promote",
+                status="pending",
+                by="bootstrap",
+                because="the first champion",
+                at=NOON,
+            ),
+        )
+        decisions.set_status(con, "d-1", "applied", "bootstrap", "the first champion", NOON)
         adapters.set_champion(con, "a-1", "d-1", NOON)
     store.close()
     return place
