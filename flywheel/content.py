@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -82,13 +83,23 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def text_key(text: str) -> str:
-    """Return a key that is equal for texts that differ only in case, spaces and final punctuation.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Characters without a shape of their own (Unicode: default ignorable, and format)."""
 
-    >>> text_key("Wake  me at six!") == text_key("wake me at six")
+
+def text_key(text: str) -> str:
+    """Return a key that is equal for texts that look alike but for case, spaces and their end.
+
+    Characters that nobody sees are left out: a second label of a text would hide behind one.
+
+    >>> text_key("Wake  me at six!") == text_key("wake me at\\u200b six") == "wake me at six"
     True
     """
-    key = " ".join(fold(text).split())
+    folded = fold(text)
+    key = " ".join((_UNSEEN.sub("", folded) or folded).split())
     return key.rstrip(_FINAL_PUNCTUATION) or key
 
 

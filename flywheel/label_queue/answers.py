@@ -16,7 +16,7 @@ from flywheel import curation, labelling
 from flywheel.errors import FlywheelError, NotFound, Refused
 from flywheel.label_queue.effects import settle
 from flywheel.label_queue.label_state import LabelState, label_state, one_person, still_wanted
-from flywheel.label_queue.queue import conflict_key, queue
+from flywheel.label_queue.queue import conflict_key, gate_texts, queue
 from flywheel.labelling import Item
 from flywheel.metrics import agreement
 from flywheel.parameters import argument_problems
@@ -195,6 +195,9 @@ def _subjects(
             )
         }
     share = runtime.config.labelling.audit
+    new = [key for item, (kind, key) in keys.items() if kind == "gate" and item not in state.said]
+    for_gates = gate_texts(runtime, con) if new else frozenset()
+    before = labels.effects(con) if new else {}  # also of answers that were taken back
     for item, (kind, key) in keys.items():
         if item in state.said:
             stored = state.said[item]  # the prediction itself may be in the archive by now
@@ -207,6 +210,8 @@ def _subjects(
             )
         elif kind == "conflict" and key in conflict_texts:
             subjects[item] = _Subject(kind=kind, text=conflict_texts[key])
+        elif kind == "gate" and key not in for_gates and item not in before:
+            continue
         elif key in predictions and (kind == "audit") == labelling.drawn("audit", key, share):
             prediction = predictions[key]
             subjects[item] = _Subject(

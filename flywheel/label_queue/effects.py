@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from flywheel import curation, datasets, labelling, lineage
+from flywheel import content, curation, datasets, labelling, lineage
 from flywheel.errors import NotFound
 from flywheel.label_queue.label_state import LabelState, held_turns, label_state
 from flywheel.label_queue.queue import trained_texts
@@ -98,6 +98,7 @@ def _add_golden(
     """Add golden samples for the gates; the sample of a changed label is set aside as disputed."""
     now, withdrawn = runtime.clock(), 0
     new_samples: dict[str, Sample] = {}
+    people = set()
     for item in items:
         old_sample = effects[item].sample if item in effects else None
         if old_sample is not None and effects[item].intent is not None:
@@ -109,14 +110,14 @@ def _add_golden(
         label = _agreed_answer(state, item)
         if label is not None:
             new_samples[item] = _sample(label, "golden")
+            people.add(label.person)
     unfit = _met_in_training(
         runtime, con, {item: sample.text for item, sample in new_samples.items()}
     )
     fit = {item: sample for item, sample in new_samples.items() if item not in unfit}
     waiting = len(held_turns(con))
-    added = add_samples(runtime, [Incoming(sample=sample) for sample in fit.values()], by=_BY)[
-        "accepted"
-    ]
+    given = [Incoming(sample=sample) for sample in fit.values()]
+    added = add_samples(runtime, given, by=", ".join(sorted(people)) or _BY)["accepted"]
     doubted = set(golden_set.disputed_samples(con))
     for sample in fit.values():
         if sample.id in doubted:  # it has its first label again
@@ -164,7 +165,7 @@ def _add_feedback(con: Connection, state: LabelState, items: Sequence[str], now:
     ]
     feedback = [
         Feedback(
-            id=f"{item}@{label.number}",
+            id=_feedback_id(item, label),
             prediction_id=label.prediction,
             ts=now,
             verdict="corrected",  # "correct" would vouch for the arguments too
@@ -179,6 +180,12 @@ def _add_feedback(con: Connection, state: LabelState, items: Sequence[str], now:
     added = events.add_feedback(con, feedback).new
     _record_effects(con, state, [item for item, _ in audited], {}, now)
     return added
+
+
+def _feedback_id(item: str, label: Said) -> str:
+    """An id that nobody can know beforehand: an event under it would keep the label out."""
+    word = content.content_id("w", [label.person, label.at.isoformat()])
+    return f"{item}@{label.number}-{word}"
 
 
 def _agreed_answer(state: LabelState, item: str) -> Said | None:

@@ -75,6 +75,18 @@ def held_turns(con: Connection) -> list[Turn]:
     return [turn for turn in waiting_turns if turn.state == "held" and turn.record.labels_wanted]
 
 
+def asked_for_gates(con: Connection) -> dict[str, int]:
+    """Return the labels by intent that gates asked for, however many were given since.
+
+    Those of turns that are judged again with the first of them are among them.
+    """
+    requested: Counter[str] = Counter()
+    for decision in decisions.list_decisions(con, status="pending"):
+        if decision.turn:
+            requested |= Counter(turns.get(con, decision.turn).record.labels_wanted)
+    return dict(requested)
+
+
 def still_wanted(con: Connection, state: LabelState) -> dict[str, int]:
     """Return the labels by intent that held turns wait for, minus those given and not yet used."""
     effects = labels.effects(con)

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flywheel import content, curation, labelling, lineage
-from flywheel.label_queue.label_state import LabelState, held_turns, label_state, still_wanted
+from flywheel.label_queue.label_state import (
+    LabelState,
+    asked_for_gates,
+    held_turns,
+    label_state,
+    still_wanted,
+)
 from flywheel.labelling import Item, Kind
 from flywheel.records import NONE
 from flywheel.store import Connection, adapters, health, label_candidates, samples
@@ -137,11 +143,8 @@ def _gate_items(
     if not wanted:
         return []
     neighbours = _neighbours(con, wanted)
-    intents = {*wanted, *(name for names in neighbours.values() for name in names)}
-    former, today = lineage.former_names(runtime.intents), lineage.current_names(runtime.intents)
-    intents |= {former_name for name in intents for former_name in former.get(name, ())}
-    limit = max(wanted.values()) * _CANDIDATES_PER_LABEL * _LOOKED_AT
-    candidates = label_candidates.answered_as(con, intents, since, bar, limit)
+    candidates = _drawn_for_gates(runtime, con, wanted, neighbours, since, bar)
+    today = lineage.current_names(runtime.intents)
     usable = _without_near_texts(
         runtime, candidates, [*trained_texts(runtime, con), *held_out(con)]
     )
@@ -156,6 +159,36 @@ def _gate_items(
             for prediction in by_intent.get(name, ())[: max(1, count // (2 * _NEIGHBOURS))]:
                 chosen[prediction.id] = prediction
     return [_item("gate", prediction, rank=(0.0, prediction.lot)) for prediction in chosen.values()]
+
+
+def gate_texts(runtime: Runtime, con: Connection) -> frozenset[str]:
+    """Return the ids of the predictions that may be labelled for the gates.
+
+    They are more than are asked about now, so that a queue that was exported can be imported when
+    some of it was answered. Any other text would be chosen by whoever labels it.
+    """
+    wanted = asked_for_gates(con)
+    if not wanted:
+        return frozenset()
+    since, bar = window_start(runtime, con), labelling.bar(runtime.config.labelling.audit)
+    drawn = _drawn_for_gates(runtime, con, wanted, _neighbours(con, wanted), since, bar)
+    return frozenset(prediction.id for prediction in drawn)
+
+
+def _drawn_for_gates(
+    runtime: Runtime,
+    con: Connection,
+    wanted: Mapping[str, int],
+    neighbours: Mapping[str, Collection[str]],
+    since: datetime,
+    bar: str,
+) -> list[label_candidates.SeenPrediction]:
+    """Unlabelled predictions of the wanted intents and of those confused with them, by lot."""
+    intents = {*wanted, *(name for names in neighbours.values() for name in names)}
+    former = lineage.former_names(runtime.intents)
+    intents |= {former_name for name in intents for former_name in former.get(name, ())}
+    limit = max(wanted.values()) * _CANDIDATES_PER_LABEL * _LOOKED_AT
+    return label_candidates.answered_as(con, intents, since, bar, limit)
 
 
 def _neighbours(con: Connection, wanted: Iterable[str]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 from flywheel import datasets, lineage
 from flywheel.content import text_key
 from flywheel.errors import Refused
+from flywheel.promotion import person_of
 from flywheel.records import Decision, Sample
 from flywheel.store import Connection, adapters, decisions, golden_set, samples, turns
 from flywheel.store.turns import Turn
@@ -169,7 +170,7 @@ def dispute(
     """
     most = runtime.config.labelling.disputes
     with runtime.store.write() as con:
-        own = golden_set.disputed_by(con).get(by, set())
+        own = _disputed_by_person(con, by)
         if disputed and sample not in own and len(own) >= most:
             raise Refused(
                 f"{by} has disputed {len(own)} rows of this golden generation, and one person may "
@@ -189,6 +190,20 @@ def dispute(
         "standing": standing,
         "from_generation": counts_from,
         "generation": generation.number,
+    }
+
+
+def _disputed_by_person(con: Connection, by: str) -> set[str]:
+    """Rows of this generation that the person behind an actor disputed, by whatever door.
+
+    All who are nobody in particular are one: else each token without a person were another.
+    """
+    person = person_of(by)
+    return {
+        row
+        for actor, rows in golden_set.disputed_by(con).items()
+        if person_of(actor) == person
+        for row in rows
     }
 
 

@@ -266,6 +266,25 @@ def test_one_person_disputes_so_many_rows_of_a_generation_and_no_more(made):
     assert dispute(runtime, rows[10], "bob (uid 1001)", "wrong", disputed=True)["standing"] == 10
 
 
+@pytest.mark.parametrize(
+    "doors",
+    [
+        ("ada (uid 1000)", "ada (token ops)", "ada (uid 0)"),
+        ("token", "token shop", "root (uid 0)", "unknown (uid 7)"),
+    ],
+)
+def test_one_person_and_all_who_are_nobody_have_one_bound_by_every_door(made, doors):
+    runtime = made(rules())
+    seed_runtime(runtime)
+    with runtime.store.read() as con:
+        rows = [row.sample.id for row in samples.golden(con)]
+    for number, row in enumerate(rows[:10]):
+        dispute(runtime, row, doors[number % len(doors)], "wrong", disputed=True)
+    for by in doors:
+        with pytest.raises(Refused, match="has disputed 10 rows of this golden generation"):
+            dispute(runtime, rows[10], by, "wrong", disputed=True)
+
+
 def test_the_turn_tells_what_it_asked_and_what_it_has_left(made):
     runtime = made(rules())
     decision = decided(runtime, second_turn(runtime))

@@ -59,6 +59,14 @@ def test_a_standing_label_stays_and_what_contradicts_it_is_refused(runtime):
     assert golden(runtime) == {(TEXT, "set_alarm"), ("more", "play_music")}
 
 
+def test_a_label_does_not_hide_behind_a_character_that_nobody_sees(runtime):
+    add(runtime, (TEXT, "set_alarm"))
+    for unseen in ("\u200b", "\u00ad", "\u2060", "\ufe0f", "\U000e0041"):
+        hidden = TEXT.replace("thing", f"th{unseen}ing")
+        assert add(runtime, (hidden, "play_music"))["accepted"] == 0
+    assert golden(runtime) == {(TEXT, "set_alarm")}
+
+
 def test_a_disputed_label_gives_way_to_its_correction(runtime):
     add(runtime, (TEXT, "set_alarm"))
     wrong = sample(TEXT, "set_alarm", "golden").sample.id

@@ -414,6 +414,37 @@ def test_a_gates_label_taken_back_after_it_took_effect_is_set_aside(held):
         assert doubted in {row.sample.id for row in samples.golden(con)}
 
 
+def test_a_text_that_no_gate_asks_about_judges_nobody(make):
+    runtime = make()
+    predict(runtime, ("chosen", "text of mine", ALARM, 0.9))
+    with pytest.raises(NotFound, match="nobody is asked about gate:chosen"):
+        say(runtime, "gate:chosen", ALARM)
+
+
+def test_an_event_under_the_id_of_a_label_does_not_keep_the_label_out(make):
+    runtime = make(audit=1.0)
+    predict(runtime, ("p-1", "wake me", TIMER, 0.9))
+    forged = [
+        Feedback(
+            id=f"audit:p-1@{n}",
+            prediction_id="p-1",
+            ts=NOW - timedelta(hours=1),
+            verdict="corrected",
+            intent=PLAY,
+            rater=ANN,
+            rater_kind="expert",
+        )
+        for n in range(20)
+    ]
+    with runtime.store.write() as con:
+        events.add_feedback(con, forged)
+    say(runtime, "audit:p-1", ALARM)
+    assert settle(runtime)["feedback"] == 1
+    with runtime.store.read() as con:
+        (row,) = health.labelled_texts(con, ())
+    assert (row.intent, row.rater_kind) == (ALARM, "expert")
+
+
 def test_a_gates_label_on_which_a_second_person_differs_judges_nothing_until_it_is_settled(held):
     runtime, _, wanted = held
     table = LabellingTable(audit=0.0, uncertain=0.0, second_opinion=1.0)
