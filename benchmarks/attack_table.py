@@ -23,10 +23,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import attack_door, attack_evidence, attack_roles
+from benchmarks import attack_door, attack_evidence, attack_restore, attack_roles
 from benchmarks.attack_lab import HELD, Case, Lab
 
-EVERY: tuple[Case, ...] = (*attack_door.CASES, *attack_roles.CASES, *attack_evidence.CASES)
+EVERY: tuple[Case, ...] = (
+    *attack_door.CASES,
+    *attack_roles.CASES,
+    *attack_restore.CASES,
+    *attack_evidence.CASES,
+)
 
 
 def starts_a_daemon(case: Case) -> bool:
