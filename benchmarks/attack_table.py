@@ -23,14 +23,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import attack_door, attack_evidence, attack_restore, attack_roles
+from benchmarks import (
+    attack_authors,
+    attack_collusion,
+    attack_door,
+    attack_evidence,
+    attack_restore,
+    attack_roles,
+)
 from benchmarks.attack_lab import HELD, Case, Lab
 
 EVERY: tuple[Case, ...] = (
     *attack_door.CASES,
     *attack_roles.CASES,
     *attack_restore.CASES,
+    *attack_authors.CASES,
     *attack_evidence.CASES,
+    *attack_collusion.CASES,
 )
 
 

@@ -29,7 +29,7 @@ from flywheel.formats.verdicts import counted
 from flywheel.records import Sample
 from flywheel.score_rules import rule_text
 from flywheel.sources.rows import UNREADABLE
-from flywheel.store import Connection, events, rejected, scores
+from flywheel.store import Connection, decisions, events, rejected, scores
 from flywheel.store.events import Stored
 from flywheel.store.rejected import RejectedEvent
 from flywheel.turn import Runtime
@@ -345,6 +345,9 @@ def retry(
             stored += _stored(receipt)
             readable.append(bad.id)
         rejected.forget(con, readable)
+        if readable:
+            because = f"{len(readable)} lines were taken"
+            decisions.record_act(con, "rejected.retried", by, because, runtime.clock())
     return Receipt(
         accepted=stored.new,
         duplicates=stored.known,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from flywheel.errors import NotFound
+from flywheel.store import decisions
 from flywheel.store.columns import Connection, changed, moment, records, scalar, stamp
 
 # Once rows were asked, what they answered can be seen, and a dispute could choose among them. So a
@@ -41,6 +42,8 @@ def set_disputed(
 ) -> int:
     """Set a golden sample aside, or put it back, from the first generation that was not asked yet.
 
+    That somebody did so is an event of the chain of decisions; the reason stands here alone.
+
     Returns:
         The number of that generation.
 
@@ -59,7 +62,12 @@ def set_disputed(
             f"there is no golden sample {sample}",
             hint="`flywheel review show --json` names the samples of broken examples",
         )
-    return int(scalar(con, "SELECT from_generation FROM disputes ORDER BY number DESC LIMIT 1"))
+    counts_from = int(
+        scalar(con, "SELECT from_generation FROM disputes ORDER BY number DESC LIMIT 1")
+    )
+    what = "golden.disputed" if disputed else "golden.put_back"
+    decisions.record_act(con, what, by, f"{sample}, from generation {counts_from} on", at)
+    return counts_from
 
 
 def disputed_samples(con: Connection, generation: int | None = None) -> tuple[str, ...]:
