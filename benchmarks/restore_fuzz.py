@@ -42,7 +42,7 @@ STATE = ROOT / "tests" / "turn" / "version11.tar.gz"  # two turns, three decisio
 CONFIG = (
     '[intents]\nfile = "intents.json"\n[schedule]\ncron = ""\n[flywheel]\nlog_level = "error"\n'
 )
-BYTES, QUICK_BYTES = 180, 24  # mutations of bytes for each seed
+BYTES, QUICK_BYTES = 200, 24  # mutations of bytes for each seed
 _HEADERS, _PAGE, _BLOCK = 12288, 4096, 262144
 _FACTOR = np.uint64(0xBF58476D1CE4E5B9)  # of DuckDB's checksum: words times this, combined by xor
 _BACK_S = 120.0

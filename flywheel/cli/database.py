@@ -5,6 +5,7 @@ What `db` does goes through the daemon where one runs, and else to the file itse
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _PROVING_S = 3600.0  # every row of it is read
 _BACK_S = 120.0  # a start takes a second or two, and systemd waits as long
 _UNWELL_S = 10.0  # a daemon that answers is ready within this long, or says why not
+_NO_LOGIN = (1 << 32) - 1  # what the kernel says of a process that nobody logged in for
 _PART = 1 << 20  # bytes sent at once
 _COUNTED = ("predictions", "feedback", "samples", "turns", "decisions", "adapters")
 
@@ -202,8 +204,11 @@ def _there(database: Path) -> tuple[Replaced | None, bool]:
 
 
 def _person() -> str:
-    """Who runs this command, as the daemon would name them."""
+    """Who runs this command, as the daemon would name them: by the login, also behind sudo."""
     uid = os.getuid()
+    with contextlib.suppress(OSError, ValueError):
+        login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
+        uid = uid if login == _NO_LOGIN else login
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:

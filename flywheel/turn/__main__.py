@@ -5,6 +5,7 @@ What to do is read from standard input, and what was found is written to standar
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -29,7 +30,8 @@ def _limit(limits: dict[str, int], parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
-    os.nice(10)
+    with contextlib.suppress(OSError):  # it may be forbidden
+        os.nice(10)
     for name, most in (
         (resource.RLIMIT_AS, limits["memory"]),
         (resource.RLIMIT_CPU, limits["cpu_s"]),
