@@ -92,6 +92,7 @@ NO_LOGIN = 2**32 - 1
 """The kernel's word for a process that no login began: a service, or a kernel without audit."""
 HIDDEN = -1
 """The login cannot be known: the process is gone, or /proc does not show it."""
+ROOT = "root"
 UNKNOWN = "unknown"
 """Name of a uid without a user, and of a peer whose login is hidden."""
 
@@ -109,8 +110,9 @@ def on_socket(uid: int, login: int, roles: frozenset[Role]) -> Caller:
     """
     if login == HIDDEN:
         return Caller(name=UNKNOWN, uid=uid, roles=roles)
-    name = user_name(uid if login == NO_LOGIN else login)
-    person = "" if name in ("root", UNKNOWN) else name
+    behind = uid if login == NO_LOGIN else login
+    name = user_name(behind) if behind else ROOT  # whatever its account is called
+    person = "" if name in (ROOT, UNKNOWN) else name
     return Caller(name=name, uid=uid, person=person, roles=roles)
 
 

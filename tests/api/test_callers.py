@@ -129,6 +129,12 @@ def test_the_person_is_who_logged_in_and_root_is_nobody(monkeypatch, uid, login,
     assert (caller.person, str(caller)) == (person, f"{name} (uid {uid})")
 
 
+def test_root_is_nobody_under_any_name_of_its_account(monkeypatch):
+    monkeypatch.setattr(peer, "user_name", lambda uid: "toor")
+    caller = peer.on_socket(0, NO_LOGIN, frozenset())
+    assert (str(caller), caller.person) == ("root (uid 0)", "")
+
+
 def test_a_token_stands_for_the_person_whom_the_configuration_names():
     assert str(of_token("ops", "ada", EVERY_ROLE)) == "ada (token ops)"
     assert str(of_token("shop", "", EVERY_ROLE)) == "token shop"
