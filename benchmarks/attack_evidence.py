@@ -311,6 +311,26 @@ def a_forged_id_of_the_labelling_queue_neither_counts_nor_takes_its_place(lab: L
     return "" if (INTENTS[0], "expert") in said else f"ada said {INTENTS[0]}, and it counts {said}"
 
 
+@CASES
+def a_later_event_under_any_name_hides_no_label_of_the_queue(lab: Lab) -> str:
+    fresh = GatesTable(fresh=FreshRule(required=True, min_examples=5))
+    for rater in ("u-7", ADA, ADA_BY_TOKEN, ""):
+        runtime = lab.loop(labelling=LabellingTable(audit=1.0), gates=fresh)
+        _predict(runtime, ["asked"])
+        _label(runtime, ADA, item_id("audit", "asked"), INTENTS[0])
+        label_queue.settle(runtime)
+        later = NOW + timedelta(minutes=1)
+        verdict: Any = {"verdict": "corrected", "intent": INTENTS[2], "rater": rater}
+        forged = Feedback(id="later", prediction_id="asked", ts=later, **verdict)
+        with runtime.store.write() as con:
+            events.add_feedback(con, [forged])
+            evaluate.set_aside(runtime, con)
+            stands = [each.intent for each in samples.fresh(con)]
+        if stands != [INTENTS[0]]:
+            return f"by {rater!r}: {stands}"
+    return ""
+
+
 # Sources
 
 

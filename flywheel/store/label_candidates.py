@@ -30,15 +30,20 @@ _LATEST = """
     )
 """
 
-_VOTES = f"""{_LATEST}
-    SELECT * REPLACE ({COUNTED_KIND} AS rater_kind) FROM (
-        SELECT prediction_id, text, rater, rater_kind, ts, slices, feedback_ts, feedback_id,
-            CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS truth,
-            CASE WHEN verdict = 'correct' THEN predicted_arguments ELSE arguments END
-                AS truth_arguments
-        FROM latest
+# What a rater says under the name of somebody whom the queue asked does not displace their answer.
+_VOTES = f"""
+    SELECT * EXCLUDE (asked) FROM (
+        SELECT * REPLACE ({COUNTED_KIND} AS rater_kind), {COUNTED_KIND} = 'expert' AS asked FROM (
+            SELECT prediction_id, text, rater, rater_kind, ts, slices, feedback_ts, feedback_id,
+                CASE WHEN verdict = 'correct' THEN predicted ELSE intent END AS truth,
+                CASE WHEN verdict = 'correct' THEN predicted_arguments ELSE arguments END
+                    AS truth_arguments
+            FROM judged WHERE part = 0  -- an answer with several calls labels no text
+        )
     )
-    WHERE truth IS NOT NULL
+    QUALIFY row_number() OVER (
+        PARTITION BY prediction_id, rater ORDER BY asked DESC, feedback_ts DESC, feedback_id DESC
+    ) = 1
     ORDER BY ts, prediction_id, feedback_ts DESC, feedback_id DESC
 """  # noqa: S608  only names of this module
 
@@ -60,7 +65,8 @@ def votes(con: Connection, experts: Sequence[str]) -> list[LabelledText]:
     Where raters disagree there are several rows of one prediction, the latest word first;
     `health.labelled_texts` has the latest word alone.
     """
-    return [labelled_text(row) for row in records(con, _VOTES, {"experts": list(experts)})]
+    rows = records(con, _VOTES, {"experts": list(experts)})
+    return [labelled_text(row) for row in rows if row["truth"] is not None]
 
 
 # Predictions that a person may be asked about, and texts on which raters differ.

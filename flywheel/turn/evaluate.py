@@ -18,7 +18,8 @@ from flywheel import curation, datasets, lineage
 from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Adapter, Outcome, Report, Sample
-from flywheel.store import Connection, adapters, health, samples
+from flywheel.store import Connection, adapters, health, label_candidates, samples
+from flywheel.store.health import LabelledText
 from flywheel.store.turns import Turn
 from flywheel.turn import adapter_files, probes
 from flywheel.turn.artifacts import arguments_of, learned_rows, run_job
@@ -47,8 +48,12 @@ def set_aside(runtime: Runtime, con: Connection) -> int:
     room = rule.min_examples - len(samples.fresh(con))
     if not rule.required or room <= 0:
         return 0
-    labelled = health.labelled_texts(con, runtime.config.raters.experts)
-    expert_rows = [row for row in labelled if row.rater_kind == "expert"]
+    words = label_candidates.votes(con, runtime.config.raters.experts)  # nobody's hides an expert's
+    by_prediction: dict[str, LabelledText] = {}
+    for row in words:  # the latest word first
+        if row.rater_kind == "expert":
+            by_prediction.setdefault(row.prediction_id, row)
+    expert_rows = list(by_prediction.values())
     stored_ids = samples.fresh_ids(con)
     candidates = [
         sample

@@ -22,13 +22,14 @@ from runtimes import (
 )
 
 from flywheel import labelling
-from flywheel.config import LabellingTable
+from flywheel.config import FreshRule, GatesTable, LabellingTable
 from flywheel.errors import NotFound, Refused
 from flywheel.label_queue import LabelAnswer, asked, give, give_many, settle, undo
 from flywheel.records import Feedback, Prediction, TurnRecord
 from flywheel.store import events, golden_set, health, labels, samples, turns
 from flywheel.turn import add_samples, expire, run_until_idle
 from flywheel.turn.curate import curate
+from flywheel.turn.evaluate import set_aside
 from tests.fakes import json_views as views
 
 ANN, BO = "ann (uid 1)", "bo (uid 2)"
@@ -443,6 +444,29 @@ def test_an_event_under_the_id_of_a_label_does_not_keep_the_label_out(make):
     with runtime.store.read() as con:
         (row,) = health.labelled_texts(con, ())
     assert (row.intent, row.rater_kind) == (ALARM, "expert")
+
+
+@pytest.mark.parametrize("rater", [ANN, "u-7"])
+def test_a_later_event_under_any_name_does_not_displace_what_the_queue_was_told(make, rater):
+    runtime = make(audit=1.0)
+    predict(runtime, ("p-1", "wake me", TIMER, 0.9))
+    say(runtime, "audit:p-1", ALARM)
+    settle(runtime)
+    forged = Feedback(
+        id="later",
+        prediction_id="p-1",
+        ts=NOW + timedelta(minutes=1),
+        verdict="corrected",
+        intent=PLAY,
+        rater=rater,
+    )
+    with runtime.store.write() as con:
+        events.add_feedback(con, [forged])
+    fresh = GatesTable(fresh=FreshRule(required=True, min_examples=5))
+    runtime.config = dataclasses.replace(runtime.config, gates=fresh)
+    with runtime.store.write() as con:
+        assert set_aside(runtime, con) == 1
+        assert [sample.intent for sample in samples.fresh(con)] == [ALARM]
 
 
 def test_a_gates_label_on_which_a_second_person_differs_judges_nothing_until_it_is_settled(held):
