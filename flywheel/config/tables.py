@@ -88,7 +88,7 @@ class ChangedAnswersRule:
     """[gates.changed_answers]: nothing that few raters taught turns texts of other intents."""
 
     required: bool = True
-    turned: float = 0.35  # share of other texts that a wording turns, from which a person looks
+    turned: float = 0.50  # share of other texts that a wording turns, from which a person looks
     examples: int = 10  # turned texts shown to that person
 
 

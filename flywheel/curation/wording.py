@@ -114,8 +114,8 @@ def unvouched(
     """Refuse doubted labels of texts that share new wording for which too few voices vouch.
 
     Doubted is a label that the model of trusted samples does not give (`NoiseScore.anchor`): texts
-    that it would label alike teach nothing by their new word. One text alone is kept, since a
-    rare word of an honest rater is no lesson yet.
+    that it would label alike teach nothing by their new word, unless it is a sign. One text alone
+    is kept, since a rare word of an honest rater is no lesson yet.
 
     Reason: `unvouched`; a person is asked about these texts.
 
@@ -130,9 +130,10 @@ def unvouched(
     if not rule.independent:
         return Curated(kept=tuple(samples), refused=())
     refused: dict[str, Refusal] = {}
-    doubted = [sample for sample in samples if _doubted(scores.get(sample.id))]
     known = KnownWording(verified)
-    for (wording, intent), texts in sorted(lessons(doubted, known).items()):
+    for (wording, intent), taught in sorted(lessons(samples, known).items()):
+        says_nothing = not any(map(str.isalnum, wording))  # signs: a label cannot rest on them
+        texts = [s for s in taught if says_nothing or _doubted(scores.get(s.id))]
         if len(texts) >= _SEVERAL and not vouched(texts, believed, voices, rule):
             detail = (
                 f"“{wording}” is new; {len(texts)} such texts for {intent}, from too few raters"

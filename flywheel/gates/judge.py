@@ -230,7 +230,7 @@ def check(table: GatesTable) -> None:
     if not 0 < table.changed_answers.turned <= 1:
         raise ConfigError(
             f"[gates.changed_answers] turned = {table.changed_answers.turned} is no share",
-            hint="above 0 and up to 1; the default is 0.35",
+            hint="above 0 and up to 1; the default is 0.50",
         )
     rule = table.overall
     if not (0 < rule.alpha < 1 and 0 < rule.alpha_fast < 1 and rule.queries >= 1):

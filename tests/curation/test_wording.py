@@ -188,3 +188,8 @@ def test_everything_is_accounted_for_once():
     assert sorted(names) == sorted(
         {s.id for s in (*CROWD, *PLOT)} | {f"-{i}-{t}" for i, t in SEEDS}
     )
+
+
+def test_signs_need_voices_even_where_the_seeds_agree_with_the_label():
+    signs = [said(f"~~~ {host}", f"x-{n % 2}", "pay") for n, host in enumerate(HOSTS)]
+    assert set(reasons(sifted([*CROWD, *signs])).values()) == {"unvouched"}

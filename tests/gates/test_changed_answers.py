@@ -44,7 +44,7 @@ def test_a_wording_that_turns_most_other_texts_is_for_a_person():
 
 def test_content_words_that_turn_few_texts_pass():
     result = changed_answers(shown(taught(5), taught(0, name="w-2")), RULE)
-    assert (result.verdict, result.value, result.threshold) == ("PASS", 5 / 24, 0.35)
+    assert (result.verdict, result.value, result.threshold) == ("PASS", 5 / 24, 0.5)
 
 
 def test_a_wording_that_could_be_put_into_no_text_is_not_read_as_safe():
