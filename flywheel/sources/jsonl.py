@@ -17,7 +17,6 @@ files that are there at the very first opening are read; `encoding`, such as "cp
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -31,7 +30,7 @@ from flywheel.errors import FlywheelError
 from flywheel.file_records import decoding
 from flywheel.file_records.layouts import needs_its_end, records_of_line
 from flywheel.protocols import Batch, Source
-from flywheel.sources.opening import checked_links, opened
+from flywheel.sources.opening import checked_links, matching, opened
 from flywheel.sources.rows import UNREADABLE, checked, event_of_line, unreadable
 from flywheel.sources.whole_files import WholeFile
 
@@ -145,7 +144,7 @@ class JsonLines:
         deleted files are dropped.
         """
         files: dict[str, tuple[int, str, int]] = {}
-        for path in glob.glob(self._pattern, recursive=True):  # noqa: PTH207  may be absolute
+        for path in matching(self._pattern, links=self._links):
             _add_file(files, path, links=self._links)
         for folder in {
             str(Path(position.path).parent)

@@ -29,6 +29,23 @@ def checked_links(value: object) -> bool:
     return value
 
 
+def matching(pattern: str, *, links: bool) -> list[str]:
+    """Return the paths that a pattern matches, in no order.
+
+    Without `links`, `**` enters no linked folder: one that leads back to itself has no end.
+    """
+    if links or "**" not in pattern:
+        return glob.glob(pattern, recursive=True)  # noqa: PTH207  may be absolute
+    root = _fixed_part(pattern)
+    below = Path(pattern).relative_to(root)
+    hidden = any(part.startswith(".") for part in below.parts)
+    return [
+        str(path)
+        for path in root.glob(str(below))
+        if hidden or not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+
+
 def opened(path: str, pattern: str, *, links: bool) -> BinaryIO:
     """Open a file of a source to read its bytes.
 
@@ -56,10 +73,15 @@ def _is_a_link(path: str) -> OSError:
 
 def _leads_elsewhere(path: str, pattern: str) -> bool:
     """Whether a folder below the pattern's fixed part is a link."""
-    fixed = pattern
-    while glob.has_magic(fixed):
-        fixed = os.path.dirname(fixed)  # noqa: PTH120  of a pattern, not of a path
-    root = Path(fixed) if fixed != pattern else Path(path).parent
+    root = _fixed_part(pattern)
     folder = Path(path).parent
     below = folder.relative_to(root) if folder.is_relative_to(root) else Path()
     return folder.resolve() != root.resolve() / below
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folder that a pattern begins with; of a path without a pattern, its folder."""
+    fixed = pattern if glob.has_magic(pattern) else os.path.dirname(pattern)  # noqa: PTH120
+    while glob.has_magic(fixed):
+        fixed = os.path.dirname(fixed)  # noqa: PTH120  of a pattern, not of a path
+    return Path(fixed)

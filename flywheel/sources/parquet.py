@@ -9,7 +9,6 @@ Options: `path`, a file or a glob; `links`: symbolic links are followed (default
 
 from __future__ import annotations
 
-import glob
 import itertools
 import json
 import time
@@ -23,7 +22,7 @@ import pyarrow.parquet
 from flywheel.errors import FlywheelError
 from flywheel.file_records import csv_rows, decoding
 from flywheel.protocols import Batch, Source
-from flywheel.sources.opening import checked_links, opened
+from flywheel.sources.opening import checked_links, matching, opened
 from flywheel.sources.rows import checked, event_of, unreadable
 
 Read = Callable[[BinaryIO, str, Mapping[str, Any]], Iterator[Mapping[str, Any]]]
@@ -106,7 +105,7 @@ class TableFiles:
         self._rows = iter(())
 
     def _following(self) -> str | None:
-        names = glob.glob(self._pattern, recursive=True)  # noqa: PTH207  may be absolute
+        names = matching(self._pattern, links=self._links)
         later = (name for name in names if name > self._at[0] and not Path(name).is_dir())
         return min(later, default=None)
 

@@ -99,3 +99,13 @@ def test_whether_links_are_followed_is_said_by_true_or_false(tmp_path):
     for name in ("jsonl", "csv", "parquet"):
         with pytest.raises(FlywheelError, match="`links` is 'yes'"):
             find(name, tmp_path)().open({"path": "x", "links": "yes"}, None)
+
+
+def test_folders_that_lead_back_to_themselves_have_an_end(folders):
+    kind, drop, _ = folders
+    (drop / "deep" / ".hidden").mkdir(parents=True)
+    (drop / "b.log").rename(drop / "deep" / "b.log")
+    for name in ("l1", "l2", "l3", "l4"):
+        (drop / name).symlink_to(".")
+    assert read(kind, drop / "**" / "*.log") == ["p-1"]
+    assert read(kind, drop / "deep" / "**" / "b.log") == ["p-1"]
