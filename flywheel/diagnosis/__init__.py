@@ -1,7 +1,7 @@
 """Diagnosis: failing intents, the kinds of their failures, and briefs for the teacher. Pure."""
 
 from flywheel.diagnosis.briefs import Failed, briefs, classify
-from flywheel.diagnosis.budget import NewWording, Prices, learned
+from flywheel.diagnosis.budget import Lesson, Prices, learned
 from flywheel.diagnosis.health import health
 from flywheel.diagnosis.input_check import (
     UnknownName,
@@ -12,7 +12,7 @@ from flywheel.diagnosis.input_check import (
 
 __all__ = [
     "Failed",
-    "NewWording",
+    "Lesson",
     "Prices",
     "UnknownName",
     "briefs",

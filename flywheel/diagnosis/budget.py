@@ -20,7 +20,7 @@ _NOMINAL_USD = 0.001  # price of a sample where none is known: only the order ma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewWording:
+class Lesson:
     """A purchase of an earlier turn for one intent, with the error rates before and after."""
 
     failure: FailureClass
@@ -54,7 +54,7 @@ class Claim:
     errors: float
 
 
-def learned(lessons: Sequence[NewWording], usd: float = 0.0) -> Prices:
+def learned(lessons: Sequence[Lesson], usd: float = 0.0) -> Prices:
     """Estimate recovery and price from earlier turns; without lessons all kinds get the prior.
 
     Args:

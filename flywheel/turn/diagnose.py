@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from flywheel import curation, diagnosis, lineage
-from flywheel.diagnosis import Failed, NewWording
+from flywheel.diagnosis import Failed, Lesson
 from flywheel.metrics import Tallies
 from flywheel.records import Brief, IntentHealth
 from flywheel.store import Connection, adapters, decisions, health, samples, turns
@@ -192,7 +192,7 @@ def _new_slice(slices: Mapping[str, str], trained: Collection[str]) -> str:
     return next((pair for pair in pairs if pair not in trained), "")
 
 
-def lessons(runtime: Runtime, con: Connection) -> list[NewWording]:
+def lessons(runtime: Runtime, con: Connection) -> list[Lesson]:
     """Return one lesson for each brief of an earlier turn whose challenger was served."""
     lessons = []
     for turn in turns.list_turns(con, _LOOKED_BACK):
@@ -205,7 +205,7 @@ def lessons(runtime: Runtime, con: Connection) -> list[NewWording]:
             item = since.get(brief.rated)
             if item is not None and item.error_rate is not None and brief.rate:
                 lessons.append(
-                    NewWording(
+                    Lesson(
                         failure=brief.failure,
                         samples=brief.ask,
                         usd=turn.cost_usd * brief.ask / bought,
