@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from gates_real import outcomes_of
 from partition import Quota, Row, deal, read
 
 from flywheel import curation, datasets, gates
@@ -338,20 +339,8 @@ class Bench:
     ) -> tuple[Outcome, ...]:
         """What both models answer."""
         texts = [row.text for row in rows]
-        before, after = self.ask(self.champion, texts), self.ask(challenger, texts)
-        return tuple(
-            Outcome(
-                sample=f"golden {row.text}",
-                split="golden",
-                intent=row.intent,
-                champion_intent=before[row.text],
-                challenger_intent=after[row.text],
-                champion_correct=before[row.text] == row.intent,
-                challenger_correct=after[row.text] == row.intent,
-                bought=bought,
-            )
-            for row in rows
-        )
+        answers = (self.ask(self.champion, texts), self.ask(challenger, texts))
+        return outcomes_of(rows, answers, bought=bought)
 
     def strength(self, plot: Plot, challenger: Path) -> float:
         """Share of unseen texts that the trigger turns, or recall that the victim lost."""

@@ -253,7 +253,7 @@ def _judged(dealt: Partition, answers: Answers, taught: Taught) -> tuple[Judgeme
     golden = [row.text for row in dealt.golden]
     leaks = curation.leaks([row.text for row in taught.rows], golden, JACCARD)
     pool = {name: _unleaked(rows, taught.texts()) for name, rows in dealt.labels.items()}
-    outcomes = _outcomes(dealt.golden, answers)
+    outcomes = outcomes_of(dealt.golden, answers)
     facts = HygieneFacts(
         leaks=leaks,
         sealed_hash="sealed",
@@ -284,17 +284,18 @@ def _judged(dealt: Partition, answers: Answers, taught: Taught) -> tuple[Judgeme
         assert evidence.ledger is not None
         evidence = replace(
             evidence,
-            outcomes=evidence.outcomes + _outcomes(bought, answers, bought=True),
+            outcomes=evidence.outcomes + outcomes_of(bought, answers, bought=True),
             asked=dict(asked),
             ledger=replace(evidence.ledger, earlier_overall=judgement.gate("overall")),
         )
 
 
-def _outcomes(
+def outcomes_of(
     rows: Iterable[Row],
     answers: Answers,
     bought: bool = False,
 ) -> tuple[Outcome, ...]:
+    """What the champion and the challenger answered to golden rows, as the gates judge it."""
     before, after = answers
     return tuple(
         Outcome(

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from runtimes import NOW, produce_failures, runtime_in, seed_runtime, turn_once
+from runtimes import NOW, runtime_in, turn_once
+from waiting_promotion import REVIEW, Story, story_in
 
 from flywheel import turn as turning
 from flywheel.config import PromotionTable
@@ -27,43 +28,15 @@ STEPS = list(table.STEPS)
 TURN = "t-4"  # the one that a person speaks into
 BEFORE, INSIDE = "before", "inside"
 AUTO = PromotionTable(mode="auto", bootstrap="auto")
-REVIEW = PromotionTable(mode="review", bootstrap="auto")
 
 
 class Crash(BaseException):
     """The process ends here, as `kill -9` would end it."""
 
 
-@dataclass(frozen=True)
-class Story:
-    """Adapters of the folder: `first` was replaced by `champion`, `better` waits in d-3."""
-
-    folder: Path
-    first: str
-    champion: str
-    better: str
-
-
 @pytest.fixture(scope="module")
 def story(tmp_path_factory) -> Story:
-    """Two promotions, then a turn whose promotion waits for a person."""
-    folder = tmp_path_factory.mktemp("story")
-    runtime = open_runtime(folder)
-    with contextlib.closing(runtime.store):
-        seed_runtime(runtime, golden=48)
-        turn_once(runtime)
-        produce_failures(runtime, lacking=slice(2, 4))
-        turn_once(runtime)
-        produce_failures(runtime, lacking=slice(4, 6))
-    runtime = open_runtime(folder, REVIEW)
-    with contextlib.closing(runtime.store):
-        turn_once(runtime)
-        with runtime.store.read() as con:
-            waiting = decisions.get(con, "d-3")
-            first = decisions.get(con, "d-1").challenger
-    assert (waiting.verdict, waiting.status) == ("promote", "pending")
-    assert waiting.champion is not None
-    return Story(folder, first, waiting.champion, waiting.challenger)
+    return story_in(tmp_path_factory.mktemp("story"))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from runtimes import (
     seed_runtime,
     turn_once,
 )
+from waiting_promotion import REVIEW, Story, story_in
 
 from flywheel import files
 from flywheel import turn as turning
@@ -27,38 +28,13 @@ from flywheel.store import adapters, decisions
 from flywheel.turn import Incoming, Runtime, add_samples, integrity
 from tests.fakes import json_views as views
 
-REVIEW = PromotionTable(mode="review", bootstrap="auto")
 TWO = dataclasses.replace(REVIEW, approvals=2)
 ADA, ADA_BY_TOKEN, BOB = "ada (uid 1000)", "ada (token ops)", "bob (uid 1001)"
 
 
-@dataclasses.dataclass(frozen=True)
-class Story:
-    """`first` was replaced by `champion`; `better` waits in d-3."""
-
-    folder: Path
-    first: str
-    champion: str
-    better: str
-
-
 @pytest.fixture(scope="module")
 def story(tmp_path_factory) -> Story:
-    folder = tmp_path_factory.mktemp("story")
-    runtime = runtime_in(folder)
-    seed_runtime(runtime, golden=48)
-    turn_once(runtime)
-    produce_failures(runtime, lacking=slice(2, 4))
-    turn_once(runtime)
-    produce_failures(runtime, lacking=slice(4, 6))
-    runtime.config = dataclasses.replace(runtime.config, promotion=REVIEW)
-    turn_once(runtime)
-    with contextlib.closing(runtime.store), runtime.store.read() as con:
-        waiting = decisions.get(con, "d-3")
-        first = decisions.get(con, "d-1").challenger
-    assert (waiting.verdict, waiting.status) == ("promote", "pending")
-    assert waiting.champion is not None
-    return Story(folder, first, waiting.champion, waiting.challenger)
+    return story_in(tmp_path_factory.mktemp("story"))
 
 
 @pytest.fixture
