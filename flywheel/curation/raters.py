@@ -81,7 +81,7 @@ def label_noise(
     sizes = Counter(sample.intent for sample in judged)
     refused: dict[str, Refusal] = {}
     for intent, suspects in doubted.items():
-        suspects.sort(key=lambda sample: (-scores[sample.id].odds / bar_of[sample.id], sample.id))
+        suspects.sort(key=lambda sample: _likeliest(sample, scores[sample.id], bar_of[sample.id]))
         for rank, sample in enumerate(suspects):
             score = scores[sample.id]
             if (
@@ -93,6 +93,11 @@ def label_noise(
         kept=tuple(sample for sample in candidates if sample.id not in refused),
         refused=tuple(refused[s.id] for s in candidates if s.id in refused),
     )
+
+
+def _likeliest(sample: Sample, score: NoiseScore, bar: float) -> tuple[float, float, str]:
+    """Sorts the likeliest wrong first; two odds may be one number once divided by the bar."""
+    return -score.odds / bar, -score.odds, sample.id
 
 
 def _confirmed_blind(sample: Sample) -> bool:
