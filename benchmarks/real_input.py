@@ -214,9 +214,11 @@ def _config(plan: Plan) -> str:
     ]  # fmt: skip
     if plan.get("jsonl"):
         tables += ["[sources.jsonl]", 'plugin = "jsonl"', 'path = "jsonl/plain/*"']
+        tables += ["samples = true"]
     for encoding in sorted({file.encoding for file in plan.get("csv", ())}):
         name = encoding or "plain"
         tables += [f"[sources.csv_{name}]", 'plugin = "csv"', f'path = "csv/{name}/*"']
+        tables += ["samples = true"]
         tables += [f'encoding = "{encoding}"'] if encoding else []
     return "\n".join(tables) + "\n"
 
