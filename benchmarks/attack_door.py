@@ -27,11 +27,11 @@ from benchmarks.attack_lab import (
     unchanged,
 )
 from flywheel import turn as turning
-from flywheel.api.peer import EVERY_ROLE, NO_LOGIN, of_token, on_socket
 from flywheel.config import PromotionTable
 from flywheel.records import GateResult
 from flywheel.store import adapters, decisions, turns
 from flywheel.turn import Runtime, integrity
+from flywheel.web.peer import EVERY_ROLE, NO_LOGIN, of_token, on_socket
 
 CASES = Cases("one door")
 

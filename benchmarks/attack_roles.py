@@ -16,8 +16,8 @@ from unittest import mock
 from benchmarks.attack_lab import INTENTS, ROLES, Cases, Daemon, Lab, Reply, acts, token_of
 from flywheel.api.routes import ROUTES
 from flywheel.config import load
-from flywheel.daemon.sockets import tokens_of
 from flywheel.errors import ConfigError
+from flywheel.web.tokens import tokens_of
 
 CASES = Cases("roles")
 

@@ -16,10 +16,11 @@ import uvloop
 from flywheel import formats, loader
 from flywheel.api import ProcessStatus
 from flywheel.config import load
-from flywheel.daemon.sockets import listening, server_of
+from flywheel.daemon.http_server import server_of
 from flywheel.daemon.wiring import built
 from flywheel.spool import Done
 from flywheel.store import Store
+from flywheel.web.sockets import listening
 
 
 class GroupCommit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Numbers of an `OSError` that says that a disk, a quota or a file is full."""
@@ -41,6 +42,13 @@ class DiskFull(FlywheelError):
     """
 
 
+class StoreFailed(FlywheelError):
+    """The database cannot be read or written; a running process should end and start anew.
+
+    After DuckDB reports a fatal error every later statement fails too, whatever it is.
+    """
+
+
 class Refused(FlywheelError):
     """The request is understood and not allowed in the present state."""
 
@@ -59,3 +67,11 @@ class TeacherUnavailable(FlywheelError):
 
 class SourceUnavailable(FlywheelError):
     """A source cannot be read now; nothing was consumed."""
+
+
+def no_room(path: Path) -> DiskFull:
+    """Say that `path` could not be written for want of room."""
+    return DiskFull(
+        f"no room to write {path}: nothing was written",
+        hint=f"make room on the disk of {path.parent}; what waits goes on by itself",
+    )

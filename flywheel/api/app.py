@@ -17,14 +17,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flywheel import __version__
-from flywheel.api.guard import BearerToken, Guard, bearer, demand, of_forbidden, of_refused
-from flywheel.api.http import Forbidden, answer, of_defect, of_flywheel_error, of_http_exception
-from flywheel.api.prometheus import Meter, ProcessStatus
-from flywheel.api.refusals import Refusals
+from flywheel.api.attempts import of_forbidden, of_refused
+from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.routes import ROUTES, ApiRoute
 from flywheel.errors import FlywheelError, Refused
 from flywheel.loader import Loader
 from flywheel.turn import Runtime
+from flywheel.web.guard import BearerToken, Guard, bearer, demand
+from flywheel.web.http import Forbidden, answer, of_defect, of_flywheel_error, of_http_exception
+from flywheel.web.refusals import Refusals
+from flywheel.web.request_metrics import Meter
 
 # The OpenAPI document, assembled from the table of routes.
 

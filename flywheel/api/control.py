@@ -11,9 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from flywheel import turn
-from flywheel.api import peer, prometheus, views
-from flywheel.api.http import BadRequest, answer, problem, read_body
-from flywheel.api.peer import CALLER, Caller
+from flywheel.api import prometheus, views
 from flywheel.api.personal import figures_of
 from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Approval, Dispute, Nothing, Reason, Rollback
@@ -25,6 +23,9 @@ from flywheel.store import decisions as stored_decisions
 from flywheel.store.events import Stored
 from flywheel.store.health import HealthScope
 from flywheel.turn import Runtime
+from flywheel.web import peer
+from flywheel.web.http import BadRequest, answer, problem, read_body
+from flywheel.web.peer import CALLER, Caller
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 _MAX_BODY = 64 * 1024  # bytes; no control request needs more

@@ -15,15 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import formats, intake
-from flywheel.api import peer
 from flywheel.api.control import caught_up
-from flywheel.api.guard import demand
-from flywheel.api.http import BadRequest, answer, read_plain_body, refuse_unreadable
-from flywheel.api.peer import CALLER
 from flywheel.intake import Kind, Receipt
 from flywheel.loader import Loader
 from flywheel.records import Sample
 from flywheel.turn import Runtime
+from flywheel.web import peer
+from flywheel.web.guard import demand
+from flywheel.web.http import BadRequest, answer, read_plain_body, refuse_unreadable
+from flywheel.web.peer import CALLER
 
 _SMALL = 16_384  # bytes; a body below is read where it arrives, without changing threads
 _QUICK = 262_144  # the same for native events, which take a few milliseconds at that length

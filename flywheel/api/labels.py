@@ -14,14 +14,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import label_queue, labelling
-from flywheel.api import peer, requests
+from flywheel.api import requests
 from flywheel.api.control import asked_for, caught_up
-from flywheel.api.http import BadRequest, answer, read_body
-from flywheel.api.peer import CALLER
 from flywheel.api.responses import View
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 from flywheel.turn import Runtime
+from flywheel.web import peer
+from flywheel.web.http import BadRequest, answer, read_body
+from flywheel.web.peer import CALLER
 
 _INTERFACE = "labelstudio.xml"
 _SHOWN, _EXPORTED = 50, 10_000  # items, where no limit is asked for

@@ -15,10 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from flywheel.api import peer
 from flywheel.api.control import asked_for, caught_up
-from flywheel.api.http import BadRequest, answer, save_body
-from flywheel.api.peer import CALLER
 from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Erasure
 from flywheel.api.responses import View
@@ -29,6 +26,9 @@ from flywheel.store.erasure import Person
 from flywheel.turn import Runtime, backups, integrity, proof
 from flywheel.turn import erase as removal
 from flywheel.turn.control import record_act
+from flywheel.web import peer
+from flywheel.web.http import BadRequest, answer, save_body
+from flywheel.web.peer import CALLER
 
 log = logging.getLogger(__name__)
 

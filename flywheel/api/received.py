@@ -11,16 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel import intake
-from flywheel.api import peer
 from flywheel.api.control import asked_for, caught_up
-from flywheel.api.http import BadRequest, answer
-from flywheel.api.peer import CALLER
 from flywheel.api.requests import ChosenLines
 from flywheel.api.responses import View
 from flywheel.intake import Receipt
 from flywheel.score_rules import rule_text, suggestion
 from flywheel.store import Connection, decisions, events, rejected, scores, traffic
 from flywheel.turn import Runtime
+from flywheel.web import peer
+from flywheel.web.http import BadRequest, answer
+from flywheel.web.peer import CALLER
 
 
 class RejectedLineView(View):

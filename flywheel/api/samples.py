@@ -10,12 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.api.guard import demand
-from flywheel.api.http import BadRequest, answer
 from flywheel.api.responses import View
 from flywheel.records import Sample
 from flywheel.store import Connection, label_candidates, samples
 from flywheel.turn import Runtime
+from flywheel.web.guard import demand
+from flywheel.web.http import BadRequest, answer
 
 
 class SampleCountView(View):

@@ -19,11 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel.api import ingest
-from flywheel.api.http import BadRequest, answer, read_plain_body
 from flywheel.api.responses import View
 from flywheel.formats import BadEvent, otel
 from flywheel.intake import Rejection
 from flywheel.turn import Runtime
+from flywheel.web.http import BadRequest, answer, read_plain_body
 
 _PROTOBUF = "application/x-protobuf"
 _IDS = ("traceId", "spanId", "parentSpanId")  # bytes in protobuf, hexadecimal in OTLP's JSON

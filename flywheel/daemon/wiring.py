@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 from flywheel import gates, logs
 from flywheel.api.operations import OUTGOING
 from flywheel.config import Config, HooksTable, changed, live, load, load_intents, needs_restart
-from flywheel.daemon import sockets
+from flywheel.daemon import http_server
 from flywheel.daemon.schedule import trigger_of
-from flywheel.daemon.sockets import tokens_of
 from flywheel.errors import ConfigError, FlywheelError
 from flywheel.executors import EXECUTORS
 from flywheel.loader import Loader
@@ -31,6 +30,7 @@ from flywheel.turn import Runtime, proof
 from flywheel.turn.control import record_act
 from flywheel.turn.integrity import OF_ITS_TURNS, forged
 from flywheel.turn.jobs import Jobs
+from flywheel.web.tokens import tokens_of
 
 # A staged backup takes the place of the database, while no daemon has it open.
 
@@ -228,7 +228,7 @@ _AT_START: Mapping[str, Callable[[Config], object]] = {
         logs.writable(config.root / config.flywheel.log_dir) if config.flywheel.log_dir else None
     ),
     "token": lambda config: tokens_of(config.api),
-    "listen": sockets.can_listen,
+    "listen": http_server.can_listen,
 }
 
 

@@ -10,27 +10,12 @@ from pathlib import Path
 
 import duckdb
 
-from flywheel.errors import NO_ROOM, DiskFull, FlywheelError
+from flywheel.errors import NO_ROOM, DiskFull, StoreFailed, no_room
 
 __all__ = ["DiskFull", "StoreFailed", "lost", "no_room", "readable_failures"]
 
 _BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.IOException)
 _NO_ROOM = re.compile("|".join(map(os.strerror, sorted(NO_ROOM))))
-
-
-class StoreFailed(FlywheelError):
-    """The database cannot be read or written; a running process should end and start anew.
-
-    After DuckDB reports a fatal error every later statement fails too, whatever it is.
-    """
-
-
-def no_room(path: Path) -> DiskFull:
-    """Say that `path` could not be written for want of room."""
-    return DiskFull(
-        f"no room to write {path}: nothing was written",
-        hint=f"make room on the disk of {path.parent}; what waits goes on by itself",
-    )
 
 
 @contextmanager

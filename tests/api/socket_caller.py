@@ -2,7 +2,7 @@
 
 import os
 
-from flywheel.api.peer import UID
+from flywheel.web.peer import UID
 
 
 def through_socket(app):

@@ -6,9 +6,12 @@ import pytest
 from starlette.testclient import TestClient
 from wire_events import prediction
 
-from flywheel.api import create_app, peer
-from flywheel.api.guard import bearer
-from flywheel.api.peer import (
+from flywheel.api import create_app
+from flywheel.config import PromotionTable
+from flywheel.store import decisions
+from flywheel.web import peer
+from flywheel.web.guard import bearer
+from flywheel.web.peer import (
     EVERY_ROLE,
     HIDDEN,
     NO_LOGIN,
@@ -18,10 +21,8 @@ from flywheel.api.peer import (
     of_token,
     on_socket,
 )
-from flywheel.api.prometheus import RequestMetrics
-from flywheel.api.refusals import MOST_KEPT, WINDOW_S, WRONG_TOKENS, Refusals
-from flywheel.config import PromotionTable
-from flywheel.store import decisions
+from flywheel.web.refusals import MOST_KEPT, WINDOW_S, WRONG_TOKENS, Refusals
+from flywheel.web.request_metrics import RequestMetrics
 
 TOKEN = {"authorization": "Bearer s3cret"}
 

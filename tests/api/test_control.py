@@ -131,13 +131,13 @@ def test_a_turn_is_refused_at_once_while_there_is_nothing_to_learn_or_judge_by(c
 
 
 def test_what_people_do_is_in_the_log_with_who_and_why(client, waiting, caplog):
-    caplog.set_level("INFO", logger="flywheel.api.peer")
+    caplog.set_level("INFO", logger="flywheel.web.peer")
     make_ready(client)
     client.post("/v1/turns")
     client.post("/v1/turns/t-1/cancel")
     client.post("/v1/decisions/d-1/approve", json={"because": "read\n the examples\x1b[2J"})
     client.post("/v1/rollback", json={"because": "complaints"})
-    told = [line.getMessage() for line in caplog.records if line.name == "flywheel.api.peer"]
+    told = [line.getMessage() for line in caplog.records if line.name == "flywheel.web.peer"]
     assert told == [
         f"1 samples imported by {ME}",
         f"1 samples imported by {ME}",

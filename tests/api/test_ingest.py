@@ -3,9 +3,9 @@ import json
 import pytest
 from wire_events import ndjson, prediction, verdict
 
-from flywheel.api import http as body_module
 from flywheel.records import Intent
 from flywheel.store import events
+from flywheel.web import http as body_module
 
 NDJSON = {"content-type": "application/x-ndjson"}
 

@@ -3,7 +3,7 @@
 import pytest
 from wire_events import ndjson, prediction
 
-from flywheel.api.prometheus import reason_class
+from flywheel.web.request_metrics import reason_class
 
 
 @pytest.mark.parametrize(

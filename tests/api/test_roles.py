@@ -13,8 +13,12 @@ from wire_events import prediction
 
 from flywheel import promotion
 from flywheel.api import create_app, responses, views
-from flywheel.api.guard import OPEN_PATHS, bearer
-from flywheel.api.peer import (
+from flywheel.api.personal import figures_of, is_personal
+from flywheel.api.routes import ROUTES
+from flywheel.store import DiskFull, decisions, golden_set, samples
+from flywheel.store import rejected as rejected_lines
+from flywheel.web.guard import OPEN_PATHS, bearer
+from flywheel.web.peer import (
     EVERY_ROLE,
     HIDDEN,
     INCLUDED,
@@ -26,10 +30,6 @@ from flywheel.api.peer import (
     of_token,
     on_socket,
 )
-from flywheel.api.personal import figures_of, is_personal
-from flywheel.api.routes import ROUTES
-from flywheel.store import DiskFull, decisions, golden_set, samples
-from flywheel.store import rejected as rejected_lines
 
 MAIN, INGEST = "/var/lib/flywheel/flywheel.sock", "/run/flywheel/ingest.sock"
 TAKES = {

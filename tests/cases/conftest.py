@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from flywheel.api import ProcessStatus, create_app
-from flywheel.api.peer import UID
 from flywheel.cli import ingest as ingest_command
 from flywheel.cli import samples as samples_command
 from flywheel.cli.app import app
@@ -26,6 +25,7 @@ from flywheel.executors.local import LocalExecutor
 from flywheel.serving.link import ChampionLink
 from flywheel.store import open_store
 from flywheel.turn import Runtime
+from flywheel.web.peer import UID
 
 FILES = Path(__file__).parent / "files"
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)

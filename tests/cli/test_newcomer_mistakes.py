@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from flywheel.api import ProcessStatus
 from flywheel.cli.app import app
 from flywheel.config import load, load_intents
-from flywheel.daemon.sockets import listening, server_of
+from flywheel.daemon.http_server import server_of
 from flywheel.executors.local import LocalExecutor
 from flywheel.loader import Loader
 from flywheel.records import Adapter, Decision
@@ -29,6 +29,7 @@ from flywheel.serving.link import ChampionLink
 from flywheel.spool import Spool
 from flywheel.store import adapters, decisions, open_store
 from flywheel.turn import Runtime
+from flywheel.web.sockets import listening
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 INTENTS = """

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from flywheel.daemon.process import Notifier, watchdog_seconds
+from flywheel.systemd import Notifier, watchdog_seconds
 from tests.waiting import CEILING_S
 
 

@@ -4,8 +4,8 @@ import stat
 
 import pytest
 
-from flywheel.daemon.sockets import bind_tcp, bind_unix, listening
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
+from flywheel.web.sockets import bind_tcp, bind_unix, listening
 from tests.waiting import CEILING_S
 
 

@@ -8,11 +8,13 @@ import stat
 import pytest
 from real_daemon import QUIET, UnixConnection, ask
 
-from flywheel.api.peer import EVERY_ROLE
 from flywheel.config import ApiTable, Config, FlywheelTable, TokenTable, load
-from flywheel.daemon import sockets
-from flywheel.daemon.sockets import can_listen, listening, tokens_of
+from flywheel.daemon.http_server import can_listen
 from flywheel.errors import ConfigError, FlywheelError
+from flywheel.web import sockets
+from flywheel.web.peer import EVERY_ROLE
+from flywheel.web.sockets import listening
+from flywheel.web.tokens import tokens_of
 from tests.waiting import CEILING_S
 
 LONG = {name: f"{name}-{'x' * 32}" for name in ("OPS", "SHOP", "OLD")}
@@ -136,7 +138,7 @@ def test_an_ingest_socket_that_cannot_be_is_refused_before_the_start(
 
 def test_the_ingest_socket_belongs_to_its_group_and_is_gone_afterwards(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(sockets, "_group_id", lambda name: 4242 if name else None)
+    monkeypatch.setattr(sockets, "group_id", lambda name: 4242 if name else None)
     monkeypatch.setattr(os, "chown", lambda *owner: given.append(owner))
     path = tmp_path / "ingest.sock"
     with listening(tmp_path / "s.sock", "", path, "producers") as opened:

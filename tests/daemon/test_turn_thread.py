@@ -8,13 +8,13 @@ import pytest
 from flywheel import turn
 from flywheel.daemon import process, turn_thread
 from flywheel.daemon.process import Daemon
-from flywheel.daemon.sockets import listening
 from flywheel.daemon.turn_thread import TurnThread
 from flywheel.executors.local import LocalExecutor
 from flywheel.records import Job
 from flywheel.store import turns
 from flywheel.turn import table
 from flywheel.turn.runtime import StepResult
+from flywheel.web.sockets import listening
 from tests.waiting import CEILING_S, until
 
 SLEEPER = (sys.executable, "-c", "import signal; signal.pause()")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.daemon.process import STOP_S
-from flywheel.daemon.sockets import GRACE_S
+from flywheel.web.sockets import GRACE_S
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "flywheel.service"

@@ -42,7 +42,7 @@ def _said(token: TokenTable) -> str:
 def _of_everything(config: Config) -> Iterator[Finding]:
     """The token of `token_env`, which knows no roles and no person."""
     from flywheel.config import secret
-    from flywheel.daemon.sockets import TOKEN_LENGTH
+    from flywheel.web.tokens import TOKEN_LENGTH
 
     todo = "name tokens in [api.tokens.NAME], each with its role, and its person where it has one"
     text = "who holds the token of [api] token_env may everything, and is nobody in particular"

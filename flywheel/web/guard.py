@@ -1,7 +1,7 @@
 """May this request pass? Strangers, browsers, and callers without the role are refused.
 
-Each route names the role that it takes (`routes.py`). A refusal is counted; it is logged, and of a
-known caller it is written into the chain of decisions, at most once a minute for each kind.
+Each route names the role that it takes. A refusal is counted, and logged at most once a minute for
+each kind.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flywheel.api.http import Forbidden, of_flywheel_error, problem
-from flywheel.api.peer import (
+from flywheel.config import Role
+from flywheel.web.http import Forbidden, problem
+from flywheel.web.peer import (
     CALLER,
     EVERY_ROLE,
     LISTENER,
@@ -32,13 +31,7 @@ from flywheel.api.peer import (
     of_token,
     on_socket,
 )
-from flywheel.api.refusals import Refusals
-from flywheel.config import Role
-from flywheel.errors import FlywheelError, Refused
-from flywheel.store import decisions
-from flywheel.turn import Runtime
-
-log = logging.getLogger(__name__)
+from flywheel.web.refusals import Refusals
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What a stranger over TCP is answered."""
@@ -127,13 +120,13 @@ class Guard:
         caller = scope[CALLER] = self._caller(scope, headers)
         refused: Response | None = None
         if not _known_host(headers.get("host", ""), self._hosts):
-            self._refusals.count("host", _who(scope, caller))
+            self._refusals.count("host", who_asked(scope, caller))
             refused = problem(400, "the Host header names another server", "use an address")
         elif "origin" in headers and scope["method"] not in ("GET", "HEAD"):
-            self._refusals.count("origin", _who(scope, caller))
+            self._refusals.count("origin", who_asked(scope, caller))
             refused = problem(403, "changes are not taken from web pages", "use the command line")
         elif headers.get("sec-fetch-site") in _ELSEWHERE and scope["path"] != "/":
-            self._refusals.count("origin", _who(scope, caller))
+            self._refusals.count("origin", who_asked(scope, caller))
             refused = problem(403, "web pages may only link to the page", "open / and go on there")
         elif caller is None and scope["path"] not in OPEN_PATHS:
             refused = self._stranger(scope, headers)
@@ -179,7 +172,8 @@ def _digest(value: bytes) -> bytes:
     return hashlib.sha256(value).digest()
 
 
-def _who(scope: Scope, caller: Caller | None) -> str:
+def who_asked(scope: Scope, caller: Caller | None) -> str:
+    """The caller, or the address of a stranger."""
     return str(caller) if caller is not None else _address(scope)
 
 
@@ -205,61 +199,3 @@ def _known_host(header: str, hosts: frozenset[str]) -> bool:
     except ValueError:
         return False
     return True
-
-
-# Attempts of known callers: into the chain.
-
-
-async def of_forbidden(request: Request, error: Exception) -> Response:
-    """403; the attempt is counted, and stands in the chain."""
-    refusals: Refusals = request.app.state.refusals
-    refusals.count("role", _who(request.scope, request.scope.get(CALLER)))
-    await _note(request, "")
-    return of_flywheel_error(request, error)
-
-
-_DOORS = frozenset(
-    {
-        "/v1/decisions/{id}/approve",
-        "/v1/decisions/{id}/reject",
-        "/v1/disputes",
-        "/v1/restore",
-        "/v1/rollback",
-    }
-)
-"""Routes that lead to the champion, or to what it is judged by."""
-
-
-async def of_refused(request: Request, error: Exception) -> Response:
-    """409; at a door to the champion the attempt stands in the chain with the rule's words.
-
-    Not those about a backup: they may quote it.
-    """
-    assert isinstance(error, Refused)
-    path = _path(request)
-    if path in _DOORS:
-        await _note(request, "" if path == "/v1/restore" else f": {error.message}")
-    return of_flywheel_error(request, error)
-
-
-def _path(request: Request) -> str:
-    return str(getattr(request.scope.get("route"), "path", ""))
-
-
-async def _note(request: Request, why: str) -> None:
-    """Write an attempt of a known caller into the chain, once a minute for each route."""
-    caller = request.scope.get(CALLER)
-    refusals: Refusals = request.app.state.refusals
-    action = f"{request.method} {_path(request)}"
-    if caller is not None and (many := refusals.to_be_told((str(caller), action))) is not None:
-        again = f" ({many} times since it was noted last)" if many > 1 else ""
-        words = f"{action}{why}{again}"
-        await run_in_threadpool(_into_chain, request.app.state.runtime, str(caller), words)
-
-
-def _into_chain(runtime: Runtime, by: str, what: str) -> None:
-    try:
-        with runtime.store.write() as con:
-            decisions.record_act(con, "refused", by, what, runtime.clock())
-    except FlywheelError as failed:
-        log.error("a refused attempt is not in the chain: %s", failed)  # noqa: TRY400

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from flywheel.api.prometheus import RequestMetrics
+from flywheel.web.request_metrics import RequestMetrics
 
 log = logging.getLogger(__name__)
 

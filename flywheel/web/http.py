@@ -26,13 +26,13 @@ from flywheel.errors import (
     NotFound,
     Refused,
     SourceUnavailable,
+    StoreFailed,
     TeacherUnavailable,
+    no_room,
 )
 from flywheel.file_records import decoding
 from flywheel.file_records.json_faults import is_utf8
 from flywheel.spool import SpoolFailed, SpoolFull
-from flywheel.store import StoreFailed
-from flywheel.store.db_errors import no_room
 
 log = logging.getLogger(__name__)
 
