@@ -2,7 +2,7 @@
 
 A file is written beside its place, synced, renamed, and then its folder is synced. After a crash
 at any moment the old file or the new one is there, whole. Nothing else in flywheel calls fsync,
-but for the spool, which syncs what it appends in groups.
+but for the spool and the log of answers, which sync what they append in groups.
 """
 
 from __future__ import annotations

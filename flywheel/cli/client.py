@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +13,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flywheel.errors import DaemonUnreachable, FlywheelError, NotFound, Refused
+from flywheel.web.unix_client import UnixConnection
 
 _TIMEOUT_S = 120.0  # a promotion writes, renames and answers; a listing takes milliseconds
-_PATH_BYTES = 107  # longest path of a Unix socket address on Linux
 _PART = 1 << 20  # bytes of a download
 _BUSY = (429, 503)
 _BUSY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -52,7 +50,7 @@ class DaemonClient:
 
     def __init__(self, path: Path, timeout_s: float = _TIMEOUT_S) -> None:
         self.path = path
-        self._connection = _UnixConnection(path, timeout_s)
+        self._connection = UnixConnection(path, timeout_s)
 
     def close(self) -> None:
         """Let go of the connection; harmless when there is none."""
@@ -159,27 +157,6 @@ class DaemonClient:
             body=answer.read(),
             content_type=answer.headers.get_content_type(),
         )
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-        self._timeout_s = timeout_s
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self._timeout_s)
-        if len(os.fsencode(self._path)) <= _PATH_BYTES:
-            self.sock.connect(os.fspath(self._path))
-            return
-        folder = os.open(self._path.parent, os.O_PATH)  # reached by a short name instead
-        try:
-            self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
-        finally:
-            os.close(folder)
 
 
 def _target(segments: tuple[str, ...], query: Mapping[str, str] | None) -> str:

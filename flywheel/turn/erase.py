@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -32,8 +33,9 @@ def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
 
     Returns:
         {"removed": rows by table, "files": rewritten or deleted files, "adapters": ids of adapters
-        trained on the data, "left": places that still have data, and the databases that a restore
-        set aside, which are not searched; empty when the data is gone}.
+        trained on the data, "left": places that still have data, also the log of `flywheel serve`
+        until it is delivered, and the databases that a restore set aside, which are not searched;
+        empty when the data is gone}.
 
     Raises:
         Refused: a turn is running, which may hold the data in memory.
@@ -61,6 +63,7 @@ def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
     remaining |= dict.fromkeys(
         _files_with_data(runtime.config.state_dir, traces, only_look=True), 1
     )
+    remaining |= dict.fromkeys(_answers_on_their_way(runtime.config.state_dir, traces), 1)
     remaining |= {path.name: 1 for path in restoring.set_aside(runtime.store.path)}  # not searched
     if not runtime.store.compact(anyway=True):  # a deleted row's bytes stay in its file
         remaining["the file of the database"] = 1
@@ -103,6 +106,17 @@ def _stored_files(state_dir: Path) -> Iterator[Path]:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix in (".parquet", ".json", ".jsonl"):
                 yield path
+
+
+def _answers_on_their_way(state_dir: Path, traces: Traces) -> list[str]:
+    """Files of the inference process that have the person's data, relative to the state folder:
+    its log, which it removes within a minute after the daemon has it, and what was not taken."""
+    found = []
+    for path in sorted((state_dir / "serve" / "answers").glob("*.ndjson")):
+        with contextlib.suppress(FileNotFoundError):  # delivered just now
+            if _text_has(path, traces.marks):
+                found.append(str(path.relative_to(state_dir)))
+    return found
 
 
 def _clean_table(path: Path, traces: Traces, *, only_look: bool) -> bool:

@@ -122,6 +122,16 @@ def test_a_file_that_a_reader_holds_is_told_as_left(client, runtime, monkeypatch
     assert client.post("/v1/erase", json={"session": "s-1"}).json()["left"] == {}
 
 
+def test_answers_that_are_not_delivered_yet_are_told_as_left(client, runtime):
+    filled(client, runtime)
+    log = runtime.config.state_dir / "serve" / "answers"
+    log.mkdir(parents=True)
+    (log / "000000000001.predictions.ndjson").write_bytes(ndjson(prediction(9, session="s-1")))
+    (log / "000000000002.predictions.ndjson").write_bytes(ndjson(prediction(8, session="s-2")))
+    said = client.post("/v1/erase", json={"session": "s-1"}).json()
+    assert list(said["left"]) == ["serve/answers/000000000001.predictions.ndjson"]
+
+
 def test_while_a_turn_runs_nothing_is_erased(client, runtime):
     with runtime.store.write() as con:
         turns.open_turn(con, "hand", NOW, "diagnose")
