@@ -331,13 +331,16 @@ def _changed(decision: Decision, *, everything: bool) -> list[str]:
     shown = rows if everything else rows[:_SUSPECTS_SHOWN]
     notes = ["; ".join(map(clean, row.get("examples") or ())) for row in shown]
     if shown:
-        lines += table(_WORDINGS, [_wording(row) for row in shown], notes=notes, indent=_INDENT)
+        lines += table(
+            _WORDINGS, [wording_cells(row) for row in shown], notes=notes, indent=_INDENT
+        )
     few = sorted(taught.items(), key=lambda item: (-item[1]["largest"], item[0]))
-    by = [(clean(intent), _taught_by(row)) for intent, row in few]
+    by = [(clean(intent), taught_by(row)) for intent, row in few]
     return lines + facts(by if everything else by[:_SUSPECTS_SHOWN], _INDENT)
 
 
-def _wording(row: Mapping[str, Any]) -> list[str]:
+def wording_cells(row: Mapping[str, Any]) -> list[str]:
+    """A wording, its intent, raters, texts, and how many of the asked texts it turned."""
     return [
         clean(row.get("wording") or "-"),
         clean(row["intent"]),
@@ -347,7 +350,8 @@ def _wording(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _taught_by(row: Mapping[str, Any]) -> str:
+def taught_by(row: Mapping[str, Any]) -> str:
+    """How many raters gave an intent's new texts, and the share of the busiest."""
     who = plural(row["voices"], "rater")
     return f"{plural(row['texts'], 'new text')} by {who}, {share(row['largest'])} by one of them"
 

@@ -15,7 +15,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from flywheel.cli.decision_page import GATES, gate_cells, legend
+from flywheel.cli.decision_page import GATES, gate_cells, legend, taught_by, wording_cells
 from flywheel.cli.text import (
     clean,
     counted,
@@ -115,6 +115,8 @@ def _tables(decision: Mapping[str, Any]) -> list[tuple[str, Table]]:
         ("Broken", _examples(decision.get("broken") or [])),
         ("Fixed", _examples(decision.get("fixed") or [])),
         ("Slices", _slices(decision)),
+        ("Changed answers", _changed(decision)),
+        ("New texts by intent", _taught(decision)),
         ("Training data", _pairs(learned if training else [])),
         ("Added samples", _added(training)),
         ("Rests on", _pairs(list((decision.get("rests_on") or {}).items()))),
@@ -201,6 +203,23 @@ def _slices(decision: Mapping[str, Any]) -> Table:
         for row in decision.get("slices") or []
     ]
     return ("slice", "before", "after", "change", "n"), rows
+
+
+def _changed(decision: Mapping[str, Any]) -> Table:
+    """What few raters taught, with the other texts that it turned."""
+    changed = decision.get("changed") or {}
+    rows = [
+        [*wording_cells(row), "; ".join(map(clean, row.get("examples") or ()))]
+        for row in changed.get("wordings") or []
+    ]
+    return ("new wording", "intent", "raters", "texts", "turned", "turned texts"), rows
+
+
+def _taught(decision: Mapping[str, Any]) -> Table:
+    """Who taught what is new of each intent, the most one-sided first."""
+    taught = (decision.get("changed") or {}).get("taught") or {}
+    few = sorted(taught.items(), key=lambda item: (-item[1]["largest"], item[0]))
+    return ("", ""), [[clean(intent), taught_by(row)] for intent, row in few]
 
 
 def _added(training: Mapping[str, Any]) -> Table:

@@ -450,6 +450,38 @@ def test_the_markdown_report_says_the_same(reviewed):
     assert "<b>" not in text
 
 
+TAUGHT = {
+    "recent": 120,
+    "moved": {"set_timer": 4},
+    "wordings": [
+        {"wording": "芒果|<b>", "intent": "set_timer", "voices": 1, "texts": 9}
+        | {"asked": 40, "turned": 31, "learned": [], "examples": ["play <i>jazz</i>", "天气"]}
+    ],
+    "taught": {"set_timer": {"texts": 9, "voices": 1, "largest": 1.0}},
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "row"),
+    [
+        (
+            "--html",
+            "<td>芒果|&lt;b&gt;</td><td>set_timer</td><td>1</td><td>9</td><td>31/40</td>"
+            "<td>play &lt;i&gt;jazz&lt;/i&gt;; 天气</td>",
+        ),
+        (
+            "--md",
+            r"| 芒果\|&lt;b&gt; | set\_timer | 1 | 9 | 31/40 | play &lt;i&gt;jazz&lt;/i&gt;; 天气",
+        ),
+    ],
+)
+def test_both_reports_show_what_few_raters_taught_and_what_it_turned(reviewed, form, row):
+    decision = {**COMPARED, "changed": TAUGHT}
+    text = reviewed.says("GET /v1/decisions/d-7", decision).run("review", "show", form).stdout
+    assert row in text
+    assert "9 new texts by 1 rater, 100.0 % by one of them" in text
+
+
 def test_an_override_is_sent_with_its_reason(reviewed):
     applied = {**DECISION, "status": "applied", "verdict": "promote"}
     reviewed.says("POST /v1/decisions/d-7/approve", applied)
