@@ -1,4 +1,4 @@
-"""Which tables are there: numbered SQL files, each applied once, in order, in one transaction.
+"""Which tables are there: numbered SQL files, each applied once, in order, in a transaction.
 
 What SQL cannot say of a migration is a function, named in `_CODE` and run after its file.
 `schema_version` has a row for each that was applied. There is no way down: to go back, restore
@@ -77,20 +77,26 @@ def migrate(con: Connection, migrations: Sequence[Migration]) -> int:
             hint="install the flywheel that wrote it, or a newer one; or restore a backup",
         )
     missing = [migration for migration in migrations if migration.version > present]
-    for migration in missing:
+    # What an older flywheel wrote goes up step by step; of a new file there is nothing to go
+    # through, and each transaction waits for the disk.
+    steps = [[migration] for migration in missing] if present else [missing]
+    for step in steps:
         con.execute("BEGIN TRANSACTION")
         try:
-            con.execute(migration.sql)
-            if migration.code is not None:
-                migration.code(con)
-            con.execute(
-                "INSERT INTO schema_version VALUES (?, ?)", [migration.version, migration.name]
-            )
+            for migration in step:
+                _apply(con, migration)
             con.execute("COMMIT")
         except BaseException:
             con.execute("ROLLBACK")
             raise
     return len(missing)
+
+
+def _apply(con: Connection, migration: Migration) -> None:
+    con.execute(migration.sql)
+    if migration.code is not None:
+        migration.code(con)
+    con.execute("INSERT INTO schema_version VALUES (?, ?)", [migration.version, migration.name])
 
 
 def fingerprints(con: Connection) -> dict[str, str]:

@@ -67,6 +67,19 @@ def test_a_migration_that_fails_halfway_leaves_nothing(con):
     assert migrate(con, [mended]) == 1
 
 
+def test_a_new_database_has_all_migrations_or_none_and_an_old_one_keeps_those_that_went_well(con):
+    first = Migration(version=1, name="first", sql="CREATE TABLE one (a INT)")
+    second = Migration(version=2, name="second", sql="CREATE TABLE two (a INT)")
+    broken = Migration(version=3, name="broken", sql="SELECT * FROM no")
+    with pytest.raises(duckdb.CatalogException):
+        migrate(con, [first, second, broken])
+    assert schema.version(con) == 0
+    migrate(con, [first])
+    with pytest.raises(duckdb.CatalogException):
+        migrate(con, [first, second, broken])
+    assert schema.version(con) == 2
+
+
 def test_a_database_of_a_newer_flywheel_is_refused_and_unchanged(con):
     later = Migration(version=len(ALL) + 1, name="later", sql="CREATE TABLE later (a INT)")
     migrate(con, [*ALL, later])
