@@ -67,7 +67,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class TeacherAnswer:
     """A teacher's answer to one request."""
 
     request: str  # hash of the request's content
@@ -104,7 +104,9 @@ class AnswerStore(Protocol):
 class Teacher(Protocol):
     """Writes samples. Called from one thread; it may run requests concurrently inside."""
 
-    def write(self, briefs: Sequence[Brief], kept: AnswerStore) -> Mapping[str, tuple[Answer, ...]]:
+    def write(
+        self, briefs: Sequence[Brief], kept: AnswerStore
+    ) -> Mapping[str, tuple[TeacherAnswer, ...]]:
         """Return answers by brief id; a brief whose requests all failed has none.
 
         Raises:

@@ -13,7 +13,7 @@ from flywheel import curation
 from flywheel.config import SynthesisTable, TeacherTable
 from flywheel.errors import TeacherUnavailable
 from flywheel.llm import BudgetSpent, Client, EndpointUnusable, Reply, RequestFailed
-from flywheel.protocols import Answer, AnswerStore, Blind, Draft
+from flywheel.protocols import AnswerStore, Blind, Draft, TeacherAnswer
 from flywheel.records import Brief, Intent
 from flywheel.teacher import parsing, prompts, redaction
 
@@ -37,7 +37,9 @@ class OpenAITeacher:
     synthesis: SynthesisTable
     intents: tuple[Intent, ...] = ()
 
-    def write(self, briefs: Sequence[Brief], kept: AnswerStore) -> Mapping[str, tuple[Answer, ...]]:
+    def write(
+        self, briefs: Sequence[Brief], kept: AnswerStore
+    ) -> Mapping[str, tuple[TeacherAnswer, ...]]:
         """Return answers by brief id; a brief whose requests all failed has none.
 
         Requests run concurrently. Each answer is stored before it is parsed, and a stored answer
@@ -54,7 +56,7 @@ class OpenAITeacher:
 
     async def _write(
         self, briefs: Sequence[Brief], store: AnswerStore
-    ) -> Mapping[str, tuple[Answer, ...]]:
+    ) -> Mapping[str, tuple[TeacherAnswer, ...]]:
         people = redaction.finder(self.table.names_model) if self.table.redact else None
         requests = (
             (brief, request)
@@ -67,7 +69,7 @@ class OpenAITeacher:
             budget_share = _WRITING_SHARE if self.synthesis.verify else 1.0
             replies, count = await _ask_all(client, requests, budget_share, _answer)
             _refuse_silence(count)
-            answers: dict[str, tuple[Answer, ...]] = {}
+            answers: dict[str, tuple[TeacherAnswer, ...]] = {}
             for brief, answer in replies:
                 answers[brief.id] = (*answers.get(brief.id, ()), answer)
             if not self.synthesis.verify:
@@ -75,8 +77,11 @@ class OpenAITeacher:
             return await self._verified(client, briefs, answers)
 
     async def _verified(
-        self, client: Client, briefs: Sequence[Brief], answers: Mapping[str, tuple[Answer, ...]]
-    ) -> Mapping[str, tuple[Answer, ...]]:
+        self,
+        client: Client,
+        briefs: Sequence[Brief],
+        answers: Mapping[str, tuple[TeacherAnswer, ...]],
+    ) -> Mapping[str, tuple[TeacherAnswer, ...]]:
         """Label each written text by the blind question; its cost is added as one more answer.
 
         A text with another label, or without a readable one, is asked about once more, in another
@@ -111,14 +116,14 @@ class OpenAITeacher:
 
     async def _blind(
         self, client: Client, texts: Sequence[str], *, again: bool
-    ) -> list[tuple[tuple[str, ...], tuple[Mapping[str, Blind], Answer]]]:
+    ) -> list[tuple[tuple[str, ...], tuple[Mapping[str, Blind], TeacherAnswer]]]:
         """(texts of one question, (their labels, its cost)) for each answered question."""
         questions = (
             (batch, prompts.question(batch, self.intents, again=again))
             for batch in prompts.batches(texts, prompts.TOGETHER)
         )
 
-        def read(reply: Reply, batch: tuple[str, ...]) -> tuple[Mapping[str, Blind], Answer]:
+        def read(reply: Reply, batch: tuple[str, ...]) -> tuple[Mapping[str, Blind], TeacherAnswer]:
             labels = prompts.read(reply.text, batch, self.intents)
             return labels, _cost(reply, drafts=(), problems=())
 
@@ -207,7 +212,7 @@ def _confirms(label: Blind | None, intents: Collection[str]) -> bool:
     return label is not None and label.intent in intents
 
 
-def _answer(reply: Reply, brief: Brief) -> Answer:
+def _answer(reply: Reply, brief: Brief) -> TeacherAnswer:
     parsed = parsing.read(reply.text, brief.intent)
     problems = list(parsed.problems)
     if reply.refusal or reply.finish == "content_filter":
@@ -217,8 +222,8 @@ def _answer(reply: Reply, brief: Brief) -> Answer:
     return _cost(reply, parsed.drafts, tuple(problems))
 
 
-def _cost(reply: Reply, drafts: tuple[Draft, ...], problems: tuple[str, ...]) -> Answer:
-    return Answer(
+def _cost(reply: Reply, drafts: tuple[Draft, ...], problems: tuple[str, ...]) -> TeacherAnswer:
+    return TeacherAnswer(
         request=reply.key,
         drafts=drafts,
         problems=problems,
@@ -229,7 +234,7 @@ def _cost(reply: Reply, drafts: tuple[Draft, ...], problems: tuple[str, ...]) ->
     )
 
 
-def _labelled(answer: Answer, labels: Mapping[str, Blind]) -> Answer:
+def _labelled(answer: TeacherAnswer, labels: Mapping[str, Blind]) -> TeacherAnswer:
     unknown = Blind(intent=None)
     return replace(
         answer,

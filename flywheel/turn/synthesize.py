@@ -8,7 +8,7 @@ from typing import Any
 
 from flywheel import datasets
 from flywheel.errors import TeacherUnavailable
-from flywheel.protocols import Answer, Draft
+from flywheel.protocols import Draft, TeacherAnswer
 from flywheel.records import Brief, Sample
 from flywheel.store import Connection, samples
 from flywheel.store.teacher import AnswerTable, spent
@@ -58,7 +58,7 @@ def _paid(runtime: Runtime, turn: Turn) -> float:
 
 
 def _samples(
-    briefs: Sequence[Brief], answers: Mapping[str, Sequence[Answer]], turn_id: str
+    briefs: Sequence[Brief], answers: Mapping[str, Sequence[TeacherAnswer]], turn_id: str
 ) -> list[Sample]:
     by_id: dict[str, Sample] = {}
     for brief in briefs:

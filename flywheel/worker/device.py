@@ -42,6 +42,11 @@ def find(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
+def use_threads(count: int) -> None:
+    """Let torch compute with so many threads, in this whole process."""
+    torch.set_num_threads(count)
+
+
 def number_type(device: torch.device = CPU) -> torch.dtype:
     """bfloat16 where the device multiplies matrices of it in hardware, else float32."""
     if device.type == "cuda":

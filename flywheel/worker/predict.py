@@ -57,7 +57,7 @@ def latencies(adapters: Mapping[str, TrainedModel], texts: Sequence[str]) -> dic
     for number, text in enumerate(texts):
         for name, answer in answerers.items():
             start = time.perf_counter()
-            answer(text)
+            answer([text])
             if number >= _WARM_UP:
                 taken[name].append(round(1000 * (time.perf_counter() - start), 3))
     return taken

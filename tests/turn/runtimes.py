@@ -24,13 +24,13 @@ from flywheel.config import (
     PromotionTable,
 )
 from flywheel.protocols import (
-    Answer,
     AnswerStore,
     Draft,
     Handle,
     JobPhase,
     JobState,
     StoredAnswer,
+    TeacherAnswer,
 )
 from flywheel.records import Brief, Feedback, Intent, Job, Prediction, Sample
 from flywheel.serving.link import ChampionLink
@@ -127,7 +127,9 @@ class Parrot:
 
     bought: list[str] = field(default_factory=list)
 
-    def write(self, briefs: Sequence[Brief], kept: AnswerStore) -> Mapping[str, tuple[Answer, ...]]:
+    def write(
+        self, briefs: Sequence[Brief], kept: AnswerStore
+    ) -> Mapping[str, tuple[TeacherAnswer, ...]]:
         answers = {}
         for brief in briefs:
             stored = kept.get([brief.id]).get(brief.id)
@@ -152,7 +154,9 @@ class Parrot:
                 Draft(text=f"say {word} now", intent=brief.intent.name)
                 for word in stored.response["texts"]
             )
-            answers[brief.id] = (Answer(request=brief.id, drafts=drafts, usd=0.01, bought=bought),)
+            answers[brief.id] = (
+                TeacherAnswer(request=brief.id, drafts=drafts, usd=0.01, bought=bought),
+            )
         return answers
 
 

@@ -69,8 +69,8 @@ class TrainedWords:
         names = list(self.words)
         return Calls([names[n] for n in best.tolist()], [{}] * len(texts), confidence)
 
-    def answerer(self):
-        return lambda text: self.answer([text], None)
+    def answerer(self, engine="torch"):
+        return lambda texts: self.answer(texts, None)
 
     def save(self, folder, facts):
         folder.mkdir()

@@ -57,39 +57,69 @@ def open_model(settings: ModelSettings) -> Model:
     return kind.opener(base, settings)
 
 
-def load(
-    folders: Mapping[str, Path], *, device: str = "auto", cache_dir: Path | None = None
-) -> dict[str, TrainedModel]:
-    """The adapters in the folders, by the same names; those on one base share it.
+class OpenModels:
+    """The models opened so far: adapters on one base share it, however many are loaded.
 
     Args:
         device, cache_dir: see `ModelSettings`; base and length are those of each adapter.
+    """
+
+    def __init__(self, *, device: str = "auto", cache_dir: Path | None = None) -> None:
+        self._device, self._cache_dir = device, cache_dir
+        self._opened: dict[tuple[str, str], Model] = {}
+
+    def load(self, folder: Path) -> TrainedModel:
+        """The adapter in the folder.
+
+        Raises:
+            FlywheelError: the folder is damaged, or its base is not the one it was trained on.
+        """
+        kind, base, max_length = _facts(folder)
+        if (kind.name, base) not in self._opened:
+            settings = ModelSettings(
+                base=base, max_length=max_length, device=self._device, cache_dir=self._cache_dir
+            )
+            self._opened[kind.name, base] = kind.opener(bases.load(base), settings)
+        return self._opened[kind.name, base].load(folder)
+
+
+def load(
+    folders: Mapping[str, Path], *, device: str = "auto", cache_dir: Path | None = None
+) -> dict[str, TrainedModel]:
+    """The adapters in the folders, by the same names; see `OpenModels`."""
+    opened = OpenModels(device=device, cache_dir=cache_dir)
+    return {name: opened.load(folder) for name, folder in folders.items()}
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What an adapter's `flywheel.json` says.
 
     Raises:
-        FlywheelError: a folder is damaged, or its base is not the one it was trained on.
+        FlywheelError: there is no such file, or it is not a JSON object.
     """
-    opened: dict[tuple[str, ModelSettings], Model] = {}
-    loaded: dict[str, TrainedModel] = {}
-    for name, folder in folders.items():
-        kind, base, max_length = _facts(folder)
-        settings = ModelSettings(
-            base=base, max_length=max_length, device=device, cache_dir=cache_dir
-        )
-        if (kind.name, settings) not in opened:
-            opened[kind.name, settings] = kind.opener(bases.load(base), settings)
-        loaded[name] = opened[kind.name, settings].load(folder)
-    return loaded
+    try:
+        facts: dict[str, Any] = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
+        if not isinstance(facts, dict):
+            raise ValueError("flywheel.json is not a JSON object")
+    except (OSError, ValueError) as error:
+        raise unreadable(folder, error) from error
+    return facts
+
+
+def unreadable(folder: Path, cause: object) -> FlywheelError:
+    """The error for an adapter folder that is not what training writes."""
+    return FlywheelError(
+        f"adapter {folder.name} cannot be read: {cause}",
+        hint=f"{folder} is damaged; restore it from a backup",
+    )
 
 
 def _facts(folder: Path) -> tuple[ModelKind, str, int]:
     """An adapter's kind, base and max_length."""
+    facts = read_facts(folder)
     try:
-        facts: dict[str, Any] = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
         kinds = {kind.name: kind for kind in KINDS}
         kind = kinds[facts.get("kind", _OLDEST)]
         return kind, str(facts["base"]), int(facts["max_length"])
-    except (OSError, ValueError, KeyError) as error:
-        raise FlywheelError(
-            f"adapter {folder.name} cannot be read: {error}",
-            hint=f"{folder} is damaged; restore it from a backup",
-        ) from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise unreadable(folder, error) from error

@@ -105,9 +105,18 @@ def open_tokenizer(base: Base, max_length: int) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
-    """Tokens of each text, special tokens included."""
-    encodings: list[Encoding] = tokenizer.encode_batch(list(texts))
+    """Tokens of each text, special tokens included; half a surrogate pair is read as `?`."""
+    encodings: list[Encoding] = tokenizer.encode_batch([_encodable(text) for text in texts])
     return encodings
+
+
+def _encodable(text: str) -> str:
+    """A text of the same length that UTF-8 can say; JSON can hold halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
 def _locate(name: str) -> Path:

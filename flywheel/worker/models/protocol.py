@@ -71,8 +71,30 @@ class FitRequest:
     checkpoint: Path  # a file, written after each epoch and gone on from when it is there
 
 
+class Answerer(Protocol):
+    """Answers texts as a server does: the whole model, prepared once, without a cache.
+
+    The evaluated answers to rounding; one thread at a time.
+    """
+
+    @property
+    def engine(self) -> str:
+        """What computes."""
+
+    def __call__(self, texts: Sequence[str]) -> Calls:
+        """Answer each text."""
+
+
 class TrainedModel(Protocol):
     """A model that answers."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The intents that it can answer, `none` among them where it learned it."""
+
+    @property
+    def arguments(self) -> Mapping[str, Sequence[str]]:
+        """Names of the arguments in each intent's schema, as they were at training."""
 
     @property
     def content_id(self) -> str:
@@ -85,8 +107,12 @@ class TrainedModel(Protocol):
     def answer(self, texts: Sequence[str], report: Report) -> Calls:
         """Answer each text; the answer does not depend on the texts asked with it."""
 
-    def answerer(self) -> Callable[[str], object]:
-        """A function that answers one text as a server would: prepared once, without a cache."""
+    def answerer(self, engine: str = "torch") -> Answerer:
+        """The same model as a server asks it.
+
+        Raises:
+            FlywheelError: the model has no such engine.
+        """
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> str:
         """Write the adapter folder, durably, and return the content id.

@@ -50,6 +50,14 @@ class EncoderAdapter:
         """Whether LoRA adds nothing to the base."""
         return not any(t.any() for name, t in self.factors.items() if ".lora_B." in name)
 
+    @property
+    def rounded_below(self) -> int:
+        """The layer whose input is rounded to float16 in evaluated answers; 0 for none.
+
+        They are computed from frozen states, which the cache keeps in float16.
+        """
+        return 0 if self.unchanged and self.tag_head is None else self.depth
+
 
 def content_id(adapter: EncoderAdapter) -> str:
     """`a-` and 12 hex digits, over tensors, labels, arguments and threshold."""

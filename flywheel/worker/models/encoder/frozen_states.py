@@ -17,7 +17,7 @@ adapter's content id therefore does not depend on what was cached before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +58,7 @@ class FrozenStates:
     Args:
         depth: number of layers that are not trained.
         cache_dir: None keeps states in memory only.
+        load: loads the base, or hands out one that is loaded; None loads it.
 
     Attributes:
         depth: number of layers that are not trained; 0 where the base cannot be parted there.
@@ -70,8 +71,10 @@ class FrozenStates:
         max_length: int,
         cache_dir: Path | None,
         device: torch.device = CPU,
+        load: Callable[[], Encoder] | None = None,
     ) -> None:
         self.base = base
+        self._load = load or (lambda: Encoder.load(base, device))
         self.max_length = max_length
         self.device = device
         self.tokenizer: Tokenizer = bases.open_tokenizer(base, max_length)
@@ -94,7 +97,7 @@ class FrozenStates:
     @cached_property
     def encoder(self) -> Encoder:
         """The whole base, loaded when first asked for."""
-        return Encoder.load(self.base, self.device)
+        return self._load()
 
     def _parted(self, depth: int) -> int:
         """`depth` if the layers above it run alone, else 0; found out once and written down."""

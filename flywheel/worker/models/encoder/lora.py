@@ -119,6 +119,25 @@ def merged(encoder: Encoder, depth: int, factors: Factors, alpha: int) -> Upper:
     return _filled(encoder, depth, factors, alpha).change(lambda model: model.merge_and_unload())
 
 
+def merged_weights(encoder: Encoder, factors: Factors, alpha: int) -> dict[str, Tensor]:
+    """Weights W + alpha / rank · B A float32 (out, in) of every layer that the factors change.
+
+    The same arithmetic as `peft`'s merge, without its import and without a model to put them on.
+    """
+    own = dict(encoder.model.named_parameters())
+    weights: dict[str, Tensor] = {}
+    for name, down in factors.items():
+        if not name.endswith(_A):
+            continue
+        up = factors[name.removesuffix(_A) + _B]  # (out, rank)
+        if not up.any():
+            continue
+        place = f"{name.removeprefix(_PREFIX).removesuffix(_A)}.weight"
+        delta = (up @ down).to(encoder.device) * (alpha / len(down))
+        weights[place] = own[place].detach() + delta
+    return weights
+
+
 def save(folder: Path, encoder: Encoder, depth: int, factors: Factors, alpha: int) -> None:
     """Write adapter_config.json and adapter_model.safetensors, for any user of `peft`."""
     model: Any = _filled(encoder, depth, factors, alpha).model

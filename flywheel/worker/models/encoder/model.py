@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Encoding
 from torch import Tensor
 
 from flywheel.errors import FlywheelError
@@ -28,18 +27,19 @@ from flywheel.worker.logistic import Linear
 from flywheel.worker.models import base as bases
 from flywheel.worker.models.base import Base
 from flywheel.worker.models.encoder import adapter as adapters
-from flywheel.worker.models.encoder import heads, lora, out_of_scope, slots, tuning
+from flywheel.worker.models.encoder import answering, heads, lora, out_of_scope, slots, tuning
 from flywheel.worker.models.encoder.adapter import EncoderAdapter
+from flywheel.worker.models.encoder.answering import EncoderAnswerer
 from flywheel.worker.models.encoder.frozen_states import (
     AdaptedStates,
     FrozenStates,
     States,
-    padded_ids,
     run_upper,
 )
 from flywheel.worker.models.encoder.heads import Candidates, HeadChoice
-from flywheel.worker.models.encoder.layers import pool
+from flywheel.worker.models.encoder.layers import Encoder
 from flywheel.worker.models.encoder.slots import IGNORED
+from flywheel.worker.models.encoder.torch_engine import TORCH, TorchEncoder
 from flywheel.worker.models.encoder.tuning import Heads, Tuned
 from flywheel.worker.models.protocol import Calls, Chosen, FitRequest, ModelSettings, Report
 from flywheel.worker.progress import Part
@@ -55,7 +55,12 @@ class EncoderModel:
     def __init__(self, base: Base, settings: ModelSettings) -> None:
         self.base, self.settings = base, settings
         self._device = device.find(settings.device)
-        self._frozen: dict[int, FrozenStates] = {}
+        self._frozen: dict[tuple[int, int], FrozenStates] = {}
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The whole base, loaded when first asked for; shared by everything on it."""
+        return Encoder.load(self.base, self._device)
 
     def limited(self, recipe: Recipe) -> Recipe:
         """The recipe with no more layers than the base has."""
@@ -77,23 +82,27 @@ class EncoderModel:
                 f"base model {adapter.base} is not the one the adapter was trained on",
                 hint="put the old base back, or train again",
             )
-        return TrainedEncoder(adapter, self._states_below(adapter.depth))
+        return TrainedEncoder(adapter, self._states_below(adapter.depth, adapter.max_length))
 
     def embed(self, texts: Sequence[str], report: Report) -> Tensor:
         """The mean of the frozen base's last states."""
         depth = max(0, self.base.depth - LAYERS)  # the cache is shared with trainings
-        return self._states_below(depth).states(texts, report).embedding
+        return self._states_below(depth, self.settings.max_length).states(texts, report).embedding
 
     def _below(self, recipe: Recipe) -> FrozenStates:
-        return self._states_below(self.base.depth - recipe.layers)
+        return self._states_below(self.base.depth - recipe.layers, self.settings.max_length)
 
-    def _states_below(self, depth: int) -> FrozenStates:
-        if depth not in self._frozen:
-            settings = self.settings
-            self._frozen[depth] = FrozenStates(
-                self.base, depth, settings.max_length, settings.cache_dir, self._device
+    def _states_below(self, depth: int, max_length: int) -> FrozenStates:
+        if (depth, max_length) not in self._frozen:
+            self._frozen[depth, max_length] = FrozenStates(
+                self.base,
+                depth,
+                max_length,
+                self.settings.cache_dir,
+                self._device,
+                load=lambda: self.encoder,
             )
-        return self._frozen[depth]
+        return self._frozen[depth, max_length]
 
 
 class TrainedEncoder:
@@ -107,6 +116,16 @@ class TrainedEncoder:
     def content_id(self) -> str:
         """A hash of everything that an answer depends on."""
         return adapters.content_id(self.adapter)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The intents that it can answer."""
+        return self.adapter.labels
+
+    @property
+    def arguments(self) -> Mapping[str, Sequence[str]]:
+        """Names of the arguments in each intent's schema."""
+        return self.adapter.arguments
 
     @property
     def threshold(self) -> float:
@@ -132,57 +151,18 @@ class TrainedEncoder:
             report=lambda done: report(0.5 + done / 2),
         )
 
-    def calls(
-        self,
-        texts: Sequence[str],
-        states: AdaptedStates,
-        encodings: Sequence[Encoding] | None = None,
-    ) -> Calls:
-        """The answers that follow from the texts' adapted states.
+    def calls(self, texts: Sequence[str], states: AdaptedStates) -> Calls:
+        """The answers that follow from the texts' adapted states."""
+        tagged = self.adapter.tag_head is not None and bool(texts)
+        encodings = bases.encode(self._frozen.tokenizer, texts) if tagged else []
+        return answering.calls(self.adapter, texts, states, encodings)
 
-        Args:
-            encodings: the texts' tokens; None encodes them where there are arguments to find.
-        """
-        adapter = self.adapter
-        logits = adapter.head.logits(states.embedding)  # (n, labels)
-        scoped = out_of_scope.answer(logits, adapter.labels, adapter.scope)
-        arguments: Sequence[Mapping[str, str]] = [{}] * len(texts)
-        if adapter.tag_head is not None and texts:
-            arguments = [
-                slots.read(
-                    encoding,
-                    text,
-                    adapter.tag_head.logits(tokens),  # (length, 1 + 2 · slots)
-                    adapter.slots,
-                    adapter.arguments.get(intent, ()),
-                )
-                for encoding, text, tokens, intent in zip(
-                    encodings or bases.encode(self._frozen.tokenizer, texts),
-                    texts,
-                    states.tokens,
-                    scoped.intents,
-                    strict=True,
-                )
-            ]
-        return Calls(scoped.intents, arguments, scoped.confidence)
-
-    def answerer(self) -> Callable[[str], object]:
-        """Answer one text by the whole merged model, from its tokens to intent and arguments."""
-        adapter, tokenizer = self.adapter, self._frozen.tokenizer
-        whole = self._frozen.encoder.upper(0)
-        if not adapter.unchanged:
-            whole = lora.merged(self._frozen.encoder, 0, adapter.factors, adapter.alpha)
-
-        @torch.inference_mode()
-        def answer(text: str) -> Calls:
-            encodings = bases.encode(tokenizer, [text])
-            ids, mask = padded_ids(encodings)  # (1, length) each
-            top = whole.run(ids, mask)  # (1, length, width)
-            tokens = [top[0, : len(encodings[0].ids)].cpu()] if adapter.tag_head else []
-            states = AdaptedStates(pool(top, mask).cpu(), tokens)
-            return self.calls([text], states, encodings)
-
-        return answer
+    def answerer(self, engine: str = TORCH) -> EncoderAnswerer:
+        """Answer by the whole merged model, from tokens to intent and arguments."""
+        if engine != TORCH:
+            raise FlywheelError(f"there is no engine {engine!r}", hint=f"use {TORCH!r}")
+        whole = TorchEncoder(self._frozen.encoder, self.adapter)
+        return EncoderAnswerer(self.adapter, self._frozen.tokenizer, whole)
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> str:
         """Write the adapter folder and return the content id."""
