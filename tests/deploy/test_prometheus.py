@@ -9,7 +9,7 @@ from metric_names import of_the_daemon
 from programs import from_debian, run
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
-RULES, CASES = FOLDER / "flywheel.rules.yml", FOLDER / "flywheel.test.yml"
+RULES, CASES = FOLDER / "rules.yml", FOLDER / "rules-test.yml"
 METRIC = re.compile(r"\b(?:flywheel|process)_[a-z_]+\b(?!\")")
 
 
