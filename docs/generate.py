@@ -178,8 +178,8 @@ is wrong, and `hint`, what to do. A body in *italics* may also be NDJSON, one ob
 
 def http() -> str:
     """Every route with its bodies and answers, from the OpenAPI document that the daemon serves."""
-    from flywheel.api.app import document
     from flywheel.api.routes import ROUTES
+    from flywheel.web.openapi import document
 
     described = document(ROUTES)
     parts = [_HTTP]

@@ -1,4 +1,4 @@
-"""Log lines: JSON to `log_dir/flywheel.jsonl`, plain lines to stderr or the journal.
+"""Log lines: JSON to `log_dir/NAME.jsonl`, plain lines to stderr or the journal.
 
 Ids, counts and seconds; never user text, never keys. A message is written by this project and
 may be shown; the message of an unforeseen exception may quote what a user said, so only its
@@ -29,12 +29,13 @@ _HINT = 'give the daemon the folder, or set [flywheel] log_dir = ""'
 _QUIET = ("apscheduler", "asyncio", "httpcore", "httpx", "openai", "uvicorn")
 
 
-def start(log_dir: Path | None, level: str = "info") -> None:
+def start(log_dir: Path | None, level: str = "info", name: str = "flywheel") -> None:
     """Send every log line of this process to its places; calling it again starts anew.
 
     Args:
         log_dir: folder of the JSON lines, made when missing; None writes to stderr only.
         level: debug, info, warning or error.
+        name: of the file, less its end; each process has one of its own.
 
     Raises:
         FlywheelError: the folder cannot be written.
@@ -45,14 +46,14 @@ def start(log_dir: Path | None, level: str = "info") -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setFormatter(HumanLines(debug=debug, journal="JOURNAL_STREAM" in os.environ))
     if log_dir is not None:
-        handlers.append(_file(log_dir))
+        handlers.append(_file(log_dir, name))
         handlers[1].setFormatter(JsonFormatter(debug=debug))
     for handler in handlers:
         handler.set_name(f"flywheel.{type(handler).__name__}")
         root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in _QUIET:  # other people's loggers: their warnings only
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for other in _QUIET:  # other people's loggers: their warnings only
+        logging.getLogger(other).setLevel(logging.WARNING)
 
 
 def stop() -> None:
@@ -109,8 +110,8 @@ class HumanLines(logging.Formatter):
         return text
 
 
-def _file(log_dir: Path) -> logging.Handler:
-    path = log_dir / "flywheel.jsonl"
+def _file(log_dir: Path, name: str) -> logging.Handler:
+    path = log_dir / f"{name}.jsonl"
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
         return RotatingFileHandler(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Literal
-
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import Any
 
 from flywheel.api import (
     control,
@@ -23,27 +18,7 @@ from flywheel.api import (
 )
 from flywheel.config import Role
 from flywheel.intake import Receipt
-
-Needed = Role | Literal["anyone"]
-"""What a route takes: a role, or nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiRoute:
-    """One method of one path; the handler's docstring is its description."""
-
-    method: str
-    path: str
-    role: Needed  # that a caller needs; anyone: also a stranger
-    handler: Callable[[Request], Awaitable[Response]]
-    or_role: Role | None = None  # another one that is enough
-    body: type[Any] | None = None  # what a request carries
-    reply: Any = None  # type of a JSON answer; None: the answer is no JSON
-    batch: bool = False  # NDJSON is taken too
-    file: bool = False  # a request carries a file
-    media_type: str = "application/json"  # of the answer
-    status: int = 200  # of success
-    refused: int | None = None  # status of the same answer where nothing could be used
+from flywheel.web.openapi import ApiRoute, Needed
 
 
 def _get(role: Needed, path: str, handler: Any, reply: Any) -> ApiRoute:

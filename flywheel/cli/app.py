@@ -19,6 +19,7 @@ from flywheel.cli import (
     review,
     samples,
     screen,
+    serve,
     start,
     status,
     turns,
@@ -74,6 +75,7 @@ def _flywheel(
 app.command(epilog=examples("flywheel demo", "flywheel demo my-demo --keep"))(start.demo)
 app.command(epilog=examples("flywheel init", "flywheel init /etc/flywheel"))(start.init)
 app.command(epilog=examples("flywheel run", "flywheel run --once"))(start.run)
+app.command(epilog=examples("flywheel serve", "flywheel serve --config config.toml"))(serve.serve)
 app.command(epilog=examples("flywheel doctor", "flywheel doctor --config config.toml"))(
     start.doctor
 )

@@ -40,6 +40,7 @@ from flywheel.config.tables import (
     TokenTable,
     TrainingTable,
     TriggersTable,
+    UpstreamTable,
     WatchTable,
 )
 
@@ -77,6 +78,7 @@ __all__ = [
     "TokenTable",
     "TrainingTable",
     "TriggersTable",
+    "UpstreamTable",
     "WatchTable",
     "changed",
     "live",

@@ -155,7 +155,7 @@ class FlywheelTable:
             ) from error
 
 
-Role = Literal["ingest", "label", "look", "decide", "admin"]
+Role = Literal["ingest", "ask", "label", "look", "decide", "admin"]
 """What a caller may: docs/how-to/say-who-may.md has every route with the role that it takes."""
 
 
@@ -163,13 +163,14 @@ Role = Literal["ingest", "label", "look", "decide", "admin"]
 class TokenTable:
     """[api.tokens.NAME]: a token of TCP, what its holder may, and who that is.
 
-    `ingest` gives predictions, feedback, traces and logs; `label` answers the labelling queue and
-    imports seeds; `look` reads figures; `decide` approves, rejects, rolls back, starts turns,
-    disputes, and gives samples that judge; `admin` may everything. `label` and `decide` may look.
+    `ingest` gives predictions, feedback, traces and logs; `ask` asks the champion of `flywheel
+    serve`, and gives feedback there; `label` answers the labelling queue and imports seeds; `look`
+    reads figures; `decide` approves, rejects, rolls back, starts turns, disputes, and gives samples
+    that judge; `admin` may everything. `label` and `decide` may look.
     """
 
     env: str  # environment variable, or systemd credential, that holds it; 32 characters or more
-    role: Literal["", "ingest", "label", "look", "decide", "admin"] = ""  # what it may
+    role: Literal["", "ingest", "ask", "label", "look", "decide", "admin"] = ""  # what it may
     roles: tuple[Role, ...] = ()  # the same where it is more than one
     person: str = ""  # login name of who holds it; "": a program, never counted as a person
 
@@ -397,10 +398,44 @@ class PromotionTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTable:
+    """[serving.upstream]: the model that answers while there is no champion; off without a URL."""
+
+    base_url: str = ""  # any OpenAI-compatible endpoint, such as "https://host/v1"
+    model: str = ""  # that it is asked for; clients may go on to name it when a champion answers
+    api_key_env: str = ""  # environment variable, or systemd credential, that holds the key
+    when: Literal["no_champion", "always"] = "no_champion"  # always: also where there is one
+    timeout_s: float = 60.0  # of one answer; of a stream, between two pieces of it
+    usd_per_million_input: float = 0.0
+    usd_per_million_output: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.base_url and not self.model:
+            raise ValueError("`base_url` is set, and `model` is not")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServingTable:
-    """[serving]: what is told of a new champion."""
+    """[serving]: what is told of a new champion, and how `flywheel serve` answers with it."""
 
     kind: str = "link"  # the link adapters/champion
+    socket: str = "serve.sock"  # Unix socket of `flywheel serve`, from the state folder
+    tcp: str = ""  # "127.0.0.1:8766"; takes a token of role `ask` from [api.tokens.NAME]
+    engine: Literal["auto", "torch", "onnx"] = "auto"  # auto: the fastest of this machine
+    window_ms: float = 0.0  # that an idle engine waits for more texts before it answers
+    max_batch: int = 32  # texts answered at once
+    queue: int = 1024  # texts that may wait; above it, 429
+    deadline_s: float = 10.0  # of one request; above it, 504
+    log_mb: int = 256  # logged answers that may wait for the daemon; above it, they are not logged
+    log_share: float = 1.0  # of answers that are logged, by lot; counts stay true
+    upstream: UpstreamTable = UpstreamTable()
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch", "queue", "deadline_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, not above 0")
+        if not 0 <= self.log_share <= 1:
+            raise ValueError(f"`log_share` is {self.log_share}, not in 0..1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -450,6 +485,11 @@ class Config:
     def socket_path(self) -> Path:
         """The Unix socket the daemon answers on."""
         return self.state_dir / "flywheel.sock"
+
+    @property
+    def serve_path(self) -> Path:
+        """The Unix socket that `flywheel serve` answers on."""
+        return (self.state_dir / self.serving.socket).resolve()
 
     @property
     def ingest_path(self) -> Path | None:

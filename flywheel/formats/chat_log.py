@@ -38,9 +38,10 @@ _ANSWERS = {"choices", "candidates", "content", "output", "message"}
 _TIMES = ("timestamp", "ts", "created_at", "createdAt", "time")
 _IDS = ("id", "request_id", "requestId", "inference_id", "span_id", "trace_id", "traceId")
 _TRACES = ("trace_id", "traceId")
-_SESSIONS = ("session_id", "sessionId", "conversation_id", "conversationId", "conversation",
-             "thread_id", "threadId", "previous_response_id")  # fmt: skip
-_RATERS = ("user_id", "userId", "end_user", "user", "safety_identifier")
+SESSIONS = ("session_id", "sessionId", "conversation_id", "conversationId", "conversation",
+            "thread_id", "threadId", "previous_response_id")  # fmt: skip
+RATERS = ("user_id", "userId", "end_user", "user", "safety_identifier")
+"""Fields of a request, or of its metadata, that say whose conversation it is, and who asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +177,8 @@ def _logged(fields: Fields, request: Fields, response: Fields, context: Context)
             **({"workload": fields.identity("workload_id")} if workload not in (None, "") else {}),
         },
         aliases=[identity_in([holder], [name]) for holder in (fields, response) for name in _IDS],
-        session=identity_in([fields, request, response, *metadata], _SESSIONS),
-        rater=identity_in([fields, request, *metadata], _RATERS),
+        session=identity_in([fields, request, response, *metadata], SESSIONS),
+        rater=identity_in([fields, request, *metadata], RATERS),
         tools=tools_id(request.get("tools", "functions"), fields.format, request.path("tools")),
         trace=identity_in([fields], _TRACES),
     )

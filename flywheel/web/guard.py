@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
@@ -80,6 +80,16 @@ def _how_to_get(role: Role, caller: Caller | None) -> str:
     return f'who runs the daemon gives it: "{role}" in `roles` of {table}, and a restart'
 
 
+Refuse = Callable[[str, int, str, str, Mapping[str, str] | None], Response]
+"""Path, status, what is wrong, what to do, headers."""
+
+
+def _refuse(
+    path: str, status: int, message: str, hint: str, headers: Mapping[str, str] | None
+) -> Response:
+    return problem(status, message, hint, headers)
+
+
 class Guard:
     """Refuses strangers and browsers, and names the caller to the handlers.
 
@@ -94,6 +104,7 @@ class Guard:
         main_socket: path of the Unix socket that gives every role; any other gives `ingest` alone.
             "": there is no other.
         refusals: where what is refused is counted.
+        refuse: makes the answer to what is refused, of the path and what `problem` takes.
     """
 
     def __init__(
@@ -104,8 +115,10 @@ class Guard:
         hosts: frozenset[str],
         main_socket: str,
         refusals: Refusals,
+        refuse: Refuse = _refuse,
     ) -> None:
         self._app = app
+        self._refuse = refuse
         self._tokens = tokens
         self._hosts = hosts
         self._main_socket = main_socket
@@ -116,35 +129,43 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), scope["path"]
         caller = scope[CALLER] = self._caller(scope, headers)
         refused: Response | None = None
         if not _known_host(headers.get("host", ""), self._hosts):
             self._refusals.count("host", who_asked(scope, caller))
-            refused = problem(400, "the Host header names another server", "use an address")
+            refused = self._refuse(
+                path, 400, "the Host header names another server", "use an address", None
+            )
         elif "origin" in headers and scope["method"] not in ("GET", "HEAD"):
             self._refusals.count("origin", who_asked(scope, caller))
-            refused = problem(403, "changes are not taken from web pages", "use the command line")
-        elif headers.get("sec-fetch-site") in _ELSEWHERE and scope["path"] != "/":
+            refused = self._refuse(
+                path, 403, "changes are not taken from web pages", "use the command line", None
+            )
+        elif headers.get("sec-fetch-site") in _ELSEWHERE and path != "/":
             self._refusals.count("origin", who_asked(scope, caller))
-            refused = problem(403, "web pages may only link to the page", "open / and go on there")
-        elif caller is None and scope["path"] not in OPEN_PATHS:
+            refused = self._refuse(
+                path, 403, "web pages may only link to the page", "open / and go on there", None
+            )
+        elif caller is None and path not in OPEN_PATHS:
             refused = self._stranger(scope, headers)
         await (refused or self._app)(scope, receive, send)
 
     def _stranger(self, scope: Scope, headers: Headers) -> Response:
         """The answer to a request without a right token, which is never kept waiting itself."""
-        address = _address(scope)
+        address, path = _address(scope), scope["path"]
         if "authorization" not in headers:
             self._refusals.count("no_token", address)
         elif wait := self._refusals.wrong_token(address):
-            return problem(
+            return self._refuse(
+                path,
                 429,
                 "too many wrong tokens from your address",
                 "send the right one, or wait",
                 {"Retry-After": str(wait)},
             )
-        return problem(
+        return self._refuse(
+            path,
             401,
             "no valid token",
             "send Authorization: Bearer TOKEN, or use the Unix socket",

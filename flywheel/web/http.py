@@ -86,8 +86,13 @@ def problem(
 def of_flywheel_error(request: Request, error: Exception) -> Response:
     """What a handler refused; its status by its kind, 500 for a kind without one."""
     assert isinstance(error, FlywheelError)
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+    status = status_of(error)
     return problem(status, error.message, error.hint, _HEADERS.get(status))
+
+
+def status_of(error: FlywheelError) -> int:
+    """The status of what a handler refused."""
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
 def of_http_exception(request: Request, error: Exception) -> Response:

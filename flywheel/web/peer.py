@@ -32,6 +32,8 @@ LOGIN = "flywheel.login"
 """Key of the connection scope: the uid that the peer logged in with; `NO_LOGIN`, `HIDDEN`."""
 LISTENER = "flywheel.listener"
 """Key of the connection scope: path of the Unix socket that was connected to."""
+GONE = "flywheel.gone"
+"""Key of the connection scope: a function that says whether the other end went away."""
 CALLER = "flywheel.caller"
 """Key of the connection scope: the `Caller`."""
 
@@ -129,6 +131,7 @@ class PeerProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Put what the kernel said into the scope of each request."""
         super().on_message_begin()
+        self.scope[GONE] = self.transport.is_closing  # type: ignore[literal-required]
         if self._peer is not None:
             self.scope.update(self._peer)  # type: ignore[typeddict-item]
 

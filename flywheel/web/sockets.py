@@ -7,6 +7,7 @@ import contextlib
 import errno
 import grp
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -25,7 +26,11 @@ MODE = 0o660
 
 @contextmanager
 def listening(
-    path: Path, tcp: str, ingest: Path | None = None, ingest_group: str = ""
+    path: Path,
+    tcp: str,
+    ingest: Path | None = None,
+    ingest_group: str = "",
+    key: str = "[api] tcp",
 ) -> Iterator[list[socket.socket]]:
     """Sockets that accept connections; the Unix sockets' files are removed at the end.
 
@@ -34,6 +39,7 @@ def listening(
         tcp: "host:port"; "" for none.
         ingest: path of the socket that gives the role `ingest`; None for none.
         ingest_group: group that may write to that one; "": the daemon's own.
+        key: where the address of TCP stands in config.toml, for the errors.
 
     Raises:
         FlywheelError: one of the addresses cannot be had.
@@ -46,7 +52,7 @@ def listening(
                 sockets.append(opened.enter_context(contextlib.closing(unix)))
                 opened.callback(_remove, place, place.lstat().st_ino)
         if tcp:
-            sockets.append(opened.enter_context(contextlib.closing(bind_tcp(tcp))))
+            sockets.append(opened.enter_context(contextlib.closing(bind_tcp(tcp, key))))
         yield sockets
 
 
@@ -182,6 +188,8 @@ def _remove_stale(path: Path) -> None:
 
 GRACE_S = 4
 """Requests that are being answered when the process stops have this long to end."""
+KEEP_ALIVE_S = 5
+"""An idle connection is closed after this long."""
 
 
 class Server(uvicorn.Server):
@@ -204,8 +212,14 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(app: ASGIApp) -> Server:
-    """The server that answers with this application."""
+def server(app: ASGIApp, *, grace_s: float = GRACE_S, keep_alive_s: int = KEEP_ALIVE_S) -> Server:
+    """The server that answers with this application.
+
+    Args:
+        app: what answers.
+        grace_s: that requests have to end when the process stops; rounded up to whole seconds.
+        keep_alive_s: after which an idle connection is closed.
+    """
     return Server(
         uvicorn.Config(
             app,
@@ -217,6 +231,7 @@ def server(app: ASGIApp) -> Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=keep_alive_s,
+            timeout_graceful_shutdown=math.ceil(grace_s),
         )
     )

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flywheel.config import ApiTable, Role, TokenTable, secret
 from flywheel.errors import ConfigError
 from flywheel.web.guard import BearerToken, bearer
+from flywheel.web.peer import of_token
 
 TOKEN_LENGTH = 32
 """Characters that a named token has at least; it cannot be guessed then."""
 
 
-def tokens_of(table: ApiTable) -> tuple[BearerToken, ...]:
+def tokens_of(
+    table: ApiTable, tcp: str | None = None, key: str = "[api] tcp", only: Sequence[Role] = ()
+) -> tuple[BearerToken, ...]:
     """The tokens that TCP callers may send; none while TCP is off.
+
+    Args:
+        table: where tokens are named.
+        tcp: the address; None: that of the table.
+        key: where the address stands in config.toml, for the errors.
+        only: leave out tokens that give none of these roles: their holders ask another process,
+            which alone needs to know them; (): none is left out.
 
     Raises:
         ConfigError: TCP is on and there is no token; one is missing, too short, or another one
             too. The message names it, and never says what it is.
     """
-    for name, each in table.tokens.items():
+    tcp = table.tcp if tcp is None else tcp
+    wanted = {name: each for name, each in table.tokens.items() if _gives(each, only)}
+    for name, each in wanted.items():
         if 0 < len((secret(each.env) or "").strip()) < TOKEN_LENGTH:
             raise ConfigError(
                 f"[api.tokens.{name}] is shorter than {TOKEN_LENGTH} characters",
                 hint="make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
-    if not table.tcp:
+    if not tcp:
         return ()
     by_value: dict[str, BearerToken] = {}
     places: dict[str, str] = {}
-    if table.token_env or not table.tokens:
-        value = _value(table.token_env, f'[api] tcp = "{table.tcp}"')
+    if table.token_env or not wanted:
+        value = _value(table.token_env, f'{key} = "{tcp}"')
         by_value[value], places[value] = bearer(value), "[api] token_env"
-    for name, each in table.tokens.items():
+    for name, each in wanted.items():
         place = f"[api.tokens.{name}]"
         value = _value(each.env, place)
         if value in by_value:
@@ -41,6 +55,12 @@ def tokens_of(table: ApiTable) -> tuple[BearerToken, ...]:
         by_value[value] = bearer(value, name, each.person, roles_of(each))
         places[value] = place
     return tuple(by_value.values())
+
+
+def _gives(table: TokenTable, roles: Sequence[Role]) -> bool:
+    """Whether the token gives one of the roles, by itself or by one that includes it."""
+    caller = of_token("", "", roles_of(table))
+    return not roles or any(caller.may(role) for role in roles)
 
 
 def _value(name: str, place: str) -> str:

@@ -204,6 +204,7 @@ def test_label_gives_what_is_learned_and_decide_what_judges(holder):
     }
     assert taken == {
         "admin": ["seed", "train", "dev", "golden", "fresh"],
+        "ask": [],
         "decide": ["dev", "golden", "fresh"],
         "ingest": [],
         "label": ["seed", "train"],

@@ -30,6 +30,7 @@ CODE = [
 NOT_KEYS = {"Config.path", "Config.overrides"}
 READ_OTHERWISE = {
     "FlywheelTable.state_dir": "by `Config.state_dir`",
+    "ServingTable.socket": "by `Config.serve_path`",
 }
 UNREAD: dict[str, str] = {}
 """Left out until something reads them. `[watch]` is read by `promotion.watch`, which no step of the

@@ -33,7 +33,7 @@ DOTTED = re.compile(
 IN_A_ROOM = re.compile(rf"`((?:{PACKAGES})(?:[./]\w+)+)[`(]")  # `gates.judge`, `gates/judge`
 SUFFIXES = {"json", "jsonl", "sock", "duckdb", "service", "conf", "log", "slice", "target"}
 """What ends the name of a file that begins like a module: `flywheel.sock`."""
-KEYS = {"state_dir", "log_dir", "uid", "login", "listener", "caller"}
+KEYS = {"state_dir", "log_dir", "uid", "login", "listener", "caller", "gone"}
 """What ends the name of a key that begins like a module: of config.toml, of a request's scope."""
 
 

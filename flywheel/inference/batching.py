@@ -1,0 +1,318 @@
+"""Micro-batching: one thread asks the router, and what arrives meanwhile is the next batch.
+
+A question that finds the thread idle is answered at once. A batch is of one adapter, which its
+questions were bound to when they came: whatever is switched meanwhile, an answer is wholly of it.
+What was answered is recorded before it leaves this thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from flywheel.errors import FlywheelError
+
+log = logging.getLogger(__name__)
+
+
+class GivenAnswer(Protocol):
+    """One answer of a router."""
+
+    @property
+    def intent(self) -> str: ...  # noqa: D102
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def confidence(self) -> float: ...  # noqa: D102
+    @property
+    def adapter(self) -> str: ...  # noqa: D102
+
+
+class TextAnswerer(Protocol):
+    """What answers texts; called from the engine's thread alone."""
+
+    def answer_batch(self, texts: Sequence[str]) -> Sequence[GivenAnswer]:
+        """One answer a text, in their order."""
+
+
+class QueueFull(FlywheelError):
+    """As many texts as may wait do so already."""
+
+
+class DeadlinePassed(FlywheelError):
+    """The texts were not answered within the time that a request has."""
+
+
+class EngineFailed(FlywheelError):
+    """The router failed on these texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much is gathered, and how much may wait."""
+
+    window_s: float  # that an idle engine waits for more
+    max_batch: int  # texts
+    queue: int  # texts that wait or are being answered
+    deadline_s: float
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Question:
+    """Texts of one request, and what becomes of their answers."""
+
+    texts: Sequence[str]
+    answerer: TextAnswerer
+    done: asyncio.Future[Sequence[GivenAnswer]]
+    events: Callable[[Sequence[GivenAnswer]], Sequence[dict[str, Any]]] | None = None  # to record
+    gone: Callable[[], bool] = lambda: False  # whether nobody waits for the answer any more
+    deadline: float = 0.0  # of `time.monotonic`
+    answers: list[GivenAnswer] = field(default_factory=list)  # of the first texts, so far
+    error: Exception | None = None
+
+    @property
+    def left(self) -> int:
+        """Texts that are not answered yet."""
+        return len(self.texts) - len(self.answers)
+
+
+class Engine:
+    """The thread that asks routers; `submit` is called from one event loop.
+
+    Args:
+        limits: may be replaced while it runs.
+        record: keeps what was answered; called in the engine's thread before the answers leave.
+        measure: called in the engine's thread with the number of texts of each batch.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        record: Callable[[Sequence[dict[str, Any]]], object],
+        measure: Callable[[int], None] = lambda texts: None,
+    ) -> None:
+        self.limits = limits
+        self._record = record
+        self._measure = measure
+        self._inbox: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
+        self._waiting: deque[Question] = deque()  # the engine thread's own
+        self._stopping = False
+        self._texts = 0  # submitted and not delivered; the event loop's own
+        self._pending: deque[Question] = deque()  # the event loop's own, by deadline
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin; from the thread of the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after what was submitted before; blocks until then."""
+        self._inbox.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def depth(self) -> int:
+        """Texts that wait or are being answered."""
+        return self._texts
+
+    async def ask(self, question: Question) -> Sequence[GivenAnswer]:
+        """Return one answer a text.
+
+        Raises:
+            QueueFull: too many texts wait.
+            DeadlinePassed: they were not answered in time.
+            EngineFailed: the router failed.
+            asyncio.CancelledError: whoever asked went away.
+        """
+        many = len(question.texts)
+        if self._texts + many > self.limits.queue:
+            raise QueueFull(
+                f"{self._texts} texts wait, and {many} more would be above [serving] queue = "
+                f"{self.limits.queue}",
+                hint="send it again in a second"
+                if many <= self.limits.queue
+                else "send fewer texts in one request",
+            )
+        question.deadline = time.monotonic() + self.limits.deadline_s
+        self._texts += many
+        self._watch(question)
+        self._inbox.put(question)
+        return await question.done
+
+    # In the event loop.
+
+    def _watch(self, question: Question) -> None:
+        """Have a deadline kept even where the engine's thread hangs."""
+        while self._pending and self._pending[0].done.done():
+            self._pending.popleft()
+        self._pending.append(question)
+        if self._timer is None:
+            self._set_timer(self._pending[0].deadline)
+
+    def _set_timer(self, deadline: float) -> None:
+        assert self._loop is not None
+        delay = max(0.0, deadline - time.monotonic())
+        self._timer = self._loop.call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        now, self._timer = time.monotonic(), None
+        while self._pending and (self._pending[0].done.done() or self._pending[0].deadline <= now):
+            question = self._pending.popleft()
+            if not question.done.done():
+                question.done.set_exception(
+                    DeadlinePassed(
+                        f"not answered within [serving] deadline_s = {self.limits.deadline_s:g}",
+                        hint="send it again later, or fewer texts at once",
+                    )
+                )
+        if self._pending:
+            self._set_timer(self._pending[0].deadline)
+
+    def _deliver(self, questions: Sequence[Question]) -> None:
+        for question in questions:
+            self._texts -= len(question.texts)
+            if question.done.done():
+                continue
+            if question.error is not None:
+                question.done.set_exception(question.error)
+            elif question.left:
+                question.done.cancel()
+            else:
+                question.done.set_result(question.answers)
+
+    # In the engine's thread.
+
+    def _run(self) -> None:
+        while not self._stopping or self._waiting:
+            self._receive()
+            if self._waiting and not self._drop_unwanted():
+                self._answer(self._next_batch())
+
+    def _receive(self) -> None:
+        """Take what has arrived; wait for it where nothing else is to be done."""
+        if not self._waiting and not self._stopping:
+            self._take(self._inbox.get())
+            if self.limits.window_s and not self._stopping:
+                self._wait_for_more()
+        while not self._stopping:
+            try:
+                self._take(self._inbox.get_nowait())
+            except queue.Empty:
+                return
+
+    def _wait_for_more(self) -> None:
+        until = time.monotonic() + self.limits.window_s
+        while sum(each.left for each in self._waiting) < self.limits.max_batch:
+            try:
+                self._take(self._inbox.get(timeout=max(0.0, until - time.monotonic())))
+            except queue.Empty:
+                return
+
+    def _take(self, question: Question | None) -> None:
+        if question is None:
+            self._stopping = True
+        else:
+            self._waiting.append(question)
+
+    def _drop_unwanted(self) -> bool:
+        """Hand back questions whose asker or deadline is gone; True where none is left."""
+        dropped = {each for each in self._waiting if each.done.done() or each.gone()}
+        if dropped:
+            self._waiting = deque(each for each in self._waiting if each not in dropped)
+            self._hand_back(list(dropped))
+        return not self._waiting
+
+    def _next_batch(self) -> list[tuple[Question, Sequence[str]]]:
+        """The first question's texts, and those of others for the same adapter, in their order.
+
+        Of a question with more texts than fit the rest goes to the end of the queue.
+        """
+        answerer, room = self._waiting[0].answerer, self.limits.max_batch
+        batch: list[tuple[Question, Sequence[str]]] = []
+        passed: list[Question] = []
+        unfinished: list[Question] = []
+        while self._waiting and room:
+            question = self._waiting.popleft()
+            if question.answerer is not answerer:
+                passed.append(question)
+                continue
+            done = len(question.answers)
+            texts = question.texts[done : done + room]
+            batch.append((question, texts))
+            room -= len(texts)
+            if len(texts) < question.left:
+                unfinished.append(question)
+        self._waiting.extendleft(reversed(passed))
+        self._waiting.extend(unfinished)
+        return batch
+
+    def _answer(self, batch: Sequence[tuple[Question, Sequence[str]]]) -> None:
+        texts = [text for _, some in batch for text in some]
+        self._measure(len(texts))
+        answers = self._asked(batch[0][0].answerer, texts)
+        if answers is None and len(batch) > 1:
+            for each in batch:  # so that one question's text is not the failure of the others
+                self._answer([each])
+            return
+        given = iter(answers or ())
+        for question, some in batch:
+            if answers is None:
+                question.error = EngineFailed(
+                    "the model failed on this text", hint="the server's log says more"
+                )
+            else:
+                question.answers.extend(_next(given, len(some)))
+        ended = [question for question, _ in batch if question.error or not question.left]
+        if any(question.error for question in ended):
+            self._waiting = deque(each for each in self._waiting if each not in ended)
+        self._keep(ended)
+        self._hand_back(ended)
+
+    def _asked(self, answerer: TextAnswerer, texts: Sequence[str]) -> Sequence[GivenAnswer] | None:
+        """The answers; None where the router failed."""
+        try:
+            answers = answerer.answer_batch(texts) if texts else ()
+        except Exception as error:  # whatever a model does, other requests go on
+            log.error(  # noqa: TRY400  its message may quote a text
+                "the model failed on a batch of %d: %s",
+                len(texts),
+                type(error).__name__,
+                exc_info=error,
+                extra={"event": "serve.engine_failed", "texts": len(texts)},
+            )
+            return None
+        return answers
+
+    def _keep(self, questions: Sequence[Question]) -> None:
+        """Record what was answered. An answer that cannot be recorded is still an answer."""
+        try:
+            events = [
+                event
+                for question in questions
+                if question.events is not None and question.error is None
+                for event in question.events(question.answers)
+            ]
+            if events:
+                self._record(events)
+        except Exception:
+            log.exception("answers were not logged", extra={"event": "serve.not_logged"})
+
+    def _hand_back(self, questions: Sequence[Question]) -> None:
+        if questions and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._deliver, questions)
+
+
+def _next(answers: Iterator[GivenAnswer], many: int) -> Iterator[GivenAnswer]:
+    for _ in range(many):
+        yield next(answers)

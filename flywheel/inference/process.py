@@ -1,0 +1,289 @@
+"""The life of the inference process: load the champion, listen, ready; drain, stop.
+
+It is ready once the champion has answered its test vector. systemd is told of each change
+(sd_notify), and that the process lives only while the thread that answers does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+
+from flywheel import __version__, logs
+from flywheel.config import Config, Role, load, load_intents
+from flywheel.errors import FlywheelError
+from flywheel.inference.answer_log import AnswerLog
+from flywheel.inference.batching import Limits, Question
+from flywheel.inference.delivery import Delivery
+from flywheel.inference.exchanges import Exchanges
+from flywheel.inference.interface import create_serve_app
+from flywheel.inference.loaded import Load, LoadedAdapters, ServedRouter, linked
+from flywheel.inference.recording import Recorder
+from flywheel.inference.service import SLICES, AnswerService
+from flywheel.inference.upstream import Upstream
+from flywheel.systemd import Notifier, watchdog_seconds
+from flywheel.web.sockets import listening, server
+from flywheel.web.tokens import tokens_of
+
+log = logging.getLogger(__name__)
+
+PULSE_S = 10.0
+"""The engine is asked this often, or three times within systemd's patience."""
+LINK_S = 1.0
+"""The link to the champion is looked at this often, where [serving] kind is "link"."""
+KEEP_ALIVE_S = 75
+"""Idle connections are kept longer than clients keep theirs, so that no request meets a close."""
+_ASKS: tuple[Role, ...] = ("ask", "ingest", "look")  # roles that any route of this process takes
+_PROBE = "hello"
+
+
+def serve(config_path: Path) -> int:
+    """Be the inference process of this configuration, in the foreground, until told to stop.
+
+    Returns:
+        The exit status: 0; 1 when the server ended by itself.
+
+    Raises:
+        FlywheelError: it cannot start as configured.
+    """
+    config = load(config_path)
+    table = config.flywheel
+    logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level, "serve")
+    try:
+        with (
+            listening(config.serve_path, config.serving.tcp, key="[serving] tcp") as sockets,
+            _recording(config) as recorder,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            process = InferenceProcess(config, recorder, router_loader(config))
+            code = runner.run(process.live(sockets))
+        log.info("stopped", extra={"event": "serve.stopped", "code": code})
+    finally:
+        logs.stop()
+    return code
+
+
+def router_loader(config: Config) -> Load:
+    """What makes a router of an adapter's folder, as configured."""
+
+    def load_router(folder: Path, beside: ServedRouter | None) -> ServedRouter:
+        from flywheel.router import Router
+
+        return Router.load(
+            folder,
+            engine=config.serving.engine,
+            device=config.model.device,
+            beside=beside if isinstance(beside, Router) else None,
+        )
+
+    return load_router
+
+
+def limits_of(config: Config) -> Limits:
+    """How much is gathered, and how much may wait."""
+    table = config.serving
+    return Limits(
+        window_s=table.window_ms / 1000,
+        max_batch=table.max_batch,
+        queue=table.queue,
+        deadline_s=table.deadline_s,
+    )
+
+
+def upstream_of(config: Config, service: AnswerService) -> Upstream | None:
+    """The model behind the server; None where none is configured.
+
+    Raises:
+        ConfigError: it cannot be asked as configured.
+    """
+    table = config.serving.upstream
+    if not table.base_url:
+        return None
+    intents = load_intents(config.root / config.intents.file)
+    turns = config.intents.context_turns
+    exchanges = Exchanges(service.recorder, service.metrics, table, intents, turns)
+    return Upstream(table, exchanges, service.metrics, intents)
+
+
+@contextmanager
+def _recording(config: Config) -> Iterator[Recorder]:
+    """What keeps the answers, and their delivery to the daemon."""
+    folder = config.state_dir / "serve"
+    answer_log = AnswerLog(folder / "answers", config.serving.log_mb << 20)
+    recorder = Recorder(answer_log, config.serving.log_share, folder / "left_out.json")
+    delivery = Delivery(answer_log, config.socket_path)
+    delivery.start()
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+        delivery.stop()
+        answer_log.close()
+
+
+class InferenceProcess:
+    """The event loop with everything around it.
+
+    Args:
+        config: as read.
+        recorder: keeps the answers.
+        load_router: of an adapter's folder.
+    """
+
+    def __init__(self, config: Config, recorder: Recorder, load_router: Load) -> None:
+        self._config = config
+        self._adapters = LoadedAdapters(config.state_dir / "adapters", load_router)
+        self.service = AnswerService(
+            self._adapters,
+            limits_of(config),
+            recorder,
+            context_turns=config.intents.context_turns,
+            slices=SLICES | {name.partition("=")[0] for name in config.gates.slices.margins},
+            max_body=config.api.max_body_mb << 20,
+            max_line=config.api.max_line_kb << 10,
+        )
+        self.service.upstream = upstream_of(config, self.service)
+        name = config.serving.tcp.rpartition(":")[0].lower()
+        app = create_serve_app(
+            self.service,
+            tokens=tokens_of(config.api, config.serving.tcp, "[serving] tcp", _ASKS),
+            hosts=frozenset({name} if name else ()),
+        )
+        grace_s = config.serving.deadline_s + 1
+        self._server = server(app, grace_s=grace_s, keep_alive_s=KEEP_ALIVE_S)
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._seen: str | None = None  # what the link named last
+        self._code = 0
+
+    async def live(self, sockets: list[socket.socket]) -> int:
+        """Serve these sockets until a signal, or until the server ends by itself.
+
+        Raises:
+            FlywheelError: the champion cannot be loaded, or answers otherwise than it did.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._asked_to_stop, number)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self.service.engine.start()
+        self._seen = linked(self._adapters.folder)
+        if self._seen is not None:
+            await self._adapters.prepare(self._seen)
+            self._adapters.switch(self._seen)
+        serving = asyncio.create_task(self._server.serve(sockets))
+        await self._server.listening.wait()
+        gc.collect()
+        gc.freeze()  # what is there by now stays: to look it all through again stops everything
+        self._notifier.ready(self._status())
+        log.info("%s", self._status(), extra={"event": "serve.ready", "version": __version__})
+        watching = [asyncio.create_task(self._pulse())]
+        if self._config.serving.kind == "link":
+            watching.append(asyncio.create_task(self._follow_link()))
+        for task in (serving, *watching):
+            task.add_done_callback(self._ended)
+        await self._stop.wait()
+        self._notifier.stopping()
+        for task in watching:
+            task.cancel()
+        self._server.should_exit = True
+        await asyncio.gather(serving, *watching, return_exceptions=True)
+        await asyncio.to_thread(self.service.engine.stop)
+        return self._code
+
+    def _status(self) -> str:
+        current = self._adapters.current
+        return f"{current.id} answers ({current.router.engine})" if current else "no champion yet"
+
+    def _asked_to_stop(self, number: int) -> None:
+        if self._stop.is_set():
+            self._server.force_exit = True  # asked twice: requests are not waited for
+        log.info("stopping", extra={"event": "serve.stopping", "signal": number})
+        self._stop.set()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that never ends by itself has ended."""
+        if task.cancelled() or self._stop.is_set():
+            return
+        self._code = 1
+        log.error("the server ended by itself", exc_info=task.exception())
+        self._stop.set()
+
+    def _reload(self) -> None:
+        """Take on what of the configuration needs no restart."""
+        self._notifier.reloading()
+        try:
+            config = load(self._config.path)
+        except FlywheelError as error:
+            log.error("the configuration stays: %s", error.message)  # noqa: TRY400
+        else:
+            self._take_on(config)
+        self._notifier.ready(self._status())
+
+    def _take_on(self, config: Config) -> None:
+        self.service.engine.limits = limits_of(config)
+        self.service.context_turns = config.intents.context_turns
+        log.info("the configuration was read anew", extra={"event": "serve.reloaded"})
+
+    async def _pulse(self) -> None:
+        """Have the engine answer; only then tell the watchdog."""
+        patience = watchdog_seconds()
+        pause = min(PULSE_S, patience / 3) if patience else PULSE_S
+        while True:
+            if await self._answers(pause):
+                self._notifier.alive()
+            await asyncio.sleep(pause)
+
+    async def _answers(self, within_s: float) -> bool:
+        """Whether the thread of the engine does its work."""
+        current = self._adapters.current
+        done = asyncio.get_running_loop().create_future()
+        question = Question(
+            texts=[_PROBE] if current else [],
+            answerer=current.router if current else _Nothing(),
+            done=done,
+        )
+        try:
+            async with asyncio.timeout(within_s):
+                await self.service.engine.ask(question)
+        except (FlywheelError, TimeoutError) as error:
+            log.error("the engine does not answer: %s", error, extra={"event": "serve.hangs"})  # noqa: TRY400
+            return False
+        return True
+
+    async def _follow_link(self) -> None:
+        """Answer with the adapter that the link names, once it is loaded and checked."""
+        while True:
+            await asyncio.sleep(LINK_S)
+            named = linked(self._adapters.folder)
+            if named != self._seen:
+                await self._follow(named)
+                self._seen = named
+
+    async def _follow(self, named: str | None) -> None:
+        before = self._adapters.current
+        try:
+            if named is not None:
+                await self._adapters.prepare(named)
+            self._adapters.switch(named)
+        except FlywheelError as error:
+            self.service.problems["link"] = f"{named} is linked and does not serve: {error.message}"
+            log.error("%s", self.service.problems["link"], extra={"event": "serve.not_loaded"})  # noqa: TRY400
+            return
+        self.service.problems.pop("link", None)
+        if before is not None and before is not self._adapters.current:
+            self._adapters.drop(before.id)
+
+
+class _Nothing:
+    """Answers no text."""
+
+    def answer_batch(self, texts: object) -> tuple[()]:
+        return ()
