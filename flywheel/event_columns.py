@@ -35,6 +35,8 @@ class EventColumn:
     default: Any = None  # of an event without it; {} is a fresh one
     choices: tuple[str, ...] = ()  # a text must be one of these; (): any
     fraction: bool = False  # a number in 0..1
+    least: float | None = None  # a number may not be less; one that is refuses the event
+    most: float | None = None
 
     @property
     def is_json(self) -> bool:
@@ -141,13 +143,16 @@ def _column(event: type[msgspec.Struct], field: inspect.Field, declared: Any) ->
         column = _TYPES[type(kind)]
     else:
         raise TypeError(f"{event.__name__}.{field.name}: no column has the type {kind}")
+    fraction = isinstance(kind, inspect.FloatType) and (kind.ge, kind.le) == (0, 1)
     return EventColumn(
         name=field.name,
         type=column,
         required=field.required,
         default={} if field.default_factory is dict else _or_none(field.default),
         choices=get_args(declared) if isinstance(kind, inspect.LiteralType) else (),
-        fraction=isinstance(kind, inspect.FloatType) and (kind.ge, kind.le) == (0, 1),
+        fraction=fraction,
+        least=None if fraction else getattr(kind, "ge", None),
+        most=None if fraction else getattr(kind, "le", None),
     )
 
 

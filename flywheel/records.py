@@ -61,6 +61,8 @@ class Intent:
 
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Cost = Annotated[float, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -95,9 +97,15 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     malformed: bool = False  # the call's arguments were broken; what could be read is here
     exchange: str = ""  # trace and text, where several records of one exchange may come
     precedence: int = 0  # among the records of one exchange
+    answers: _Count = 1  # that it stands for, where not all are logged; labels judge it alone
+    cost_usd: _Cost | None = None  # of all of them; None: not known
 
     def __post_init__(self) -> None:
         _refuse_naive(self.ts, f"prediction {self.id}")
+        if self.answers < 1:
+            raise ValueError(f"prediction {self.id}: `answers` is {self.answers}, not 1 or more")
+        if self.cost_usd is not None and not self.cost_usd >= 0:
+            raise ValueError(f"prediction {self.id}: `cost_usd` is {self.cost_usd}, not 0 or more")
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise ValueError(
                 f"prediction {self.id}: `confidence` is {self.confidence}, not in 0..1"

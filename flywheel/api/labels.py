@@ -16,7 +16,7 @@ from starlette.responses import Response
 from flywheel import label_queue, labelling
 from flywheel.api import requests
 from flywheel.api.control import asked_for, caught_up
-from flywheel.api.responses import View
+from flywheel.api.personal import View
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 from flywheel.turn import Runtime

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from flywheel.api.control import asked_for, caught_up
+from flywheel.api.personal import View
 from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Erasure
-from flywheel.api.responses import View
 from flywheel.errors import Refused
 from flywheel.loader import Loader
 from flywheel.store import restoring

@@ -10,6 +10,10 @@ from typing import Annotated, Any, get_args, get_type_hints
 import msgspec
 
 
+class View(msgspec.Struct, kw_only=True):
+    """An answer, or a part of one."""
+
+
 class _Personal:
     """Marks a field with what people wrote, or with who they are."""
 

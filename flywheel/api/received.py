@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from flywheel import intake
 from flywheel.api.control import asked_for, caught_up
+from flywheel.api.personal import View
 from flywheel.api.requests import ChosenLines
-from flywheel.api.responses import View
 from flywheel.intake import Receipt
 from flywheel.score_rules import rule_text, suggestion
 from flywheel.store import Connection, decisions, events, rejected, scores, traffic

@@ -11,10 +11,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-from flywheel.api.personal import Raters, Text, Texts
+from flywheel.api.personal import Raters, Text, Texts, View
+from flywheel.api.traffic_views import TrafficCostView
 from flywheel.records import (
     DecisionStatus,
     DecisionVerdict,
@@ -22,11 +22,6 @@ from flywheel.records import (
     IntentVerdict,
     Verdict,
 )
-
-
-class View(msgspec.Struct, kw_only=True):
-    """An answer, or a part of one."""
-
 
 # Production: intents and what the daemon is doing.
 
@@ -171,6 +166,7 @@ class StatusView(View):
     next_turn: str | None
     backlog: BacklogView
     audit: AuditView
+    costs: list[TrafficCostView]
     sources: list[SourceView]
     archive: ArchiveView
     golden: GoldenSetView

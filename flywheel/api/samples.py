@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.api.responses import View
+from flywheel.api.personal import View
 from flywheel.records import Sample
 from flywheel.store import Connection, label_candidates, samples
 from flywheel.turn import Runtime

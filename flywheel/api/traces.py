@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flywheel.api import ingest
-from flywheel.api.responses import View
+from flywheel.api.personal import View
 from flywheel.formats import BadEvent, otel
 from flywheel.intake import Rejection
 from flywheel.turn import Runtime

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from flywheel import __version__, diagnosis, gates
-from flywheel.api import review
+from flywheel.api import review, traffic_views
 from flywheel.api.responses import (
     AdapterView,
     ArchiveView,
@@ -325,6 +325,7 @@ def status(
         champion = adapters.champion(con)
         backlog = _backlog(con, waiting)
         audited = label_state.audited_accuracy(runtime, con)
+        costs = traffic_views.costs(runtime, con)
         came, unusual = _input(runtime, con, loaded)
         found = [*problems, *_problems(con, champion), *unusual]
     capacity = runtime.config.gates.overall.queries
@@ -336,6 +337,7 @@ def status(
         next_turn=next_turn,
         backlog=backlog,
         audit=AuditView(**audited),
+        costs=costs,
         sources=[SourceView(**source) for source in sources],
         archive=ArchiveView(
             predictions=archived.predictions,

@@ -34,6 +34,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 *_archive(now.get("archive") or {}),
                 ("golden", _golden(now.get("golden"))),
                 *_audit(now.get("audit")),
+                *_costs(now.get("costs") or []),
                 ("sources", _sources(now.get("sources"))),
                 *_overrides(now.get("overrides") or []),
             ]
@@ -125,6 +126,16 @@ def _audit(audit: Any) -> list[tuple[str, str]]:
     right = f"{share(audit['accuracy'])} right ({_bounds(audit)} %) of "
     more = f"; {', '.join(beside)}" if beside else ""
     return [("audit", f"{right}{plural(audit['n'], 'audited prediction')}{more}")]
+
+
+def _costs(costs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What answers cost, where that is known: those of a model that somebody else serves."""
+    lines = [
+        f"{clean(each['adapter'] or 'no adapter named')}: ${each['usd']:,.2f} for "
+        f"{plural(each['answers'], 'answer')} in the window"
+        for each in costs
+    ]
+    return [("cost" if not row else "", line) for row, line in enumerate(lines)]
 
 
 def _bounds(rate: Mapping[str, Any]) -> str:

@@ -245,7 +245,7 @@ def _value(fields: Fields, column: EventColumn, context: Context) -> Any:
         case "flag":
             return fields.flag(name)
         case "number" | "whole":
-            value = fields.confidence(name) if column.fraction else fields.duration(name)
+            value = _number(fields, column)
             return column.default if value is None else value
         case "list":
             return _listed(fields, name)
@@ -253,6 +253,26 @@ def _value(fields: Fields, column: EventColumn, context: Context) -> Any:
             return texts_of(fields, name)
         case "json":
             return _maybe_arguments(fields, name)[0]
+
+
+def _number(fields: Fields, column: EventColumn) -> float | None:
+    """A number, None where it is not there; of a column with bounds within them.
+
+    Raises:
+        BadEvent: it is out of its bounds, or not whole: counts and costs are summed.
+    """
+    if column.least is None:
+        return fields.confidence(column.name) if column.fraction else fields.duration(column.name)
+    value = fields.number(column.name)
+    if value is None:
+        return None
+    if column.type == "whole" and value != int(value):
+        raise fields.bad(column.name, f"is {value:g}, not a whole number")
+    if value < column.least:
+        raise fields.bad(column.name, f"is {value:g}, not {column.least:g} or more")
+    if column.most is not None and value > column.most:
+        raise fields.bad(column.name, f"is {value:g}, over {column.most:,}")
+    return int(value) if column.type == "whole" else value
 
 
 def _text(fields: Fields, context_turns: int) -> str:

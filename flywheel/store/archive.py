@@ -31,7 +31,7 @@ _KNOWN = """
 """
 _DAYS = "SELECT DISTINCT date_trunc('day', ts) FROM arriving WHERE ts < ?"
 _TOTALS = """
-    SELECT coalesce(sum(row_count) FILTER (kind = 'predictions'), 0)::BIGINT,
+    SELECT coalesce(sum(coalesce(answers, row_count)) FILTER (kind = 'predictions'), 0)::BIGINT,
         coalesce(sum(row_count) FILTER (kind = 'feedback'), 0)::BIGINT,
         count(*), max(day) + INTERVAL 1 DAY
     FROM archives
@@ -42,7 +42,7 @@ _TOTALS = """
 class Archived:
     """What left the tables so far."""
 
-    predictions: int
+    predictions: int  # answers that they stand for
     feedback: int
     files: int
     before: datetime | None  # events older than this left; None: nothing did

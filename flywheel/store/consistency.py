@@ -18,7 +18,8 @@ _PREDICTION_SUMS = """
     SELECT day, intent, sum(kept)::BIGINT, sum(there)::BIGINT FROM (
         SELECT day, intent, adapter, slices, predictions AS kept, 0 AS there FROM daily
         UNION ALL
-        SELECT date_trunc('day', ts), intent, adapter, slices, 0, 1 FROM {answers}
+        SELECT date_trunc('day', ts), intent, adapter, slices, 0, coalesce(answers, 1)
+        FROM {answers}
     )
     WHERE NOT list_contains($gone, day)
     GROUP BY day, intent, adapter, slices HAVING sum(kept) <> sum(there) ORDER BY ALL

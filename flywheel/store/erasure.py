@@ -51,7 +51,7 @@ _OTHERS = """
 """
 _SUMS = """
     INSERT INTO daily
-    SELECT date_trunc('day', ts), intent, adapter, slices, -count(*) FROM {answers}
+    SELECT date_trunc('day', ts), intent, adapter, slices, -sum(coalesce(answers, 1)) FROM {answers}
     WHERE list_contains($ids, id) GROUP BY ALL
 """
 _LABEL_SUMS = """

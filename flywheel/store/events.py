@@ -123,7 +123,7 @@ _ADD_PREDICTIONS = "INSERT INTO predictions BY NAME SELECT * FROM arriving"
 
 _ADD_DAILY = """
     INSERT INTO daily
-    SELECT date_trunc('day', ts), intent, adapter, slices, {sign}count(*)
+    SELECT date_trunc('day', ts), intent, adapter, slices, {sign}sum(coalesce(answers, 1))
     FROM {answers} GROUP BY ALL
 """
 _ADD_SCORES = """
@@ -139,8 +139,9 @@ _ADD_FEEDBACK = """
 """
 
 _COUNTS = """
-    SELECT (SELECT count(*) FROM predictions) - (
-            SELECT count(*) FROM superseded WHERE prediction_id IN (SELECT id FROM predictions)
+    SELECT (SELECT coalesce(sum(answers), 0)::BIGINT FROM predictions) - (
+            SELECT coalesce(sum(answers), 0)::BIGINT FROM predictions
+            WHERE id IN (SELECT prediction_id FROM superseded)
         ),
         (SELECT count(*) FROM feedback),
         (SELECT count(*) FROM judged WHERE part < 2) - (
@@ -156,7 +157,7 @@ _COUNTS = """
 class EventCounts:
     """How many events are stored."""
 
-    predictions: int
+    predictions: int  # answers that those stored stand for
     feedback: int
     labelled: int  # predictions that have feedback
     waiting_feedback: int  # feedback whose prediction has not arrived

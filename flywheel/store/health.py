@@ -34,10 +34,10 @@ _VOLUME = """
         SELECT intent, adapter, slices, predictions AS n FROM daily
         WHERE day >= $first AND day < $last
         UNION ALL
-        SELECT unnest(intents_of(intent, calls)) AS intent, adapter, slices, 1 AS n
+        SELECT unnest(intents_of(intent, calls)) AS intent, adapter, slices, answers AS n
         FROM standing_predictions() WHERE ts >= $since AND ts < least($first, $until)
         UNION ALL
-        SELECT unnest(intents_of(intent, calls)) AS intent, adapter, slices, 1 AS n
+        SELECT unnest(intents_of(intent, calls)) AS intent, adapter, slices, answers AS n
         FROM standing_predictions() WHERE ts >= greatest($last, $first) AND ts < $until
     )
     WHERE ($adapter IS NULL OR adapter = $adapter)

@@ -76,10 +76,11 @@ _TARGETS = f"""
     GROUP BY name HAVING count(DISTINCT id) = 1
 """  # noqa: S608  names of this module
 _ANSWERS = """(
-    SELECT id, ts, intent, adapter, slices FROM {source} AS p
+    SELECT id, ts, intent, adapter, slices, answers FROM {source} AS p
     WHERE coalesce(calls, '[]') = '[]'
     UNION ALL
-    SELECT id, ts, unnest(intents_of(intent, calls)) AS intent, adapter, slices
+    SELECT id, ts, unnest(intents_of(intent, calls)) AS intent, adapter, slices,
+        answers
     FROM {source} AS p WHERE calls <> '[]'
 )"""
 

@@ -28,6 +28,11 @@ _COPY = """
     COPY (SELECT * FROM {kind} WHERE ts >= '{day}' AND ts < '{end}' ORDER BY ts)
     TO '{path}' (FORMAT parquet, COMPRESSION zstd)
 """
+_ANSWERS = "SELECT sum(answers)::BIGINT FROM predictions WHERE ts >= ? AND ts < ?"
+_KEPT_ANSWERS = """
+    SELECT sum(coalesce(answers, 1))::BIGINT
+    FROM (SELECT answers FROM predictions WHERE false UNION ALL BY NAME SELECT * FROM kept)
+"""
 _LABELLED = """
     SELECT count(*) FROM judged WHERE feedback_id IN (
         SELECT id FROM feedback WHERE ts >= ? AND ts < ?
@@ -79,6 +84,7 @@ def _move(con: Connection, kind: Kind, day: datetime, now: datetime) -> int:
     if not rows:
         return 0
     labelled = scalar(con, _LABELLED, [day, end]) if kind == "feedback" else 0
+    answers = scalar(con, _ANSWERS, [day, end]) if kind == "predictions" else None
     number, name = _next_name(con, kind, day)
     path = archive.folder_of(con) / f"{name}{ARRIVING}"
     path.parent.mkdir(mode=0o750, exist_ok=True)
@@ -86,8 +92,8 @@ def _move(con: Connection, kind: Kind, day: datetime, now: datetime) -> int:
     files.sync(path)
     files.sync(path.parent)
     con.execute(
-        "INSERT INTO archives VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [number, kind, day, name, rows, labelled, stamp(now)],
+        "INSERT INTO archives VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [number, kind, day, name, rows, labelled, stamp(now), answers],
     )
     return changed(con, f"DELETE FROM {kind} WHERE {where}", [day, end])  # noqa: S608
 
@@ -125,11 +131,12 @@ def rewrite(con: Connection, kind: Kind, condition: str, bound: dict[str, object
         files.sync(fresh)
         labelled = "SELECT count(*) FROM judged WHERE feedback_id IN (SELECT id FROM kept)"
         con.execute(
-            "UPDATE archives SET file = ?, row_count = ?, labelled = ? WHERE file = ?",
+            "UPDATE archives SET file = ?, row_count = ?, labelled = ?, answers = ? WHERE file = ?",
             [
                 name,
                 one.rows - count,
                 int(scalar(con, labelled)) if kind == "feedback" else 0,
+                scalar(con, _KEPT_ANSWERS) if kind == "predictions" else None,
                 one.name,
             ],
         )

@@ -9,40 +9,59 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
-from flywheel.store.columns import Connection, scalar
+from flywheel.store.columns import Connection, records, scalar, stamp
 from flywheel.store.db_errors import lost
 
 RECENT = 1_000  # predictions
 _LOOKED_AT = 1_000  # characters of a text
 
 _PREDICTIONS = """
-    SELECT intent, left(text, ?) FROM predictions AS p {standing}
+    SELECT intent, left(text, ?), {answers} FROM predictions AS p {standing}
     ORDER BY ts DESC, id LIMIT ? OFFSET ?
 """
 _STANDING = "ANTI JOIN superseded AS s ON s.prediction_id = p.id"
 _KNOWS_EXCHANGES = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'superseded'"
+_KNOWS_ANSWERS = """
+    SELECT count(*) FROM duckdb_columns()
+    WHERE table_name = 'predictions' AND column_name = 'answers'
+"""
+_COSTS = """
+    SELECT adapter, sum(cost_usd) AS usd, sum(answers)::BIGINT AS answers
+    FROM standing_predictions() WHERE ts >= ? AND cost_usd IS NOT NULL
+    GROUP BY adapter ORDER BY usd DESC, adapter
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """The newest predictions, and the share of `none` among those before them."""
 
-    n: int = 0
-    intents: Mapping[str, int] = field(default_factory=dict)  # predictions by intent
+    n: int = 0  # answers that they stand for
+    intents: Mapping[str, int] = field(default_factory=dict)  # of these, by intent
     letters: Mapping[str, int] = field(default_factory=dict)  # other than ASCII, by occurrences
     earlier: Mapping[str, int] = field(default_factory=dict)  # by intent, of as many before
 
 
-def counted(rows: Iterable[tuple[str, str]]) -> Traffic:
-    """Return the counts of predictions given as (intent, text)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficCost:
+    """What the answers of one adapter cost, as far as it is known."""
+
+    adapter: str
+    usd: float
+    answers: int  # whose cost that is
+
+
+def counted(rows: Iterable[tuple[str, str, int]]) -> Traffic:
+    """Return the counts of predictions given as (intent, text, answers)."""
     intents: Counter[str] = Counter()
     letters: Counter[str] = Counter()
-    for intent, text in rows:
-        intents[intent] += 1
+    for intent, text, answers in rows:
+        intents[intent] += answers
         if not text.isascii():
             letters.update(each for each in text if not each.isascii() and each.isalpha())
     return Traffic(n=intents.total(), intents=dict(intents), letters=dict(letters))
@@ -51,12 +70,18 @@ def counted(rows: Iterable[tuple[str, str]]) -> Traffic:
 def recent(con: Connection, most: int = RECENT) -> Traffic:
     """Return the counts of the newest predictions by their own time, one for each exchange."""
     standing = _STANDING if scalar(con, _KNOWS_EXCHANGES) else ""  # a closed file may be older
-    predictions = _PREDICTIONS.format(standing=standing)
+    answers = "coalesce(answers, 1)" if scalar(con, _KNOWS_ANSWERS) else "1"
+    predictions = _PREDICTIONS.format(standing=standing, answers=answers)
     newest = counted(con.execute(predictions, [_LOOKED_AT, most, 0]).fetchall())
     before = counted(con.execute(predictions, [0, most, most]).fetchall())
     return Traffic(
         n=newest.n, intents=newest.intents, letters=newest.letters, earlier=before.intents
     )
+
+
+def costs(con: Connection, since: datetime) -> list[TrafficCost]:
+    """Return what answers cost since then, by adapter, the dearest first."""
+    return [TrafficCost(**row) for row in records(con, _COSTS, [stamp(since)])]
 
 
 def of_closed(path: Path, most: int = RECENT) -> Traffic:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from socket_caller import through_socket
 from starlette.testclient import TestClient
+from wire_events import ndjson, prediction
 
 from flywheel import files, turn
 from flywheel.api import create_app
@@ -80,6 +81,20 @@ def test_status_has_the_fields_of_the_contract(client):
     assert set(fields) <= set(said)
     assert said["champion"] is None
     assert said["golden"]["generation"] is None
+
+
+def test_status_sums_what_answers_stand_for_and_what_they_cost(client):
+    sent = [
+        prediction(1, adapter="upstream:x", answers=4, cost_usd=0.5),
+        prediction(2, adapter="upstream:x", cost_usd=0.25),
+        prediction(3, adapter="a-1"),
+    ]
+    client.post("/v1/predictions", content=ndjson(*sent))
+    said = client.get("/v1/status").json()
+    assert said["costs"] == [{"adapter": "upstream:x", "usd": 0.75, "answers": 5}]
+    assert said["backlog"]["predictions"] == 6
+    (row,) = [one for one in client.get("/v1/intents").json() if one["intent"] == "play_music"]
+    assert row["predictions"] == 6
 
 
 def test_status_names_the_variables_that_go_before_the_file(runtime, client, monkeypatch):

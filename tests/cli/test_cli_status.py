@@ -94,6 +94,18 @@ next:
     )
 
 
+def test_status_says_what_answers_cost_where_that_is_known(daemon):
+    costs = [
+        {"adapter": "upstream:gpt-5-mini", "usd": 1234.5, "answers": 82310},
+        {"adapter": "", "usd": 0.004, "answers": 1},
+    ]
+    said = daemon.says("GET /v1/status", STATUS | {"costs": costs}).run("status").stdout
+    assert [line for line in said.splitlines() if "$" in line] == [
+        "cost           upstream:gpt-5-mini: $1,234.50 for 82,310 answers in the window",
+        "               no adapter named: $0.00 for 1 answer in the window",
+    ]
+
+
 def test_status_of_a_new_daemon_says_what_is_missing(daemon):
     empty = {
         "version": "0.1.0",

@@ -59,6 +59,8 @@ PREDICTIONS = st.fixed_dictionaries(
         "confidence": maybe(st.none() | st.floats(-0.5, 1.5) | st.integers(-1, 2)),
         "adapter": maybe(st.none() | TEXTS),
         "latency_ms": maybe(st.none() | st.floats(0, 9)),
+        "cost_usd": maybe(st.none() | st.floats(0, 9) | st.integers(0, 2)),
+        "answers": maybe(st.none() | st.integers(1, 9) | st.just(2.0)),
         "slices": maybe(st.none() | st.dictionaries(TEXTS, TEXTS, max_size=2)),
         "messages": st.none() | st.just([{"role": "user", "content": "hi"}]),
         "kind": maybe(st.just("predictions")),

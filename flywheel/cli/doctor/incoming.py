@@ -249,8 +249,8 @@ def predictions(config: Config, running: Running, seen: SeenTraffic) -> None:
         seen.add("the spool", asdict(traffic.counted(waiting)))
 
 
-def _of_the_spool(folder: Path) -> Iterator[tuple[str, str]]:
-    """Intent and text of predictions that wait to be loaded."""
+def _of_the_spool(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """Intent, text and answers of predictions that wait to be loaded."""
     left = _LINES
     for segment in sorted(folder.glob("*.ndjson"), reverse=True):
         with suppress(OSError), segment.open("rb") as file:
@@ -261,7 +261,8 @@ def _of_the_spool(folder: Path) -> Iterator[tuple[str, str]]:
                 with suppress(ValueError, RecursionError):
                     event = json.loads(line)
                     if event.get("kind") == "predictions" and isinstance(event.get("text"), str):
-                        yield str(event.get("intent") or NONE), event["text"]
+                        answers = int(event.get("answers") or 1)
+                        yield str(event.get("intent") or NONE), event["text"], answers
 
 
 def _counts(read: Sequence[Prediction]) -> dict[str, Any]:
@@ -269,7 +270,7 @@ def _counts(read: Sequence[Prediction]) -> dict[str, Any]:
 
     from flywheel.store import traffic
 
-    return asdict(traffic.counted((each.intent, each.text) for each in read))
+    return asdict(traffic.counted((each.intent, each.text, each.answers) for each in read))
 
 
 def named(
