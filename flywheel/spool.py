@@ -108,6 +108,11 @@ class Spool:
             return self._total()
 
     @property
+    def used(self) -> float:
+        """Share of the limit that is taken, 0..1; above 1 where the limit was lowered."""
+        return self.backlog_bytes / self._limit if self._limit else 0.0
+
+    @property
     def is_full(self) -> bool:
         """Whether a line of the usual length would be refused now."""
         return self.backlog_bytes + 65_536 > self._limit

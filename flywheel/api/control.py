@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from typing import Any, TypeVar
 
 import msgspec
@@ -190,9 +191,19 @@ async def metrics_page(request: Request) -> Response:
     page = prometheus.render(
         msgspec.to_builtins(seen),
         _process_status(request).requests,
+        at=_runtime(request).clock(),
+        room=await run_in_threadpool(_room, request),
         unserved=bool(_runtime(request).unserved),
     )
     return Response(page, media_type=prometheus.CONTENT_TYPE)
+
+
+def _room(request: Request) -> prometheus.Room:
+    loader: Loader | None = request.app.state.loader
+    return prometheus.Room(
+        spool_used=loader.spool.used if loader is not None else 0.0,
+        disk_free=shutil.disk_usage(_runtime(request).config.state_dir).free,
+    )
 
 
 def shown_to(request: Request, view: Any) -> Any:

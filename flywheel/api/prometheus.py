@@ -22,24 +22,45 @@ from flywheel.web.request_metrics import RequestMetrics
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
-def render(status: Mapping[str, Any], requests: RequestMetrics, *, unserved: bool = False) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How much may still be written."""
+
+    spool_used: float  # share of [flywheel] spool_mb, 0..1
+    disk_free: int  # bytes, on the disk of the state folder
+
+
+def render(
+    status: Mapping[str, Any],
+    requests: RequestMetrics,
+    *,
+    at: datetime,
+    room: Room,
+    unserved: bool = False,
+) -> bytes:
     """The metrics page in the text format, from the same `status` that people read.
 
     Args:
         status: the view, as plain objects.
         requests: counts since the start.
+        at: the time of the view.
+        room: how much may still be written.
         unserved: the champion is not served as it was trained.
     """
     now = CollectorRegistry()
-    now.register(_StatusGauges(status, unserved=unserved))
+    now.register(_StatusGauges(status, at=at, room=room, unserved=unserved))
     return generate_latest(now) + generate_latest(requests.registry)
 
 
 class _StatusGauges(Collector):
     """One gauge for each count of a `status` view."""
 
-    def __init__(self, status: Mapping[str, Any], *, unserved: bool) -> None:
+    def __init__(
+        self, status: Mapping[str, Any], *, at: datetime, room: Room, unserved: bool
+    ) -> None:
         self._status = status
+        self._at = at
+        self._room = room
         self._unserved = unserved
 
     def collect(self) -> Iterator[Metric]:
@@ -57,6 +78,9 @@ class _StatusGauges(Collector):
             ("labels_wanted", "Asked for by gates.", sum(backlog["labels_wanted"].values())),
             ("golden_queries_left", "Of this generation.", status["golden"]["queries_left"]),
             ("turn_open", "1 while a turn runs.", int(bool(status["turn"]))),
+            ("turn_open_seconds", "Since it was opened; 0 where none is.", self._turn_open_s()),
+            ("spool_used_ratio", "Share of [flywheel] spool_mb in use.", self._room.spool_used),
+            ("state_free_bytes", "Free on the state folder's disk.", self._room.disk_free),
             ("champion_unserved", "1 while it is not served as trained.", int(self._unserved)),
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
             ("rejected_lines", "Kept, not taken.", backlog["rejected"]),
@@ -74,6 +98,13 @@ class _StatusGauges(Collector):
         for outcome, count in (status["input"]["loaded"] or {}).items():
             loaded.add_metric([outcome], count)
         yield loaded
+
+    def _turn_open_s(self) -> float:
+        turn = self._status["turn"]
+        if not turn:
+            return 0.0
+        opened = datetime.fromisoformat(turn["opened_at"])
+        return max(0.0, (self._at - opened).total_seconds())
 
 
 # What the daemon knows of itself and the database does not: for status, readiness and metrics.

@@ -96,7 +96,7 @@ class ServeMetrics:
         """The page in the text format.
 
         Args:
-            state: as `GET /v1/serving` answers.
+            state: as `GET /v1/serving` answers, and `queue_limit`.
         """
         return generate_latest(_State(state)) + generate_latest(self.requests.registry)
 
@@ -121,8 +121,11 @@ class _State(Collector):
         yield info
         for name, meaning, value in (
             ("queue", "Texts that wait or are being answered.", state["queue"]),
+            ("queue_limit", "Of them; above it, 429.", state["queue_limit"]),
             ("adapters_loaded", "Adapters in memory.", len(state["loaded"])),
             ("log_bytes", "Answers that the daemon does not have yet.", state["log"]["bytes"]),
+            ("log_limit_bytes", "Of them; above it none is logged.", state["log"]["limit_bytes"]),
+            ("problems", "Problems that `GET /v1/serving` names.", len(state["problems"])),
         ):
             yield GaugeMetricFamily(f"flywheel_serve_{name}", meaning, value=value)
         for name, meaning, value in (

@@ -90,7 +90,8 @@ async def drop(request: Request) -> Response:
 async def metrics_page(request: Request) -> Response:
     """Show counters and gauges for Prometheus."""
     service = _service(request)
-    return Response(service.metrics.page(service.state()), media_type=CONTENT_TYPE)
+    state = service.state() | {"queue_limit": service.engine.limits.queue}
+    return Response(service.metrics.page(state), media_type=CONTENT_TYPE)
 
 
 async def healthz(request: Request) -> Response:

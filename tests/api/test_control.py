@@ -2,6 +2,7 @@ import base64
 import getpass
 import hashlib
 import os
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -353,6 +354,16 @@ def test_metrics_say_how_long_the_answers_of_a_route_took(client, waiting):
     assert f"flywheel_http_request_seconds_count{{{route}}} 2.0" in lines
 
 
+def test_metrics_say_how_long_a_turn_is_open_and_what_room_is_left(client, runtime):
+    assert "flywheel_turn_open_seconds 0.0" in client.get("/metrics").text
+    with runtime.store.write() as con:
+        turns.open_turn(con, "test", runtime.clock() - timedelta(minutes=90), "diagnose")
+    lines = client.get("/metrics").text.splitlines()
+    assert "flywheel_turn_open_seconds 5400.0" in lines
+    free = next(line for line in lines if line.startswith("flywheel_state_free_bytes "))
+    assert float(free.split()[1]) > 0
+
+
 def test_the_names_of_the_metrics_are_a_contract(client):
     client.get("/v1/status")
     families = list(text_string_to_metric_families(client.get("/metrics").text))
@@ -372,11 +383,20 @@ def test_the_names_of_the_metrics_are_a_contract(client):
         ("flywheel_labels_wanted", "gauge"),
         ("flywheel_golden_queries_left", "gauge"),
         ("flywheel_turn_open", "gauge"),
+        ("flywheel_turn_open_seconds", "gauge"),
+        ("flywheel_spool_used_ratio", "gauge"),
+        ("flywheel_state_free_bytes", "gauge"),
         ("flywheel_champion_unserved", "gauge"),
         ("flywheel_problems", "gauge"),
         ("flywheel_events", "counter"),
         ("flywheel_http_requests", "counter"),
         ("flywheel_http_request_seconds", "histogram"),
+        ("process_cpu_seconds", "counter"),
+        ("process_max_fds", "gauge"),
+        ("process_open_fds", "gauge"),
+        ("process_resident_memory_bytes", "gauge"),
+        ("process_start_time_seconds", "gauge"),
+        ("process_virtual_memory_bytes", "gauge"),
     }
     assert all(family.documentation for family in families)
 

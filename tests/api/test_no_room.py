@@ -1,6 +1,7 @@
 """What an API without room answers: later, and nothing half-taken."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -45,6 +46,8 @@ def test_above_the_spools_limit_a_caller_is_told_when_to_come_again(runtime, tmp
     assert said.status_code == 429
     assert int(said.headers["Retry-After"]) >= 1
     assert "spool_mb" in said.text
+    gauge = re.search(r"^flywheel_spool_used_ratio (\S+)$", client.get("/metrics").text, re.M)
+    assert float(gauge[1]) == spool.backlog_bytes / 1000 > 0.5
     assert loader.empty()
     assert stored(runtime) == taken
     assert send(client, taken).status_code == 200

@@ -47,10 +47,12 @@ NEEDS = re.compile(r"# needs (.+)\n")
 KNOWN_NEEDS = {
     "a broker",
     "a browser",
+    "a container engine",
     "a second machine",
     "a teacher",
     "Argilla",
     "Label Studio",
+    "Prometheus",
     "root",
     "the network",
     "your data",

@@ -194,8 +194,9 @@ def it_stops_soon_and_wrote_nothing_elsewhere(machine):
     assert machine.run("systemctl show flywheel -p Result --value") == "success\n"
     assert machine.run("pgrep -u flywheel", check=False).stdout == ""
     elsewhere = "-path /var/lib/flywheel -prune -o -path /var/log/flywheel -prune"
-    found = machine.run(f"find / -xdev {elsewhere} -o -user flywheel -print")
-    assert found == ""
+    # Files of the machine below may vanish meanwhile: that is no failure of the search.
+    found = machine.run(f"find / -xdev {elsewhere} -o -user flywheel -print; echo searched")
+    assert found == "searched\n"
 
 
 def uninstall(machine):
