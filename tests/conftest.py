@@ -2,8 +2,14 @@
 and a training of five seconds would take minutes."""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from flywheel.store import database, open_store, schema
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -16,3 +22,24 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_databases_are_copies():
+    """A new database begins as a copy of one that was migrated: more than a thousand tests make
+    one, and the migrations take most of the time of the quick ones. That they make the same is
+    for tests/store/test_store_schema.py; daemons in processes of their own migrate by themselves.
+    """
+    connect, shipped = database.connect, schema.shipped
+    with tempfile.TemporaryDirectory() as folder:
+        migrated = Path(folder) / "migrated.duckdb"
+        open_store(migrated).close()
+
+        def copied(path, limits=None):
+            if not path.exists() and schema.shipped is shipped:  # a test may have others
+                shutil.copyfile(migrated, path)
+            return connect(path, limits)
+
+        database.connect = copied
+        yield
+        database.connect = connect
