@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from flywheel import __version__
-from flywheel.records import Adapter
+from flywheel.records import Adapter, Sample
 from flywheel.store import Connection, adapters, decisions, samples
 from flywheel.store.turns import Turn
 from flywheel.turn import adapter_files
@@ -19,14 +20,18 @@ from flywheel.turn.runtime import Runtime, StepResult
 FIRST_RECIPE = "frozen"
 """The first champion is logistic regression on the frozen embedding: nothing to overfit."""
 
+_VECTOR_SEEDS = 200
+"""Seeds of which training chooses those of the test vector."""
+
 
 def train(runtime: Runtime, turn: Turn) -> StepResult:
     """Train from the base model, and put the adapter in its place under its content's name."""
     with runtime.store.read() as con:
         champion = adapters.champion(con)
         known = {item.id: item for item in adapters.list_adapters(con)}
+        seeds = _vector_seeds(samples.training(con))
     asked = runtime.config.training.recipe if champion else FIRST_RECIPE
-    result = run_job(runtime, turn, "train", "train", _spec(runtime, turn, asked, champion))
+    result = run_job(runtime, turn, "train", "train", _spec(runtime, turn, asked, champion, seeds))
     challenger = str(result.values["adapter"])
     if challenger == champion:
         return StepResult(next_state="done", detail=f"training gave the champion {champion} again")
@@ -126,16 +131,38 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     return text if accuracy is None else f"{text}; {accuracy:.1%} on dev, which chose it"
 
 
-def _spec(runtime: Runtime, turn: Turn, recipe: str, parent: str | None) -> dict[str, Any]:
+def _vector_seeds(training: Sequence[Sample]) -> list[str]:
+    """Texts that an adapter's test vector may hold: seeds of the operator, spread over intents.
+
+    Only a seed without provenance is taken: one that names a prediction, an item of the labelling
+    queue or a rater may be a person's, who can ask for its erasure.
+    """
+    by_intent: dict[str, list[str]] = {}
+    for sample in sorted(training, key=lambda sample: sample.id):
+        if sample.origin == "seed" and not sample.provenance:
+            by_intent.setdefault(sample.intent, []).append(sample.text)
+    rounds = itertools.zip_longest(*(by_intent[intent] for intent in sorted(by_intent)))
+    dealt = (text for texts in rounds for text in texts if text is not None)
+    return list(itertools.islice(dealt, _VECTOR_SEEDS))
+
+
+def _spec(
+    runtime: Runtime, turn: Turn, recipe: str, parent: str | None, vector_seeds: Sequence[str]
+) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "budget_minutes": runtime.config.training.budget_minutes,
         "dataset": str(runtime.datasets_dir / f"{turn.record.dataset}.parquet"),
         "dataset_id": turn.record.dataset,
         "intents": [
-            {"name": intent.name, "arguments": sorted(intent.argument_names())}
+            {
+                "name": intent.name,
+                "description": intent.description,
+                "arguments": sorted(intent.argument_names()),
+            }
             for intent in runtime.intents
         ],
+        "vector_seeds": list(vector_seeds),
         "parent": parent,
         "code_version": __version__,
         "created_at": turn.opened_at.isoformat(),  # a repeated step must give the same bytes

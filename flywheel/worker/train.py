@@ -22,7 +22,7 @@ from torch import Tensor
 from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
-from flywheel.worker import dataset_rows, models, predict, recipes
+from flywheel.worker import dataset_rows, known_answers, models, predict, recipes
 from flywheel.worker.dataset_rows import DatasetRows, Split
 from flywheel.worker.learning_curve import draw
 from flywheel.worker.models.protocol import (
@@ -139,6 +139,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     facts |= {"recipe": request.recipe.name, "recipe_values": asdict(request.recipe)}
     facts |= {"metrics": metrics, "dataset": Path(spec["dataset"]).stem}
     name = trained.save(folder / "adapter", facts)
+    known_answers.write(folder / "adapter", trained, spec, int(spec["max_length"]))
     progress.report(1.0, f"trained {name}")
     return {"adapter": name, "metrics": metrics, "threshold": trained.threshold}
 

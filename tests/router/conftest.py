@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from tiny_training import spec
+from tiny_training import TEXTS, spec
 
 from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
@@ -13,7 +13,9 @@ from flywheel.worker.train import run
 def job(tmp_path_factory):
     """Folder of a train job, and its values."""
     folder = tmp_path_factory.mktemp("train")
-    return folder, run(folder, spec(folder), ProgressLog(folder / "progress.jsonl"))
+    seeds = [text for texts in TEXTS.values() for text in texts]
+    told = spec(folder, vector_seeds=seeds)
+    return folder, run(folder, told, ProgressLog(folder / "progress.jsonl"))
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ def untrained(encoder):
     return adapter.EncoderAdapter(
         base=base.BUNDLED,
         base_sha256=encoder.base.sha256,
+        tokenizer_sha256=encoder.base.tokenizer_sha256,
         max_length=32,
         depth=5,
         rank=1,

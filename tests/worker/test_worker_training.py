@@ -101,7 +101,7 @@ def test_the_folder_holds_safetensors_metadata_and_a_model_card(trained):
     files = sorted(path.name for path in (folder / "adapter").iterdir())
     assert files == [
         "README.md", "adapter_config.json", "adapter_model.safetensors", "flywheel.json",
-        "heads.safetensors",
+        "heads.safetensors", "test_vector.jsonl",
     ]  # fmt: skip
     facts = json.loads((folder / "adapter" / "flywheel.json").read_text("utf-8"))
     assert facts["id"] == values["adapter"] == adapter.content_id(adapter.load(folder / "adapter"))

