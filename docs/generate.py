@@ -51,9 +51,21 @@ def _helps(command, parent, name) -> Iterator[tuple[str, str]]:
         yield from _helps(sub, context, sub.name)
 
 
+def _tables_source() -> str:
+    """The source of every table, in the order of config.toml."""
+    tables, serving = (
+        (CONFIG / name).read_text(encoding="utf-8") for name in ("tables.py", "serving_tables.py")
+    )
+    last = "@dataclass(frozen=True, slots=True, kw_only=True)\nclass WatchTable"
+    before, watch, after = tables.partition(last)
+    return (
+        before + serving.partition('"""\n\nfrom')[2].partition("\n\n\n")[2] + "\n\n" + watch + after
+    )
+
+
 def configuration() -> str:
     """Every table and key of config.toml, from the source that defines them."""
-    source = (CONFIG / "tables.py").read_text(encoding="utf-8")
+    source = _tables_source()
     lines = source.splitlines()
     parts = [
         "# config.toml",
@@ -122,7 +134,7 @@ _COMMENT_COLUMN = 31  # where comments begin in config.toml
 def example() -> str:
     """config.toml with a commented line for each key that it does not name yet."""
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    source = (CONFIG / "tables.py").read_text(encoding="utf-8")
+    source = _tables_source()
     for node in filter(_is_class, ast.parse(source).body):
         title = re.fullmatch(r"\[([a-z_.]+)\]: (.*)", ast.get_docstring(node) or "", re.DOTALL)
         if title:

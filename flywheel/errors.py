@@ -69,6 +69,14 @@ class SourceUnavailable(FlywheelError):
     """A source cannot be read now; nothing was consumed."""
 
 
+class ServingAway(FlywheelError):
+    """The server of the champion cannot be reached now; what waits for it is tried again."""
+
+
+class NotLoaded(FlywheelError):
+    """The server cannot load this adapter as it is."""
+
+
 def no_room(path: Path) -> DiskFull:
     """Say that `path` could not be written for want of room."""
     return DiskFull(

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from flywheel.records import Brief, Job
+from flywheel.records import Brief, Job, ServedAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,13 +198,77 @@ class Executor(Protocol):
 
 
 class Serving(Protocol):
-    """What answers production traffic with the champion."""
+    """What answers production traffic with the champion. One thread calls it, never two at once.
+
+    The database says who the champion is; serving follows, and may be behind. Each call leaves it
+    at the old adapter or at the new one, never at neither, and may be repeated.
+    """
+
+    immediate: bool
+    """Whether its calls take milliseconds and reach nothing outside this machine: then they are
+    made while a person waits for the answer to an approval. Others are made by a thread."""
 
     def promote(self, adapter_id: str) -> None:
-        """Serve this adapter from now on, atomically; harmless when it is served already."""
+        """Serve this adapter from now on, atomically; harmless when it is served already.
+
+        Raises:
+            NotFound: the adapter has no folder.
+            ServingAway: it cannot be reached now; nothing was changed, or all of it.
+            FlywheelError: it cannot be served, and the message says why.
+        """
 
     def retire(self) -> None:
-        """Serve none of the adapters from now on; harmless when none is served."""
+        """Serve none of the adapters from now on; harmless when none is served. Raises as
+        `promote` does."""
 
     def serving(self) -> str | None:
-        """The adapter served now."""
+        """The adapter served now, as far as is known without asking outside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingState:
+    """What a server says of itself."""
+
+    adapter: str | None  # that answers traffic
+    loaded: tuple[str, ...] = ()  # this one, and those that were prepared beside it
+    engine: str = ""
+    instance: str = ""  # another one where the process, or what it has loaded, is another
+
+
+@runtime_checkable
+class AskedServing(Serving, Protocol):
+    """Serving that can be asked for an adapter's answers before the adapter takes over.
+
+    With such a kind nothing becomes champion before its answers are those that were evaluated.
+    """
+
+    def state(self) -> ServingState:
+        """What serves, and by which process.
+
+        Raises:
+            ServingAway: it cannot be reached now.
+        """
+
+    def prepare(self, adapter_id: str) -> ServingState:
+        """Have the adapter loaded beside the one that serves; harmless when it is there already.
+
+        Traffic is answered as before.
+
+        Raises:
+            ServingAway: it cannot be reached now; try again later.
+            NotLoaded: it cannot load this adapter; once more would end the same.
+        """
+
+    def ask(self, adapter_id: str, texts: Sequence[str]) -> list[ServedAnswer | None]:
+        """Answers of an adapter that is prepared or serves, through the path of traffic.
+
+        One for each text, in order; None where it gave none. What is asked is no traffic: it is
+        not logged.
+
+        Raises:
+            ServingAway: it cannot be reached now, or has lost the adapter meanwhile.
+        """
+
+    def drop(self, adapter_id: str) -> None:
+        """Let go of an adapter that was prepared and does not take over. Harmless for another;
+        nothing is raised where the server is away, since it forgets by itself."""

@@ -36,7 +36,9 @@ FailureClass = Literal[
     "border",  # does not fail, but stands beside an intent that does
 ]
 DecisionVerdict = Literal["promote", "hold", "reject", "rollback"]
-DecisionStatus = Literal["pending", "applied", "rejected", "expired"]
+DecisionStatus = Literal["pending", "applying", "applied", "parity_failed", "rejected", "expired"]
+"""applying: decided, and not in service before the server is seen to answer as evaluated.
+parity_failed: it did not, and the champion stayed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,6 +336,26 @@ class Report:
     champion: str
     challenger: str
     outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedAnswer:
+    """What an adapter answered to a sample when the worker evaluated it; parity is asked by it."""
+
+    sample: str
+    intent: str  # as the adapter names it: a former name stays one
+    arguments: Arguments = field(default_factory=dict)
+    confidence: float | None = None  # None: of an adapter that gives none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedAnswer:
+    """What a server answered to a text."""
+
+    adapter: str  # as the server says
+    intent: str
+    arguments: Arguments
+    confidence: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

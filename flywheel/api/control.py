@@ -232,7 +232,7 @@ def status_of(request: Request, *, up_to_date: bool = True) -> StatusView:
         uptime_s=process_status.uptime_s,
         next_turn=following.isoformat() if following else None,
         sources=process_status.sources(),
-        problems=(*process_status.problems(), *hidden),
+        problems=(*process_status.problems(), *process_status.serving_problems(), *hidden),
         loaded=_loaded(request),
     )
 

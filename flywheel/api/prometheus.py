@@ -64,7 +64,8 @@ class _StatusGauges(Collector):
         self._unserved = unserved
 
     def collect(self) -> Iterator[Metric]:
-        status, backlog = self._status, self._status["backlog"]
+        status, backlog, serving = self._status, self._status["backlog"], self._status["serving"]
+        parity = serving["parity"] or {}
         about = {"version": status["version"], "champion": status["champion"] or ""}
         info = GaugeMetricFamily("flywheel_info", "Version and champion.", labels=list(about))
         info.add_metric(list(about.values()), 1)
@@ -82,6 +83,10 @@ class _StatusGauges(Collector):
             ("spool_used_ratio", "Share of [flywheel] spool_mb in use.", self._room.spool_used),
             ("state_free_bytes", "Free on the state folder's disk.", self._room.disk_free),
             ("champion_unserved", "1 while it is not served as trained.", int(self._unserved)),
+            ("decisions_applying", "Waiting for the server.", int(bool(serving["applying"]))),
+            ("parity_asked", "Texts of the last round.", parity.get("asked", 0)),
+            ("parity_differing", "Answered otherwise than evaluated.", parity.get("differing", 0)),
+            ("serving_waits", "1 while something waits for it.", int(bool(serving["waiting"]))),
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
             ("rejected_lines", "Kept, not taken.", backlog["rejected"]),
             ("scores", "Of other tools, as seen.", status["input"]["scores"]),
@@ -129,6 +134,7 @@ class ProcessStatus:
     next_turn: Callable[[], datetime | None] = lambda: None
     sources: Callable[[], Sequence[Mapping[str, Any]]] = _no_sources
     problems: Callable[[], Sequence[str]] = _no_problems
+    serving_problems: Callable[[], Sequence[str]] = _no_problems  # of the server of the champion
     reload: Callable[[], Mapping[str, Any]] = _no_reload
     restart: Callable[[], None] | None = None  # on the event loop's thread; None: it cannot
     requests: RequestMetrics = field(default_factory=RequestMetrics)

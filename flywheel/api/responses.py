@@ -14,6 +14,7 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType
 
 from flywheel.api.personal import Raters, Text, Texts, View
+from flywheel.api.rollout_views import ParityView, ServingView
 from flywheel.api.traffic_views import TrafficCostView
 from flywheel.records import (
     DecisionStatus,
@@ -168,6 +169,7 @@ class StatusView(View):
     audit: AuditView
     costs: list[TrafficCostView]
     sources: list[SourceView]
+    serving: ServingView
     archive: ArchiveView
     golden: GoldenSetView
     input: InputView
@@ -439,6 +441,7 @@ class DecisionDetailView(_DecisionView):
     broken: list[ExampleView]
     training: TrainingView
     changed: ChangedAnswersView
+    parity: ParityView | None
     labels_wanted: dict[str, int]
     rests_on: dict[str, str]
     offers: list[OfferView]

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from flywheel import __version__, diagnosis, gates
-from flywheel.api import review, traffic_views
+from flywheel.api import review, rollout_views, traffic_views
 from flywheel.api.responses import (
     AdapterView,
     ArchiveView,
@@ -143,7 +143,7 @@ def decisions_view(runtime: Runtime) -> list[DecisionView]:
     """The newest decisions, newest first."""
     with runtime.store.read() as con:
         listed = decisions.list_decisions(con, limit=_LISTED)
-    return [DecisionView(**_decision(one), intents=one.intents) for one in listed]
+    return [DecisionView(**_decision(one, runtime), intents=one.intents) for one in listed]
 
 
 def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
@@ -159,17 +159,18 @@ def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
         golden = of(report, "golden") if report else ()
         fixed, broken = moved(con, report)
         return DecisionDetailView(
-            **_decision(decision),
+            **_decision(decision, runtime),
             intents=review.intent_lines(decision.intents, golden),
             golden=review.golden(golden),
             slices=review.slices(golden),
             calibration=review.calibration(golden),
             confusions=review.confusions(golden),
-            would=_would(decision),
+            would=_would(runtime, decision),
             summary=_summary(decision),
             fixed=fixed,
             broken=broken,
             training=training(runtime, con, decision, turn),
+            parity=rollout_views.parity_view(con, decision),
             changed=review.changed(turn, runtime.config.gates.changed_answers),
             labels_wanted=labels_wanted(con, [decision]) if decision.status == "pending" else {},
             rests_on=dict(decision.rests_on),
@@ -222,7 +223,7 @@ def _progress(turn: Turn, runtime: Runtime) -> ProgressView | None:
     return ProgressView(done=latest.done, detail=latest.detail, eta_s=latest.eta_s)
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
+def _decision(decision: Decision, runtime: Runtime) -> dict[str, Any]:
     """Fields of a `DecisionView`, the intents aside."""
     return {
         "id": decision.id,
@@ -231,7 +232,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "champion": decision.champion,
         "verdict": decision.verdict,
         "status": decision.status,
-        "waits_for": _waits_for(decision),
+        "waits_for": _waits_for(decision, runtime),
         "by": decision.by,
         "because": decision.because,
         "at": decision.at.isoformat(),
@@ -241,8 +242,11 @@ def _decision(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _waits_for(decision: Decision) -> str | None:
-    """Labels or a person. The gates may have left it to nobody: who has the word can change."""
+def _waits_for(decision: Decision, runtime: Runtime) -> str | None:
+    """Labels, a person or the server. The gates may have left it to nobody: who has the word can
+    change."""
+    if decision.status == "applying":
+        return rollout_views.waits_for_server(runtime, decision)
     if decision.status != "pending":
         return None
     waits = decision.rests_on.get("waits_for")
@@ -266,10 +270,12 @@ def _adapter(adapter: Adapter) -> AdapterView:
 def _summary(decision: Decision) -> str:
     """The verdict in one sentence."""
     if decision.verdict == "rollback":
-        return f"Rolled back from {decision.champion} to {decision.challenger}."
+        way = f"from {decision.champion} to {decision.challenger}"
+        return f"Rolled back {way}." if decision.status == "applied" else _going_back(decision, way)
     failed = any(line.verdict == "FAIL" for line in decision.gates)
     said = {
         ("promote", "applied"): "was promoted",
+        ("promote", "applying"): "passed the gates and is being applied",
         ("promote", "pending"): "passed the gates and waits for a person",
         ("hold", "pending"): "is held until a person decides"
         if decision.champion is None or failed
@@ -278,12 +284,27 @@ def _summary(decision: Decision) -> str:
         ("reject", "rejected"): "was refused",
         ("reject", "pending"): "was refused by the gates and waits for another person's approval",
         ("reject", "applied"): "was refused by the gates and promoted by a person",
-    }.get((decision.verdict, decision.status), f"is {decision.status}")
+    }.get((decision.verdict, decision.status), _OTHERWISE.get(decision.status, "")) or (
+        f"is {decision.status}"
+    )
     because = decision.because.rstrip(".")
     return f"{decision.challenger} {said}. {because[:1].upper()}{because[1:]}."
 
 
-def _would(decision: Decision) -> str:
+_OTHERWISE = {
+    "applying": "was approved and is being applied",
+    "parity_failed": "was not put into service: its server answered otherwise than evaluated",
+}
+
+
+def _going_back(decision: Decision, way: str) -> str:
+    """A rollback that is not applied."""
+    said = "is being applied" if decision.status == "applying" else f"is {decision.status}"
+    because = decision.because.rstrip(".")
+    return f"The rollback {way} {said}. {because[:1].upper()}{because[1:]}."
+
+
+def _would(runtime: Runtime, decision: Decision) -> str:
     """What approving it would do; "" once there is nothing left to decide."""
     if decision.status != "pending":
         return ""
@@ -292,7 +313,15 @@ def _would(decision: Decision) -> str:
         replaced = "it is the first champion"
     missing = [line.gate for line in decision.gates if line.verdict != "PASS"]
     without = f" Gates that did not pass: {', '.join(missing)}." if missing else ""
-    return f"The link adapters/champion moves to {decision.challenger}; {replaced}.{without}"
+    moved = f"The link adapters/champion moves to {decision.challenger}"
+    if runtime.config.serving.kind == "directory":
+        moved = f"{decision.challenger} is put into [serving] directory"
+    elif runtime.config.serving.kind != "link":
+        moved = (
+            f"The server is asked for the answers of {decision.challenger}; where all are those "
+        )
+        moved += "that were evaluated, it serves"
+    return f"{moved}; {replaced}.{without}"
 
 
 def labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:
@@ -324,6 +353,7 @@ def status(
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
         backlog = _backlog(con, waiting)
+        serving = rollout_views.serving_view(runtime, con)
         audited = label_state.audited_accuracy(runtime, con)
         costs = traffic_views.costs(runtime, con)
         came, unusual = _input(runtime, con, loaded)
@@ -339,6 +369,7 @@ def status(
         audit=AuditView(**audited),
         costs=costs,
         sources=[SourceView(**source) for source in sources],
+        serving=serving,
         archive=ArchiveView(
             predictions=archived.predictions,
             feedback=archived.feedback,

@@ -13,7 +13,7 @@ import typer
 
 from flywheel import files
 from flywheel.cli.command import Because, Json, daemon, examples, group, place, reason, running
-from flywheel.cli.review import outcome
+from flywheel.cli.review import Wait, tell
 from flywheel.cli.screen import Column, facts, heading, raw_json, say, table
 from flywheel.cli.text import clean, moment, number, share
 from flywheel.errors import NotFound, Refused
@@ -161,17 +161,18 @@ def rollback(
     ] = None,
     *,
     because: Because,
+    wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Serve an earlier champion again, at once."""
+    """Serve an earlier champion again, at once.
+
+    Where [serving] has a server that can be asked, once it answers as it did in evaluation.
+    """
     why = reason(because)
     ask = daemon(ctx)
     to = _one(ask.get("adapters").value, adapter_id)["id"] if adapter_id else None
     reply = ask.post("rollback", value={"because": why} | ({"to": to} if to else {}))
-    if as_json:
-        return raw_json(reply.body)
-    say(outcome(reply.value))
-    return None
+    tell(ask, reply, as_json=as_json, wait=wait)
 
 
 _COLUMNS = (

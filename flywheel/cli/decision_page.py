@@ -99,6 +99,34 @@ def would(decision: Mapping[str, Any]) -> list[str]:
     return [heading("If approved"), *prose(clean(effect), _INDENT)] if effect else []
 
 
+def parity(decision: Mapping[str, Any]) -> list[str]:
+    """What the server was asked of the challenger, and the first answer that differs."""
+    if decision.get("status") == "applying":
+        return [heading("Parity"), *prose(clean(decision.get("waits_for") or ""), _INDENT)]
+    found = decision.get("parity")
+    if not found:
+        return []
+    if found.get("refused"):
+        why = f"the server could not load it: {clean(found['refused'])}"
+        return [heading("Parity"), *prose(why, _INDENT)]
+    asked = f"{plural(found['asked'], 'text')} asked of {clean(found['engine'] or 'the server')}"
+    told = f"{number(found['differing'])} answered otherwise than evaluated"
+    pairs = [("asked", f"{asked}, {told}")]
+    if first := found.get("first"):
+        pairs += [
+            ("first", clean(first["text"] or f"{first['sample']}, whose text was erased")),
+            ("evaluated", _answered(first["evaluated"])),
+            ("served", _answered(first["served"]) if first.get("served") else "no answer"),
+        ]
+    return [heading("Parity"), *facts(pairs, _INDENT)]
+
+
+def _answered(answer: Mapping[str, Any]) -> str:
+    sure = answer.get("confidence")
+    confidence = "" if sure is None else f", confidence {sure:.4f}"
+    return f"{clean(answer['intent'])} {clean(answer['arguments'])}{confidence}"
+
+
 # The table of gates.
 
 GATES = (
@@ -172,6 +200,7 @@ def page(decision: Decision, *, everything: bool = False) -> list[str]:
         _lineage(decision),
         _wanted(decision),
         _history(decision),
+        parity(decision),
         would(decision),
         _next(decision),
     ]

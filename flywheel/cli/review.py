@@ -14,10 +14,15 @@ from flywheel.cli.text import clean, moment, standing
 from flywheel.errors import FlywheelError, NotFound
 
 if TYPE_CHECKING:
-    from flywheel.cli.client import DaemonClient
+    from flywheel.cli.client import DaemonClient, DaemonReply
 
 app = group("Decisions: what waits for you, why, and your word on it.")
 
+_LOOK_S = 0.5
+
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Until the server is proved, or the decision is ended.")
+]
 DecisionId = Annotated[
     str, typer.Argument(metavar="DECISION", help="As `flywheel review list` prints it.")
 ]
@@ -152,19 +157,24 @@ def approve(
         str | None,
         typer.Option(metavar="WORD", help="Beside the texts that few raters turned, if any."),
     ] = None,
+    wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Approve a held promotion; its adapter is served from then on."""
+    """Approve a held promotion; its adapter is served from then on.
+
+    Where [serving] has a server that can be asked, the adapter is proved first: the server loads it
+    beside the champion and has to answer as it did in evaluation.
+    """
     more: dict[str, Any] = {"override": override} if override else {}
     more |= {"looked": looked} if looked else {}
-    _give(ctx, decision_id, "approve", because, as_json=as_json, more=more)
+    _give(ctx, decision_id, "approve", because, as_json=as_json, more=more, wait=wait)
 
 
 @app.command(epilog=examples('flywheel review reject d-7 --because "refunds must not get worse"'))
 def reject(
     ctx: typer.Context, decision_id: DecisionId, *, because: Because, as_json: Json = False
 ) -> None:
-    """Reject a held promotion; the champion stays."""
+    """Reject a held promotion, or one that is being applied; the champion stays."""
     _give(ctx, decision_id, "reject", because, as_json=as_json)
 
 
@@ -207,14 +217,46 @@ def _give(
     *,
     as_json: bool,
     more: Any = None,
+    wait: bool = False,
 ) -> None:
     """Tell the daemon a person's word, and print what came of it."""
     body = {"because": reason(because), **(more or {})}
-    reply = daemon(ctx).post("decisions", decision_id, word, value=body)
+    ask = daemon(ctx)
+    tell(ask, ask.post("decisions", decision_id, word, value=body), as_json=as_json, wait=wait)
+
+
+def tell(ask: DaemonClient, reply: DaemonReply, *, as_json: bool, wait: bool) -> None:
+    """Print what a word came to, after its end where that is waited for.
+
+    Raises:
+        FlywheelError: it was waited for, and the decision was not applied.
+    """
+    if wait:
+        reply = _settled(ask, reply)
     if as_json:
-        return raw_json(reply.body)
-    say(outcome(reply.value))
-    return None
+        raw_json(reply.body)
+    else:
+        say(outcome(reply.value))
+    if wait and reply.value["status"] != "applied":
+        raise FlywheelError(
+            clean(reply.value.get("because") or outcome(reply.value)),
+            hint=f"flywheel review show {clean(reply.value['id'])}",
+        )
+
+
+def _settled(ask: DaemonClient, reply: DaemonReply) -> DaemonReply:
+    """The decision once it is no longer being applied; says once what it waits for."""
+    import time
+
+    told = ""
+    while reply.value["status"] == "applying":
+        waiting = str((ask.get("status").value.get("serving") or {}).get("waiting") or "")
+        if waiting and waiting != told:
+            typer.echo(clean(waiting), err=True)
+        told = waiting
+        time.sleep(_LOOK_S)
+        reply = ask.get("decisions", str(reply.value["id"]))
+    return reply
 
 
 def outcome(decision: Mapping[str, Any]) -> str:
@@ -233,6 +275,13 @@ def outcome(decision: Mapping[str, Any]) -> str:
         last = (decision.get("events") or [{}])[-1].get("what", "")
         if str(last).startswith("approved"):
             return f"{name} is {clean(last)}: another person's word is needed"
+    if status == "applying":
+        return (
+            f"{name} is being applied: {challenger} serves once the server answers as evaluated\n"
+            f"follow it: flywheel review show {name}"
+        )
+    if status == "parity_failed":
+        return f"{name} was not put into service: {champion or 'no adapter'} stays"
     if status != "applied":
         return f"{name} is {clean(status)}"
     if decision["verdict"] == "rollback":

@@ -27,6 +27,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
         *facts(
             [
                 ("champion", clean(now.get("champion") or "none yet")),
+                *_serving(now.get("serving") or {}),
                 ("turn", _turn(now.get("turn"))),
                 ("next turn", moment(now.get("next_turn"))),
                 *_backlog(backlog),
@@ -44,6 +45,24 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
         *_next_steps(backlog),
     )
     return None
+
+
+def _serving(serving: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What answers, and how its last round of parity went; nothing to tell of a link."""
+    if serving.get("kind") in (None, "link"):
+        return []
+    parity = serving.get("parity") or {}
+    answers = clean(serving.get("adapter") or "nothing")
+    engine = f" by {clean(serving['engine'])}" if serving.get("engine") else ""
+    proved = ""
+    if parity:
+        differing = f"{number(parity['differing'])} differ" if parity["differing"] else "all equal"
+        asked = plural(parity["asked"], "text")
+        proved = f"; parity {moment(parity['at'])}: {asked}, {differing}"
+    pairs = [("serving", f"{answers}{engine} ({clean(serving['kind'])}){proved}")]
+    if serving.get("applying"):
+        pairs.append(("", f"{clean(serving['applying'])} is being applied"))
+    return pairs
 
 
 def _turn(turn: Any) -> str:

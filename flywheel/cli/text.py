@@ -177,7 +177,13 @@ def standing(decision: Mapping[str, Any]) -> str:
         ("reject", "expired"): "rejected by the gates, approved by one person, expired",
         ("reject", "applied"): f"rejected by the gates, then approved{by}",
         ("rollback", "applied"): f"rolled back{by}",
+        ("rollback", "applying"): f"rollback{by}, being applied",
+        ("promote", "applying"): "promoted, being applied",
+        ("hold", "applying"): f"held, approved{by}, being applied",
+        ("reject", "applying"): f"rejected by the gates, approved{by}, being applied",
     }
+    if status == "parity_failed":
+        return "not put into service: parity failed"
     return known.get((verdict, status), f"{clean(verdict)}, {clean(status)}")
 
 

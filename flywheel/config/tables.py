@@ -1,6 +1,6 @@
 """Every table and key of config.toml, with its default. The field comments are the reference.
 
-`docs/reference/config.md` is generated from this file.
+`docs/reference/config.md` is generated from this file and `serving_tables.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flywheel.config.serving_tables import ServingTable
 
 
 def time_zone(name: str) -> tzinfo:
@@ -380,7 +382,13 @@ class HooksTable:
     command: tuple[str, ...] = ()  # program and arguments; the event is JSON on its standard input
     webhook: str = ""  # URL that the event is posted to as JSON
     token_env: str = ""  # variable, or systemd credential, with the webhook's bearer token
-    events: tuple[str, ...] = ("held", "promoted", "rejected", "rolled_back")
+    events: tuple[str, ...] = (
+        "held",
+        "promoted",
+        "rejected",
+        "rolled_back",
+        "parity_failed",
+    )
     timeout_s: float = 10.0
 
 
@@ -395,47 +403,6 @@ class PromotionTable:
     allow_override: tuple[str, ...] = ()  # gates a person may override by name; never hygiene
     approvals: Literal[1, 2] = 1  # different people it takes to approve
     hooks: HooksTable = HooksTable()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamTable:
-    """[serving.upstream]: the model that answers while there is no champion; off without a URL."""
-
-    base_url: str = ""  # any OpenAI-compatible endpoint, such as "https://host/v1"
-    model: str = ""  # that it is asked for; clients may go on to name it when a champion answers
-    api_key_env: str = ""  # environment variable, or systemd credential, that holds the key
-    when: Literal["no_champion", "always"] = "no_champion"  # always: also where there is one
-    timeout_s: float = 60.0  # of one answer; of a stream, between two pieces of it
-    usd_per_million_input: float = 0.0
-    usd_per_million_output: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.base_url and not self.model:
-            raise ValueError("`base_url` is set, and `model` is not")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingTable:
-    """[serving]: what is told of a new champion, and how `flywheel serve` answers with it."""
-
-    kind: str = "link"  # the link adapters/champion
-    socket: str = "serve.sock"  # Unix socket of `flywheel serve`, from the state folder
-    tcp: str = ""  # "127.0.0.1:8766"; takes a token of role `ask` from [api.tokens.NAME]
-    engine: Literal["auto", "torch", "onnx"] = "auto"  # auto: the fastest of this machine
-    window_ms: float = 0.0  # that an idle engine waits for more texts before it answers
-    max_batch: int = 32  # texts answered at once
-    queue: int = 1024  # texts that may wait; above it, 429
-    deadline_s: float = 10.0  # of one request; above it, 504
-    log_mb: int = 256  # logged answers that may wait for the daemon; above it, they are not logged
-    log_share: float = 1.0  # of answers that are logged, by lot; counts stay true
-    upstream: UpstreamTable = UpstreamTable()
-
-    def __post_init__(self) -> None:
-        for name in ("max_batch", "queue", "deadline_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, not above 0")
-        if not 0 <= self.log_share <= 1:
-            raise ValueError(f"`log_share` is {self.log_share}, not in 0..1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -466,7 +433,7 @@ class Config:
     executor: ExecutorTable = ExecutorTable()
     gates: GatesTable = field(default_factory=GatesTable)
     promotion: PromotionTable = PromotionTable()
-    serving: ServingTable = ServingTable()
+    serving: ServingTable = field(default_factory=ServingTable)
     watch: WatchTable = WatchTable()
     path: Path = Path("config.toml")  # where it was read from; not a key
     overrides: tuple[str, ...] = ()  # variables of the environment that set keys; not a key

@@ -79,7 +79,8 @@ class Hooks:
         except Exception as error:  # noqa: BLE001  whatever a hook does, the daemon goes on
             self._failures[name] = self._failures.get(name, 0) + 1
             reason = f"{type(error).__name__}: {error}"[:_SHOWN]
-            where = f"{self._failures[name]} times on {event['decision']}"
+            about = event["decision"] or event["what"]
+            where = f"{self._failures[name]} times on {about}"
             self._problems[name] = f"the {name} hook failed {where}: {reason}"
             log.warning("the %s hook failed", name, extra={"event": "hook.failed", "hook": name})
             return False

@@ -28,6 +28,7 @@ from flywheel.daemon import wiring
 from flywheel.daemon.hooks import Hooks
 from flywheel.daemon.http_server import server_of
 from flywheel.daemon.retention import Retention
+from flywheel.daemon.rollout_thread import RolloutThread
 from flywheel.daemon.schedule import Schedule
 from flywheel.daemon.source_ingest import Feed
 from flywheel.daemon.triggers import LOOK_S, Triggers
@@ -143,6 +144,7 @@ class Daemon:
         self._triggers = Triggers(runtime)
         self._reload = Reload(runtime, self._reread)
         self._turns = TurnThread(runtime, self._reload.settle, self._loader.drain)
+        self._rollout = RolloutThread(runtime)
         self._feed = Feed(runtime)
         self._hooks = Hooks(runtime)
         self._retention = Retention(runtime)
@@ -154,6 +156,7 @@ class Daemon:
             next_turn=self._schedule.next_turn,
             sources=self._feed.states,
             problems=self.problems,
+            serving_problems=self._rollout.problems,
             reload=self._reload.ask,
             restart=self._asked_to_restart,
         )
@@ -234,7 +237,13 @@ class Daemon:
         reading.add_done_callback(lambda _: self._notifier.ready(f"flywheel {__version__}"))
 
     def _reconcile(self) -> None:
-        """Serve the database's champion; a daemon that cannot still answers, and says so."""
+        """Serve the database's champion, or have it served by the thread for it.
+
+        A daemon that cannot still answers, and says so.
+        """
+        if not self._runtime.serving.immediate:
+            self._runtime.rollout.wake.set()
+            return
         told = self._runtime.unserved
         try:
             turn.reconcile(self._runtime)
@@ -249,6 +258,7 @@ class Daemon:
         for words in without_effect(self._runtime.config):
             log.warning("%s", words, extra={"event": "config.without_effect"})
         self._recount()
+        self._rollout.start()
         self._turns.start()
         if not once:
             self._schedule.start()
@@ -257,9 +267,11 @@ class Daemon:
         self._hooks.start()
 
     def _reread(self) -> None:
-        """After a reload: the schedule, and scores whose rule changed."""
+        """After a reload: the schedule, scores whose rule changed, and what serves."""
         self._schedule.reread()
         self._recount()
+        self._runtime.rollout.asked_at = None  # it is asked again
+        self._runtime.rollout.wake.set()
 
     def _recount(self) -> None:
         try:
@@ -277,6 +289,7 @@ class Daemon:
         self._schedule.stop()
         ended = self._turns.stop(STOP_S)
         self._hooks.stop(max(0.0, until - time.monotonic()))
+        ended &= self._rollout.stop(max(0.0, until - time.monotonic()))
         left = self._feed.stop(max(0.0, until - time.monotonic()))
         ended &= self._retention.stop(max(0.0, until - time.monotonic()))
         self.left_behind = not ended or bool(left)
@@ -293,7 +306,7 @@ class Daemon:
         while not self._stop.is_set():
             await asyncio.to_thread(self._probe)
             await asyncio.to_thread(self._reconcile)
-            for lost in (self._turns.failure, self._loader.failure):
+            for lost in (self._turns.failure, self._loader.failure, self._rollout.failure):
                 if lost is not None:
                     raise lost
             if not self._loader.spool.alive():

@@ -123,7 +123,7 @@ class TurnThread:
     def _serve(self) -> None:
         """Serve the champion, where that failed when a person said who it is."""
         try:
-            turn.reconcile(self._runtime)
+            turn.serve(self._runtime)
         except turn.NotServed as error:
             log.error("%s", error.message, extra={"event": "champion.not_served"})  # noqa: TRY400
 

@@ -116,7 +116,7 @@ def built(config: Config) -> Iterator[Runtime]:
             intents=intents,
             store=store,
             executor=executor_in(config.state_dir / "jobs"),
-            serving=serving_in(config.state_dir / "adapters"),
+            serving=serving_in(config),
             teacher=teacher_of(config, intents),
             clock=_now,
             custom_gates=own_gates,
@@ -220,7 +220,7 @@ _CONFIGURED: Mapping[str, Callable[[Config], object]] = {
     "schedule": lambda config: trigger_of(config.schedule.cron),
     "hooks": _hooks,
     "executor": lambda config: _of_kind("executor", config.executor.kind, EXECUTORS),
-    "serving": lambda config: _of_kind("serving", config.serving.kind, SERVING),
+    "serving": lambda config: _of_kind("serving", config.serving.kind, SERVING)(config),
     "teacher": lambda config: teacher_of(config, ()),
 }
 _AT_START: Mapping[str, Callable[[Config], object]] = {

@@ -9,6 +9,7 @@ from flywheel.promotion.admission import (
     admit,
     approvals,
     approved,
+    as_decided,
     asks_a_person,
     check_looked,
     check_override,
@@ -16,10 +17,12 @@ from flywheel.promotion.admission import (
     gates_to_override,
     lifts_rejection,
     may_approve,
+    overridden_in,
     people,
     person_of,
     ratify,
     refused_by,
+    words_of,
 )
 from flywheel.promotion.ruling import Judged, Ruling, Situation, decide, expired
 from flywheel.promotion.watching import Arm, WatchVerdict, watch
@@ -38,6 +41,7 @@ __all__ = [
     "admit",
     "approvals",
     "approved",
+    "as_decided",
     "asks_a_person",
     "check_looked",
     "check_override",
@@ -47,9 +51,11 @@ __all__ = [
     "gates_to_override",
     "lifts_rejection",
     "may_approve",
+    "overridden_in",
     "people",
     "person_of",
     "ratify",
     "refused_by",
     "watch",
+    "words_of",
 ]

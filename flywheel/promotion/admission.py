@@ -17,7 +17,7 @@ from flywheel.records import Decision, DecisionEvent
 MUST_SPEAK = ("hygiene", "overall", "intents")
 """Gates that must all PASS before a champion is replaced."""
 
-MACHINES = frozenset({"gates", "bootstrap", "schedule", "restore", "start", "training"})
+MACHINES = frozenset({"gates", "bootstrap", "schedule", "restore", "start", "training", "parity"})
 """Actors of the chain that are not people."""
 
 NEVER_OVERRIDDEN = frozenset({"hygiene"})
@@ -28,6 +28,9 @@ BY_NAME = "by name"
 
 NOBODY = frozenset({"", "token", "root", "unknown", "nobody"})
 """Names of actors that are nobody in particular: several people may act by each of them."""
+
+UNSETTLED = frozenset({"pending", "applying", "parity_failed"})
+"""Statuses after which a person may still have a word: a failed parity may be tried again."""
 
 _ACTOR = re.compile(r"(.+) \((?:uid \d+|token [^()]*)\)")
 
@@ -113,7 +116,11 @@ def refused_by(events: Sequence[DecisionEvent], adapter: str) -> str:
             continue
         if event.verdict == "rollback" and event.champion == adapter and event.status == "applied":
             refusal = f"{event.by} rolled {adapter} back in {event.decision}"
-        elif event.challenger == adapter and event.status == "rejected":
+        elif (
+            event.challenger == adapter
+            and event.status == "rejected"
+            and event.verdict != "rollback"  # who takes a rollback back refuses no adapter
+        ):
             refusal = f"{event.by} rejected {adapter} in {event.decision}"
         elif event.challenger == adapter and event.status == "applied":
             refusal = ""
@@ -143,7 +150,14 @@ def ratify(
         Refused: the decision is settled, has expired, or was made against a champion that no
             longer serves; the message says by whom and why.
     """
-    if decision.status != "pending":
+    if decision.status == "applying" and action == "approve":
+        raise Refused(
+            f"{decision.id} is being applied already, by {decision.by}; nothing was changed, and "
+            "your reason was not recorded",
+            hint="`flywheel status` says what it waits for; "
+            f"`flywheel review reject {decision.id}` ends it",
+        )
+    if decision.status not in UNSETTLED:
         raise Refused(
             f"{decision.id} is {_settled(decision)}; nothing was changed, and your reason "
             "was not recorded",
@@ -184,7 +198,7 @@ def gates_to_override(decision: Decision) -> tuple[str, ...]:
     rejected it, or only late disputes kept them from it) every gate that did not pass.
     """
     labels = decision.rests_on.get("waits_for") == "labels"
-    left = decision.status == "pending" and not labels and decision.verdict != "reject"
+    left = decision.status in UNSETTLED and not labels and decision.verdict != "reject"
     if left and decision.rests_on.get("approval") != BY_NAME:
         return ()
     return gates_not_passed(decision)
@@ -223,6 +237,36 @@ def check_override(decision: Decision, overridden: Sequence[str], table: Promoti
 def lifts_rejection(decision: Decision, overridden: Sequence[str]) -> bool:
     """Whether the override lifts a rejection by the gates; a person's rejection stays."""
     return bool(overridden) and decision.status == "rejected" and decision.by == "gates"
+
+
+# Between a word and its effect: the decision is applying while its server is asked.
+
+
+def as_decided(decision: Decision) -> Decision:
+    """The decision as it was when it was put forward to be applied."""
+    put_forward = decision.status in ("applying", "parity_failed")
+    return replace(decision, status="pending") if put_forward else decision
+
+
+_BY_OVERRIDE = " by override of "
+
+
+def words_of(status: str, overridden: Sequence[str]) -> str:
+    """What an event says of its status and of the gates that a person overrode for it.
+
+    >>> words_of("applying", ["latency", "intents"])
+    'applying by override of intents, latency'
+    """
+    return f"{status}{_BY_OVERRIDE}{', '.join(sorted(overridden))}" if overridden else status
+
+
+def overridden_in(what: str) -> tuple[str, ...]:
+    """The gates that `words_of` named.
+
+    >>> overridden_in("applying by override of intents, latency")
+    ('intents', 'latency')
+    """
+    return tuple(filter(None, what.partition(_BY_OVERRIDE)[2].split(", ")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

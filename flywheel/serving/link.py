@@ -18,6 +18,8 @@ CHAMPION = "champion"
 class ChampionLink:
     """The link in `adapters_dir`. One thread promotes at a time."""
 
+    immediate = True
+
     def __init__(self, adapters_dir: Path) -> None:
         self._folder = adapters_dir
 

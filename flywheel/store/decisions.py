@@ -251,6 +251,18 @@ def list_decisions(
     return [_decision(row) for row in records(con, _LIST, [None, status, limit])]
 
 
+def waiting(con: Connection) -> list[Decision]:
+    """Return every decision that is not settled, newest first: pending, or being applied."""
+    found = [*list_decisions(con, status="pending"), *list_decisions(con, status="applying")]
+    return sorted(found, key=lambda one: int(one.id.partition("-")[2] or 0), reverse=True)
+
+
+def applying(con: Connection) -> Decision | None:
+    """Return the decision that is being applied; there is one at a time at most."""
+    found = list_decisions(con, status="applying", limit=1)
+    return found[0] if found else None
+
+
 def set_status(
     con: Connection,
     decision_id: str,
@@ -382,21 +394,28 @@ _START = """
 _WAITING = """
     SELECT e.number, e.decision, e.what, e.status, e.actor AS "by", e.because,
         e.happened_at AS "at", d.turn, d.challenger, d.champion, d.verdict, d.rests_on
-    FROM decision_events AS e JOIN decisions AS d ON d.id = e.decision
+    FROM decision_events AS e LEFT JOIN decisions AS d ON d.id = e.decision
     WHERE e.number > (SELECT number FROM hook_cursors WHERE hook = ?) ORDER BY e.number
 """
 
+PARITY_FAILED = "parity.failed"
+"""`what` of the act by which the champion was found to answer otherwise than evaluated."""
+
+PARITY_PASSED = "parity.passed"
+"""The same, once it answers as evaluated again."""
+
 
 def untold_events(con: Connection, hook: str) -> list[dict[str, Any]]:
-    """Return the decision events that a hook was not told, oldest first.
+    """Return the events that a hook was not told, oldest first.
 
-    Each has `event`: held, promoted, rejected, rolled_back, or "" for what no hook is told. A
-    hook that is asked for the first time starts with what comes next.
+    Each has `event`: held, promoted, rejected, rolled_back, parity_failed, or "" for what no hook
+    is told. An event of no decision, such as of a champion that answers otherwise than evaluated,
+    has no challenger either. A hook that is asked for the first time starts with what comes next.
     """
     con.execute(_START, {"hook": hook})
     found = []
     for row in records(con, _WAITING, [hook]):
-        waits_for = unpack(row.pop("rests_on")).get("waits_for", "a person")
+        waits_for = unpack(row.pop("rests_on") or "{}").get("waits_for", "a person")
         found.append({**row, "event": _named(row, waits_for), "at": moment(row["at"]).isoformat()})
     return found
 
@@ -409,8 +428,10 @@ def set_told(con: Connection, hook: str, number: int) -> None:
 def _named(row: dict[str, Any], waits_for: str) -> str:
     if row["status"] == "applied":
         return "rolled_back" if row["verdict"] == "rollback" else "promoted"
-    if row["status"] == "rejected":
-        return "rejected"
+    if row["status"] in ("rejected", "parity_failed"):
+        return str(row["status"])
+    if row["decision"] is None:
+        return "parity_failed" if row["what"] == PARITY_FAILED else ""
     first = row["what"] == row["verdict"] and row["verdict"] != "rollback"
     waits = row["what"] == WAITS or (first and waits_for != "nobody")
     return "held" if row["status"] == "pending" and waits else ""

@@ -61,7 +61,13 @@ _LABEL_SUMS = """
         adapter, slices, -count(*)
     FROM judged WHERE list_contains($ids, prediction_id) OR rater = $rater GROUP BY ALL
 """
+_ANSWERED = """
+    list_contains($samples, sample)
+    OR sample IN (SELECT id FROM samples WHERE list_contains($texts, text))
+"""
 _DELETIONS = {
+    "evaluated_answers": _ANSWERED,  # before the samples, by which they are found
+    "parity_differences": _ANSWERED,
     "feedback": "list_contains($named, prediction_id) OR rater = $rater",
     "judged": "list_contains($ids, prediction_id) OR rater = $rater",
     "rejudged": "list_contains($ids, prediction_id) OR rater = $rater",

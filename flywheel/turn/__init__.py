@@ -5,9 +5,9 @@ schedule (request, cancel, approve, reject, roll back).
 """
 
 from flywheel.turn.adapter_files import record_unknown
-from flywheel.turn.apply import NotServed, reconcile
 from flywheel.turn.control import NotReady, approve, cancel, expire, reject, request, rollback
 from flywheel.turn.integrity import verify
+from flywheel.turn.rollout import NotServed, reconcile, serve
 from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import Incoming, add_samples, dispute
 from flywheel.turn.table import advance, run_until_idle
@@ -29,5 +29,6 @@ __all__ = [
     "request",
     "rollback",
     "run_until_idle",
+    "serve",
     "verify",
 ]

@@ -1,9 +1,12 @@
-"""Steps 8 and 9: install the champion, and make serving follow the database.
+"""Step 8: who is champion by the database; what serves follows in `turn.rollout`.
 
 `_crown` alone writes the champion: for `install` (the gates, a person's approval, a rollback) and
 for the adoption of production's own model. `install` checks every precondition from what is stored:
 nothing that a caller says of approvals, states or files is believed. It ends the decisions and
 turns that the change makes void, in the same transaction.
+
+Where the server can be asked first (`protocols.AskedServing`), `put_forward` records a decision as
+applying, and `turn.rollout` installs it once the server answers as the evaluated adapter did.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from typing import Literal
 
 from flywheel import promotion
 from flywheel.content import content_id
-from flywheel.errors import FlywheelError, Refused
+from flywheel.errors import Refused
+from flywheel.protocols import AskedServing
 from flywheel.records import Adapter, Decision
 from flywheel.store import Connection, adapters, championship, decisions, turns
 from flywheel.store.turns import ENDED, Turn
@@ -23,10 +27,6 @@ from flywheel.turn.runtime import Runtime, StepResult
 
 EXTERNAL = "production"
 """Id of a champion that is known only by its stored answers."""
-
-
-class NotServed(FlywheelError):
-    """The champion of the database is not in service, or not as it was trained."""
 
 
 def apply(runtime: Runtime, turn: Turn) -> StepResult:
@@ -39,6 +39,8 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
         decided = decisions.events(con, decision.id)[0]
         waits = _asks_a_person(runtime, con, decision)
         adapter_files.refuse_changed(runtime, adapters.get(con, decision.challenger))
+        first = is_asked_first(runtime, con, decision.challenger)
+    replaces = "is to be proved, and replaces" if first else "replaces"
     if decision.status != "pending":  # earlier versions left the turn open then
         reason = f"{decision.id} is {decision.status} already, by {decision.by}"
         return StepResult(next_state="done", detail=reason, state="skipped")
@@ -49,7 +51,7 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
         )
 
     def writes(con: Connection) -> None:
-        install(runtime, con, decision, decided["by"], decided["because"])
+        put_forward(runtime, con, decision, decided["by"], decided["because"])
 
     if waits:
         return StepResult(
@@ -57,21 +59,53 @@ def apply(runtime: Runtime, turn: Turn) -> StepResult:
         )
     return StepResult(
         next_state="watch",
-        detail=f"{decision.challenger} replaces {decision.champion or 'nothing'}",
+        detail=f"{decision.challenger} {replaces} {decision.champion or 'nothing'}",
         writes=writes,
     )
 
 
-def watch(runtime: Runtime, turn: Turn) -> StepResult:
-    """Serve the champion of the database. Its quality in production is watched by people only.
+def put_forward(
+    runtime: Runtime,
+    con: Connection,
+    decision: Decision,
+    by: str,
+    because: str,
+    overridden: Sequence[str] = (),
+) -> list[str]:
+    """Install the decision's challenger, or record that it is installed once it is proved.
 
-    Where it cannot be served now, the turn has done its part: the daemon tries again.
+    Arguments, result and errors as of `install`, every precondition of which holds now. A decision
+    that is being applied already is superseded. One that is recorded as applying does not expire:
+    it waits for its server, and says so.
     """
-    try:
-        detail = f"{reconcile(runtime)} serves"
-    except NotServed as error:
-        detail = error.message
-    return StepResult(next_state="done", detail=detail)
+    if not is_asked_first(runtime, con, decision.challenger):
+        return install(runtime, con, decision, by, because, overridden)
+    standing = _admitted(runtime, con, decision, by, overridden)
+    now = runtime.clock()
+    ended = replace_waiting(con, _applying(con), standing.id, by, now, standing.turn)
+    decisions.set_status(
+        con, standing.id, "applying", by, because, now, promotion.words_of("applying", overridden)
+    )
+    if standing.turn and by not in promotion.MACHINES:
+        ended += end_turn(con, standing.turn, now, "done", None)
+    runtime.rollout.wake.set()
+    return ended
+
+
+def is_asked_first(runtime: Runtime, con: Connection, adapter_id: str) -> bool:
+    """Whether the server is asked for an adapter's answers before it may be champion.
+
+    A production model that is known by its answers is nothing that could be asked.
+    """
+    return (
+        isinstance(runtime.serving, AskedServing)
+        and adapters.get(con, adapter_id).state != "external"
+    )
+
+
+def _applying(con: Connection) -> list[Decision]:
+    found = decisions.applying(con)
+    return [found] if found else []
 
 
 def install(
@@ -103,18 +137,32 @@ def install(
         Refused: a precondition of `promotion.admit` does not hold, the decision's status has
             changed, or the adapter's files are not those that were trained.
     """
-    standing = decisions.get(con, decision.id)
-    if standing.status != decision.status:
-        raise Refused(f"{decision.id} is {standing.status} meanwhile: {standing.because}")
+    standing = _admitted(runtime, con, decision, by, overridden)
     now = runtime.clock()
-    promotion.admit(standing, candidate_of(con, standing), by, overridden, runtime.config.promotion)
     _crown(runtime, con, standing.challenger, standing.id, now)
-    what = f"applied by override of {', '.join(sorted(overridden))}" if overridden else ""
+    what = promotion.words_of("applied", overridden) if overridden else ""
     decisions.set_status(con, decision.id, "applied", by, because, now, what)
     ended = supersede(con, decision.id, by, now, of=decision.turn)
     if decision.turn and by not in promotion.MACHINES:
         ended += end_turn(con, decision.turn, now, "done", None)
     return ended
+
+
+def _admitted(
+    runtime: Runtime, con: Connection, decision: Decision, by: str, overridden: Sequence[str]
+) -> Decision:
+    """The decision as it stands, once everything that must hold before a promotion was checked.
+
+    Raises:
+        Refused: something does not hold; the message says what.
+    """
+    standing = decisions.get(con, decision.id)
+    if standing.status != decision.status:
+        raise Refused(f"{decision.id} is {standing.status} meanwhile: {standing.because}")
+    decided = promotion.as_decided(standing)
+    promotion.admit(decided, candidate_of(con, standing), by, overridden, runtime.config.promotion)
+    refuse_unsafe(runtime, adapters.get(con, standing.challenger))
+    return standing
 
 
 def candidate_of(con: Connection, decision: Decision) -> promotion.Candidate:
@@ -141,10 +189,19 @@ def _crown(
     Raises:
         Refused: its files are not those that were trained, or nobody decided on the present one.
     """
+    refuse_unsafe(runtime, adapters.get(con, adapter_id))
+    adapters.set_champion(con, adapter_id, decision_id, now)
+
+
+def refuse_unsafe(runtime: Runtime, adapter: Adapter) -> None:
+    """Check that an adapter's files are those that were trained, and that nothing was forged.
+
+    Raises:
+        Refused: one of the two does not hold.
+    """
     if runtime.forged:
         raise Refused(f"nothing becomes champion while {runtime.forged}", hint=championship.MENDED)
-    adapter_files.refuse_changed(runtime, adapters.get(con, adapter_id))
-    adapters.set_champion(con, adapter_id, decision_id, now)
+    adapter_files.refuse_changed(runtime, adapter)
 
 
 def supersede(
@@ -159,8 +216,7 @@ def supersede(
         now: time of the event, UTC.
         of: the turn that made the change, which continues.
     """
-    waiting = decisions.list_decisions(con, status="pending")
-    ended = replace_waiting(con, waiting, cause, by, now, of)
+    ended = replace_waiting(con, decisions.waiting(con), cause, by, now, of)
     for turn in turns.open_turns(con):
         if turn.id != of:
             ended += end_turn(con, turn.id, now, "cancelled", f"superseded by {cause} ({by})")
@@ -170,7 +226,7 @@ def supersede(
 def replace_waiting(
     con: Connection, waiting: Sequence[Decision], cause: str, by: str, now: datetime, of: str | None
 ) -> list[str]:
-    """Expire the pending decisions and end their turns; arguments and result as in `supersede`."""
+    """Expire unsettled decisions and end their turns; arguments and result as in `supersede`."""
     ended = []
     for decision in waiting:
         if decision.id != cause:
@@ -235,43 +291,10 @@ def adopt_external(runtime: Runtime, con: Connection, by: str) -> list[str]:
     return supersede(con, "the import of production's answers", "bootstrap", now)
 
 
-def reconcile(runtime: Runtime) -> str | None:
-    """Make serving match the champion in the database; called at start and again and again.
-
-    A champion whose files are not those that were trained, or that no decision made, is not put
-    into service. What is in service stays, and `Runtime.unserved` names the problem until it is
-    mended. Calls are serialised, so the last one serves the last committed champion. Idempotent.
-
-    Raises:
-        NotServed: the link cannot be set, or the files are not those that were trained.
-    """
-    with runtime.reconciling:
-        with runtime.store.read() as con:
-            champion = adapters.champion(con)
-            adapter = adapters.get(con, champion) if champion is not None else None
-            unjudged = adapter_files.not_as_judged(con, adapter) if adapter else ""
-        changed = adapter_files.problem(runtime.adapters_dir, adapter) if adapter else ""
-        try:
-            if changed or unjudged:
-                raise NotServed(changed or unjudged, hint=adapter_files.MENDED)
-            if runtime.forged:
-                raise NotServed(runtime.forged, hint=championship.MENDED)
-            if adapter is None or adapter.state == "external":  # after a restore, or a rollback
-                runtime.serving.retire()
-            else:
-                runtime.serving.promote(adapter.id)
-        except (FlywheelError, OSError) as error:
-            runtime.unserved = f"the champion is not served as it was trained: {error}"
-            hint = error.hint if isinstance(error, FlywheelError) else ""
-            raise NotServed(runtime.unserved, hint=hint) from error
-        runtime.unserved = ""
-    return champion
-
-
 def roll_back(
     runtime: Runtime, con: Connection, to: str | None, by: str, because: str
 ) -> tuple[str, list[str]]:
-    """Record a rollback decision and install it; return its id and the turns that it ended.
+    """Record a rollback and put it forward; return its id and the turns that it ended.
 
     Args:
         runtime: the loop.
@@ -305,10 +328,16 @@ def roll_back(
         at=runtime.clock(),
     )
     decisions.add(con, decision)
-    return decision.id, install(runtime, con, decision, by, because)
+    return decision.id, put_forward(runtime, con, decision, by, because)
 
 
 def _asks_a_person(runtime: Runtime, con: Connection, decision: Decision) -> str:
-    """Why a person must approve this promotion; "" where the gates may apply it alone."""
+    """Why a person must approve this promotion; "" where the gates may apply it alone.
+
+    A person's word that is being applied is not taken back by the gates.
+    """
+    for other in _applying(con):
+        if other.id != decision.id and other.by not in promotion.MACHINES:
+            return f"{other.id} is being applied, by the word of {other.by}"
     refused = promotion.refused_by(decisions.settling_events(con), decision.challenger)
     return promotion.asks_a_person(decision.champion, refused, runtime.config.promotion)

@@ -22,15 +22,9 @@ from flywheel.store import (
 )
 from flywheel.store.turns import Turn
 from flywheel.turn import adapter_files, evaluate
-from flywheel.turn.apply import (
-    NotServed,
-    candidate_of,
-    end_turn,
-    install,
-    reconcile,
-    roll_back,
-)
+from flywheel.turn.apply import candidate_of, end_turn, put_forward, roll_back
 from flywheel.turn.artifacts import cancel_jobs
+from flywheel.turn.rollout import NotServed, serve
 from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import reopen_held
 from flywheel.turn.table import FIRST_STATE
@@ -105,7 +99,7 @@ def cancel(runtime: Runtime, turn_id: str, by: str) -> Turn:
                 hint="`flywheel review list` shows what waits" if turn.state == "held" else "",
             )
         error = f"cancelled by {by}"
-        for waiting in decisions.list_decisions(con, status="pending"):
+        for waiting in decisions.waiting(con):
             if waiting.turn == turn_id:
                 decisions.set_status(
                     con, waiting.id, "expired", by, f"{turn_id} was cancelled", now
@@ -115,7 +109,7 @@ def cancel(runtime: Runtime, turn_id: str, by: str) -> Turn:
         turns.close(con, turn_id, now, state="cancelled", error=error)
     cancel_jobs(runtime, [turn_id])
     with contextlib.suppress(NotServed):  # status tells
-        reconcile(runtime)
+        serve(runtime)
     with runtime.store.read() as con:
         return turns.get(con, turn_id)
 
@@ -129,6 +123,10 @@ def approve(
     looked: str = "",
 ) -> Decision:
     """Approve a decision; with enough approvals its challenger becomes champion.
+
+    Where the server is asked first, the decision is applying then, and the champion changes once
+    the server answers as evaluated. One whose parity failed may be approved again: it is tried
+    again.
 
     Args:
         runtime: the loop.
@@ -151,7 +149,7 @@ def approve(
         promotion.check_looked(decision, looked)
         adapter_files.refuse_changed(runtime, adapters.get(con, decision.challenger))
         if promotion.approved(decision_id, candidate.approvals, by, table):
-            ended = install(runtime, con, decision, by, because, overridden)
+            ended = put_forward(runtime, con, decision, by, because, overridden)
         else:
             ended = []
             count = promotion.people([*candidate.approvals, by])
@@ -165,7 +163,7 @@ def approve(
 
 
 def reject(runtime: Runtime, decision_id: str, by: str, because: str) -> Decision:
-    """Reject a pending decision, and end its turn.
+    """Reject a pending decision, and end its turn; one that is being applied is not applied.
 
     Raises:
         NotFound: no such decision.
@@ -176,15 +174,19 @@ def reject(runtime: Runtime, decision_id: str, by: str, because: str) -> Decisio
         decision = decisions.get(con, decision_id)
         promotion.ratify(decision, "reject", adapters.champion(con))
         decisions.set_status(con, decision_id, "rejected", by, because, now)
-        adapters.set_state(con, decision.challenger, "rejected")
+        if decision.verdict != "rollback":  # whose adapter has served, and may again
+            adapters.set_state(con, decision.challenger, "rejected")
         ended = end_turn(con, decision.turn, now, "done", None) if decision.turn else []
         rejected = decisions.get(con, decision_id)
     cancel_jobs(runtime, ended)
+    runtime.rollout.wake.set()
     return rejected
 
 
 def rollback(runtime: Runtime, to: str | None, by: str, because: str) -> Decision:
     """Make an earlier champion the champion again; pending decisions and open turns end.
+
+    Where the server is asked first, as with an approval.
 
     Args:
         runtime: the loop.
@@ -207,6 +209,8 @@ def rollback(runtime: Runtime, to: str | None, by: str, because: str) -> Decisio
 
 def expire(runtime: Runtime) -> list[str]:
     """Expire decisions pending for longer than `hold_days`; return their ids.
+
+    One that is being applied has been decided, and waits for its server as long as it takes.
 
     Also closes held turns without a pending decision, fills the fresh set, and reopens a held turn
     that can be judged now.
@@ -255,7 +259,7 @@ def _serve(runtime: Runtime) -> None:
         NotServed: it cannot be served now; the committed decision stays.
     """
     try:
-        reconcile(runtime)
+        serve(runtime)
     except NotServed as error:
         raise NotServed(
             f"your word is recorded, but the link of the champion cannot be set: {error.message}",

@@ -12,17 +12,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from flywheel import curation, datasets, lineage
 from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError, Refused
-from flywheel.records import Adapter, Outcome, Report, Sample
-from flywheel.store import Connection, adapters, health, label_candidates, samples
+from flywheel.protocols import AskedServing
+from flywheel.records import Adapter, EvaluatedAnswer, Outcome, Report, Sample
+from flywheel.store import (
+    Connection,
+    adapters,
+    health,
+    label_candidates,
+    parity_checks,
+    samples,
+)
 from flywheel.store.health import LabelledText
 from flywheel.store.turns import Turn
-from flywheel.turn import adapter_files, probes
-from flywheel.turn.artifacts import arguments_of, learned_rows, run_job
+from flywheel.turn import adapter_files, evaluated_answers, probes
+from flywheel.turn.artifacts import learned_rows, run_job
 from flywheel.turn.curate import from_feedback
 from flywheel.turn.evidence import FEEDBACK_SPLIT
 from flywheel.turn.runtime import Runtime, StepResult
@@ -127,13 +133,14 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
         earlier = adapters.load_report(con, turn.id)
         judged = [adapters.get(con, name) for name in (champion, challenger) if name]
         stored = {adapter.id: _stored(con, adapter.id) for adapter in judged}
+        unproved = _unproved(runtime, con, rows, judged)
         probed = None if turn.record.changed else probes.prepared(runtime, con, turn)
     earlier_outcomes = {outcome.sample: outcome for outcome in earlier.outcomes} if earlier else {}
     new_rows = [row for row in rows if row.sample.id not in earlier_outcomes]
     to_run = [adapter.id for adapter in judged if adapter.state != "external"]
     _refuse_changed(runtime, judged)
     more = probed.texts if probed else ()
-    answers, values = _predict(runtime, turn, new_rows, to_run, stored, more)
+    answers, proofs, values = _predict(runtime, turn, new_rows, to_run, stored, more, unproved)
     _refuse_changed(runtime, judged, values.get("hashes", {}).get(champion))
     before = _current_names(runtime, answers[champion]) if champion else {}
     after = _current_names(runtime, answers[challenger])
@@ -145,6 +152,8 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
 
     def writes(con: Connection) -> None:
         adapters.save_report(con, turn.id, report)
+        for name, evaluated in proofs.items():
+            parity_checks.add_evaluated(con, name, evaluated)
 
     round_number = turn.record.round
     counts = Counter(_SPLIT_NAMES[outcome.split] for outcome in outcomes)
@@ -246,16 +255,21 @@ def _predict(
     run: Sequence[str],
     stored: Mapping[str, Mapping[str, _Answer]],
     more: Sequence[str],
-) -> tuple[dict[str, dict[str, _Answer]], Mapping[str, Any]]:
-    """Answers by adapter and sample, and what the worker says of the adapters it ran.
+    unproved: frozenset[str],
+) -> tuple[dict[str, dict[str, _Answer]], dict[str, list[EvaluatedAnswer]], Mapping[str, Any]]:
+    """Answers by adapter and sample, those to prove a server by, and what the worker says.
 
-    A row is run where an adapter has no stored answer for it; a stored answer always stands.
-    Answers to the texts in `more` are under `_probe_id`.
+    A row is run where an adapter has no stored answer for it, or its sample is `unproved`; in the
+    report a stored answer always stands. Answers to the texts in `more` are under `_probe_id`.
     """
     answers = {name: dict(known) for name, known in stored.items()}
-    rows = [row for row in asked if any(row.sample.id not in stored[name] for name in run)]
+    rows = [
+        row
+        for row in asked
+        if row.sample.id in unproved or any(row.sample.id not in stored[name] for name in run)
+    ]
     if not rows and not more:
-        return answers, {}
+        return answers, {}, {}
     part = f"evaluate-{turn.record.round}"
     timed = runtime.config.gates.latency.required and not turn.record.latency_ms
     result = run_job(
@@ -272,14 +286,38 @@ def _predict(
             + [(_probe_id(number), text) for number, text in enumerate(more)]
         ),
     )
-    for row in pq.read_table(runtime.job_dir(result.id) / "predictions.parquet").to_pylist():
-        answer = _Answer(
-            intent=row["intent"],
-            arguments=arguments_of(row["arguments"]),
-            confidence=row["confidence"],
-        )
-        answers[row["adapter"]].setdefault(row["id"], answer)
-    return answers, result.values
+    path = runtime.job_dir(result.id) / "predictions.parquet"
+    said = {name: evaluated_answers.answers_in(path, name) for name in run}
+    for name, given in said.items():
+        for one in given:
+            answer = _Answer(intent=one.intent, arguments=one.arguments, confidence=one.confidence)
+            answers[name].setdefault(one.sample, answer)
+    proving = {row.sample.id for row in rows if _proves(row)}
+    proofs = {name: [one for one in given if one.sample in proving] for name, given in said.items()}
+    return answers, proofs, result.values
+
+
+def _proves(row: _Row) -> bool:
+    """Whether a server is asked for the row's text: must-pass rows, and those of dev."""
+    return row.sample.split == "dev" or (row.sample.split == "golden" and row.sample.must_pass)
+
+
+def _unproved(
+    runtime: Runtime, con: Connection, rows: Sequence[_Row], judged: Sequence[Adapter]
+) -> frozenset[str]:
+    """Samples whose answers are needed to prove a server, and are not stored; none without one.
+
+    The stored answers of a report are not enough: on dev they may be those of the model before it
+    was trained on dev.
+    """
+    if not isinstance(runtime.serving, AskedServing):
+        return frozenset()
+    known = [set(parity_checks.evaluated(con, one.id)) for one in judged if one.files]
+    return frozenset(
+        row.sample.id
+        for row in rows
+        if _proves(row) and any(row.sample.id not in answered for answered in known)
+    )
 
 
 def _probe_id(number: int) -> str:

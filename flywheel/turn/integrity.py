@@ -230,6 +230,9 @@ def _refuse_forged(con: Connection) -> None:
 
 def _end_open_turns(con: Connection, now: datetime) -> None:
     why = "it was open when this backup was made"
+    if (decision := decisions.applying(con)) is not None:  # it was not in service at that time
+        because = "it was being applied when this backup was made"
+        decisions.set_status(con, decision.id, "expired", "restore", because, now)
     for turn in turns.open_turns(con):
         for decision in decisions.list_decisions(con, status="pending"):
             if decision.turn == turn.id:

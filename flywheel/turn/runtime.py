@@ -11,10 +11,27 @@ from typing import Literal
 
 from flywheel.config import Config
 from flywheel.gates import CustomGate
-from flywheel.protocols import Executor, Serving, Teacher
+from flywheel.protocols import Executor, Serving, ServingState, Teacher
 from flywheel.records import NONE, Intent, TurnRecord
 from flywheel.store import Connection, Store
 from flywheel.turn.jobs import Jobs
+
+
+@dataclass(slots=True, kw_only=True)
+class RolloutState:
+    """How far the server of the champion is, as far as this process has seen.
+
+    The thread that rolls out writes it; others read it. Nothing is decided by it that is not
+    asked again after a start.
+    """
+
+    wake: threading.Event = field(default_factory=threading.Event)  # there is something to do
+    server: ServingState | None = None  # as it was last seen; None: it is away, or not asked yet
+    proved: tuple[str, str] = ("", "")  # prepared adapter, and the instance that passed with it
+    asked: tuple[str, str] = ("", "")  # adapter and instance that were asked last, and when
+    asked_at: datetime | None = None
+    waiting: str = ""  # what is not done yet, and why
+    problem: str = ""  # what serves answers otherwise than evaluated
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +54,7 @@ class Runtime:
     wake: threading.Event = field(default_factory=threading.Event)  # a step may be ready to run
     stopping: threading.Event = field(default_factory=threading.Event)  # run no further step
     forged: str = ""  # what of champions and decisions nobody decided, found at the start
+    rollout: RolloutState = field(default_factory=RolloutState)
     unserved: str = ""  # why the champion of the database is not served as it was trained
     cancelled_jobs: dict[str, threading.Event] = field(default_factory=dict, init=False)  # by id
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from flywheel.errors import NO_ROOM, FlywheelError, Refused
 from flywheel.store import DiskFull, turns
 from flywheel.store.turns import Turn
-from flywheel.turn.apply import apply, watch
+from flywheel.turn.apply import apply
 from flywheel.turn.curate import curate
 from flywheel.turn.diagnose import diagnose
 from flywheel.turn.evaluate import evaluate
 from flywheel.turn.judge import decide, gate
+from flywheel.turn.rollout import watch
 from flywheel.turn.runtime import Runtime, StepResult
 from flywheel.turn.synthesize import synthesize
 from flywheel.turn.train import train

@@ -28,7 +28,7 @@ def test_a_new_kind_is_a_row_of_its_registry(tmp_path, monkeypatch):
         return QueueExecutor(JobQueue())
 
     monkeypatch.setitem(EXECUTORS, "queue", queue)
-    monkeypatch.setitem(SERVING, "shelf", Shelf)
+    monkeypatch.setitem(SERVING, "shelf", lambda config: Shelf(config.state_dir / "adapters"))
     config = load(write_config(tmp_path, '[executor]\nkind = "queue"\n[serving]\nkind = "shelf"\n'))
     refuse(config)
     with built(config) as runtime:

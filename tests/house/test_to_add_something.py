@@ -203,8 +203,10 @@ from flywheel import files
 class Note:
     """`[serving] kind = "note"`."""
 
-    def __init__(self, adapters_dir):
-        self._path = adapters_dir / "serving.txt"
+    immediate = True
+
+    def __init__(self, config):
+        self._path = config.state_dir / "adapters" / "serving.txt"
 
     def promote(self, adapter_id):
         """Write the id down."""

@@ -33,7 +33,7 @@ from flywheel.protocols import (
     TeacherAnswer,
 )
 from flywheel.records import Brief, Feedback, Intent, Job, Prediction, Sample
-from flywheel.serving.link import ChampionLink
+from flywheel.serving import SERVING
 from flywheel.store import events, open_store
 from flywheel.turn import Incoming, Runtime, add_samples, request, run_until_idle
 
@@ -179,7 +179,7 @@ def runtime_in(folder: Path, *, teacher: Parrot | None = None, **tables: Any) ->
         intents=tuple(Intent(name=name, description=f"do {name}") for name in WORDS),
         store=open_store(config.state_dir / "flywheel.duckdb"),
         executor=Memoriser(config.state_dir / "jobs"),
-        serving=ChampionLink(config.state_dir / "adapters"),
+        serving=SERVING[config.serving.kind](config),
         teacher=teacher,
         clock=lambda: NOW,
     )

@@ -364,6 +364,8 @@ def test_two_threads_never_leave_an_earlier_champion_in_service(story, tmp_path)
         class Slow:
             """Serving that is asked for the earlier champion while it puts the new one in place."""
 
+            immediate = True
+
             def serving(self):
                 return None
 

@@ -1,0 +1,54 @@
+"""Tables of config.toml for what answers with the champion: [serving] and [serving.upstream]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTable:
+    """[serving.upstream]: the model that answers while there is no champion; off without a URL."""
+
+    base_url: str = ""  # any OpenAI-compatible endpoint, such as "https://host/v1"
+    model: str = ""  # that it is asked for; clients may go on to name it when a champion answers
+    api_key_env: str = ""  # environment variable, or systemd credential, that holds the key
+    when: Literal["no_champion", "always"] = "no_champion"  # always: also where there is one
+    timeout_s: float = 60.0  # of one answer; of a stream, between two pieces of it
+    usd_per_million_input: float = 0.0
+    usd_per_million_output: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.base_url and not self.model:
+            raise ValueError("`base_url` is set, and `model` is not")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingTable:
+    """[serving]: what is told of a new champion, and how `flywheel serve` answers with it."""
+
+    kind: str = "link"  # link: adapters/champion, unproved; local: `flywheel serve` here;
+    # directory: servers elsewhere take it from `directory`; command: `command` deploys it
+    directory: str = ""  # a folder, or s3://bucket/prefix; of kind directory
+    command: tuple[str, ...] = ()  # program and first arguments; of kind command
+    url: str = ""  # where kind command is proved, below it /v1/predict
+    token_env: str = ""  # variable, or systemd credential, with the bearer token for `url`
+    parity_texts: int = 200  # dev texts whose answers must be the evaluated ones, beside must-pass
+    parity_minutes: float = 60.0  # what serves is asked again after so long
+    socket: str = "serve.sock"  # Unix socket of `flywheel serve`, from the state folder
+    tcp: str = ""  # "127.0.0.1:8766"; takes a token of role `ask` from [api.tokens.NAME]
+    engine: Literal["auto", "torch", "onnx"] = "auto"  # auto: the fastest of this machine
+    window_ms: float = 0.0  # that an idle engine waits for more texts before it answers
+    max_batch: int = 32  # texts answered at once
+    queue: int = 1024  # texts that may wait; above it, 429
+    deadline_s: float = 10.0  # of one request; above it, 504
+    log_mb: int = 256  # logged answers that may wait for the daemon; above it, they are not logged
+    log_share: float = 1.0  # of answers that are logged, by lot; counts stay true
+    upstream: UpstreamTable = UpstreamTable()
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch", "queue", "deadline_s", "parity_texts", "parity_minutes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, not above 0")
+        if not 0 <= self.log_share <= 1:
+            raise ValueError(f"`log_share` is {self.log_share}, not in 0..1")
