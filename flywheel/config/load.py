@@ -373,6 +373,9 @@ _AT_START = (
 )
 """Keys and tables that are read once, when the daemon starts."""
 
+_LIVE = ("serving.parity_texts", "serving.parity_minutes")
+"""Of those tables, keys that are read whenever they are used."""
+
 
 def changed(old: Config, new: Config) -> list[str]:
     """Dotted names of the keys whose values differ, in the file's order.
@@ -387,6 +390,8 @@ def changed(old: Config, new: Config) -> list[str]:
 
 def needs_restart(name: str) -> bool:
     """Whether a running daemon cannot take this key on."""
+    if name in _LIVE:
+        return False
     return any(name == each or name.startswith(f"{each}.") for each in _AT_START)
 
 
@@ -401,7 +406,11 @@ def live(old: Config, new: Config) -> Config:
         api=old.api,
         sources=old.sources,
         executor=old.executor,
-        serving=old.serving,
+        serving=dataclasses.replace(
+            old.serving,
+            parity_texts=new.serving.parity_texts,
+            parity_minutes=new.serving.parity_minutes,
+        ),
         promotion=dataclasses.replace(new.promotion, hooks=old.promotion.hooks),
     )
 

@@ -1,7 +1,8 @@
 """The real daemon, that ends itself by SIGKILL at a moment of a step.
 
 `mortal_daemon.py CONFIG [STEP MOMENT]`, or `CONFIG operation N`: before the N-th of its operations
-on files in CONFIG's folder. Its clock stands still, its teacher and its workers are
+on files in CONFIG's folder; or `CONFIG rollout FUNCTION before|after` of `turn.rollout`. Its clock
+stands still, its teacher and its workers are
 plain ones; everything else is what `flywheel run` starts.
 """
 
@@ -17,7 +18,7 @@ from runtimes import NOW, Parrot
 from flywheel.daemon import run, wiring
 from flywheel.executors import EXECUTORS, LocalExecutor
 from flywheel.protocols import AnswerStore, StoredAnswer
-from flywheel.turn import table
+from flywheel.turn import rollout, table
 from flywheel.turn.jobs import Jobs
 
 WORKER = (sys.executable, str(Path(__file__).with_name("plain_worker.py")))
@@ -89,6 +90,18 @@ def plant(step: str, moment: str) -> None:
     table._finish = finish_and_die
 
 
+def plant_in_rollout(name: str, moment: str) -> None:
+    """End this process when that function of the rollout begins, or has returned."""
+    honest = getattr(rollout, name)
+
+    def mortal(*arguments, **named):
+        if moment == "after":
+            honest(*arguments, **named)
+        die()
+
+    setattr(rollout, name, mortal)
+
+
 def count_down(folder: Path, left: int) -> None:
     """End this process before that many more operations on files of the folder."""
 
@@ -105,6 +118,8 @@ def count_down(folder: Path, left: int) -> None:
 def main(config: Path, *fate: str) -> int:
     if fate[:1] == ("operation",):
         count_down(config.parent, int(fate[1]))
+    elif fate[:1] == ("rollout",):
+        plant_in_rollout(*fate[1:])
     elif fate:
         plant(*fate)
     wiring._now = lambda: NOW
