@@ -14,7 +14,7 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType
 
 from flywheel.api.personal import Raters, Text, Texts, View
-from flywheel.api.rollout_views import ParityView, ServingView
+from flywheel.api.rollout_views import ChampionServingView, ParityView
 from flywheel.api.traffic_views import TrafficCostView
 from flywheel.records import (
     DecisionStatus,
@@ -169,7 +169,7 @@ class StatusView(View):
     audit: AuditView
     costs: list[TrafficCostView]
     sources: list[SourceView]
-    serving: ServingView
+    serving: ChampionServingView
     archive: ArchiveView
     golden: GoldenSetView
     input: InputView

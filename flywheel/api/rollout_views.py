@@ -19,7 +19,7 @@ class ParityLineView(View):
     adapter: str
 
 
-class ServingView(View):
+class ChampionServingView(View):
     """What answers with the champion, and what is not done yet."""
 
     kind: str
@@ -57,12 +57,12 @@ class ParityView(ParityLineView):
     first: ParityExampleView | None
 
 
-def serving_view(runtime: Runtime, con: Connection) -> ServingView:
+def serving_view(runtime: Runtime, con: Connection) -> ChampionServingView:
     """What answers with the champion; the server is not asked for it."""
     seen, applying = runtime.rollout.server, decisions.applying(con)
     adapter = seen.adapter if seen else runtime.serving.serving()
     check = parity_checks.latest(con, adapter=adapter) if adapter else None
-    return ServingView(
+    return ChampionServingView(
         kind=runtime.config.serving.kind,
         adapter=adapter,
         engine=seen.engine if seen else "",

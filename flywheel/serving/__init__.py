@@ -9,7 +9,7 @@ from flywheel.protocols import Serving
 from flywheel.serving.by_command import CommandServing
 from flywheel.serving.directory import Directory
 from flywheel.serving.link import ChampionLink
-from flywheel.serving.local import LocalServer
+from flywheel.serving.local_server import LocalServer
 from flywheel.serving.shelf import shelf_at
 
 

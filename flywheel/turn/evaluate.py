@@ -144,10 +144,9 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
     _refuse_changed(runtime, judged, values.get("hashes", {}).get(champion))
     before = _current_names(runtime, answers[champion]) if champion else {}
     after = _current_names(runtime, answers[challenger])
-    new_outcomes = [_outcome(row, before, after) for row in new_rows]
     outcomes = [
         earlier_outcomes[row.sample.id] for row in rows if row.sample.id in earlier_outcomes
-    ] + new_outcomes
+    ] + [_outcome(row, before, after) for row in new_rows]
     report = Report(champion=champion or "", challenger=challenger, outcomes=tuple(outcomes))
 
     def writes(con: Connection) -> None:
@@ -155,7 +154,6 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
         for name, evaluated in proofs.items():
             parity_checks.add_evaluated(con, name, evaluated)
 
-    round_number = turn.record.round
     counts = Counter(_SPLIT_NAMES[outcome.split] for outcome in outcomes)
     by_split = ", ".join(f"{count} {name}" for name, count in counts.items())
     return StepResult(
@@ -165,8 +163,8 @@ def evaluate(runtime: Runtime, turn: Turn) -> StepResult:
             record,
             hashes={**record.hashes, **values.get("hashes", {})},
             latency_ms=record.latency_ms or _latency(values, challenger, champion),
-            round=round_number + 1,
-            asked=_bought_this_turn(turn, new_rows) if round_number else {},
+            round=turn.record.round + 1,
+            asked=_bought_this_turn(turn, new_rows) if turn.record.round else {},
             changed=probes.told(probed, *_by_text(more, before, after))
             if probed
             else record.changed,
