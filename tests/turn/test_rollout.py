@@ -403,6 +403,49 @@ def test_an_erased_text_leaves_no_answer_behind(story, runtime, server):
     assert first not in {one.sample for one in checks(runtime).differences}
 
 
+def test_a_restored_backup_goes_on_with_nothing_that_was_being_applied(story, runtime, server):
+    """It brings back the champion of its time, as with turns that were open."""
+    approve(runtime)
+    with runtime.store.write() as con:
+        integrity._end_open_turns(con, NOW)
+    turning.reconcile(runtime)
+    assert (decision(runtime).status, champion(runtime)) == ("expired", story.champion)
+    assert decision(runtime).because == "it was being applied when this backup was made"
+
+
+def test_every_fault_of_a_server_is_found_and_the_honest_one_passes(story, runtime, server):
+    """As benchmarks do it with the real server, one fault after another in what is prepared."""
+    old = runtime.adapters_dir / story.champion
+
+    def in_the_new(fault):
+        return lambda folder, text: (
+            fault(folder, text) if folder.name == story.better else answer_by_words(folder, text)
+        )
+
+    faults = {
+        "stale weights": lambda folder, text: answer_by_words(old, text),
+        "bits left out": lambda folder, text: answer_by_words(folder, text) | {"confidence": 0.802},
+        "texts cut off": lambda folder, text: answer_by_words(folder, text[:2]),
+        "threshold": lambda folder, text: answer_by_words(folder, text) | {"intent": "none"},
+        "another name": lambda folder, text: answer_by_words(folder, text) | {"adapter": "a-0"},
+        "arguments": lambda folder, text: answer_by_words(folder, text) | {"arguments": {"x": 1}},
+        "no answer": lambda folder, text: None,
+    }
+    for name, fault in faults.items():
+        server.answer = in_the_new(fault)
+        approve(runtime)
+        turning.reconcile(runtime)
+        assert (name, decision(runtime).status) == (name, "parity_failed")
+        assert (champion(runtime), server.adapter) == (story.champion, story.champion)
+    server.answer = answer_by_words
+    approve(runtime)
+    (runtime.adapters_dir / story.better / "flywheel.json").write_text("{")  # half of it
+    turning.reconcile(runtime)
+    assert decision(runtime).status == "applying"
+    assert "are not those that were trained" in runtime.rollout.waiting
+    assert server.adapter == story.champion
+
+
 # A crash at any point loses nothing, and crowns nobody who was not proved.
 
 PLACES = (
