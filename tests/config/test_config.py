@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.config import Config, load, load_intents, secret
+from flywheel.config import (
+    Config,
+    ServingTable,
+    changed,
+    live,
+    load,
+    load_intents,
+    needs_restart,
+    secret,
+)
 from flywheel.errors import ConfigError
 
 
@@ -185,3 +194,10 @@ def test_a_gates_table_with_a_plugin_is_a_gate_of_ones_own(tmp_path):
     path.write_text("[gates.intentz]\nmargin = 0.3\n")
     with pytest.raises(ConfigError, match="intentz"):
         load(path)
+
+
+def test_a_reload_takes_on_how_parity_is_asked_and_not_where():
+    old = Config(serving=ServingTable(kind="local"))
+    new = Config(serving=ServingTable(kind="link", parity_texts=10, parity_minutes=5.0))
+    assert [name for name in changed(old, new) if needs_restart(name)] == ["serving.kind"]
+    assert live(old, new).serving == ServingTable(kind="local", parity_texts=10, parity_minutes=5.0)
