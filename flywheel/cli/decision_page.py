@@ -101,14 +101,19 @@ def would(decision: Mapping[str, Any]) -> list[str]:
 
 def parity(decision: Mapping[str, Any]) -> list[str]:
     """What the server was asked of the challenger, and the first answer that differs."""
+    pairs = parity_facts(decision)
+    return [heading("Parity"), *facts(pairs, _INDENT)] if pairs else []
+
+
+def parity_facts(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same as pairs; what it waits for while the decision is being applied."""
     if decision.get("status") == "applying":
-        return [heading("Parity"), *prose(clean(decision.get("waits_for") or ""), _INDENT)]
+        return [("waits", clean(decision.get("waits_for") or ""))]
     found = decision.get("parity")
     if not found:
         return []
     if found.get("refused"):
-        why = f"the server could not load it: {clean(found['refused'])}"
-        return [heading("Parity"), *prose(why, _INDENT)]
+        return [("refused", f"the server could not load it: {clean(found['refused'])}")]
     asked = f"{plural(found['asked'], 'text')} asked of {clean(found['engine'] or 'the server')}"
     told = f"{number(found['differing'])} answered otherwise than evaluated"
     pairs = [("asked", f"{asked}, {told}")]
@@ -118,7 +123,7 @@ def parity(decision: Mapping[str, Any]) -> list[str]:
             ("evaluated", _answered(first["evaluated"])),
             ("served", _answered(first["served"]) if first.get("served") else "no answer"),
         ]
-    return [heading("Parity"), *facts(pairs, _INDENT)]
+    return pairs
 
 
 def _answered(answer: Mapping[str, Any]) -> str:

@@ -15,7 +15,14 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from flywheel.cli.decision_page import GATES, gate_cells, legend, taught_by, wording_cells
+from flywheel.cli.decision_page import (
+    GATES,
+    gate_cells,
+    legend,
+    parity_facts,
+    taught_by,
+    wording_cells,
+)
 from flywheel.cli.text import (
     clean,
     counted,
@@ -121,6 +128,7 @@ def _tables(decision: Mapping[str, Any]) -> list[tuple[str, Table]]:
         ("Added samples", _added(training)),
         ("Rests on", _pairs(list((decision.get("rests_on") or {}).items()))),
         ("What happened", _events(decision)),
+        ("Parity", _pairs(parity_facts(decision))),
     ]
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flywheel.cli import review
+from flywheel.cli import report, review
 from flywheel.cli.decision_page import parity
 from flywheel.cli.status import _serving
 
@@ -102,12 +102,14 @@ def test_the_page_has_the_first_text_with_both_answers():
     ]
     refused = PARITY | {"refused": "half there", "first": None}
     assert parity(FAILED | {"parity": refused})[1:] == [
-        "  the server could not load it: half there"
+        "  refused  the server could not load it: half there"
     ]
+    assert "wake me at 7" in report.html(FAILED | {"parity": PARITY, "gates": []})
+    assert "none {}, confidence 0.9000" in report.markdown(FAILED | {"parity": PARITY})
 
 
 def test_the_page_says_what_a_decision_waits_for_that_is_being_applied():
-    assert parity(DECISION) == ["Parity", "  d-7 waits: no server answers"]
+    assert parity(DECISION) == ["Parity", "  waits  d-7 waits: no server answers"]
     assert parity(DECISION | {"status": "applied"}) == []
 
 
