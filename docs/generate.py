@@ -188,13 +188,41 @@ is wrong, and `hint`, what to do. A body in *italics* may also be NDJSON, one ob
 | --- | --- | --- | --- | --- |"""
 
 
+_SERVE = """\
+# HTTP of `flywheel serve`
+
+The routes of the inference process, from its OpenAPI document, which it serves at `/openapi.json`.
+Made by `make docs`; do not edit.
+
+They are on the Unix socket `serve.sock` in the state folder, and over TCP where `[serving] tcp`
+asks for it, with a token of role `ask` ([how](../how-to/serve-the-champion.md)). `/v1/serving` and
+what is below it are on the Unix socket alone. On `/v1/chat/completions`, `/v1/responses` and
+`/v1/models` an error is in OpenAI's form, an object `error` with `message`, `type`, `param` and
+`code`; elsewhere it is an object with `error`, what is wrong, and `hint`, what to do. A body in
+*italics* may also be NDJSON, one object per line.
+
+| route | | role | body | answer |
+| --- | --- | --- | --- | --- |"""
+
+
 def http() -> str:
-    """Every route with its bodies and answers, from the OpenAPI document that the daemon serves."""
+    """Every route of the daemon with its bodies and answers, from its OpenAPI document."""
     from flywheel.api.routes import ROUTES
     from flywheel.web.openapi import document
 
-    described = document(ROUTES)
-    parts = [_HTTP]
+    return _routes(_HTTP, document(ROUTES))
+
+
+def serve() -> str:
+    """The same of the inference process."""
+    from flywheel.inference.interface import SERVE_ROUTES
+    from flywheel.web.openapi import document
+
+    return _routes(_SERVE, document(SERVE_ROUTES, "flywheel serve"))
+
+
+def _routes(head: str, described: Mapping[str, Any]) -> str:
+    parts = [head]
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             said = _escaped(operation["summary"])
@@ -316,6 +344,7 @@ FILES = {
     REFERENCE / "commands.md": commands,
     REFERENCE / "config.md": configuration,
     REFERENCE / "http.md": http,
+    REFERENCE / "serve.md": serve,
     REFERENCE / "events.md": events,
     EXAMPLE: example,
     TEMPLATE: example,

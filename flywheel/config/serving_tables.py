@@ -38,7 +38,7 @@ class ServingTable:
     socket: str = "serve.sock"  # Unix socket of `flywheel serve`, from the state folder
     tcp: str = ""  # "127.0.0.1:8766"; takes a token of role `ask` from [api.tokens.NAME]
     engine: Literal["auto", "torch", "onnx"] = "auto"  # auto: the fastest of this machine
-    window_ms: float = 0.0  # that an idle engine waits for more texts before it answers
+    window_ms: float = 1.0  # that a batch waits for more texts, where several ask at a time
     max_batch: int = 32  # texts answered at once
     queue: int = 1024  # texts that may wait; above it, 429
     deadline_s: float = 10.0  # of one request; above it, 504

@@ -1,8 +1,8 @@
 """Micro-batching: one thread asks the router, and what arrives meanwhile is the next batch.
 
-A question that finds the thread idle is answered at once. A batch is of one adapter, which its
-questions were bound to when they came: whatever is switched meanwhile, an answer is wholly of it.
-What was answered is recorded before it leaves this thread.
+A question that finds the thread idle, and nobody else asking, is answered at once. A batch is of
+one adapter, which its questions were bound to when they came: whatever is switched meanwhile, an
+answer is wholly of it. What was answered is recorded before it leaves this thread.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class EngineFailed(FlywheelError):
 class Limits:
     """How much is gathered, and how much may wait."""
 
-    window_s: float  # that an idle engine waits for more
+    window_s: float  # that a batch waits for more, where several ask at a time
     max_batch: int  # texts
     queue: int  # texts that wait or are being answered
     deadline_s: float
@@ -73,7 +73,8 @@ class Question:
     done: asyncio.Future[Sequence[GivenAnswer]]
     events: Callable[[Sequence[GivenAnswer]], Sequence[dict[str, Any]]] | None = None  # to record
     gone: Callable[[], bool] = lambda: False  # whether nobody waits for the answer any more
-    deadline: float = 0.0  # of `time.monotonic`
+    asked: float = 0.0  # of `time.monotonic`
+    deadline: float = 0.0
     answers: list[GivenAnswer] = field(default_factory=list)  # of the first texts, so far
     error: Exception | None = None
 
@@ -103,6 +104,8 @@ class Engine:
         self._measure = measure
         self._inbox: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
         self._waiting: deque[Question] = deque()  # the engine thread's own
+        self._last = 0  # texts of the last batch; the engine thread's own
+        self._ended = 0.0  # when it was handed back, of `time.monotonic`
         self._stopping = False
         self._texts = 0  # submitted and not delivered; the event loop's own
         self._pending: deque[Question] = deque()  # the event loop's own, by deadline
@@ -144,7 +147,8 @@ class Engine:
                 if many <= self.limits.queue
                 else "send fewer texts in one request",
             )
-        question.deadline = time.monotonic() + self.limits.deadline_s
+        question.asked = time.monotonic()
+        question.deadline = question.asked + self.limits.deadline_s
         self._texts += many
         self._watch(question)
         self._inbox.put(question)
@@ -201,23 +205,37 @@ class Engine:
 
     def _receive(self) -> None:
         """Take what has arrived; wait for it where nothing else is to be done."""
-        if not self._waiting and not self._stopping:
+        if not self._take_all() and not self._stopping:
             self._take(self._inbox.get())
-            if self.limits.window_s and not self._stopping:
-                self._wait_for_more()
+            self._take_all()
+        if self.limits.window_s and self._several_ask() and not self._stopping:
+            self._wait_for_more()
+
+    def _several_ask(self) -> bool:
+        """Whether more than one asks at a time: who asks alone comes after their last answer."""
+        return self._last > 1 or any(each.asked < self._ended for each in self._waiting)
+
+    def _take_all(self) -> bool:
+        """Take what is there by now; whether anything waits."""
         while not self._stopping:
             try:
                 self._take(self._inbox.get_nowait())
             except queue.Empty:
-                return
+                break
+        return bool(self._waiting)
 
     def _wait_for_more(self) -> None:
+        """Wait for those whose answers have just left: they ask again, and batches cost less."""
         until = time.monotonic() + self.limits.window_s
-        while sum(each.left for each in self._waiting) < self.limits.max_batch:
+        wanted = min(self.limits.max_batch, self._last + self._gathered())
+        while self._gathered() < wanted and not self._stopping:
             try:
                 self._take(self._inbox.get(timeout=max(0.0, until - time.monotonic())))
             except queue.Empty:
                 return
+
+    def _gathered(self) -> int:
+        return sum(each.left for each in self._waiting)
 
     def _take(self, question: Question | None) -> None:
         if question is None:
@@ -260,6 +278,7 @@ class Engine:
     def _answer(self, batch: Sequence[tuple[Question, Sequence[str]]]) -> None:
         texts = [text for _, some in batch for text in some]
         self._measure(len(texts))
+        self._last = len(texts)
         answers = self._asked(batch[0][0].answerer, texts)
         if answers is None and len(batch) > 1:
             for each in batch:  # so that one question's text is not the failure of the others
@@ -277,6 +296,7 @@ class Engine:
         if any(question.error for question in ended):
             self._waiting = deque(each for each in self._waiting if each not in ended)
         self._keep(ended)
+        self._ended = time.monotonic()
         self._hand_back(ended)
 
     def _asked(self, answerer: TextAnswerer, texts: Sequence[str]) -> Sequence[GivenAnswer] | None:

@@ -39,6 +39,8 @@ PULSE_S = 10.0
 """The engine is asked this often, or three times within systemd's patience."""
 LINK_S = 1.0
 """The link to the champion is looked at this often, where [serving] kind is "link"."""
+AGAIN_S = 30.0
+"""An adapter that is linked and could not be loaded is tried again after this."""
 KEEP_ALIVE_S = 75
 """Idle connections are kept longer than clients keep theirs, so that no request meets a close."""
 _ASKS: tuple[Role, ...] = ("ask", "ingest", "look")  # roles that any route of this process takes
@@ -260,14 +262,19 @@ class InferenceProcess:
 
     async def _follow_link(self) -> None:
         """Answer with the adapter that the link names, once it is loaded and checked."""
+        pause = LINK_S
         while True:
-            await asyncio.sleep(LINK_S)
-            named = linked(self._adapters.folder)
-            if named != self._seen:
-                await self._follow(named)
+            await asyncio.sleep(pause)
+            pause, named = LINK_S, linked(self._adapters.folder)
+            if named == self._seen:
+                continue
+            if await self._follow(named):
                 self._seen = named
+            else:
+                pause = AGAIN_S
 
-    async def _follow(self, named: str | None) -> None:
+    async def _follow(self, named: str | None) -> bool:
+        """Switch to the adapter; whether it answers now."""
         before = self._adapters.current
         try:
             if named is not None:
@@ -276,10 +283,11 @@ class InferenceProcess:
         except FlywheelError as error:
             self.service.problems["link"] = f"{named} is linked and does not serve: {error.message}"
             log.error("%s", self.service.problems["link"], extra={"event": "serve.not_loaded"})  # noqa: TRY400
-            return
+            return False
         self.service.problems.pop("link", None)
         if before is not None and before is not self._adapters.current:
             self._adapters.drop(before.id)
+        return True
 
 
 class _Nothing:

@@ -18,6 +18,8 @@ def ask(served, text, **options):
 def held(served, pool, texts):
     """Requests for these texts, of which the first holds the engine until the gate opens."""
     router = served.routers["a-1"]
+    while router.asked.acquire(blocking=False):
+        pass  # batches of before
     router.gate.clear()
     first = pool.submit(ask, served, texts[0])
     assert router.asked.acquire(timeout=CEILING_S)
@@ -46,6 +48,17 @@ def test_what_arrives_while_the_engine_works_is_the_next_batch(served, pool):
         ["play 0"],
         ["play 1", "play 2", "play 3"],
     ]
+
+
+def test_where_several_ask_those_just_answered_are_waited_for(state, pool):
+    with running(state, limits=replace(LIMITS, window_s=CEILING_S)) as served:
+        assert ask(served, "play alone").status_code == 200  # nobody else: answered at once
+        router, (first, second) = held(served, pool, ["play 0", "play 1"])
+        router.gate.set()
+        first.result()
+        third = ask(served, "play 2")
+        assert (second.result().status_code, third.status_code) == (200, 200)
+        assert router.batches == [["play alone"], ["play 0"], ["play 1", "play 2"]]
 
 
 def test_a_switch_meanwhile_leaves_waiting_requests_to_the_adapter_they_came_to(served, pool):

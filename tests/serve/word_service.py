@@ -73,7 +73,8 @@ class Lines:
         return not self.full
 
     def state(self):
-        return {"bytes": 0, "logged": len(self.lines), "not_logged": 0}
+        counts = {"logged": len(self.lines), "not_logged": 0}
+        return {"bytes": 0, "limit_bytes": 1 << 28, **counts}
 
 
 class Running:

@@ -1,0 +1,108 @@
+"""An OpenAI-compatible model of ours: it gives the answers that a test puts into its queue."""
+
+import json
+from collections import deque
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+def completion(message, name="chatcmpl-up", usage=(100, 10)):
+    sent, received = usage
+    return {
+        "id": name,
+        "object": "chat.completion",
+        "created": 1796000000,
+        "model": "big-1",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": sent,
+            "completion_tokens": received,
+            "total_tokens": sent + received,
+        },
+    }
+
+
+def calling(*calls):
+    """A message that calls (name, arguments as text), in their order."""
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": f"call-{n}", "type": "function", "function": {"name": name, "arguments": given}}
+            for n, (name, given) in enumerate(calls)
+        ],
+    }
+
+
+def streamed(name, given, *, ends=True):
+    """Server-sent events of one call."""
+    begun = {"index": 0, "id": "call-0", "type": "function"}
+    deltas = [
+        {"role": "assistant", "content": None},
+        {"tool_calls": [{**begun, "function": {"name": name, "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": given}}]},
+    ]
+    head = {"id": "chatcmpl-up", "object": "chat.completion.chunk", "created": 1, "model": "big-1"}
+    chunks = [{**head, "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    if ends:
+        choice = {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
+        chunks.append({**head, "choices": [choice]})
+    events = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+    return [*events, "data: [DONE]\n\n"] if ends else events
+
+
+class OtherModel:
+    """Says what is in `says`: a JSON value, or (status, JSON value), or a list of events."""
+
+    def __init__(self):
+        self.says = deque()
+        self.asked = []  # (path, headers, body)
+        self.url = ""
+
+
+@contextmanager
+def other_model():
+    model = OtherModel()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            model.asked.append((self.path, dict(self.headers), json.loads(body)))
+            said = model.says.popleft()
+            if isinstance(said, list):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for event in [*said, ""]:
+                    data = event.encode()
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+                return
+            status, value = said if isinstance(said, tuple) else (200, said)
+            content = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("x-request-id", "req-1")
+            if status == 429:
+                self.send_header("Retry-After", "7")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *words):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    model.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield model
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
