@@ -191,7 +191,7 @@ def _said(name: str, call_id: str, adapter: str, words: str, headers: Mapping[st
         function="",
         arguments="",
         words=words,
-        headers=headers,
+        headers={**headers, "x-request-id": name},
     )
 
 
@@ -203,7 +203,7 @@ def _made(name: str, call_id: str, function: str, answer: GivenAnswer) -> Called
         function=function,
         arguments=_encode(answer.arguments).decode(),
         words="",
-        headers=headers_of(answer),
+        headers={**headers_of(answer), "x-request-id": name},
     )
 
 

@@ -62,10 +62,11 @@ def serve(config_path: Path) -> int:
     try:
         with (
             listening(config.serve_path, config.serving.tcp, key="[serving] tcp") as sockets,
-            _recording(config) as recorder,
+            _recording(config) as (recorder, delivery),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             process = InferenceProcess(config, recorder, router_loader(config))
+            process.service.delivery = delivery.state
             code = runner.run(process.live(sockets))
         log.info("stopped", extra={"event": "serve.stopped", "code": code})
     finally:
@@ -100,6 +101,11 @@ def limits_of(config: Config) -> Limits:
     )
 
 
+def slices_of(config: Config) -> frozenset[str]:
+    """Names in a request's metadata that are slices: the usual ones, and those that are judged."""
+    return SLICES | {name.partition("=")[0] for name in config.gates.slices.margins}
+
+
 def upstream_of(config: Config, service: AnswerService) -> Upstream | None:
     """The model behind the server; None where none is configured.
 
@@ -116,7 +122,7 @@ def upstream_of(config: Config, service: AnswerService) -> Upstream | None:
 
 
 @contextmanager
-def _recording(config: Config) -> Iterator[Recorder]:
+def _recording(config: Config) -> Iterator[tuple[Recorder, Delivery]]:
     """What keeps the answers, and their delivery to the daemon."""
     folder = config.state_dir / "serve"
     answer_log = AnswerLog(folder / "answers", config.serving.log_mb << 20)
@@ -124,7 +130,7 @@ def _recording(config: Config) -> Iterator[Recorder]:
     delivery = Delivery(answer_log, config.socket_path)
     delivery.start()
     try:
-        yield recorder
+        yield recorder, delivery
     finally:
         recorder.close()
         delivery.stop()
@@ -148,7 +154,7 @@ class InferenceProcess:
             limits_of(config),
             recorder,
             context_turns=config.intents.context_turns,
-            slices=SLICES | {name.partition("=")[0] for name in config.gates.slices.margins},
+            slices=slices_of(config),
             max_body=config.api.max_body_mb << 20,
             max_line=config.api.max_line_kb << 10,
         )
@@ -223,15 +229,20 @@ class InferenceProcess:
         self._notifier.reloading()
         try:
             config = load(self._config.path)
+            upstream = upstream_of(config, self.service)
         except FlywheelError as error:
             log.error("the configuration stays: %s", error.message)  # noqa: TRY400
         else:
-            self._take_on(config)
+            self._take_on(config, upstream)
         self._notifier.ready(self._status())
 
-    def _take_on(self, config: Config) -> None:
-        self.service.engine.limits = limits_of(config)
-        self.service.context_turns = config.intents.context_turns
+    def _take_on(self, config: Config, upstream: Upstream | None) -> None:
+        service = self.service
+        service.engine.limits = limits_of(config)
+        service.context_turns = config.intents.context_turns
+        service.slices = slices_of(config)
+        service.upstream = upstream  # of the one before, requests under way end as they began
+        service.recorder.share(config.serving.log_share)
         log.info("the configuration was read anew", extra={"event": "serve.reloaded"})
 
     async def _pulse(self) -> None:

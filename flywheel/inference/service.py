@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +20,8 @@ from flywheel.inference.refused import NoChampion
 from flywheel.inference.serve_metrics import ServeMetrics
 from flywheel.inference.upstream import Upstream
 from flywheel.web.peer import GONE
+
+log = logging.getLogger(__name__)
 
 SLICES = frozenset({"channel", "locale"})
 """Names in free metadata that are slices, as at ingest."""
@@ -55,6 +58,7 @@ class AnswerService:
         self.max_body = max_body
         self.max_line = max_line
         self.upstream: Upstream | None = None  # set once it is known
+        self.delivery: Callable[[], Mapping[str, Any]] = dict  # how the daemon takes answers
         self.metrics = ServeMetrics()
         self.engine = Engine(limits, recorder.record, self.metrics.batch)
         self.instance = secrets.token_hex(8)
@@ -123,6 +127,8 @@ class AnswerService:
         self.metrics.took(time.perf_counter() - began)
         for answer in answers:
             self.metrics.answered(answer.intent)
+        if log.isEnabledFor(logging.DEBUG):
+            _tell(request, asked, loaded)
         return answers
 
     def state(self) -> dict[str, Any]:
@@ -136,10 +142,18 @@ class AnswerService:
             "instance": self.instance,
             "since": self.adapters.since,
             "queue": self.engine.depth,
-            "log": dict(self.recorder.log.state()),
+            "log": {**self.recorder.log.state(), **self.delivery()},
             "problems": list(self.problems.values()),
             "version": __version__,
         }
+
+
+def _tell(request: Request, asked: Sequence[AskedText], loaded: LoadedAdapter) -> None:
+    """A line for each answer; ids, and no text."""
+    named = request.headers.get("x-request-id", "")[:100]
+    for each in asked:
+        extra = {"event": "serve.answered", "prediction": each.id, "request": named}
+        log.debug("answered %s by %s", each.id, loaded.id, extra=extra)
 
 
 def _never() -> bool:

@@ -89,8 +89,12 @@ def test_the_link_moves_and_the_server_follows_and_it_ends_when_told(folder, ada
         (adapters / ".next").replace(adapters / "champion")
         until(lambda: client.get("/v1/serving").json()["problems"])
         assert client.get("/v1/serving").json()["adapter"] == adapter.name  # which is whole
+        with (folder / "config.toml").open("a") as file:
+            file.write("[serving]\nqueue = 1\n")
         process.send_signal(signal.SIGHUP)
         until(lambda: manager.recv(4096).startswith(b"RELOADING=1"))
+        many = {"inputs": ["a", "b"]}
+        until(lambda: client.post("/v1/predict", json=many).status_code == 429)
         process.send_signal(signal.SIGTERM)
         assert process.wait(CEILING_S) == 0
         until(lambda: manager.recv(4096).startswith(b"STOPPING=1"))

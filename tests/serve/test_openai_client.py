@@ -59,6 +59,16 @@ def test_a_message_becomes_a_call(client, served):
     assert (line["id"], line["aliases"]) == (said.id, [call.id])
 
 
+def test_at_debug_level_the_log_names_request_and_prediction_and_no_text(client, caplog):
+    caplog.set_level("DEBUG", "flywheel.inference.service")
+    said = client.chat.completions.create(
+        **says("wake me at seven", extra_headers={"x-request-id": "req-7"})
+    )
+    [record] = [each for each in caplog.records if hasattr(each, "prediction")]
+    assert (record.prediction, record.request) == (said.id, "req-7")
+    assert "seven" not in record.getMessage()
+
+
 def test_no_call_is_a_plain_refusal(client):
     said = client.chat.completions.create(**says("hello"))
     [choice] = said.choices
@@ -70,6 +80,7 @@ def test_the_headers_say_which_adapter_answered_and_how_sure_it_was(client):
     raw = client.chat.completions.with_raw_response.create(**says("play jazz"))
     assert raw.headers["x-flywheel-adapter"] == "a-1"
     assert raw.headers["x-flywheel-confidence"] == "0.750000"
+    assert raw.parse().id == raw.headers["x-request-id"]
 
 
 def test_over_the_unix_socket_no_token_is_needed(served):
