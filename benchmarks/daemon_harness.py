@@ -71,6 +71,18 @@ class RunningDaemon:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def get(self, *segments: str) -> Any:
         """GET /v1/`segments`."""
         return self._client.get(*segments).value

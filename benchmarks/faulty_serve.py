@@ -32,8 +32,8 @@ def lora_ignored(router: Any, before: Any) -> None:
     """The heads are new, and the base is not adapted."""
     adapter = router._answerer._adapter
     none = {name: torch.zeros_like(factor) for name, factor in adapter.factors.items()}
-    encoder = router._opened.encoders()[0]
-    router._answerer._whole = TorchEncoder(encoder, replace(adapter, factors=none))
+    (opened,) = router._opened._opened.values()
+    router._answerer._whole = TorchEncoder(opened.encoder, replace(adapter, factors=none))
 
 
 def max_length(router: Any, before: Any) -> None:

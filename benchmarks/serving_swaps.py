@@ -90,10 +90,10 @@ def _late_ms(committed: dict[float, str], changes: Sequence[tuple[float, str]]) 
 
 def _change(daemon: RunningDaemon, adapter: str) -> dict[str, Any]:
     """Roll back to an adapter; returns the decision once it is settled."""
-    world.roll_back(daemon, adapter)
+    name = world.roll_back(daemon, adapter)
     until = time.monotonic() + _SETTLE_S
     while time.monotonic() < until:
-        decision: dict[str, Any] = daemon.get("decisions", daemon.get("decisions")[0]["id"])
+        decision: dict[str, Any] = daemon.get("decisions", name)
         if decision["status"] in _SETTLED:
             return decision
         time.sleep(0.02)

@@ -179,9 +179,9 @@ def second_adapter(daemon: RunningDaemon, recipe: str = "balanced") -> str:
     return champion_after(daemon, before)
 
 
-def roll_back(daemon: RunningDaemon, adapter: str) -> None:
-    """Ask for another champion; it serves once the server has answered as it was evaluated."""
-    daemon.post("rollback", because="a measurement", to=adapter)
+def roll_back(daemon: RunningDaemon, adapter: str) -> str:
+    """Ask for another champion, which the server has to prove; returns the decision's id."""
+    return str(daemon.post("rollback", because="a measurement", to=adapter)["id"])
 
 
 def champion_after(daemon: RunningDaemon, before: str | None) -> str:

@@ -194,8 +194,14 @@ async def metrics_page(request: Request) -> Response:
         at=_runtime(request).clock(),
         room=await run_in_threadpool(_room, request),
         unserved=bool(_runtime(request).unserved),
+        parity_failed=await run_in_threadpool(_parity_failed, request),
     )
     return Response(page, media_type=prometheus.CONTENT_TYPE)
+
+
+def _parity_failed(request: Request) -> int:
+    with _runtime(request).store.read() as con:
+        return len(stored_decisions.list_decisions(con, status="parity_failed"))
 
 
 def _room(request: Request) -> prometheus.Room:

@@ -37,6 +37,7 @@ def render(
     at: datetime,
     room: Room,
     unserved: bool = False,
+    parity_failed: int = 0,
 ) -> bytes:
     """The metrics page in the text format, from the same `status` that people read.
 
@@ -46,9 +47,12 @@ def render(
         at: the time of the view.
         room: how much may still be written.
         unserved: the champion is not served as it was trained.
+        parity_failed: decisions whose adapter the server answered for otherwise than evaluated.
     """
     now = CollectorRegistry()
-    now.register(_StatusGauges(status, at=at, room=room, unserved=unserved))
+    now.register(
+        _StatusGauges(status, at=at, room=room, unserved=unserved, parity_failed=parity_failed)
+    )
     return generate_latest(now) + generate_latest(requests.registry)
 
 
@@ -56,12 +60,19 @@ class _StatusGauges(Collector):
     """One gauge for each count of a `status` view."""
 
     def __init__(
-        self, status: Mapping[str, Any], *, at: datetime, room: Room, unserved: bool
+        self,
+        status: Mapping[str, Any],
+        *,
+        at: datetime,
+        room: Room,
+        unserved: bool,
+        parity_failed: int,
     ) -> None:
         self._status = status
         self._at = at
         self._room = room
         self._unserved = unserved
+        self._parity_failed = parity_failed
 
     def collect(self) -> Iterator[Metric]:
         status, backlog, serving = self._status, self._status["backlog"], self._status["serving"]
@@ -83,6 +94,7 @@ class _StatusGauges(Collector):
             ("spool_used_ratio", "Share of [flywheel] spool_mb in use.", self._room.spool_used),
             ("state_free_bytes", "Free on the state folder's disk.", self._room.disk_free),
             ("champion_unserved", "1 while it is not served as trained.", int(self._unserved)),
+            ("decisions_parity_failed", "Kept out by the server.", self._parity_failed),
             ("decisions_applying", "Waiting for the server.", int(bool(serving["applying"]))),
             ("parity_asked", "Texts of the last round.", parity.get("asked", 0)),
             ("parity_differing", "Answered otherwise than evaluated.", parity.get("differing", 0)),

@@ -1,4 +1,4 @@
-"""Simulated production: seeded utterances, answers of a daemon's champion, and user feedback."""
+"""Simulated production: seeded utterances, the champion's answers over HTTP, and user feedback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +16,11 @@ from random import Random
 from typing import Any
 
 import httpx
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from flywheel.demo.grammar import Utterance, draw, intents
 from flywheel.errors import DaemonUnreachable, FlywheelError
 from flywheel.executors.local import LocalExecutor
-from flywheel.records import NONE, Job
+from flywheel.records import NONE
 from flywheel.turn.jobs import Jobs
 
 WEIGHTS: Mapping[str, float] = {
@@ -56,6 +53,7 @@ _READY_S = 60.0
 _STOP_S = 20.0
 _ASK_AGAIN_S = 0.2
 _USERS = 50
+_REQUEST_TEXTS = 50  # asked at once
 
 
 def stream(
@@ -79,10 +77,10 @@ def stream(
 
 
 class DemoClient:
-    """Client of the daemon's HTTP interface on its Unix socket."""
+    """Client of a process's HTTP interface on its Unix socket, `path`."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         transport = httpx.HTTPTransport(uds=str(path))
         self._http = httpx.Client(transport=transport, base_url="http://flywheel", timeout=60.0)
 
@@ -102,14 +100,14 @@ class DemoClient:
         )
 
     def ready(self) -> bool:
-        """Whether the daemon serves."""
+        """Whether the process answers."""
         with socket.socket(socket.AF_UNIX) as door:  # httpx leaks a socket that refuses connections
             try:
-                door.connect(str(self._path))
+                door.connect(str(self.path))
             except OSError:
                 return False
         try:
-            return self._http.get("/readyz").status_code == httpx.codes.OK
+            return self._http.get("/healthz").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
@@ -125,26 +123,26 @@ class DemoClient:
 
 
 @contextmanager
-def running(config: Path, listening_on: Path) -> Iterator[DemoClient]:
-    """Start `flywheel run` as a child process, wait until it serves, and stop it at the end.
+def running(config: Path, command: str, listening_on: Path) -> Iterator[DemoClient]:
+    """Start `flywheel run` or `serve` as a child process, wait for it, and stop it at the end.
 
     Raises:
-        DaemonUnreachable: it ended, or did not serve in time; the hint has the end of its log.
+        DaemonUnreachable: it ended, or did not answer in time; the hint has the end of its log.
     """
-    log = config.parent / "daemon.log"
+    log = config.parent / f"{command}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flywheel", "--config", str(config), "run"],
+            [sys.executable, "-m", "flywheel", "--config", str(config), command],
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C reaches the demo, which stops the daemon in order
+            start_new_session=True,  # Ctrl-C reaches the demo, which stops the child in order
         )
     client = DemoClient(listening_on)
     try:
         deadline = time.monotonic() + _READY_S
         while not client.ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise DaemonUnreachable("the demo's daemon did not start", hint=_tail(log))
+                raise DaemonUnreachable(f"`flywheel {command}` did not start", hint=_tail(log))
             time.sleep(_ASK_AGAIN_S)
         yield client
     finally:
@@ -155,7 +153,8 @@ def running(config: Path, listening_on: Path) -> Iterator[DemoClient]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        _end_workers(listening_on.parent / "jobs")
+        if command == "run":
+            _end_workers(listening_on.parent / "jobs")
 
 
 def _end_workers(jobs: Path) -> None:
@@ -175,43 +174,46 @@ class Answered:
 
     said: Utterance
     intent: str
-    confidence: float
 
 
 class Production:
-    """The simulated assistant: it answers with the adapter that `adapters/champion` points at."""
+    """The simulated assistant: it asks `flywheel serve`, which tells the daemon of each answer."""
 
-    def __init__(self, client: DemoClient, folder: Path, seed: int) -> None:
+    def __init__(self, client: DemoClient, server: DemoClient, seed: int) -> None:
         self._client = client
-        self._champion = folder / "var" / "adapters" / "champion"
-        self._place = folder / "production"
-        self._jobs = Jobs(LocalExecutor(self._place), self._place)
+        self._server = server
         self._chance = Random(seed)  # noqa: S311  reproducible, no secret
 
     def answer(self, utterances: Sequence[Utterance], key: str) -> list[Answered]:
-        """Predict the utterances with the champion, and send the predictions to the daemon."""
-        champion = self._champion.resolve()
-        predictions = self._predict(utterances, key, champion)
-        answered = [
-            Answered(utterance, predictions[str(n)]["intent"], predictions[str(n)]["confidence"])
-            for n, utterance in enumerate(utterances)
-        ]
-        stamp = _now()
-        rows = [
-            {
-                "id": f"p-{key}-{number}",
-                "ts": stamp,
-                "text": row.said.text,
-                "intent": row.intent,
-                "arguments": {},
-                "confidence": row.confidence,
-                "adapter": champion.name,
-                "slices": {"channel": "voice"},
-            }
-            for number, row in enumerate(answered)
-        ]
-        self._client.post("/v1/predictions", rows)
+        """Have the utterances answered; returns once the daemon has every answer."""
+        answered: list[Answered] = []
+        for start in range(0, len(utterances), _REQUEST_TEXTS):
+            part = utterances[start : start + _REQUEST_TEXTS]
+            inputs = [
+                {"id": f"p-{key}-{start + n}", "text": one.text, "slices": {"channel": "voice"}}
+                for n, one in enumerate(part)
+            ]
+            said = self._server.post("/v1/predict", {"inputs": inputs})["predictions"]
+            answered += [
+                Answered(one, each["intent"]) for one, each in zip(part, said, strict=True)
+            ]
+        self._delivered(len(answered))
         return answered
+
+    def correct(self, prediction: str, intent: str) -> None:
+        """A user says what was meant."""
+        said = {"verdict": "corrected", "intent": intent}
+        name = {"id": f"f-{prediction}", "prediction_id": prediction, "ts": _now()}
+        self._server.post("/v1/feedback", {**name, **said, "rater": "u-0", "rater_kind": "user"})
+
+    def _delivered(self, count: int) -> None:
+        """Wait until so many predictions are stored."""
+        deadline = time.monotonic() + _READY_S
+        while self._client.get("/v1/status")["backlog"]["predictions"] < count:
+            if time.monotonic() > deadline:
+                log = self._server.get("/v1/serving")["log"]
+                raise FlywheelError("the daemon does not get the server's answers", hint=str(log))
+            time.sleep(_ASK_AGAIN_S)
 
     def rate(
         self, answered: Sequence[Answered], key: str, *, share: float, wrong: float
@@ -231,34 +233,6 @@ class Production:
             rows.append(_verdict(f"{key}-{number}", row.intent, claimed, rater))
         self._client.post("/v1/feedback", rows)
         return len(rows), mistaken
-
-    def _predict(
-        self, utterances: Sequence[Utterance], key: str, champion: Path
-    ) -> dict[str, dict[str, Any]]:
-        spec = {
-            "base": "bundled:all-minilm-l6-v2",
-            "threads": 2,
-            "max_length": 64,
-            "cache_dir": str(self._place / "cache"),
-            "seed": 0,
-            "adapters": {champion.name: str(champion)},
-        }
-        place = self._place / key
-        place.mkdir(parents=True)
-        rows = [
-            {"id": str(number), "text": utterance.text}
-            for number, utterance in enumerate(utterances)
-        ]
-        pq.write_table(pa.Table.from_pylist(rows), place / "rows.parquet")
-        job = Job(id=key, kind="predict", spec=spec, timeout_s=600.0)
-        with ThreadPoolExecutor(1) as pool:  # Ctrl-C interrupts only this thread, never the start
-            run = pool.submit(self._jobs.run, job)
-            try:
-                run.result()
-            finally:
-                self._jobs.cancel(key)  # a worker has a session of its own and would continue
-        table = pq.read_table(place / "predictions.parquet")
-        return {row["id"]: row for row in table.to_pylist()}
 
 
 def _verdict(key: str, predicted: str, claimed: str, rater: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The demo's story: a first champion, a turn that is promoted, and one that must be refused.
 
-It runs a real daemon in a folder of its own, a scripted teacher behind the OpenAI protocol, and
-production traffic answered by the champion itself. Only the users are simulated.
+It runs a real daemon and a real server of answers in a folder of their own, and a scripted teacher
+behind the OpenAI protocol. Production traffic asks the server. Only the users are simulated.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from types import FrameType
 from typing import Any
 
 from flywheel.demo import scripted_teacher
+from flywheel.demo.assistant import Assistant, AssistantAnswer
 from flywheel.demo.grammar import STARTER, utterances
 from flywheel.demo.production import DemoClient, Production, running, stream
 from flywheel.demo.telling import (
     Teller,
     in_short,
+    tell_answer,
     tell_commands,
     tell_decision,
     tell_examples,
     tell_keeping,
+    tell_parity,
     tell_turn,
 )
 from flywheel.errors import FlywheelError
@@ -41,6 +44,8 @@ SWAPPED = 150  # sentences of each of the two intents whose labels an import swa
 _ONE, _OTHER = "set_timer", "set_alarm"
 _LABEL_ROUNDS = 4
 _POLL_S = 0.3
+_QUESTIONS = 200  # asked at the end, until an answer is wrong
+_CORRECTED_S = 60.0
 _STREAMS = 4  # seeds of traffic reserved for one seed of the demo
 
 _CONFIG = """\
@@ -74,6 +79,9 @@ margin = 0.30
 [promotion]
 mode = "auto"
 bootstrap = "auto"
+
+[serving]
+kind = "local"           # `flywheel serve` proves each champion before it answers with it
 """
 
 
@@ -84,11 +92,12 @@ class StoryOutcome:
     first_champion: bool  # the turn on seeds made one
     promoted: bool  # the turn on traffic and feedback replaced it
     refused: bool  # the turn on swapped labels was rejected
+    corrected: bool  # an answer of the champion over HTTP was wrong, and a user said so
     decisions: tuple[str, ...] = ()  # one summary each, oldest first
 
 
 def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
-    """Run the demo; return the exit status: 0 when both later turns ended as expected.
+    """Run the demo; return the exit status: 0 when all went as expected.
 
     Args:
         directory: a new folder; None for a temporary one.
@@ -97,7 +106,7 @@ def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
         seed: of the traffic, the feedback and the training.
     """
     outcome = play(directory, keep=keep or sys.stdout.isatty(), seed=seed)
-    return 0 if outcome.promoted and outcome.refused else 1
+    return 0 if outcome.promoted and outcome.refused and outcome.corrected else 1
 
 
 def play(directory: Path | None, *, keep: bool, seed: int) -> StoryOutcome:
@@ -136,11 +145,13 @@ def _run_story(config: Path, seed: int) -> StoryOutcome:
         text = _CONFIG.format(teacher=teacher, model=scripted_teacher.MODEL, seed=seed)
         config.write_text(text, encoding="utf-8")
         shutil.copy(STARTER / "intents.toml", config.with_name("intents.toml"))
-        with ExitStack() as daemon:
-            with teller.busy("the daemon starts"):
-                socket = config.parent / "var" / "flywheel.sock"
-                client = daemon.enter_context(running(config, socket))
-            outcome = _Story(client, config.parent, teller, seed).tell()
+        state = config.parent / "var"
+        with ExitStack() as processes:
+            with teller.busy("the daemon and the server start"):
+                started = running(config, "run", state / "flywheel.sock")
+                client = processes.enter_context(started)
+                server = processes.enter_context(running(config, "serve", state / "serve.sock"))
+            outcome = _Story(client, server, teller, seed).tell()
     config.write_text(text.replace(teacher, ""), encoding="utf-8")
     return outcome
 
@@ -163,7 +174,7 @@ def _ended_in_order() -> Iterator[None]:
 
 def _look_further(folder: Path, *, folder_kept: bool) -> None:
     teller = Teller()
-    teller.chapter("4. Look further")
+    teller.chapter("5. Look further")
     if folder_kept:
         tell_commands(teller, folder.resolve() / "config.toml")
     else:
@@ -173,21 +184,24 @@ def _look_further(folder: Path, *, folder_kept: bool) -> None:
 class _Story:
     """The chapters, in order."""
 
-    def __init__(self, client: DemoClient, folder: Path, teller: Teller, seed: int) -> None:
+    def __init__(self, client: DemoClient, server: DemoClient, teller: Teller, seed: int) -> None:
         self._client = client
+        self._server = server
         self._teller = teller
-        self._production = Production(client, folder, seed)
+        self._production = Production(client, server, seed)
         self._seed = seed
 
     def tell(self) -> StoryOutcome:
-        """The three turns."""
+        """The three turns, and what the champion of the second answers."""
         self._begin()
         promoted, refused = self._improve(), self._swap()
+        corrected = self._ask()
         decisions = reversed(self._client.get("/v1/decisions"))
         return StoryOutcome(
             first_champion=True,
             promoted=promoted,
             refused=refused,
+            corrected=corrected,
             decisions=tuple(in_short(decision) for decision in decisions),
         )
 
@@ -202,7 +216,8 @@ class _Story:
         if decision is None or decision["status"] != "applied":
             why = decision["because"] if decision else "it came to no decision"
             raise FlywheelError(f"the first turn made no champion: {why}")
-        teller.timed(f"{decision['challenger']} serves: logistic regression on the seeds")
+        tell_parity(teller, decision)
+        teller.timed(f"{decision['challenger']} answers: logistic regression on the seeds")
 
     def _improve(self) -> bool:
         teller = self._teller
@@ -225,6 +240,7 @@ class _Story:
             return False
         decision = self._label(turn["id"], decision)
         tell_decision(teller, decision)
+        tell_parity(teller, decision)
         tell_examples(teller, decision["fixed"], "fixed")
         tell_examples(teller, decision["broken"], "broken")
         return bool(decision["verdict"] == "promote" and decision["status"] == "applied")
@@ -248,6 +264,37 @@ class _Story:
         tell_examples(teller, decision["broken"], "would break")
         return bool(decision["verdict"] == "reject" and decision["status"] == "rejected")
 
+    def _ask(self) -> bool:
+        """Ask the champion with OpenAI's client; the first wrong answer is corrected."""
+        teller = self._teller
+        teller.chapter("4. The promoted adapter answers over HTTP, and is corrected")
+        teller.line("  `flywheel serve` speaks OpenAI's protocol; the openai client asks it:")
+        asked = stream(_QUESTIONS, seed=_STREAMS * self._seed + 2)
+        shown = False
+        with Assistant(self._server.path) as assistant:
+            for said in {said.text: said for said in asked}.values():
+                answer = assistant.ask(said.text)
+                right = answer.intent == said.intent
+                if not right or not shown:
+                    tell_answer(teller, said.text, answer.call, answer.adapter)
+                if not right and shown:
+                    return self._correct(answer, said.intent)
+                shown |= right
+        teller.line("  every one of them was right; there is nothing to correct")
+        return True
+
+    def _correct(self, answer: AssistantAnswer, intent: str) -> bool:
+        """Say over HTTP what was meant, and wait until the daemon has it."""
+        before = self._client.get("/v1/status")["backlog"]["feedback"]
+        self._production.correct(answer.prediction, intent)
+        deadline = time.monotonic() + _CORRECTED_S
+        while self._client.get("/v1/status")["backlog"]["feedback"] == before:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        self._teller.timed(f"the user says: {intent}; the daemon has it, for the next turn")
+        return True
+
     def _turn(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Run one turn and return the turn and its decision."""
         opened = self._client.post("/v1/turns", {})
@@ -266,10 +313,16 @@ class _Story:
         self._teller.timed(f"{turn_id}: {turn['state']} after {seconds:.0f} s")
         if turn["state"] == "failed":
             raise FlywheelError(f"{turn_id} failed: {turn['error']}")
-        decision = (
-            self._client.get(f"/v1/decisions/{turn['decision']}") if turn["decision"] else None
-        )
-        return turn, decision
+        return turn, self._decision(turn["decision"]) if turn["decision"] else None
+
+    def _decision(self, name: str) -> dict[str, Any]:
+        """A decision, once the server has proved what it is about, or failed to."""
+        with self._teller.busy(f"{name}: the server is asked for the evaluated answers"):
+            while True:
+                decision: dict[str, Any] = self._client.get(f"/v1/decisions/{name}")
+                if decision["status"] != "applying":
+                    return decision
+                time.sleep(_POLL_S)
 
     def _label(self, turn_id: str, decision: dict[str, Any]) -> dict[str, Any]:
         """Answer a gate's request for labels as a person would, from production texts."""

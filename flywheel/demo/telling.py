@@ -108,7 +108,7 @@ def tell_decision(teller: Teller, decision: Mapping[str, Any]) -> None:
     _table(teller, decision["intents"])
     teller.line()
     for gate in decision["gates"]:
-        _wrapped(teller, f"  {gate['gate']:<12}{gate['verdict']:<13}", gate["detail"])
+        _wrapped(teller, f"  {gate['gate']:<16}{gate['verdict']:<13}", gate["detail"])
     teller.line()
     _wrapped(teller, "  => ", _verdict(decision))
 
@@ -153,12 +153,30 @@ def tell_examples(teller: Teller, examples: Sequence[Mapping[str, Any]], label: 
         _wrapped(teller, f"  {label}: ", line)
 
 
+def tell_parity(teller: Teller, decision: Mapping[str, Any]) -> None:
+    """What the server was asked before the challenger became champion; nothing where it was not."""
+    parity = decision.get("parity")
+    if not parity:
+        return
+    equal = f"all as evaluated, by {parity['engine']}"
+    if parity["differing"] or not parity["asked"]:
+        equal = f"{parity['differing']} differ"
+    _wrapped(teller, "  parity: ", f"the server was asked {parity['asked']} texts; {equal}")
+
+
+def tell_answer(teller: Teller, text: str, call: str, adapter: str) -> None:
+    """A question to the server, and what it would call."""
+    _wrapped(teller, "  asked:    ", f'"{text}"')
+    _wrapped(teller, "  answered: ", f"{call}, by {adapter}")
+
+
 def tell_commands(teller: Teller, config: Path) -> None:
     """Commands that go on with a kept demo, as they can be pasted."""
     at = shlex.join([*_program(), "--config", str(config)])
-    teller.line("Start the daemon again:")
+    teller.line("Start the daemon again, and the server that answers:")
     teller.line(f"  {at} run")
-    teller.line("and ask it from another terminal:")
+    teller.line(f"  {at} serve")
+    teller.line("and ask from another terminal:")
     for command in (
         "status",
         "intents",

@@ -380,6 +380,7 @@ def test_the_names_of_the_metrics_are_a_contract(client):
         ("flywheel_feedback", "gauge"),
         ("flywheel_feedback_waiting", "gauge"),
         ("flywheel_decisions_pending", "gauge"),
+        ("flywheel_decisions_parity_failed", "gauge"),
         ("flywheel_labels_wanted", "gauge"),
         ("flywheel_golden_queries_left", "gauge"),
         ("flywheel_turn_open", "gauge"),

@@ -21,7 +21,9 @@ def test_the_demo_promotes_what_learned_and_refuses_what_was_mislabelled(
     assert outcome.first_champion
     assert outcome.promoted
     assert outcome.refused
+    assert outcome.corrected
     printed = capsys.readouterr().out
+    assert printed.count("all as evaluated") == 2
     assert f"--config {tmp_path / 'demo' / 'config.toml'} review show d-3" in printed
     assert 'base_url = ""' in (tmp_path / "demo" / "config.toml").read_text(encoding="utf-8")
 

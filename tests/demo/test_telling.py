@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flywheel.demo import telling
-from flywheel.demo.telling import Teller, tell_commands, tell_decision, tell_turn
+from flywheel.demo.telling import Teller, tell_commands, tell_decision, tell_parity, tell_turn
 
 STEPS = [{"name": "curate", "detail": "40 samples kept"}]
 
@@ -115,6 +115,23 @@ def test_output_that_is_no_terminal_shows_what_is_under_way(
     assert re.search(r"^\[ +\d+ s\] … t-1: train, epoch 1 of 3$", said, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("asked", "differing", "end"),
+    [(117, 0, "117 texts; all as evaluated, by onnx"), (117, 3, "117 texts; 3 differ")],
+)
+def test_what_the_server_was_asked_is_told(
+    capsys: pytest.CaptureFixture[str], asked: int, differing: int, end: str
+) -> None:
+    parity = {"asked": asked, "differing": differing, "engine": "onnx"}
+    tell_parity(Teller(), {"parity": parity})
+    assert capsys.readouterr().out == f"  parity: the server was asked {end}\n"
+
+
+def test_where_no_server_was_asked_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_parity(Teller(), {"parity": None})
+    assert capsys.readouterr().out == ""
+
+
 def test_the_commands_name_the_program_and_the_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +140,7 @@ def test_the_commands_name_the_program_and_the_configuration(
     commands = [shlex.split(x) for x in capsys.readouterr().out.splitlines() if x[:1] == " "]
     assert [words[-1] for words in commands] == [
         "run",
+        "serve",
         "status",
         "intents",
         "t-2",

@@ -95,6 +95,7 @@ def test_upgraded_by_the_page_it_goes_on_and_by_the_page_it_goes_back(tmp_path, 
         assert facts(upgraded) == before
         assert "problems" not in installed.run(router, "db", "check").stdout.split()
         it_goes_on(installed, router)
+        its_server_answers_with_the_champion_of_before(installed, router, before["champion"])
         terminals.paste_all(parts["Go back"], lambda: refused_then(installed, router, earlier))
         assert facts(installed.status(router)) == before
     finally:
@@ -126,6 +127,27 @@ def it_goes_on(installed, router):
     installed.run(router, "turn", "start", "--wait")
     turns = json.loads(installed.run(router, "turn", "list", "--json").stdout)
     assert [turn["state"] in ("done", "held") for turn in turns] == [True, True]
+
+
+def its_server_answers_with_the_champion_of_before(installed, router, champion):
+    """An adapter of the version before carries no test vector, and answers all the same."""
+    with (router / "serve.log").open("w") as log:
+        command = [installed.bin / "flywheel", "serve"]
+        server = subprocess.Popen(command, cwd=router, stdout=log, stderr=log)
+    asked = ["curl", "-s", "--unix-socket", str(router / "var" / "serve.sock")]
+    body = ["-H", "content-type: application/json", "-d", '{"text": "wake me at seven"}']
+    try:
+        until(lambda: said_by([*asked, "http://localhost/readyz"]) == "ready\n", "it answers")
+        answer = json.loads(said_by([*asked, "http://localhost/v1/predict", *body]))
+        assert answer["adapter"] == champion
+        until(lambda: installed.status(router)["backlog"]["predictions"] == 61)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def said_by(command):
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def refused_then(installed, router, earlier):
