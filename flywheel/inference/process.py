@@ -24,6 +24,7 @@ from flywheel.inference.answer_log import AnswerLog
 from flywheel.inference.batching import Limits, Question
 from flywheel.inference.delivery import Delivery
 from flywheel.inference.exchanges import Exchanges
+from flywheel.inference.following import Named, first, named_by
 from flywheel.inference.interface import create_serve_app
 from flywheel.inference.loaded import Load, LoadedAdapters, ServedRouter, linked
 from flywheel.inference.recording import Recorder
@@ -37,10 +38,8 @@ log = logging.getLogger(__name__)
 
 PULSE_S = 10.0
 """The engine is asked this often, or three times within systemd's patience."""
-LINK_S = 1.0
-"""The link to the champion is looked at this often, where [serving] kind is "link"."""
 AGAIN_S = 30.0
-"""An adapter that is linked and could not be loaded is tried again after this."""
+"""An adapter that is named and could not be loaded is tried again after this."""
 KEEP_ALIVE_S = 75
 """Idle connections are kept longer than clients keep theirs, so that no request meets a close."""
 _ASKS: tuple[Role, ...] = ("ask", "ingest", "look")  # roles that any route of this process takes
@@ -169,7 +168,8 @@ class InferenceProcess:
         self._server = server(app, grace_s=grace_s, keep_alive_s=KEEP_ALIVE_S)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
-        self._seen: str | None = None  # what the link named last
+        self._named = named_by(config)
+        self._seen: str | None = None  # that was named last
         self._code = 0
 
     async def live(self, sockets: list[socket.socket]) -> int:
@@ -182,7 +182,7 @@ class InferenceProcess:
             asyncio.get_running_loop().add_signal_handler(number, self._asked_to_stop, number)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self.service.engine.start()
-        self._seen = linked(self._adapters.folder)
+        self._seen = await asyncio.to_thread(self._first)
         if self._seen is not None:
             await self._adapters.prepare(self._seen)
             self._adapters.switch(self._seen)
@@ -193,8 +193,8 @@ class InferenceProcess:
         self._notifier.ready(self._status())
         log.info("%s", self._status(), extra={"event": "serve.ready", "version": __version__})
         watching = [asyncio.create_task(self._pulse())]
-        if self._config.serving.kind == "link":
-            watching.append(asyncio.create_task(self._follow_link()))
+        if self._named is not None:
+            watching.append(asyncio.create_task(self._follow_what_is_named(*self._named)))
         for task in (serving, *watching):
             task.add_done_callback(self._ended)
         await self._stop.wait()
@@ -271,34 +271,42 @@ class InferenceProcess:
             return False
         return True
 
-    async def _follow_link(self) -> None:
-        """Answer with the adapter that the link names, once it is loaded and checked."""
-        pause = LINK_S
+    def _first(self) -> str | None:
+        """The adapter to start with: by the link, where the daemon orders it."""
+        if self._named is None:
+            return linked(self._adapters.folder)
+        return first(self._named[0], self._adapters.folder)
+
+    async def _follow_what_is_named(self, named: Named, pause_s: float) -> None:
+        """Answer with the adapter that is named, once it is loaded and checked."""
+        pause = pause_s
         while True:
             await asyncio.sleep(pause)
-            pause, named = LINK_S, linked(self._adapters.folder)
-            if named == self._seen:
-                continue
-            if await self._follow(named):
-                self._seen = named
-            else:
+            try:
+                wanted = await asyncio.to_thread(named)
+                if wanted != self._seen:
+                    await self._follow(wanted)
+                    self._seen = wanted
+            except FlywheelError as error:
+                self._tell_unfollowed(error)
                 pause = AGAIN_S
+            else:
+                self.service.problems.pop("following", None)
+                pause = pause_s
 
-    async def _follow(self, named: str | None) -> bool:
-        """Switch to the adapter; whether it answers now."""
+    async def _follow(self, wanted: str | None) -> None:
         before = self._adapters.current
-        try:
-            if named is not None:
-                await self._adapters.prepare(named)
-            self._adapters.switch(named)
-        except FlywheelError as error:
-            self.service.problems["link"] = f"{named} is linked and does not serve: {error.message}"
-            log.error("%s", self.service.problems["link"], extra={"event": "serve.not_loaded"})  # noqa: TRY400
-            return False
-        self.service.problems.pop("link", None)
+        if wanted is not None:
+            await self._adapters.prepare(wanted)
+        self._adapters.switch(wanted)
         if before is not None and before is not self._adapters.current:
             self._adapters.drop(before.id)
-        return True
+
+    def _tell_unfollowed(self, error: FlywheelError) -> None:
+        words = f"the adapter that is named does not serve: {error.message}"
+        if self.service.problems.get("following") != words:
+            log.error("%s", words, extra={"event": "serve.not_loaded"})
+        self.service.problems["following"] = words
 
 
 class _Nothing:
