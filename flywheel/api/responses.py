@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from flywheel.api.personal import Raters, Text, Texts, View
 from flywheel.api.rollout_views import ChampionServingView, ParityView
-from flywheel.api.traffic_views import TrafficCostView
+from flywheel.api.traffic_views import FirstChampionView, TrafficCostView
 from flywheel.records import (
     DecisionStatus,
     DecisionVerdict,
@@ -163,6 +163,7 @@ class StatusView(View):
     version: str
     uptime_s: float
     champion: str | None
+    first_champion: FirstChampionView | None
     turn: TurnLineView | None
     next_turn: str | None
     backlog: BacklogView

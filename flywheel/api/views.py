@@ -356,13 +356,15 @@ def status(
         serving = rollout_views.serving_view(runtime, con)
         audited = label_state.audited_accuracy(runtime, con)
         costs = traffic_views.costs(runtime, con)
+        first = traffic_views.first_champion(runtime, con)
         came, unusual = _input(runtime, con, loaded)
-        found = [*problems, *_problems(con, champion), *unusual]
+        found = [*problems, *_problems(runtime, con, champion), *unusual]
     capacity = runtime.config.gates.overall.queries
     return StatusView(
         version=__version__,
         uptime_s=round(uptime_s, 1),
         champion=champion,
+        first_champion=first,
         turn=TurnLineView(**_line_of_turn(running[0], runtime)) if running else None,
         next_turn=next_turn,
         backlog=backlog,
@@ -429,9 +431,9 @@ def _backlog(con: Connection, waiting: Sequence[Decision]) -> BacklogView:
     )
 
 
-def _problems(con: Connection, champion: str | None) -> list[str]:
+def _problems(runtime: Runtime, con: Connection, champion: str | None) -> list[str]:
     found = []
-    lacks = control.missing(con)
+    lacks = control.missing(runtime.config, con)
     found += [f"no turn can be opened: {each}" for each in lacks]
     if champion is None and not lacks:
         found.append("no champion yet: `flywheel turn start --wait`")

@@ -59,10 +59,11 @@ def label(
 ) -> None:
     """Label what is worth most, one text after another.
 
-    First what held decisions wait for, then the audit sample, texts on which raters differ, and
-    what the champion was least sure of. Choose by number, by the first letters of an intent, or
-    by any of its letters; 0 none, - skip, < undo, . quit. Texts for the gates and the audit are
-    shown without any model's answer.
+    First what held decisions wait for; where there is no champion, what a first one is made of;
+    then the audit sample, texts on which raters differ, and what the champion was least sure of.
+    Choose by number, by the first letters of an intent, or by any of its letters; 0 none, - skip,
+    < undo, . quit. Texts for the gates, a first champion and the audit are shown without any
+    model's answer.
     """
     if sum(map(bool, (listed, export, import_))) > 1:
         raise typer.BadParameter("--list, --export and --import exclude one another")

@@ -37,6 +37,7 @@ class QuestionKind(StrEnum):
     """Why a text is asked about."""
 
     gate = "gate"
+    first = "first"
     audit = "audit"
     conflict = "conflict"
     uncertain = "uncertain"
@@ -231,6 +232,7 @@ Reader = Callable[[Sequence[IntentChoice], Sequence[str]], str]
 """From all choices, and the names that come first, to an intent, SKIP, UNDO or QUIT."""
 _WHY = {
     "gate": "for the gates",
+    "first": "for a first champion",
     "audit": "audit",
     "conflict": "people differ",
     "uncertain": "the champion was unsure",
@@ -271,6 +273,7 @@ class _Session:
         self._left = limit
         self._choices: list[IntentChoice] = []
         self._read: Reader = _by_line
+        self._settled = False
         self._history: list[str] = []  # what each answer of this session was counted as
 
     def go(self, read: Reader) -> None:
@@ -310,17 +313,21 @@ class _Session:
                 continue
             if not self._tell(item, None if answer == SKIP else answer):
                 passed.add(item["item"])
+            if self._settled:  # it was the last that somebody waited for: the rest is another queue
+                self._settled = False
+                return True
         return True
 
     def _tell(self, item: Mapping[str, Any], intent: str | None) -> bool:
         """Have the daemon keep an answer; False where it cannot be used."""
         try:
-            self._ask.post("labels", value={"item": item["item"], "intent": intent})
+            reply = self._ask.post("labels", value={"item": item["item"], "intent": intent})
         except DaemonUnreachable:
             raise
         except FlywheelError as error:
             complain(error)
             return False
+        self._settled = bool(reply.value.get("settled"))
         counted = item["kind"] if intent else "skipped"
         self.given[counted] += 1
         self._history.append(counted)

@@ -27,6 +27,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
         *facts(
             [
                 ("champion", clean(now.get("champion") or "none yet")),
+                *_first_champion(now.get("first_champion")),
                 *_serving(now.get("serving") or {}),
                 ("turn", _turn(now.get("turn"))),
                 ("next turn", moment(now.get("next_turn"))),
@@ -63,6 +64,19 @@ def _serving(serving: Mapping[str, Any]) -> list[tuple[str, str]]:
     if serving.get("applying"):
         pairs.append(("", f"{clean(serving['applying'])} is being applied"))
     return pairs
+
+
+def _first_champion(first: Any) -> list[tuple[str, str]]:
+    """How far it is to a first champion, where people label traffic for it."""
+    if not first or first["ready"] or not first["traffic"]:
+        return []
+    needs = [(name, first[name]) for name in ("seeds", "dev", "golden", "intents")]
+    parts = [
+        f"{number(need['have'])} of {number(need['need'])} {name}"
+        for name, need in needs
+        if need["have"] < need["need"] or (name != "intents" and need["need"] > 1)
+    ]
+    return [("", f"for the first one: {', '.join(parts)}")]
 
 
 def _turn(turn: Any) -> str:

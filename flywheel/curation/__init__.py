@@ -1,6 +1,13 @@
 """Curation: rules that accept or refuse training samples. Pure; every refusal has a reason."""
 
-from flywheel.curation.duplicates import Near, near_duplicates, normalise, word_set
+from flywheel.curation.duplicates import (
+    Near,
+    Neighbourhood,
+    form,
+    near_duplicates,
+    normalise,
+    word_set,
+)
 from flywheel.curation.probing import FewTaught, Turned, few_taught, probe, turned
 from flywheel.curation.raters import (
     Believed,
@@ -47,6 +54,7 @@ __all__ = [
     "FewTaught",
     "KnownWording",
     "Near",
+    "Neighbourhood",
     "NoiseScore",
     "Scored",
     "SiftRules",
@@ -60,6 +68,7 @@ __all__ = [
     "contradicted",
     "copied",
     "few_taught",
+    "form",
     "in_their_neighbourhood",
     "label_noise",
     "leaks",

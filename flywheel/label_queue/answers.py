@@ -7,7 +7,7 @@ answer takes effect.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 from flywheel import curation, labelling
 from flywheel.errors import FlywheelError, NotFound, Refused
 from flywheel.label_queue.effects import settle
+from flywheel.label_queue.first_labels import asks, first_texts
 from flywheel.label_queue.label_state import LabelState, label_state, one_person, still_wanted
 from flywheel.label_queue.queue import conflict_key, gate_texts, queue
 from flywheel.labelling import Item
 from flywheel.metrics import agreement
 from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Arguments, Intent
-from flywheel.store import Connection, label_candidates, labels
+from flywheel.store import Connection, adapters, label_candidates, labels
 from flywheel.store.labels import Said
 from flywheel.turn.runtime import Runtime
 
@@ -97,7 +98,8 @@ def agreement_of(runtime: Runtime) -> dict[str, Any]:
 
 
 def give(runtime: Runtime, person: str, answer: LabelAnswer) -> dict[str, Any]:
-    """Store one answer; when it is the last label that a gate needs, settle all gate labels.
+    """Store one answer; when it is the last label that a gate, or a first champion, needs, settle
+    all labels of that kind.
 
     Returns:
         {"item", "state": kept, repeated or skipped, "settled": the result of `settle`, or None
@@ -111,9 +113,20 @@ def give(runtime: Runtime, person: str, answer: LabelAnswer) -> dict[str, Any]:
         (status,) = _store(runtime, con, person, [answer])
         if isinstance(status, FlywheelError):
             raise status
-        completes = answer.item.startswith("gate:") and not still_wanted(con, label_state(con))
-        settled = settle(runtime, kinds=("gate",)) if completes and status == "kept" else None
+        completed = _completed(runtime, con, answer.item) if status == "kept" else ()
+        settled = settle(runtime, kinds=completed) if completed else None
     return {"item": answer.item, "state": status, "settled": settled}
+
+
+def _completed(runtime: Runtime, con: Connection, item: str) -> tuple[labelling.Kind, ...]:
+    """The kind of an item where no more labels of it are needed, this one included."""
+    if item.startswith("gate:") and not still_wanted(con, label_state(con)):
+        return ("gate",)
+    if item.startswith("first:"):
+        lack = asks(runtime, con)
+        if lack is not None and lack.ready:
+            return ("first",)
+    return ()
 
 
 def give_many(
@@ -195,9 +208,8 @@ def _subjects(
             )
         }
     share = runtime.config.labelling.audit
-    new = [key for item, (kind, key) in keys.items() if kind == "gate" and item not in state.said]
-    for_gates = gate_texts(runtime, con) if new else frozenset()
-    before = labels.effects(con) if new else {}  # also of answers that were taken back
+    new = {kind for item, (kind, _) in keys.items() if item not in state.said}
+    drawn = _drawn(runtime, con, new)
     for item, (kind, key) in keys.items():
         if item in state.said:
             stored = state.said[item]  # the prediction itself may be in the archive by now
@@ -210,7 +222,7 @@ def _subjects(
             )
         elif kind == "conflict" and key in conflict_texts:
             subjects[item] = _Subject(kind=kind, text=conflict_texts[key])
-        elif kind == "gate" and key not in for_gates and item not in before:
+        elif kind in ("gate", "first") and item not in drawn:
             continue
         elif key in predictions and (kind == "audit") == labelling.drawn("audit", key, share):
             prediction = predictions[key]
@@ -222,6 +234,24 @@ def _subjects(
                 predicted_at=prediction.ts,
             )
     return subjects
+
+
+def _drawn(runtime: Runtime, con: Connection, kinds: Collection[str]) -> frozenset[str]:
+    """Items of these kinds whose texts were drawn to be asked about: any other text would be chosen
+    by whoever labels it. Also those that had a label which was taken back."""
+    drawn: set[str] = set()
+    if "gate" in kinds:
+        drawn |= {labelling.item_id("gate", key) for key in gate_texts(runtime, con)}
+    if "first" in kinds:
+        drawn |= {labelling.item_id("first", key) for key in _texts_for_first(runtime, con)}
+    return frozenset(drawn | set(labels.effects(con)) if {"gate", "first"} & set(kinds) else ())
+
+
+def _texts_for_first(runtime: Runtime, con: Connection) -> frozenset[str]:
+    """Predictions that may be labelled for a first champion; none once there is a champion."""
+    if not runtime.config.labelling.first or adapters.champion(con) is not None:
+        return frozenset()
+    return frozenset(seen.id for seen in first_texts(runtime, con))
 
 
 def _problem_with(

@@ -3,8 +3,9 @@
 Labels take effect when the person is done, when the gates have the labels they wait for, or after
 ten minutes without an answer. A gate's label becomes a bought golden sample. A label of the audit
 sample becomes an expert's feedback. A resolved conflict or an uncertain text becomes a training
-sample, which outvotes the raters. Uncertain texts do not become feedback: they were selected by
-the champion's low confidence, so they would bias the health of intents and the fresh set.
+sample, which outvotes the raters. A label for a first champion becomes what the lot of its text
+says: a training, dev or golden sample. Uncertain texts do not become feedback: they were selected
+by the champion's low confidence, so they would bias the health of intents and the fresh set.
 A label that changes later, by a second opinion or a withdrawal, updates its effect.
 """
 
@@ -16,10 +17,11 @@ from datetime import datetime, timedelta
 
 from flywheel import content, curation, datasets, labelling, lineage
 from flywheel.errors import NotFound
+from flywheel.label_queue.first_labels import DealtPlace, dealer
 from flywheel.label_queue.label_state import LabelState, held_turns, label_state
 from flywheel.label_queue.queue import trained_texts
 from flywheel.records import Feedback, Sample
-from flywheel.store import Connection, events, golden_set, labels
+from flywheel.store import Connection, events, golden_set, labels, samples
 from flywheel.store.labels import Effect, Said
 from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import Incoming, add_samples
@@ -57,12 +59,38 @@ def settle(
         by_kind: dict[str, list[str]] = {}
         for item in changed:
             by_kind.setdefault(item.split(":")[0], []).append(item)
-        counts = _add_golden(runtime, con, state, effects, by_kind.get("gate", []))
+        places = _dealt(runtime, con, state, by_kind.get("first", []))
+        golden = {row.sample.id for row in samples.golden(con)} if places else set()
+        judging = [
+            item
+            for item, place in places.items()
+            if (place and place.split == "golden")
+            or (item in effects and effects[item].sample in golden)
+        ]
+        judging += by_kind.get("gate", [])
+        counts = _add_golden(runtime, con, state, effects, judging, places)
         learned = [*by_kind.get("conflict", []), *by_kind.get("uncertain", [])]
-        counts["train"], withdrawn = _add_training(runtime, con, state, effects, learned)
+        learned += [item for item in places if item not in judging]
+        counts["train"], withdrawn = _add_training(runtime, con, state, effects, learned, places)
         counts["withdrawn"] += withdrawn
         counts["feedback"] = _add_feedback(con, state, by_kind.get("audit", []), now)
     return counts
+
+
+def _dealt(
+    runtime: Runtime, con: Connection, state: LabelState, items: Sequence[str]
+) -> dict[str, DealtPlace | None]:
+    """Where the texts of items are dealt to, those before them known; None: they are not used."""
+    places: dict[str, DealtPlace | None] = {}
+    if not items:
+        return places
+    known = dealer(runtime, con)
+    for item in items:
+        label = _agreed_answer(state, item)
+        places[item] = place = known.place(state.said[item].text) if item in state.said else None
+        if place is not None and label is not None:
+            known.add(_sample(label, place.split, place.family))
+    return places
 
 
 def _counts(**counts: int) -> dict[str, int]:
@@ -94,8 +122,9 @@ def _add_golden(
     state: LabelState,
     effects: Mapping[str, Effect],
     items: Sequence[str],
+    places: Mapping[str, DealtPlace | None],
 ) -> dict[str, int]:
-    """Add golden samples for the gates; the sample of a changed label is set aside as disputed."""
+    """Add golden samples; the sample of a changed label is set aside as disputed."""
     now, withdrawn = runtime.clock(), 0
     new_samples: dict[str, Sample] = {}
     people = set()
@@ -109,7 +138,8 @@ def _add_golden(
                 withdrawn += 1
         label = _agreed_answer(state, item)
         if label is not None:
-            new_samples[item] = _sample(label, "golden")
+            place = places.get(item)
+            new_samples[item] = _sample(label, "golden", place.family if place else "")
             people.add(label.person)
     unfit = _met_in_training(
         runtime, con, {item: sample.text for item, sample in new_samples.items()}
@@ -139,16 +169,19 @@ def _add_training(
     state: LabelState,
     effects: Mapping[str, Effect],
     items: Sequence[str],
+    places: Mapping[str, DealtPlace | None],
 ) -> tuple[int, int]:
-    """Add training samples; return how many are new, and how many were withdrawn."""
+    """Add samples to learn from and to choose with, those of `places` where they are dealt to;
+    return how many are new, and how many were withdrawn."""
     now, withdrawn = runtime.clock(), 0
     new_samples: dict[str, Sample] = {}
     for item in items:
         old_sample = effects[item].sample if item in effects else None
         withdrawn += bool(old_sample and labels.withdraw(con, old_sample, item))
         label = _agreed_answer(state, item)
-        if label is not None:
-            new_samples[item] = _sample(label, "train")
+        place = places.get(item, DealtPlace(split="train"))
+        if label is not None and place is not None:
+            new_samples[item] = _sample(label, place.split, place.family)
     added = add_samples(
         runtime, [Incoming(sample=sample) for sample in new_samples.values()], by=_BY
     )["accepted"]
@@ -198,7 +231,7 @@ def _agreed_answer(state: LabelState, item: str) -> Said | None:
     )
 
 
-def _sample(label: Said, split: str) -> Sample:
+def _sample(label: Said, split: labelling.Dealt, family: str = "") -> Sample:
     assert label.intent is not None
     return Sample(
         id=datasets.sample_id(label.text, label.intent, label.arguments, "person", split),
@@ -206,7 +239,8 @@ def _sample(label: Said, split: str) -> Sample:
         intent=label.intent,
         arguments=label.arguments,
         origin="person",
-        split="golden" if split == "golden" else "train",
+        split=split,
+        family=family,
         provenance={
             "item": label.item,
             "rater": label.person,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flywheel import content, curation, labelling, lineage
+from flywheel.label_queue.first_labels import first_items
 from flywheel.label_queue.label_state import (
     LabelState,
     asked_for_gates,
@@ -60,17 +61,25 @@ def queue(runtime: Runtime, con: Connection, person: str, most: int) -> Queue:
     bar = labelling.bar(runtime.config.labelling.audit)
     confused = _confused(runtime, con)
     audited, audit_size = label_candidates.audited(con, since, bar, most)
+    first, first_size = first_items(runtime, con, state, most)
+    asked_first = {item.text for item in first}
     candidates = [
         *_second_opinions(runtime, state, person, confused),
         *_gate_items(runtime, con, wanted, since, bar),
+        *first,
         *(_item("audit", prediction, rank=(0.0, prediction.lot)) for prediction in audited),
         *_conflict_items(runtime, con, state),
-        *_uncertain_items(runtime, con, since, bar, confused),
+        *(
+            item
+            for item in _uncertain_items(runtime, con, since, bar, confused)
+            if item.text not in asked_first
+        ),
     ]
     items = tuple(labelling.ordered(candidates))
     counts = Counter(item.kind for item in items)
     waiting: dict[str, int] = {kind: counts[kind] for kind in labelling.KINDS}
     waiting["audit"] += audit_size - len(audited)
+    waiting["first"] += first_size - len(first)
     return Queue(items=items, waiting=waiting, wanted=wanted)
 
 

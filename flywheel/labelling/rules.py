@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["gate", "audit", "conflict", "uncertain"]
-KINDS: tuple[Kind, ...] = ("gate", "audit", "conflict", "uncertain")
-"""Most valuable first: labels that gates wait for, the audit sample of production, texts on which
-raters disagree, texts with low confidence."""
+Kind = Literal["gate", "first", "audit", "conflict", "uncertain"]
+KINDS: tuple[Kind, ...] = ("gate", "first", "audit", "conflict", "uncertain")
+"""Most valuable first: labels that gates wait for, labels that a first champion is made of, the
+audit sample of production, texts on which raters disagree, texts with low confidence."""
 
-BLIND: frozenset[str] = frozenset({"gate", "audit"})
+BLIND: frozenset[str] = frozenset({"gate", "first", "audit"})
 """Kinds whose labels are evidence on models: the labeller sees no model's answer."""
 
 _DIGITS = 32  # of a lot, in hex
@@ -99,6 +99,30 @@ def bar(share: float) -> str:
 def drawn(draw: str, key: str, share: float) -> bool:
     """Whether a key is in the sample of this share; a larger share holds the smaller one."""
     return lot(draw, key) < bar(share)
+
+
+# Where the labels of traffic go that a first champion is made of.
+
+Dealt = Literal["train", "dev", "golden"]
+SHARES: Mapping[Dealt, float] = {"train": 0.6, "dev": 0.2, "golden": 0.2}
+"""Of the texts that are asked about before there is a champion."""
+
+
+def dealt(text: str) -> Dealt:
+    """Return the split of a text by lot: a hash of it, so that a repeat is dealt alike.
+
+    Args:
+        text: its normal form, `curation.normalise`.
+
+    >>> dealt("wake me at seven"), dealt("what is my balance")
+    ('dev', 'train')
+    """
+    place, below = lot("deal", text), 0.0
+    for split, share in SHARES.items():
+        below += share
+        if place < bar(below):
+            return split
+    return "golden"  # the shares are one in sum, but for rounding
 
 
 # Agreed labels.

@@ -170,6 +170,16 @@ _CONFLICTS = f"""
     ORDER BY votes DESC, text
 """  # noqa: S608  a constant of ours
 
+# The earliest prediction names the text, so that later traffic gives it no other name. Drawn from
+# different texts: what is said most would be most of a draw from predictions.
+_UNKNOWN_TEXTS = f"""
+    SELECT p.text, arg_min(p.id, (p.ts, p.id)) AS id, arg_max(p.intent, (p.ts, p.id)) AS intent,
+        sum(p.answers)::BIGINT AS answers
+    FROM standing_predictions() AS p
+    WHERE p.ts >= $since AND trim(p.text) <> '' AND {_UNKNOWN}
+    GROUP BY p.text ORDER BY md5('first:' || p.text), p.text LIMIT $most
+"""  # noqa: S608
+
 _NAMED = f"""
     SELECT {_COLUMNS}, '' AS lot FROM standing_predictions() AS p WHERE list_contains($ids, p.id)
     ORDER BY p.id
@@ -193,6 +203,16 @@ class SeenPrediction:
     confidence: float | None
     ts: datetime
     lot: str  # its place in the draw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenText:
+    """A text of production that nobody labelled."""
+
+    id: str  # of the earliest prediction
+    text: str
+    intent: str  # what production answered last
+    answers: int  # how often it was asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +255,15 @@ def answered_as(
     """
     asked = {"intents": sorted(intents), "since": stamp(since), "bar": bar, "most": most}
     return sorted(_seen(records(con, _ANSWERED_AS, asked)), key=lambda one: (one.lot, one.id))
+
+
+def unknown_texts(con: Connection, since: datetime, bar: str, most: int) -> list[SeenText]:
+    """Return different texts that nobody labelled, in the order of their own lots.
+
+    Predictions of the audit sample, whose lots are below `bar`, are left to it.
+    """
+    asked = {"since": stamp(since), "bar": bar, "most": most}
+    return [SeenText(**row) for row in records(con, _UNKNOWN_TEXTS, asked)]
 
 
 def unlabelled(con: Connection, since: datetime, most: int) -> list[str]:

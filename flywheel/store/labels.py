@@ -165,10 +165,11 @@ def effects(con: Connection) -> Mapping[str, Effect]:
 
 
 def withdraw(con: Connection, sample: str, item: str) -> bool:
-    """Delete the training sample that an item's label made; False where it is somebody else's."""
+    """Delete the training or dev sample that an item's label made; False where it is somebody
+    else's."""
     sql = """
         DELETE FROM samples
-        WHERE id = ? AND split = 'train' AND json_extract_string(provenance, '$.item') = ?
+        WHERE id = ? AND split IN ('train', 'dev') AND json_extract_string(provenance, '$.item') = ?
     """
     return changed(con, sql, [sample, item]) > 0
 

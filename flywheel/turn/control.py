@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Sequence
 
 from flywheel import promotion
+from flywheel.config import Config
 from flywheel.errors import Refused
 from flywheel.records import Decision
 from flywheel.store import (
@@ -24,6 +25,7 @@ from flywheel.store.turns import Turn
 from flywheel.turn import adapter_files, evaluate
 from flywheel.turn.apply import candidate_of, end_turn, put_forward, roll_back
 from flywheel.turn.artifacts import cancel_jobs
+from flywheel.turn.first_champion import FirstChampion, Need, needs
 from flywheel.turn.rollout import NotServed, serve
 from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import reopen_held
@@ -33,31 +35,63 @@ _SEEDS = "`flywheel samples import FILE --split seed`"
 _GOLDEN = "`flywheel samples import FILE --split golden`"
 
 
+_LABEL = "`flywheel samples label`"
+
+
 class NotReady(Refused):
     """No turn can be opened: there are no training samples, or there is no golden set."""
 
 
-def missing(con: Connection) -> list[str]:
+def missing(config: Config, con: Connection) -> list[str]:
     """Return what a turn would lack, each as "PROBLEM: COMMAND" with the command that fixes it."""
+    first = needs(config, con)
+    if first is None:  # a champion is there, and what it was judged by may be gone
+        first = FirstChampion(
+            seeds=Need(have=_learnable(con), need=1),
+            dev=Need(have=0, need=0),
+            golden=Need(have=_golden_rows(con), need=1),
+            intents=Need(have=0, need=0),
+            traffic=False,
+        )
     problems = []
-    stored = samples.stats(con)
-    if not any(row["split"] == "train" for row in stored) and not label_candidates.vote_counts(con):
-        problems.append(f"there is nothing to learn from: {_SEEDS}")
-    golden = golden_set.current_generation(con)
-    if golden is None or not golden.rows:
-        problems.append(f"there is no golden set to judge by: {_GOLDEN}")
+    for need, none, what, import_ in (
+        (first.seeds, "there is nothing to learn from", "texts to learn from", _SEEDS),
+        (first.dev, "", "texts to choose with (dev)", ""),
+        (first.golden, "there is no golden set to judge by", "golden texts", _GOLDEN),
+        (first.intents, "", "intents with a text to learn from", ""),
+    ):
+        if not need.missing or (what.startswith("intents") and first.seeds.missing):
+            continue
+        count = f"{need.missing} of {need.need} {what} are missing"
+        if not need.have and none:
+            count = none + (f" ({need.need} texts are missing)" if need.need > 1 else "")
+        commands = [_LABEL] if first.traffic or not import_ else []
+        commands += [import_] if import_ else []
+        problems.append(f"{count}: {', or '.join(commands)}")
     return problems
 
 
-def refuse_unready(con: Connection) -> None:
+def _learnable(con: Connection) -> int:
+    stored = sum(row["count"] for row in samples.stats(con) if row["split"] == "train")
+    return int(stored) or sum(label_candidates.vote_counts(con).values())
+
+
+def _golden_rows(con: Connection) -> int:
+    golden = golden_set.current_generation(con)
+    return golden.rows if golden else 0
+
+
+def refuse_unready(config: Config, con: Connection) -> None:
     """Check that a turn would have training samples and a golden set.
 
     Raises:
         NotReady: names what is missing, and the commands that fix it.
     """
-    if problems := missing(con):
+    if problems := missing(config, con):
         lacks, commands = zip(*(problem.split(": ", 1) for problem in problems), strict=True)
-        raise NotReady(f"no turn can be opened: {' and '.join(lacks)}", hint="; ".join(commands))
+        raise NotReady(
+            f"no turn can be opened: {' and '.join(lacks)}", hint="; ".join(dict.fromkeys(commands))
+        )
 
 
 def request(runtime: Runtime, trigger: str) -> Turn:
@@ -74,7 +108,7 @@ def request(runtime: Runtime, trigger: str) -> Turn:
                 f"{running[0].id} is open, in step {running[0].state}",
                 hint=f"wait for it, or `flywheel turn cancel {running[0].id}`",
             )
-        refuse_unready(con)
+        refuse_unready(runtime.config, con)
         evaluate.set_aside(runtime, con)  # before anything of it is trained on
         turn = turns.open_turn(con, trigger, runtime.clock(), FIRST_STATE)
     runtime.wake.set()

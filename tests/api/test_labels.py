@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 from xml.etree import ElementTree
 
@@ -17,6 +18,8 @@ ME = f"{getpass.getuser()} (uid {os.getuid()})"
 @pytest.fixture
 def traffic(runtime):
     """Predictions the model was unsure of, one of them hostile, and one on which raters differ."""
+    labelling = replace(runtime.config.labelling, first=0)
+    runtime.config = replace(runtime.config, labelling=labelling)
     texts = ["wake me", "我要听音乐", 'say "<b>" & \x1b[2J']
     with runtime.store.write() as con:
         events.add_predictions(
@@ -56,7 +59,13 @@ def traffic(runtime):
 def test_the_queue_names_its_caller_and_what_waits(client, traffic):
     said = client.get("/v1/labels").json()
     assert said["person"] == ME
-    assert said["waiting"] == {"gate": 0, "audit": 0, "conflict": 1, "uncertain": 3}
+    assert said["waiting"] == {
+        "gate": 0,
+        "first": 0,
+        "audit": 0,
+        "conflict": 1,
+        "uncertain": 3,
+    }
     assert [item["text"] for item in said["items"]] == ["quiet", *traffic]
     assert said["items"][1] == {
         "item": "uncertain:p-1",

@@ -117,6 +117,22 @@ def test_what_the_daemon_refuses_is_said_and_the_next_text_comes(daemon, queue):
     assert "nothing to label" in done.stdout
 
 
+def test_after_the_last_label_that_somebody_waited_for_the_queue_is_fetched_anew(daemon, queue):
+    queue.items = [item(n, "first") for n in range(3)]
+
+    def last(body):
+        queue.given(body)
+        queue.items = [item(2)]  # nobody waits for the other texts any more
+        return {"item": "first:p-0", "state": "kept", "settled": SETTLED}
+
+    daemon.says("POST /v1/labels", last)
+    done = label(daemon, "1", ".")
+    assert queue.said() == [("0", "set_alarm")]
+    assert "for a first champion (3 texts left)" in done.stdout
+    assert TEXTS[1] not in done.stdout
+    assert "audit (1 text left)" in done.stdout
+
+
 def test_a_limit_ends_the_session(daemon, queue):
     label(daemon, "1", "1", "1", options=("--limit", "2"))
     assert len(queue.said()) == 2

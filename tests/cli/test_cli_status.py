@@ -106,6 +106,42 @@ def test_status_says_what_answers_cost_where_that_is_known(daemon):
     ]
 
 
+FIRST = {
+    "seeds": {"have": 31, "need": 120},
+    "dev": {"have": 9, "need": 40},
+    "golden": {"have": 12, "need": 40},
+    "intents": {"have": 14, "need": 2},
+    "traffic": True,
+    "ready": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {},
+            "for the first one: 31 of 120 seeds, 9 of 40 dev, 12 of 40 golden",
+        ),
+        ({"ready": True}, ""),
+        ({"traffic": False}, ""),
+        (
+            {"dev": {"have": 0, "need": 0}, "seeds": {"have": 3, "need": 1}},
+            "for the first one: 12 of 40 golden",
+        ),
+        (
+            {"dev": {"have": 40, "need": 40}, "intents": {"have": 1, "need": 2}},
+            "for the first one: 31 of 120 seeds, 40 of 40 dev, 12 of 40",
+        ),
+    ],
+)
+def test_status_says_how_far_it_is_to_a_first_champion(daemon, changes, line):
+    daemon.says("GET /v1/status", STATUS | {"champion": None, "first_champion": FIRST | changes})
+    said = daemon.run("status").stdout.splitlines()
+    at = said.index("champion       none yet")
+    assert said[at + 1].strip() == line or (not line and said[at + 1].startswith("turn "))
+
+
 def test_status_of_a_new_daemon_says_what_is_missing(daemon):
     empty = {
         "version": "0.1.0",

@@ -36,7 +36,7 @@ ANN, BO = "ann (uid 1)", "bo (uid 2)"
 
 
 def runtime_with(folder, **shares):
-    given = {"audit": 0.0, "uncertain": 0.0, "second_opinion": 0.0} | shares
+    given = {"first": 0, "audit": 0.0, "uncertain": 0.0, "second_opinion": 0.0} | shares
     return runtime_in(folder, teacher=Parrot(), labelling=LabellingTable(**given))
 
 
@@ -471,7 +471,7 @@ def test_a_later_event_under_any_name_does_not_displace_what_the_queue_was_told(
 
 def test_a_gates_label_on_which_a_second_person_differs_judges_nothing_until_it_is_settled(held):
     runtime, _, wanted = held
-    table = LabellingTable(audit=0.0, uncertain=0.0, second_opinion=1.0)
+    table = LabellingTable(first=0, audit=0.0, uncertain=0.0, second_opinion=1.0)
     runtime = dataclasses.replace(
         runtime, config=dataclasses.replace(runtime.config, labelling=table)
     )
