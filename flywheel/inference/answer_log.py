@@ -13,7 +13,6 @@ Every start opens new segments, so a line that a power cut tore is the last of i
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import math
 import os
@@ -37,7 +36,6 @@ SYNC_S = 0.05
 """Seconds from the first write that is not on disk to the fdatasync, which takes up to as long."""
 
 _NAME = re.compile(r"(\d{12})\.(predictions|feedback)\.ndjson")
-_LEFT_OUT = "left_out.json"
 _SEGMENT_BYTES = 8 << 20
 _AGE_S = 60.0  # a segment that is older is closed once all of it was delivered
 _TOLD_S = 60.0  # between two lines that say that answers are not logged
@@ -111,6 +109,7 @@ class AnswerLog:
         self._state = threading.Condition()
         self._synced = threading.Event()  # something new is on disk; for the reader
         self._ending = False
+        self.reader_state: Callable[[], Mapping[str, Any]] = dict  # of the `Delivery`
         self._thread = threading.Thread(target=self._run, name="answer log", daemon=True)
         self._thread.start()
 
@@ -179,24 +178,6 @@ class AnswerLog:
         self._synced.wait(timeout_s)
         self._synced.clear()
 
-    def take_left_out(self) -> dict[str, Any]:
-        """Return what `keep_left_out` kept at the last stop, once: after a crash there is none."""
-        path = self.folder / _LEFT_OUT
-        try:
-            value = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            value = {}
-        path.unlink(missing_ok=True)
-        return value if isinstance(value, dict) else {}
-
-    def keep_left_out(self, counts: Mapping[str, Any]) -> None:
-        """Keep a `LoggedShare.state` for the next start.
-
-        Raises:
-            OSError: it could not be written.
-        """
-        files.write_json(self.folder / _LEFT_OUT, counts)
-
     def wake(self) -> None:
         """Have `wait` return."""
         self._synced.set()
@@ -204,7 +185,9 @@ class AnswerLog:
     def state(self) -> dict[str, Any]:
         """Return {"bytes": not removed yet, "limit_bytes", "segments", "logged": events since the
         start, "not_logged": events since the start, "why_not": why the last one was not; "" when
-        it was, "sync_failures": calls of fdatasync that failed}."""
+        it was, "sync_failures": calls of fdatasync that failed, "waiting_bytes": not delivered},
+        and what `Delivery.state` says where one reads this log."""
+        reader = self.reader_state()
         with self._state:
             return {
                 "bytes": self._bytes(),
@@ -214,6 +197,8 @@ class AnswerLog:
                 "not_logged": self._not_logged,
                 "why_not": self._why_not,
                 "sync_failures": self._sync_failures,
+                "waiting_bytes": self._bytes(),
+                **reader,
             }
 
     def close(self) -> None:

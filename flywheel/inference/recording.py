@@ -79,10 +79,15 @@ class Recorder:
 
 
 def _read(path: Path | None) -> dict[str, Any]:
-    """What the last stop left out; empty where it is not known."""
+    """What the last stop left out; empty where it is not known.
+
+    It is taken once: after a crash the file would say again what logged answers stand for already.
+    """
     if path is None:
         return {}
+    value: Any = None
     with contextlib.suppress(OSError, ValueError):
         value = json.loads(path.read_text(encoding="utf-8"))
-        return value if isinstance(value, dict) else {}
-    return {}
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    return value if isinstance(value, dict) else {}

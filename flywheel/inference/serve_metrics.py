@@ -123,7 +123,11 @@ class _State(Collector):
             ("queue", "Texts that wait or are being answered.", state["queue"]),
             ("queue_limit", "Of them; above it, 429.", state["queue_limit"]),
             ("adapters_loaded", "Adapters in memory.", len(state["loaded"])),
-            ("log_bytes", "Answers that the daemon does not have yet.", state["log"]["bytes"]),
+            (
+                "log_bytes",
+                "Answers that the daemon does not have yet.",
+                state["log"]["waiting_bytes"],
+            ),
             ("log_limit_bytes", "Of them; above it none is logged.", state["log"]["limit_bytes"]),
             ("problems", "Problems that `GET /v1/serving` names.", len(state["problems"])),
         ):

@@ -218,10 +218,3 @@ def test_a_delivered_segment_is_closed_after_a_minute_and_not_before(open_log):
     assert not log.segments()[0].closed
     log.close_delivered(log.segments()[0])
     assert log.segments()[0].closed
-
-
-def test_counts_of_what_was_left_out_are_taken_once(open_log):
-    log = open_log()
-    log.keep_left_out({"set_alarm": (3, 0.5)})
-    assert log.take_left_out() == {"set_alarm": [3, 0.5]}
-    assert log.take_left_out() == {}
