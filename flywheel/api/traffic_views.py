@@ -38,6 +38,13 @@ class FirstChampionView(View):
     ready: bool  # a turn can train and judge one
 
 
+def of_traffic(
+    runtime: Runtime, con: Connection
+) -> tuple[FirstChampionView | None, list[TrafficCostView]]:
+    """What a first champion needs, and what answers cost."""
+    return first_champion(runtime, con), costs(runtime, con)
+
+
 def first_champion(runtime: Runtime, con: Connection) -> FirstChampionView | None:
     """What a first champion needs; None where there is a champion."""
     first = needs(runtime.config, con)

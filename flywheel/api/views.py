@@ -49,6 +49,7 @@ from flywheel.store import (
     scores,
     turns,
 )
+from flywheel.store.golden_set import Generation
 from flywheel.store.turns import Turn
 from flywheel.turn import control, diagnose
 from flywheel.turn.diagnose import intent_health, wanted
@@ -354,12 +355,10 @@ def status(
         champion = adapters.champion(con)
         backlog = _backlog(con, waiting)
         serving = rollout_views.serving_view(runtime, con)
-        audited = label_state.audited_accuracy(runtime, con)
-        costs = traffic_views.costs(runtime, con)
-        first = traffic_views.first_champion(runtime, con)
+        audit = AuditView(**label_state.audited_accuracy(runtime, con))
+        first, costs = traffic_views.of_traffic(runtime, con)
         came, unusual = _input(runtime, con, loaded)
         found = [*problems, *_problems(runtime, con, champion), *unusual]
-    capacity = runtime.config.gates.overall.queries
     return StatusView(
         version=__version__,
         uptime_s=round(uptime_s, 1),
@@ -368,7 +367,7 @@ def status(
         turn=TurnLineView(**_line_of_turn(running[0], runtime)) if running else None,
         next_turn=next_turn,
         backlog=backlog,
-        audit=AuditView(**audited),
+        audit=audit,
         costs=costs,
         sources=[SourceView(**source) for source in sources],
         serving=serving,
@@ -379,14 +378,19 @@ def status(
             before=archived.before.isoformat() if archived.before else None,
             keep_days=runtime.config.flywheel.keep_days,
         ),
-        golden=GoldenSetView(
-            generation=generation.number if generation else None,
-            rows=generation.rows if generation else 0,
-            queries_left=max(0, capacity - generation.queries_used) if generation else 0,
-        ),
+        golden=_golden(runtime, generation),
         input=came,
         overrides=list(runtime.config.overrides),
         problems=found,
+    )
+
+
+def _golden(runtime: Runtime, generation: Generation | None) -> GoldenSetView:
+    if generation is None:
+        return GoldenSetView(generation=None, rows=0, queries_left=0)
+    left = runtime.config.gates.overall.queries - generation.queries_used
+    return GoldenSetView(
+        generation=generation.number, rows=generation.rows, queries_left=max(0, left)
     )
 
 

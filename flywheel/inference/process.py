@@ -57,6 +57,7 @@ def serve(config_path: Path) -> int:
     """
     config = load(config_path)
     table = config.flywheel
+    config.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)  # the daemon may come later
     logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level, "serve")
     try:
         with (
