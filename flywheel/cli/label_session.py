@@ -314,6 +314,8 @@ class _Session:
             if not self._tell(item, None if answer == SKIP else answer):
                 passed.add(item["item"])
             if self._settled:  # it was the last that somebody waited for: the rest is another queue
+                if item["kind"] == "first":
+                    say("", "that is enough for a first champion: flywheel turn start --wait")
                 self._settled = False
                 return True
         return True

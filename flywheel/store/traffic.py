@@ -31,7 +31,7 @@ _KNOWS_ANSWERS = """
     WHERE table_name = 'predictions' AND column_name = 'answers'
 """
 _COSTS = """
-    SELECT adapter, sum(cost_usd) AS usd, sum(answers)::BIGINT AS answers
+    SELECT adapter, round(sum(cost_usd), 9) AS usd, sum(answers)::BIGINT AS answers
     FROM standing_predictions() WHERE ts >= ? AND cost_usd IS NOT NULL
     GROUP BY adapter ORDER BY usd DESC, adapter
 """

@@ -131,6 +131,7 @@ def test_after_the_last_label_that_somebody_waited_for_the_queue_is_fetched_anew
     assert "for a first champion (3 texts left)" in done.stdout
     assert TEXTS[1] not in done.stdout
     assert "audit (1 text left)" in done.stdout
+    assert "that is enough for a first champion: flywheel turn start --wait" in done.stdout
 
 
 def test_a_limit_ends_the_session(daemon, queue):
