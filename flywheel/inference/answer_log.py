@@ -19,7 +19,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -109,7 +109,6 @@ class AnswerLog:
         self._state = threading.Condition()
         self._synced = threading.Event()  # something new is on disk; for the reader
         self._ending = False
-        self.reader_state: Callable[[], Mapping[str, Any]] = dict  # of the `Delivery`
         self._thread = threading.Thread(target=self._run, name="answer log", daemon=True)
         self._thread.start()
 
@@ -185,9 +184,7 @@ class AnswerLog:
     def state(self) -> dict[str, Any]:
         """Return {"bytes": not removed yet, "limit_bytes", "segments", "logged": events since the
         start, "not_logged": events since the start, "why_not": why the last one was not; "" when
-        it was, "sync_failures": calls of fdatasync that failed, "waiting_bytes": not delivered},
-        and what `Delivery.state` says where one reads this log."""
-        reader = self.reader_state()
+        it was, "sync_failures": calls of fdatasync that failed}."""
         with self._state:
             return {
                 "bytes": self._bytes(),
@@ -197,8 +194,6 @@ class AnswerLog:
                 "not_logged": self._not_logged,
                 "why_not": self._why_not,
                 "sync_failures": self._sync_failures,
-                "waiting_bytes": self._bytes(),
-                **reader,
             }
 
     def close(self) -> None:

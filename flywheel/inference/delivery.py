@@ -79,7 +79,6 @@ class Delivery:
         self._asked_to_wait_s: float | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
-        log.reader_state = self.state
 
     def start(self) -> None:
         """Begin; returns at once."""

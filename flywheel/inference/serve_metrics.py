@@ -126,7 +126,7 @@ class _State(Collector):
             (
                 "log_bytes",
                 "Answers that the daemon does not have yet.",
-                state["log"]["waiting_bytes"],
+                state["log"].get("waiting_bytes", state["log"]["bytes"]),
             ),
             ("log_limit_bytes", "Of them; above it none is logged.", state["log"]["limit_bytes"]),
             ("problems", "Problems that `GET /v1/serving` names.", len(state["problems"])),

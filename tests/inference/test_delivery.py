@@ -79,9 +79,7 @@ def test_answers_and_verdicts_reach_the_database(log, daemon, delivery):
     assert (daemon.ids(), daemon.ids("feedback")) == (["p-1", "p-2"], ["f-1"])
     state = delivery.state()
     assert (state["delivered"], state["waiting_bytes"], state["daemon"]) == (3, 0, "")
-    both = log.state()
-    assert (both["logged"], both["delivered"], both["waiting_bytes"]) == (3, 3, 0)
-    assert both["bytes"] > 0  # of a segment that is still open
+    assert log.state()["bytes"] > 0  # of a segment that is still open
 
 
 def test_it_sends_in_the_order_of_the_log_and_nothing_twice(log, daemon, delivery):
