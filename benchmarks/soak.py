@@ -8,7 +8,8 @@ changed to and fro. In the first half either process is killed by SIGKILL again 
 started anew at once, as systemd would; in the second half none is, and memory and open files are
 watched. In the end every answer that a client got, and all feedback that was acknowledged, has to
 be in the database once. The last line is one JSON object: minutes, kills, lost, duplicates, and
-the slopes of the process whose slope is larger.
+the slopes of the process whose slope is larger. Of three minutes the slopes say little: both
+processes are still warming up.
 """
 
 from __future__ import annotations
