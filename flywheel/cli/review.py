@@ -174,7 +174,7 @@ def approve(
 def reject(
     ctx: typer.Context, decision_id: DecisionId, *, because: Because, as_json: Json = False
 ) -> None:
-    """Reject a held promotion, or one that is being applied; the champion stays."""
+    """Reject what is held or being applied; the champion stays."""
     _give(ctx, decision_id, "reject", because, as_json=as_json)
 
 

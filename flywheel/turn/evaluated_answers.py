@@ -20,6 +20,9 @@ from flywheel.store import Connection, parity_checks, samples
 from flywheel.turn.artifacts import arguments_of, write_table
 from flywheel.turn.runtime import Runtime
 
+_AGAIN = 4
+"""What serves is asked again by one in so many texts: others each time, and never in the way."""
+
 
 def needed(con: Connection) -> list[Sample]:
     """Samples by which parity may be asked: must-pass ones of the golden set, and all of dev."""
@@ -37,8 +40,9 @@ def to_ask(
         runtime: the loop.
         adapter: whose answers.
         seed: which dev samples are drawn; `parity.chosen`.
-        complete: have a job make each answer that was not stored; else those are not asked, unless
-            none was stored.
+        complete: before an adapter takes over: `parity_texts` dev samples, and a job makes each
+            answer that was not stored. Else a quarter as many, of what was stored; where nothing
+            was, a job makes it.
 
     Raises:
         JobFailed: the answers could not be made.
@@ -54,11 +58,12 @@ def to_ask(
             parity_checks.add_evaluated(con, adapter, answers)
             stored = parity_checks.evaluated(con, adapter)
     texts = {sample.id: sample.text for sample in candidates}
+    count = runtime.config.serving.parity_texts
     names = parity.chosen(
         {sample.id: sample.intent for sample in candidates if sample.split == "dev"},
         stored,
         [sample.id for sample in candidates if sample.split == "golden"],
-        runtime.config.serving.parity_texts,
+        count if complete else max(1, count // _AGAIN),
         seed,
     )
     return [(texts[name], stored[name]) for name in names]
