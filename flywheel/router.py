@@ -103,10 +103,7 @@ class Router:
                 an answer differs from the evaluated one; the message names the first such text.
         """
         folder = find(adapter)
-        if engine not in ("auto", "torch", "onnx"):
-            raise FlywheelError(
-                f"there is no engine {engine!r}", hint='use "auto", "torch" or "onnx"'
-            )
+        _refuse_unknown(engine)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from flywheel.worker import device as devices
         from flywheel.worker import known_answers, models
@@ -115,14 +112,18 @@ class Router:
         opened = models.OpenModels(device=device) if beside is None else beside._opened
         model = opened.load(folder)
         name = _checked_id(folder, models.read_facts(folder), model.content_id)
-        answerer = model.answerer("torch" if engine == "auto" else engine)
-        router = cls(name, model, answerer, known_answers.read(folder), opened)
-        if verify and (difference := router.verify()):
-            raise FlywheelError(
-                f"adapter {name} does not answer as it was evaluated: {difference}",
-                hint="the base, a library or the engine differs from what it was trained with; "
-                'try engine="torch", or train again',
-            )
+        known = known_answers.read(folder)
+        chosen: str = engine
+        if engine == "auto" and beside is not None and beside.engine in model.engines:
+            chosen = beside.engine
+        answerer = _answerer(model, chosen, folder, threads)
+        router = cls(name, model, answerer, known, opened)
+        difference = router.verify() if verify else ""
+        if difference and engine == "auto" and router.engine != "torch":
+            router = cls(name, model, model.answerer("torch", threads), known, opened)
+            difference = router.verify()
+        if difference:
+            raise _not_as_evaluated(name, difference)
         return router
 
     def answer(self, text: str) -> Answer:
@@ -136,6 +137,14 @@ class Router:
         answered = self._calls(texts)
         rows = zip(answered.intents, answered.arguments, answered.confidence.tolist(), strict=True)
         return [Answer(intent, values, sure, self.adapter) for intent, values, sure in rows]
+
+    def forward(self, texts: Sequence[str]) -> None:
+        """Compute the states of texts, together, and throw them away: what answers cost at least.
+
+        For measurements. Texts go through the model in one batch, from their tokens to its states.
+        """
+        with self._lock:
+            self._answerer.forward(texts)
 
     def verify(self) -> str:
         """Answer the adapter's test vector; return "" or the first difference from it."""
@@ -178,6 +187,28 @@ def find(place: Path | str) -> Path:
         f"{place} is no adapter's folder, and has no champion",
         hint="name a folder of `flywheel adapters list`, or a state folder with a champion; a "
         "production model that is known by its answers has no files that could be loaded",
+    )
+
+
+def _refuse_unknown(engine: str) -> None:
+    if engine not in ("auto", "torch", "onnx"):
+        raise FlywheelError(f"there is no engine {engine!r}", hint='use "auto", "torch" or "onnx"')
+
+
+def _answerer(model: TrainedModel, engine: str, folder: Path, threads: int) -> Answerer:
+    """What answers by an engine; `auto`: by the fastest one here."""
+    from flywheel.worker import engine_choice
+
+    if engine == "auto":
+        return engine_choice.fastest(model, folder, threads)
+    return model.answerer(engine, threads)
+
+
+def _not_as_evaluated(name: str, difference: str) -> FlywheelError:
+    return FlywheelError(
+        f"adapter {name} does not answer as it was evaluated: {difference}",
+        hint="the base, a library or the engine differs from what it was trained with; "
+        'try engine="torch", or train again',
     )
 
 

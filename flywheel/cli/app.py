@@ -15,6 +15,7 @@ from flywheel.cli import (
     database,
     ingest,
     plugins,
+    predict,
     rejected,
     review,
     samples,
@@ -76,6 +77,9 @@ app.command(epilog=examples("flywheel demo", "flywheel demo my-demo --keep"))(st
 app.command(epilog=examples("flywheel init", "flywheel init /etc/flywheel"))(start.init)
 app.command(epilog=examples("flywheel run", "flywheel run --once"))(start.run)
 app.command(epilog=examples("flywheel serve", "flywheel serve --config config.toml"))(serve.serve)
+app.command(
+    epilog=examples("flywheel predict texts.txt", "flywheel predict - --adapter a-3f2c01d4e5b6")
+)(predict.predict)
 app.command(epilog=examples("flywheel doctor", "flywheel doctor --config config.toml"))(
     start.doctor
 )

@@ -163,6 +163,7 @@ def _spec(
             for intent in runtime.intents
         ],
         "vector_seeds": list(vector_seeds),
+        "graph": True,  # for the fastest engine; left out where it cannot be made
         "parent": parent,
         "code_version": __version__,
         "created_at": turn.opened_at.isoformat(),  # a repeated step must give the same bytes

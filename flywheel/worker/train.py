@@ -138,7 +138,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     facts = {name: spec.get(name) for name in ("parent", "code_version", "created_at", "seed")}
     facts |= {"recipe": request.recipe.name, "recipe_values": asdict(request.recipe)}
     facts |= {"metrics": metrics, "dataset": Path(spec["dataset"]).stem}
-    name = trained.save(folder / "adapter", facts)
+    name = trained.save(folder / "adapter", facts, graph=bool(spec.get("graph")))
     known_answers.write(folder / "adapter", trained, spec, int(spec["max_length"]))
     progress.report(1.0, f"trained {name}")
     return {"adapter": name, "metrics": metrics, "threshold": trained.threshold}

@@ -24,7 +24,7 @@ PYDANTIC = {
 }
 
 PROMISED = {
-    "": "demo init run serve doctor status reload intents ingest erase log",
+    "": "demo init run serve predict doctor status reload intents ingest erase log",
     "samples": "import export dispute label stats",
     "turn": "start list show cancel",
     "review": "list acts show verify approve reject",

@@ -26,6 +26,7 @@ IN_THE_CHECKOUT = {"README.md", "tutorial.md", "install.md", "run-under-systemd.
 """Pages that begin in a checkout; the others begin in the folder of a running daemon."""
 
 AFTER_THE_TUTORIAL = {
+    "answer-in-python.md",
     "grow-the-golden-set.md",
     "label.md",
     "review-a-decision.md",

@@ -11,10 +11,11 @@ from tiny_training import TEXTS, spec
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from flywheel.worker.models import base
-from flywheel.worker.models.encoder import adapter, lora
+from flywheel.worker.models.encoder import adapter, lora, onnx_export
 from flywheel.worker.models.encoder.frozen_states import FrozenStates, padded_ids, run_upper
-from flywheel.worker.models.encoder.layers import pool
+from flywheel.worker.models.encoder.layers import Encoder, pool
 from flywheel.worker.models.encoder.model import TrainedEncoder
+from flywheel.worker.models.encoder.onnx_engine import weight_name
 from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 
@@ -29,6 +30,16 @@ FAMILIES = {
     "albert": transformers.AlbertConfig(**SIZES, embedding_size=16),
 }
 LINES = [line for lines in TEXTS.values() for line in lines]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_graph_of_a_family_is_exported_without_its_weights(tmp_path, family):
+    encoder = Encoder.load(base.load(str(made(tmp_path / family, FAMILIES[family]))))
+    graph = onnx_export.graph(encoder, 0 if family == "albert" else 1, tmp_path)
+    assert all(weight_name(name) in graph for name in encoder.linear_weights(0))
+    assert len(graph) < 200_000
+    (kept,) = (tmp_path / "graphs").glob("*.onnx")
+    assert kept.read_bytes() == graph
 
 
 @pytest.mark.parametrize("family", FAMILIES)

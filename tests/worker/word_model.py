@@ -69,10 +69,10 @@ class TrainedWords:
         names = list(self.words)
         return Calls([names[n] for n in best.tolist()], [{}] * len(texts), confidence)
 
-    def answerer(self, engine="torch"):
+    def answerer(self, engine="torch", threads=1):
         return lambda texts: self.answer(texts, None)
 
-    def save(self, folder, facts):
+    def save(self, folder, facts, graph=False):
         folder.mkdir()
         own = {"kind": KIND, "base": self.model.base.name, "max_length": 32, "words": self.words}
         own |= {"id": self.content_id, "base_sha256": self.model.base.sha256}

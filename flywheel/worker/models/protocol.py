@@ -84,6 +84,9 @@ class Answerer(Protocol):
     def __call__(self, texts: Sequence[str]) -> Calls:
         """Answer each text."""
 
+    def forward(self, texts: Sequence[str]) -> None:
+        """Compute the texts' states in one batch, and nothing of them: for measurements."""
+
 
 class TrainedModel(Protocol):
     """A model that answers."""
@@ -107,14 +110,25 @@ class TrainedModel(Protocol):
     def answer(self, texts: Sequence[str], report: Report) -> Calls:
         """Answer each text; the answer does not depend on the texts asked with it."""
 
-    def answerer(self, engine: str = "torch") -> Answerer:
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Numbers by which models that take equally long are told: layers, width."""
+
+    @property
+    def engines(self) -> Sequence[str]:
+        """What can compute its answers here, the one first that is usually the fastest."""
+
+    def answerer(self, engine: str = "torch", threads: int = 1) -> Answerer:
         """The same model as a server asks it.
+
+        Args:
+            threads: of an engine that has its own; torch counts them for the whole process.
 
         Raises:
             FlywheelError: the model has no such engine.
         """
 
-    def save(self, folder: Path, facts: Mapping[str, Any]) -> str:
+    def save(self, folder: Path, facts: Mapping[str, Any], *, graph: bool = False) -> str:
         """Write the adapter folder, durably, and return the content id.
 
         The folder holds a PEFT adapter and `flywheel.json` with at least kind, base, max_length
@@ -123,6 +137,7 @@ class TrainedModel(Protocol):
         Args:
             folder: made new; must not hold another adapter.
             facts: recipe, dataset, parent, metrics, code_version, created_at, seed.
+            graph: write what a faster engine needs, too, where this machine can make it.
         """
 
 

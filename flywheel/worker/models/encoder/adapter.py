@@ -26,6 +26,8 @@ from flywheel.worker.models.encoder import lora
 from flywheel.worker.models.encoder.layers import Encoder
 from flywheel.worker.models.encoder.out_of_scope import ScopeRule
 
+GRAPH = "graph.onnx"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderAdapter:
@@ -45,6 +47,7 @@ class EncoderAdapter:
     factors: Mapping[str, Tensor]  # of LoRA, float32, by the names that `peft` saves them under
     head: Linear
     tag_head: Linear | None
+    graph: bytes = b""  # for ONNX Runtime, without weights; b"": it is answered with torch
 
     @property
     def unchanged(self) -> bool:
@@ -89,10 +92,11 @@ def write(
     name = content_id(adapter)
     lora.save(folder, encoder, adapter.depth, adapter.factors, adapter.alpha)
     save_file(_head_tensors(adapter), folder / "heads.safetensors", {"format": "pt"})
-    _dump(
-        folder / "flywheel.json",
-        {"format": 1, "id": name, "kind": "encoder", **_behaviour(adapter), **facts},
-    )
+    own = {"format": 1, "id": name, "kind": "encoder", **_behaviour(adapter)}
+    if adapter.graph:
+        (folder / GRAPH).write_bytes(adapter.graph)
+        own["graph_sha256"] = hashlib.sha256(adapter.graph).hexdigest()
+    _dump(folder / "flywheel.json", {**own, **facts})
     (folder / "README.md").write_text(card, encoding="utf-8")
     _share(folder)
     files.sync_tree(folder)
@@ -109,7 +113,7 @@ def load(folder: Path) -> EncoderAdapter:
         facts = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
         factors = load_file(folder / "adapter_model.safetensors")
         heads = load_file(folder / "heads.safetensors")
-        return _read(facts, factors, heads)
+        return _read(facts, factors, heads, _graph(folder, facts.get("graph_sha256", "")))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise FlywheelError(
             f"adapter {folder.name} cannot be read: {error}",
@@ -117,8 +121,21 @@ def load(folder: Path) -> EncoderAdapter:
         ) from error
 
 
+def _graph(folder: Path, sha256: str) -> bytes:
+    """The graph that the adapter was written with; b"" where it was written without one."""
+    if not sha256:
+        return b""
+    graph = (folder / GRAPH).read_bytes()
+    if hashlib.sha256(graph).hexdigest() != sha256:
+        raise ValueError(f"{GRAPH} is not the one that it was trained with")
+    return graph
+
+
 def _read(
-    facts: Mapping[str, Any], factors: Mapping[str, Tensor], heads: Mapping[str, Tensor]
+    facts: Mapping[str, Any],
+    factors: Mapping[str, Tensor],
+    heads: Mapping[str, Tensor],
+    graph: bytes,
 ) -> EncoderAdapter:
     has_tags = "tags.weight" in heads
     return EncoderAdapter(
@@ -136,6 +153,7 @@ def _read(
         factors=factors,
         head=Linear(heads["intents.weight"], heads["intents.bias"]),
         tag_head=Linear(heads["tags.weight"], heads["tags.bias"]) if has_tags else None,
+        graph=graph,
     )
 
 

@@ -87,6 +87,12 @@ class EncoderAnswerer:
         encodings = bases.encode(self._tokenizer, texts)
         return calls(self._adapter, texts, self._states(encodings), encodings)
 
+    @torch.inference_mode()
+    def forward(self, texts: Sequence[str]) -> None:
+        """Compute the texts' states in one batch."""
+        encodings = bases.encode(self._tokenizer, texts)
+        self._whole.last_states(*stacked([encoding.ids for encoding in encodings]))
+
     def _states(self, encodings: Sequence[Encoding]) -> AdaptedStates:
         """Embedding of each text, and its token states where there are arguments to find."""
         tagged = self._adapter.tag_head is not None

@@ -77,6 +77,7 @@ class FrozenStates:
         self._load = load or (lambda: Encoder.load(base, device))
         self.max_length = max_length
         self.device = device
+        self.cache_dir = cache_dir
         self.tokenizer: Tokenizer = bases.open_tokenizer(base, max_length)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         self._folder: Path | None = None

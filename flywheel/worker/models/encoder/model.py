@@ -27,9 +27,18 @@ from flywheel.worker.logistic import Linear
 from flywheel.worker.models import base as bases
 from flywheel.worker.models.base import Base
 from flywheel.worker.models.encoder import adapter as adapters
-from flywheel.worker.models.encoder import answering, heads, lora, out_of_scope, slots, tuning
+from flywheel.worker.models.encoder import (
+    answering,
+    heads,
+    lora,
+    onnx_engine,
+    onnx_export,
+    out_of_scope,
+    slots,
+    tuning,
+)
 from flywheel.worker.models.encoder.adapter import EncoderAdapter
-from flywheel.worker.models.encoder.answering import EncoderAnswerer
+from flywheel.worker.models.encoder.answering import EncoderAnswerer, WholeEncoder
 from flywheel.worker.models.encoder.card import card
 from flywheel.worker.models.encoder.frozen_states import (
     AdaptedStates,
@@ -39,6 +48,7 @@ from flywheel.worker.models.encoder.frozen_states import (
 )
 from flywheel.worker.models.encoder.heads import Candidates, HeadChoice
 from flywheel.worker.models.encoder.layers import Encoder
+from flywheel.worker.models.encoder.onnx_engine import ONNX, OnnxEncoder
 from flywheel.worker.models.encoder.slots import IGNORED
 from flywheel.worker.models.encoder.torch_engine import TORCH, TorchEncoder
 from flywheel.worker.models.encoder.tuning import Heads, Tuned
@@ -164,16 +174,54 @@ class TrainedEncoder:
         encodings = bases.encode(self._frozen.tokenizer, texts) if tagged else []
         return answering.calls(self.adapter, texts, states, encodings)
 
-    def answerer(self, engine: str = TORCH) -> EncoderAnswerer:
-        """Answer by the whole merged model, from tokens to intent and arguments."""
-        if engine != TORCH:
-            raise FlywheelError(f"there is no engine {engine!r}", hint=f"use {TORCH!r}")
-        whole = TorchEncoder(self._frozen.encoder, self.adapter)
-        return EncoderAnswerer(self.adapter, self._frozen.tokenizer, whole)
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Layers and width of the base."""
+        return self._frozen.base.depth, self._frozen.base.width
 
-    def save(self, folder: Path, facts: Mapping[str, Any]) -> str:
+    @property
+    def engines(self) -> Sequence[str]:
+        """What can compute this adapter's answers here."""
+        runs = self.adapter.graph and onnx_engine.installed() and self._frozen.device == device.CPU
+        return (ONNX, TORCH) if runs else (TORCH,)
+
+    def answerer(self, engine: str = TORCH, threads: int = 1) -> EncoderAnswerer:
+        """Answer by the whole merged model, from tokens to intent and arguments."""
+        encoder, adapter = self._frozen.encoder, self.adapter
+        if engine not in self.engines:
+            raise self._cannot(engine)
+        whole: WholeEncoder = TorchEncoder(encoder, adapter)
+        if engine == ONNX:
+            whole = OnnxEncoder(encoder, adapter, threads)
+        return EncoderAnswerer(adapter, self._frozen.tokenizer, whole)
+
+    def _cannot(self, engine: str) -> FlywheelError:
+        """Why an engine is not there for this adapter."""
+        name = self.content_id
+        if engine != ONNX:
+            return FlywheelError(f"there is no engine {engine!r}", hint=f"use {TORCH!r}")
+        if not onnx_engine.installed():
+            return FlywheelError(
+                f"adapter {name} cannot be answered with ONNX Runtime: it is not installed",
+                hint="pip install 'flywheel[onnx]', or use the engine \"torch\"",
+            )
+        if self._frozen.device != device.CPU:
+            return FlywheelError(
+                f"ONNX Runtime answers on the processor, and the device is {self._frozen.device}",
+                hint='use the engine "torch", or the device "cpu"',
+            )
+        return FlywheelError(
+            f"adapter {name} has no graph for ONNX Runtime",
+            hint='train again where flywheel[onnx] is installed, or use the engine "torch"',
+        )
+
+    def save(self, folder: Path, facts: Mapping[str, Any], *, graph: bool = False) -> str:
         """Write the adapter folder and return the content id."""
-        adapter, encoder = self.adapter, self._frozen.encoder
+        adapter, frozen = self.adapter, self._frozen
+        encoder = frozen.encoder
+        if graph:
+            exported = onnx_export.graph(encoder, adapter.rounded_below, frozen.cache_dir)
+            adapter = replace(adapter, graph=exported)
         text = card(adapters.content_id(adapter), adapter, encoder.base.hub_name, facts)
         return adapters.write(folder, adapter, encoder, facts, text)
 
