@@ -16,6 +16,6 @@ def serve(ctx: typer.Context, *, config: ConfigFile = None) -> None:
     config.toml anew.
     """
     path = find_config(config or named_config(ctx))
-    from flywheel.inference import serve as be_the_server
+    from flywheel.inference.process import serve as be_the_server
 
     raise typer.Exit(be_the_server(path))

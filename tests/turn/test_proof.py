@@ -47,6 +47,9 @@ def child(monkeypatch, code):
     monkeypatch.setattr(proof, "COMMAND", (sys.executable, "-c", code))
 
 
+_HEADERS, _BLOCK = 3 * 4096, 256 * 1024  # bytes of a file of DuckDB's before its blocks, of each
+
+
 def edit(path, sql):
     with contextlib.closing(duckdb.connect(str(path))) as con:
         con.execute(sql)
@@ -192,9 +195,14 @@ def test_a_database_that_ends_whoever_opens_it_is_set_aside_unopened(origin, cop
 
 def test_what_is_looked_at_is_read_to_its_last_row(copy):
     edit(copy, "INSERT INTO rejected BY NAME SELECT hash(i)::VARCHAR AS raw FROM range(90000) r(i)")
+    with contextlib.closing(duckdb.connect(str(copy))) as con:
+        (block,) = con.execute(
+            "SELECT max(block_id) FROM pragma_storage_info('rejected') "
+            "WHERE column_name = 'raw' AND segment_type = 'VARCHAR' AND persistent"
+        ).fetchone()
     content = bytearray(copy.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 8192] = bytes(8192)
+    place = _HEADERS + block * _BLOCK + _BLOCK // 2
+    content[place : place + 8192] = bytes(8192)
     copy.write_bytes(content)
     with pytest.raises(Refused, match="Corrupt database file"):
         proof.look(copy)

@@ -186,6 +186,8 @@ def test_a_link_that_cannot_be_set_is_told_and_the_word_stands(make):
     turn_once(runtime)
 
     class Full:
+        immediate = True
+
         def promote(self, adapter_id):
             raise OSError(28, "No space left on device")
 
