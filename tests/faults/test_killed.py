@@ -33,7 +33,7 @@ WORKER = [
     for moment in ("before", "in", "after")
 ]
 FATES = [*DAEMON, *WORKER]
-SAMPLE = random.Random(20).sample(DAEMON, 2) + random.Random(20).sample(WORKER, 1)
+SAMPLE = random.Random(20).sample(DAEMON, 1) + random.Random(20).sample(WORKER, 1)
 OPERATIONS = 300  # on files, of a daemon from its start to the end of the turn, about
 CONFIG = """
 [schedule]
