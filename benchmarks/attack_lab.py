@@ -46,6 +46,7 @@ from flywheel.records import Decision, Feedback, Intent, Job, Prediction, Sample
 from flywheel.serving.link import ChampionLink
 from flywheel.store import adapters, decisions, events, open_store
 from flywheel.turn import Incoming, Runtime
+from flywheel.unix_socket import UnixConnection
 
 HELD = "held"
 NOW = datetime(2026, 11, 22, 5, 17, tzinfo=UTC)
@@ -356,20 +357,6 @@ def unchanged(runtime: Runtime, lab: Lab, status: str = "pending") -> str:
 # A real daemon
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_START_S)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a daemon answered."""
@@ -506,9 +493,9 @@ class Daemon:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_START_S)
             sent.setdefault("Authorization", f"Bearer {token}")
         elif ingest:
-            connection = UnixConnection(self.folder / "in.sock")
+            connection = UnixConnection(self.folder / "in.sock", _START_S)
         else:
-            connection = UnixConnection(self.folder / "var" / "flywheel.sock")
+            connection = UnixConnection(self.folder / "var" / "flywheel.sock", _START_S)
         with contextlib.closing(connection):
             if body is not None and not isinstance(body, bytes):
                 body = json.dumps(body).encode()

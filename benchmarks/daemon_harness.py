@@ -20,41 +20,19 @@ STOP_S = 30.0
 ENDED = frozenset({"done", "failed", "cancelled", "held"})  # states in which a turn rests
 
 
-class RunningDaemon:
-    """`flywheel run` over `folder`, from `with` to its end."""
+class ChildProcess:
+    """A process over a folder, from `with` to its end: by SIGTERM, then by SIGKILL."""
 
-    def __init__(self, folder: Path, config: str, intents: Sequence[str]) -> None:
-        self.folder = folder
-        self.state_dir = folder / "var"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.toml").write_text(config, encoding="utf-8")
-        tools = [
-            {"type": "function", "function": {"name": name, "description": name.replace("_", " ")}}
-            for name in intents
-        ]
-        (folder / "intents.json").write_text(json.dumps(tools), encoding="utf-8")
-        self._client = Client(self.state_dir / "flywheel.sock", timeout_s=600.0)
-        self._process: subprocess.Popen[bytes] | None = None
+    stop_s = STOP_S
+    """Between the two."""
 
-    def __enter__(self) -> Self:
-        with (self.folder / "daemon.err").open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "flywheel", "run", "--config", "config.toml"],
-                cwd=self.folder,
-                stdout=errors,
-                stderr=errors,
-            )
-        until = time.monotonic() + START_S
-        while True:
-            try:
-                self.get("status")
-            except DaemonUnreachable:
-                if self._process.poll() is not None or time.monotonic() > until:
-                    self.__exit__(None, None, None)
-                    raise RuntimeError(f"the daemon did not start: {self._last_words()}") from None
-                time.sleep(0.1)
-            else:
-                return self
+    _process: subprocess.Popen[bytes] | None = None
+
+    def _start(self, command: Sequence[str], folder: Path, said: str) -> subprocess.Popen[bytes]:
+        """Start the command in the folder; the file `said` there gets what it says."""
+        with (folder / said).open("ab") as file:
+            self._process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
+        return self._process
 
     def __exit__(
         self,
@@ -66,7 +44,7 @@ class RunningDaemon:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(STOP_S)
+            self._process.wait(self.stop_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -82,6 +60,37 @@ class RunningDaemon:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+
+class RunningDaemon(ChildProcess):
+    """`flywheel run` over `folder`, from `with` to its end."""
+
+    def __init__(self, folder: Path, config: str, intents: Sequence[str]) -> None:
+        self.folder = folder
+        self.state_dir = folder / "var"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.toml").write_text(config, encoding="utf-8")
+        tools = [
+            {"type": "function", "function": {"name": name, "description": name.replace("_", " ")}}
+            for name in intents
+        ]
+        (folder / "intents.json").write_text(json.dumps(tools), encoding="utf-8")
+        self._client = Client(self.state_dir / "flywheel.sock", timeout_s=600.0)
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "flywheel", "run", "--config", "config.toml"]
+        process = self._start(command, self.folder, "daemon.err")
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                self.get("status")
+            except DaemonUnreachable:
+                if process.poll() is not None or time.monotonic() > until:
+                    self.__exit__(None, None, None)
+                    raise RuntimeError(f"the daemon did not start: {self._last_words()}") from None
+                time.sleep(0.1)
+            else:
+                return self
 
     def get(self, *segments: str) -> Any:
         """GET /v1/`segments`."""

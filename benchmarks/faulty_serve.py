@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from flywheel import Router
 from flywheel.inference import process
-from flywheel.worker.models.encoder.torch_engine import TorchEncoder
+from flywheel.worker.models.encoder.engines import TorchEncoder
 
 
 def stale_weights(router: Any, before: Any) -> None:

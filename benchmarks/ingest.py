@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from flywheel.unix_socket import UnixConnection
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import duckdb
@@ -126,7 +128,7 @@ def batched(folder: Path, rows: Sequence[bytes]) -> tuple[float, float]:
         post(path, [line("warm", i) for i in range(500)], CONNECTIONS)
         began = time.perf_counter()
         timed = post(path, bodies, 8)
-        with contextlib.closing(killing.UnixConnection(path, 300)) as connection:
+        with contextlib.closing(UnixConnection(path, 300.0)) as connection:
             connection.request("GET", "/v1/status")
             stored = json.loads(connection.getresponse().read())["backlog"]["predictions"]
         seconds = time.perf_counter() - began

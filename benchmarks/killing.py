@@ -13,13 +13,14 @@ import http.client
 import json
 import multiprocessing
 import random
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from flywheel.unix_socket import UnixConnection
 
 CONFIG = '[schedule]\ncron = ""\n[flywheel]\nlog_level = "error"\n'
 INTENTS = '[[intent]]\nname = "set_alarm"\n[[intent]]\nname = "play_music"\n'
@@ -38,20 +39,6 @@ class Survived:
     duplicates: int  # rows beyond the first of an id
     restart_s: float  # the slowest start to an answer
     differences: tuple[str, ...]  # between spool, tables and sums; segments that stay in the end
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout: float = 30.0) -> None:
-        super().__init__("flywheel", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def survive(
@@ -119,7 +106,7 @@ class _Load:
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         """One request on a connection of its own; returns the status and the answer."""
-        with contextlib.closing(UnixConnection(self._path)) as connection:
+        with contextlib.closing(UnixConnection(self._path, 30.0)) as connection:
             connection.request(method, path, body)
             answer = connection.getresponse()
             return answer.status, answer.read()
@@ -128,7 +115,7 @@ class _Load:
         """Send until the connection breaks, which is how this client learns of the kill."""
         numbers: list[int] = []
         try:
-            with contextlib.closing(UnixConnection(self._path)) as connection:
+            with contextlib.closing(UnixConnection(self._path, 30.0)) as connection:
                 while True:
                     numbers = self._numbers()
                     for route, events in _events(numbers, mixed=self._mixed).items():
@@ -224,7 +211,7 @@ def wait_for(path: Path, process: Any) -> None:
     while time.monotonic() < until:
         with (
             contextlib.suppress(OSError, http.client.HTTPException),
-            contextlib.closing(UnixConnection(path, timeout=5)) as connection,
+            contextlib.closing(UnixConnection(path, 5.0)) as connection,
         ):
             connection.request("GET", "/healthz")
             if connection.getresponse().status == 200:

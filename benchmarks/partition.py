@@ -63,6 +63,8 @@ def read(folder: Path, split: str) -> list[Row]:
     path = folder / f"{split}.jsonl"
     if split == "val" and not path.exists():
         return []
+    if not path.exists():
+        raise SystemExit(f"{path} is missing: name a folder that has it by --data")
     rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line)
     return [Row(row["text"], _intent(row["intent"])) for row in rows]
 

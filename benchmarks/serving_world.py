@@ -10,18 +10,16 @@ import contextlib
 import http.client
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from daemon_harness import RunningDaemon
-from killing import UnixConnection
+from daemon_harness import ChildProcess, RunningDaemon
 from partition import Partition, Quota, Row, deal, read
+
+from flywheel.unix_socket import UnixConnection
 
 CONFIG = """
 [flywheel]
@@ -47,59 +45,28 @@ parity_texts = {parity_texts}
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_S = 180.0
 _SWITCH_S = 300.0
-_STOP_S = 60.0
 
 
-class RunningServer:
+class RunningServer(ChildProcess):
     """`flywheel serve` over a folder that a daemon made, from `with` to its end."""
+
+    stop_s = 60.0
 
     def __init__(self, folder: Path, command: Sequence[str] = ()) -> None:
         self.socket = folder / "var" / "serve.sock"
         self._folder = folder
         self._command = command or (sys.executable, "-m", "flywheel", "serve")
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        with (self._folder / "server.err").open("ab") as errors:
-            self._process = subprocess.Popen(
-                [*self._command, "--config", "config.toml"],
-                cwd=self._folder,
-                stdout=errors,
-                stderr=errors,
-            )
+        command = [*self._command, "--config", "config.toml"]
+        process = self._start(command, self._folder, "server.err")
         until = time.monotonic() + _START_S
         while self.status("/healthz") != 200:
-            if self._process.poll() is not None or time.monotonic() > until:
+            if process.poll() is not None or time.monotonic() > until:
                 self.kill()
                 raise RuntimeError(f"the server did not start: {self._last_words()}")
             time.sleep(0.05)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        assert self._process is not None
-        return self._process.pid
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
 
     def cpu_s(self) -> float:
         """Processor seconds since its start."""
@@ -114,7 +81,7 @@ class RunningServer:
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """One request on a connection of its own; the answer is read as JSON where it is JSON."""
         sent = None if body is None else json.dumps(body).encode()
-        with contextlib.closing(UnixConnection(self.socket, timeout=60)) as connection:
+        with contextlib.closing(UnixConnection(self.socket, 60.0)) as connection:
             connection.request(method, path, sent, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             said = answer.read()

@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import serving_world as world
-from killing import UnixConnection
 from partition import Partition
 from serving_world import RunningServer, say
 
 from flywheel.errors import FlywheelError
+from flywheel.unix_socket import UnixConnection
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 CLIENTS = 3
@@ -140,7 +140,7 @@ class Soak:
         self, connection: http.client.HTTPConnection | None, path: str, body: Mapping[str, Any]
     ) -> tuple[http.client.HTTPConnection | None, Any]:
         """One request to the server; the answer is None where there was none."""
-        connection = connection or UnixConnection(self._server.socket, timeout=60)
+        connection = connection or UnixConnection(self._server.socket, 60.0)
         try:
             sent = json.dumps(body).encode()
             connection.request("POST", path, sent, {"Content-Type": "application/json"})

@@ -439,7 +439,8 @@ def _problems(runtime: Runtime, con: Connection, champion: str | None) -> list[s
     found = []
     lacks = control.missing(runtime.config, con)
     found += [f"no turn can be opened: {each}" for each in lacks]
-    if champion is None and not lacks:
+    decided = decisions.applying(con) or decisions.list_decisions(con, status="pending")
+    if champion is None and not lacks and not decided:  # else that decision is what to look at
         found.append("no champion yet: `flywheel turn start --wait`")
     latest = turns.list_turns(con, 1)
     if latest and latest[0].state == "failed":

@@ -20,7 +20,6 @@ from flywheel.cli import (
     review,
     samples,
     screen,
-    serve,
     start,
     status,
     turns,
@@ -76,7 +75,7 @@ def _flywheel(
 app.command(epilog=examples("flywheel demo", "flywheel demo my-demo --keep"))(start.demo)
 app.command(epilog=examples("flywheel init", "flywheel init /etc/flywheel"))(start.init)
 app.command(epilog=examples("flywheel run", "flywheel run --once"))(start.run)
-app.command(epilog=examples("flywheel serve", "flywheel serve --config config.toml"))(serve.serve)
+app.command(epilog=examples("flywheel serve", "flywheel serve --config config.toml"))(start.serve)
 app.command(
     epilog=examples("flywheel predict texts.txt", "flywheel predict - --adapter a-3f2c01d4e5b6")
 )(predict.predict)

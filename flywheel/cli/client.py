@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flywheel.errors import DaemonUnreachable, FlywheelError, NotFound, Refused
-from flywheel.web.unix_client import UnixConnection
+from flywheel.unix_socket import UnixConnection
 
 _TIMEOUT_S = 120.0  # a promotion writes, renames and answers; a listing takes milliseconds
 _PART = 1 << 20  # bytes of a download

@@ -1,4 +1,4 @@
-"""Commands that work without a daemon, or are one: init, run, reload, demo, doctor, log."""
+"""Commands without a daemon, or that are a process: init, run, serve, reload, demo, doctor, log."""
 
 from __future__ import annotations
 
@@ -279,3 +279,17 @@ def _parsed(text: str) -> Line | None:
     except ValueError:
         return None
     return line if isinstance(line, dict) else None
+
+
+def serve(ctx: typer.Context, *, config: ConfigFile = None) -> None:
+    """Answer with the champion over HTTP, in the foreground.
+
+    It is what systemd starts beside the daemon. It answers on serve.sock in the state folder, and
+    over TCP where [serving] tcp says so: POST /v1/predict, and OpenAI's /v1/chat/completions and
+    /v1/responses. SIGTERM or Ctrl-C ends it once the requests under way are answered; SIGHUP reads
+    config.toml anew.
+    """
+    path = find_config(config or named_config(ctx))
+    from flywheel.inference.process import serve as be_the_server
+
+    raise typer.Exit(be_the_server(path))

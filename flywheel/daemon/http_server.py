@@ -15,7 +15,7 @@ from flywheel.config import Config, secret
 from flywheel.errors import ConfigError
 from flywheel.loader import Loader
 from flywheel.turn import Runtime
-from flywheel.web.peer import LONGEST_PATH
+from flywheel.unix_socket import LONGEST_PATH
 from flywheel.web.sockets import Server, bind_tcp, group_id, refuse_in_the_way, server
 from flywheel.web.tokens import TOKEN_LENGTH, tokens_of
 

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from flywheel import files
 from flywheel.inference.answer_log import AnswerLog, Segment
-from flywheel.web.unix_client import UnixConnection
+from flywheel.unix_socket import UnixConnection
 
 log = logging.getLogger(__name__)
 

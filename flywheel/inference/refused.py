@@ -5,7 +5,6 @@ OpenAI's form is {"error": {"message", "type", "param", "code"}}; ours {"error",
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +16,7 @@ from starlette.responses import Response
 from flywheel.errors import FlywheelError
 from flywheel.inference.batching import DeadlinePassed, EngineFailed, QueueFull
 from flywheel.web import http
-from flywheel.web.http import Forbidden
-
-log = logging.getLogger(__name__)
+from flywheel.web.http import Forbidden, not_found, tell_defect
 
 OPENAI_PATHS = ("/v1/chat/", "/v1/responses", "/v1/models")
 """Beginnings of the paths whose errors are in OpenAI's form."""
@@ -134,20 +131,13 @@ def of_forbidden(request: Request, error: Exception) -> Response:
 def of_http_exception(request: Request, error: Exception) -> Response:
     """No such path or method."""
     assert isinstance(error, HTTPException)
-    hint = "GET /openapi.json lists every path" if error.status_code in (404, 405) else ""
-    what = f"{request.method} {request.url.path}: {error.detail.lower()}"
-    return refuse(request.scope["path"], error.status_code, what, hint, error.headers)
+    words = not_found(request, error)
+    return refuse(request.scope["path"], error.status_code, *words, error.headers)
 
 
 def of_defect(request: Request, error: Exception) -> Response:
     """A defect of the server. The answer says no more than that; the log has the places."""
-    log.error(
-        "%s %s broke",
-        request.method,
-        request.scope.get("path"),
-        exc_info=error,
-        extra={"event": "serve.defect"},
-    )
+    tell_defect(request, error, "serve.defect")
     return refuse(
         request.scope["path"], 500, "the server failed on this request", "see its log", None
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from urllib.parse import urlsplit
 
 from flywheel.errors import FlywheelError, NotLoaded, ServingAway
 from flywheel.records import ServedAnswer
+from flywheel.unix_socket import UnixConnection
 
 ADAPTER_HEADER = "x-flywheel-adapter"
 """Names the loaded adapter that is asked, which need not be the one that answers traffic."""
@@ -22,7 +21,6 @@ ADAPTER_HEADER = "x-flywheel-adapter"
 _BATCH = 8  # texts of one request: traffic is answered between two of them
 _BUSY_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)  # where its queue is full
 _REFUSALS = (400, 404, 409, 422)  # the same request would be refused again
-_PATH_BYTES = 107  # longest path of a Unix socket address on Linux
 
 
 class Endpoint:
@@ -111,7 +109,7 @@ class _Connect(Protocol):
 
 def on_socket(path: Path, timeout_s: float) -> Endpoint:
     """The endpoint of a Unix socket."""
-    return Endpoint(lambda: _UnixConnection(path, timeout_s), f"the server on {path}")
+    return Endpoint(lambda: UnixConnection(path, timeout_s), f"the server on {path}")
 
 
 def at_url(url: str, token: str, timeout_s: float) -> Endpoint:
@@ -145,26 +143,6 @@ class _Below(Endpoint):
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, Any]]:
         return super()._send(method, self._prefix + path, body, headers)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        if len(os.fsencode(self._path)) <= _PATH_BYTES:
-            self.sock.connect(os.fspath(self._path))
-            return
-        folder = os.open(self._path.parent, os.O_PATH)  # reached by a short name instead
-        try:
-            self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
-        finally:
-            os.close(folder)
 
 
 def _answer_of(answer: Any) -> ServedAnswer | None:

@@ -4,6 +4,7 @@
 beside hold the SQL, one table family each, as functions of a connection.
 """
 
+from flywheel.errors import DiskFull, StoreFailed
 from flywheel.store import (
     adapters,
     archive,
@@ -33,7 +34,6 @@ from flywheel.store.database import (
     open_store,
     prove,
 )
-from flywheel.store.db_errors import DiskFull, StoreFailed
 
 __all__ = [
     "Connection",

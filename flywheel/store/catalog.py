@@ -22,9 +22,9 @@ from typing import Literal
 
 import duckdb
 
+from flywheel.errors import StoreFailed
 from flywheel.store import schema
 from flywheel.store.columns import Connection, first_row
-from flywheel.store.db_errors import StoreFailed
 
 STORAGE = "v1.0.0"
 """Storage format of every file: else DuckDB 2 writes what DuckDB 1 cannot read."""

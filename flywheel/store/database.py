@@ -24,10 +24,10 @@ from typing import TypeAlias
 import duckdb
 
 from flywheel import files
-from flywheel.errors import DatabaseHeld, FlywheelError
+from flywheel.errors import DatabaseHeld, FlywheelError, StoreFailed, no_room
 from flywheel.store import archive, catalog, schema, segments
 from flywheel.store.columns import Connection, first_row, scalar
-from flywheel.store.db_errors import StoreFailed, lost, no_room, readable_failures
+from flywheel.store.db_errors import lost, readable_failures
 
 # Copies of a database file, whole or not at all.
 

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from flywheel.errors import NO_ROOM, DiskFull, StoreFailed, no_room
-
-__all__ = ["DiskFull", "StoreFailed", "lost", "no_room", "readable_failures"]
+from flywheel.errors import NO_ROOM, StoreFailed, no_room
 
 _BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.IOException)
 _NO_ROOM = re.compile("|".join(map(os.strerror, sorted(NO_ROOM))))

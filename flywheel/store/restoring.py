@@ -22,11 +22,10 @@ from pathlib import Path
 import duckdb
 
 from flywheel import files
-from flywheel.errors import Refused
+from flywheel.errors import Refused, StoreFailed
 from flywheel.store import archive, catalog, schema, seal
 from flywheel.store.columns import Connection, scalar
 from flywheel.store.database import Settings, Store, connect, lock_file, open_store
-from flywheel.store.db_errors import StoreFailed
 
 log = logging.getLogger(__name__)
 

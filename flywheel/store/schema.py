@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from flywheel.errors import StoreFailed
 from flywheel.store.columns import Connection, first_row, records, scalar
-from flywheel.store.db_errors import StoreFailed
 from flywheel.store.join_feedback import compare_arguments_again
 
 # Not compared by `fingerprints`: how often the database was looked at, and sums of

@@ -186,8 +186,8 @@ def _checked(runtime: Runtime, decision: Decision, serving: AskedServing) -> Par
     try:
         state = serving.prepare(decision.challenger)
     except NotLoaded as error:
-        return _of(runtime, decision.id, ParityResult(adapter=decision.challenger, asked=0),
-                   refused=error.message)  # fmt: skip
+        nothing = ParityResult(adapter=decision.challenger, asked=0)
+        return _of(runtime, decision.id, nothing, refused=error.message)
     return _round(
         runtime, decision.challenger, serving, state, seed=decision.challenger, decision=decision.id
     )

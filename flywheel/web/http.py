@@ -98,21 +98,25 @@ def status_of(error: FlywheelError) -> int:
 def of_http_exception(request: Request, error: Exception) -> Response:
     """No such path or method."""
     assert isinstance(error, HTTPException)
+    return problem(error.status_code, *not_found(request, error), error.headers)
+
+
+def not_found(request: Request, error: HTTPException) -> tuple[str, str]:
+    """Message and hint where there is no such path or method."""
     hint = "GET /openapi.json lists every path" if error.status_code in (404, 405) else ""
-    what = f"{request.method} {request.url.path}: {error.detail.lower()}"
-    return problem(error.status_code, what, hint, error.headers)
+    return f"{request.method} {request.url.path}: {error.detail.lower()}", hint
 
 
 def of_defect(request: Request, error: Exception) -> Response:
     """A defect of the daemon. The answer says no more than that; the log has the places."""
-    log.error(
-        "%s %s broke",
-        request.method,
-        request.scope.get("path"),
-        exc_info=error,
-        extra={"event": "api.defect"},
-    )
+    tell_defect(request, error, "api.defect")
     return problem(500, "the daemon failed on this request", "see `flywheel log`")
+
+
+def tell_defect(request: Request, error: Exception, event: str) -> None:
+    """Log what broke on a request, with its places."""
+    method, path = request.method, request.scope.get("path")
+    log.error("%s %s broke", method, path, exc_info=error, extra={"event": event})
 
 
 # Reading a request's body within its limit.

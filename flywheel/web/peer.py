@@ -25,6 +25,7 @@ from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flywheel.config import PromotionTable, Role
+from flywheel.unix_socket import BY_FOLDER, LONGEST_PATH
 
 UID = "flywheel.uid"
 """Key of the connection scope: the peer's uid on a Unix socket."""
@@ -148,12 +149,6 @@ def _peer(transport: asyncio.BaseTransport) -> Mapping[str, object] | None:
         LOGIN: login_of(pid, lambda: _pinned(connection, pid)),
         LISTENER: os.fsdecode(connection.getsockname()),
     }
-
-
-LONGEST_PATH = 107
-"""Bytes of a Unix socket's address in Linux, less its end."""
-BY_FOLDER = "/proc/self/fd/"
-"""What a longer address begins with: it is the file in an open folder."""
 
 
 def listens_at(listener: str, path: str) -> bool:

@@ -18,7 +18,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
-from flywheel.web.peer import BY_FOLDER, LONGEST_PATH, PeerProtocol
+from flywheel.unix_socket import address_of
+from flywheel.web.peer import PeerProtocol
 
 MODE = 0o660
 """Of Unix sockets: for the process's user and a group."""
@@ -89,7 +90,7 @@ def bind_unix(path: Path, group: int | None = None) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         os.fchmod(listener.fileno(), MODE)  # the file is born with this, less the umask
-        with _address(path) as address:
+        with address_of(path) as address:
             listener.bind(address)
         path.chmod(MODE)  # and gets back what the umask took
         if group is not None:
@@ -146,19 +147,6 @@ def _remove(path: Path, inode: int) -> None:
             path.unlink()
 
 
-@contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """The path as a socket address; one that is too long is reached through its open folder."""
-    if len(os.fsencode(path)) <= LONGEST_PATH:
-        yield os.fspath(path)
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield f"{BY_FOLDER}{folder}/{path.name}"
-    finally:
-        os.close(folder)
-
-
 def refuse_in_the_way(path: Path) -> None:
     """Check that a socket may take this path.
 
@@ -175,7 +163,7 @@ def _remove_stale(path: Path) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)
-        with _address(path) as address:
+        with address_of(path) as address:
             refused = probe.connect_ex(address) in (errno.ECONNREFUSED, errno.ENOENT)
     if not refused:
         raise DatabaseHeld(

@@ -130,9 +130,7 @@ def test_a_socket_that_may_not_be_used_says_which_group(alone, monkeypatch):
     def refuse(self, address):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(
-        "flywheel.web.unix_client.UnixConnection.connect", lambda self: refuse(self, 0)
-    )
+    monkeypatch.setattr("flywheel.unix_socket.UnixConnection.connect", lambda self: refuse(self, 0))
     result = alone.run("status")
     assert result.exit_code == 1
     assert "join the group" in result.stderr

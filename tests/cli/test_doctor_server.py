@@ -2,7 +2,7 @@
 
 import pytest
 
-from flywheel.cli.doctor import champion_server
+from flywheel.cli.doctor import environment
 from flywheel.cli.doctor.environment import Running
 from flywheel.config import Config, FlywheelTable, ServingTable
 from tests.fakes.inference_server import InferenceServer
@@ -18,7 +18,7 @@ def said(tmp_path):
             flywheel=FlywheelTable(state_dir="."),
             serving=ServingTable(kind=kind, directory="shelf"),
         )
-        found = champion_server.server(config, Running(None, status, ""))
+        found = environment.server(config, Running(None, status, ""))
         return [(one.level, one.text, one.todo) for one in found]
 
     return findings

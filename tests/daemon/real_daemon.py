@@ -1,29 +1,18 @@
 """A daemon as a process of its own, met over its socket."""
 
 import contextlib
-import http.client
 import json
 import socket
 
+from flywheel.unix_socket import UnixConnection
 from tests.waiting import CEILING_S
 
 QUIET = '[schedule]\ncron = ""\n'
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=CEILING_S)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(CEILING_S)
-        self.sock.connect(self.path)
-
-
 def ask(folder, method, path, body=None):
     """(status, JSON or text) of one request over the daemon's socket; bytes go as they are."""
-    connection = UnixConnection(folder / "var" / "flywheel.sock")
+    connection = UnixConnection(folder / "var" / "flywheel.sock", CEILING_S)
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body)
     with contextlib.closing(connection):

@@ -6,11 +6,12 @@ import os
 import stat
 
 import pytest
-from real_daemon import QUIET, UnixConnection, ask
+from real_daemon import QUIET, ask
 
 from flywheel.config import ApiTable, Config, FlywheelTable, TokenTable, load
 from flywheel.daemon.http_server import can_listen
 from flywheel.errors import ConfigError, FlywheelError
+from flywheel.unix_socket import UnixConnection
 from flywheel.web import sockets
 from flywheel.web.peer import EVERY_ROLE
 from flywheel.web.sockets import listening
@@ -169,7 +170,7 @@ def test_a_daemon_gives_each_door_its_roles(start, tmp_path):
         return over(connection, method, path, Authorization=f"Bearer {token}")
 
     def producer(method, path):
-        return over(UnixConnection(tmp_path / "in.sock"), method, path)
+        return over(UnixConnection(tmp_path / "in.sock", CEILING_S), method, path)
 
     assert ask(tmp_path, "POST", "/v1/reload")[0] == 200
     for door in (tcp, producer):

@@ -5,17 +5,14 @@ starts it again, and compares tables, files and purchases with those of an undis
 """
 
 import contextlib
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 from crash_state import files_of, state_of
+from killable_daemon import running, start
 from runtimes import WORDS, Parrot, produce_failures, runtime_in, seed_runtime, turn_once
 
 from flywheel.cli.client import DaemonClient
@@ -24,7 +21,6 @@ from flywheel.store import turns
 from flywheel.turn import request, table
 from tests.waiting import CEILING_S, until
 
-HERE = Path(__file__).parent
 MOMENTS = ("before", "in", "committing", "after")
 DAEMON = [("daemon", step, moment) for step in table.STEPS for moment in MOMENTS]
 WORKER = [
@@ -116,32 +112,10 @@ def suffer(fate, prepared, undisturbed, folder):
     assert crash_state(folder) == undisturbed
 
 
-def start(folder, *fate):
-    path = os.pathsep.join([str(HERE), str(HERE.parent / "turn"), *sys.path])
-    return subprocess.Popen(
-        [sys.executable, str(HERE / "mortal_daemon.py"), str(folder / "config.toml"), *fate],
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def end_the_turn(folder):
     """Run the daemon until no turn is open, and stop it."""
-    daemon = start(folder)
-    client = DaemonClient(folder / "var" / "flywheel.sock")
-    try:
+    with running(folder) as (daemon, client):
         until(partial(is_over, daemon, client))
-        assert daemon.poll() is None, daemon.communicate()[1]
-        daemon.terminate()
-        _, errors = daemon.communicate(timeout=CEILING_S)
-        assert daemon.returncode == 0, errors
-    finally:
-        client.close()
-        if daemon.poll() is None:
-            daemon.kill()
-            daemon.communicate()
 
 
 def is_over(daemon, client):

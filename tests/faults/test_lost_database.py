@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.killing import UnixConnection
+from flywheel.unix_socket import UnixConnection
 from tests.waiting import CEILING_S, until
 
 CONFIG = '[schedule]\ncron = ""\n'
@@ -57,7 +57,7 @@ def start(tmp_path):
 
 
 def ask(folder, method, path, body=None):
-    connection = UnixConnection(folder / "var" / "flywheel.sock")
+    connection = UnixConnection(folder / "var" / "flywheel.sock", CEILING_S)
     try:
         connection.request(method, path, json.dumps(body) if body is not None else None)
         answer = connection.getresponse()

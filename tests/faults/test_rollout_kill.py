@@ -10,11 +10,11 @@ import shutil
 import signal
 
 import pytest
+from killable_daemon import running, start
 from runtimes import runtime_in
-from test_killed import CONFIG, start
+from test_killed import CONFIG
 from waiting_promotion import REVIEW, story_in
 
-from flywheel.cli.client import DaemonClient
 from flywheel.config import ServingTable
 from flywheel.errors import DaemonUnreachable
 from flywheel.store import adapters, decisions, parity_checks
@@ -67,7 +67,7 @@ def test_a_server_that_is_killed_at_any_request_is_asked_again(request_, approve
     with InferenceServer(folder / "var") as server:
         deaths = iter([True])
         server.before = lambda path: path == request_ and next(deaths, False) and server.stop()
-        with running(folder) as client:
+        with running(folder) as (_, client):
             until(lambda: server._http is None)
             server.start()
             finish(client)
@@ -79,26 +79,9 @@ def suffer(fate, story, folder):
         doomed = start(folder, *fate)
         doomed.communicate(timeout=CEILING_S)
         assert doomed.returncode == -signal.SIGKILL
-        with running(folder) as client:
+        with running(folder) as (_, client):
             finish(client)
         proved(folder, story, server)
-
-
-@contextlib.contextmanager
-def running(folder):
-    daemon = start(folder)
-    client = DaemonClient(folder / "var" / "flywheel.sock")
-    try:
-        yield client
-        assert daemon.poll() is None, daemon.communicate()[1]
-        daemon.terminate()
-        _, errors = daemon.communicate(timeout=CEILING_S)
-        assert daemon.returncode == 0, errors
-    finally:
-        client.close()
-        if daemon.poll() is None:
-            daemon.kill()
-            daemon.communicate()
 
 
 def finish(client):

@@ -9,7 +9,7 @@ from flywheel import Router
 from flywheel.errors import FlywheelError
 from flywheel.worker import engine_choice
 from flywheel.worker.models.encoder import adapter as adapters
-from flywheel.worker.models.encoder import lora, onnx_engine
+from flywheel.worker.models.encoder import engines, lora
 
 LINES = [line for texts in (TEXTS, DEV) for lines in texts.values() for line in lines]
 LINES += ["", "我要听音乐" * 40, "wake me at seven, " * 90]
@@ -70,9 +70,9 @@ def test_lora_that_is_ignored_is_caught_with_onnx_too(adapter, monkeypatch):
 
 
 def test_where_onnx_gives_other_answers_auto_takes_torch(adapter, monkeypatch):
-    exact = onnx_engine.OnnxEncoder.last_states
+    exact = engines.OnnxEncoder.last_states
     monkeypatch.setattr(
-        onnx_engine.OnnxEncoder, "last_states", lambda self, ids, mask: -exact(self, ids, mask)
+        engines.OnnxEncoder, "last_states", lambda self, ids, mask: -exact(self, ids, mask)
     )
     monkeypatch.setattr(engine_choice, "measured", lambda answerers: {"torch": 9, "onnx": 1})
     assert Router.load(adapter).engine == "torch"
@@ -91,7 +91,7 @@ def test_an_adapter_without_a_graph_is_answered_with_torch(adapter):
 
 
 def test_without_onnx_runtime_torch_answers_and_the_installation_is_named(adapter, monkeypatch):
-    monkeypatch.setattr(onnx_engine, "installed", lambda: False)
+    monkeypatch.setattr(engines, "onnx_installed", lambda: False)
     assert Router.load(adapter).engine == "torch"
     with pytest.raises(FlywheelError, match="it is not installed") as error:
         Router.load(adapter, engine="onnx")

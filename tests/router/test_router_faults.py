@@ -12,8 +12,8 @@ from flywheel.worker import known_answers
 from flywheel.worker.models import base
 from flywheel.worker.models.encoder import adapter as adapters
 from flywheel.worker.models.encoder import answering, lora
+from flywheel.worker.models.encoder.engines import TorchEncoder
 from flywheel.worker.models.encoder.layers import Encoder
-from flywheel.worker.models.encoder.torch_engine import TorchEncoder
 
 NOT_AS_EVALUATED = "does not answer as it was evaluated: '"
 

@@ -499,3 +499,19 @@ def suffer(crash, story, folder, server, monkeypatch):
         assert [event["what"] for event in events] == ["promote", "applying", "applied"]
         with runtime.store.read() as con:
             assert integrity.forged(con) == ""
+
+
+def test_a_first_decision_that_is_on_its_way_is_what_to_look_at_and_no_further_turn(tmp_path):
+    def start_a_turn():
+        problems = views.status(runtime, uptime_s=0, next_turn=None)["problems"]
+        return [each for each in problems if each.startswith("no champion yet")]
+
+    by_hand = dataclasses.replace(REVIEW, bootstrap="review")
+    with opened(tmp_path, by_hand) as runtime:
+        seed_runtime(runtime)
+        assert start_a_turn() == ["no champion yet: `flywheel turn start --wait`"]
+        turn_once(runtime)
+        assert decision(runtime, "d-1").status == "pending"
+        assert start_a_turn() == []
+        assert turning.approve(runtime, "d-1", "ada (uid 7)", "good").status == "applying"
+        assert start_a_turn() == []

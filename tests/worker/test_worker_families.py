@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from flywheel.worker.models import base
 from flywheel.worker.models.encoder import adapter, lora, onnx_export
+from flywheel.worker.models.encoder.engines import weight_name
 from flywheel.worker.models.encoder.frozen_states import FrozenStates, padded_ids, run_upper
 from flywheel.worker.models.encoder.layers import Encoder, pool
 from flywheel.worker.models.encoder.model import TrainedEncoder
-from flywheel.worker.models.encoder.onnx_engine import weight_name
 from flywheel.worker.progress import ProgressLog
 from flywheel.worker.train import run
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor import champion_server, doors, environment, incoming, learning
+from flywheel.cli.doctor import doors, environment, incoming, learning
 from flywheel.cli.doctor.environment import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
@@ -52,7 +52,7 @@ def _with_config(
     yield from learning.intents(config)
     yield from environment.folder(config)
     yield from environment.database(config, daemon)
-    yield from champion_server.server(config, daemon)
+    yield from environment.server(config, daemon)
     announce("looking at what comes in…")
     seen = incoming.SeenTraffic()
     incoming.predictions(config, daemon, seen)

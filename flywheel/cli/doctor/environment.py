@@ -1,4 +1,4 @@
-"""Where the daemon would run: libraries, disk, base model, state folder, database.
+"""Where the daemon would run: libraries, disk, base model, state folder, database, server.
 
 The ranges of libraries are those of the package's own metadata, and so of pyproject.toml: a version
 that is known to fail is excluded there, and thereby here.
@@ -407,3 +407,31 @@ def _file(path: Path) -> Finding:
         )
     size = path.stat().st_size / 1_000_000
     return ok("database", f"{path}, {size:.0f} MB; no daemon runs (`flywheel db check` opens it)")
+
+
+def server(config: Config, running: Running) -> Iterator[Finding]:
+    """Ask what `[serving] kind` names for the adapter that it answers with."""
+    kind = config.serving.kind
+    if kind == "link":
+        return
+    from flywheel.protocols import AskedServing
+    from flywheel.serving import SERVING
+
+    champion = running.status.get("champion")
+    try:
+        serving = SERVING[kind](config) if kind in SERVING else None
+        if not isinstance(serving, AskedServing):
+            yield skip("server", f"servers of kind {kind} are not asked: look at their answers")
+            return
+        state = serving.state()
+    except FlywheelError as error:
+        level = warn if champion is None else fail
+        yield level("server", error.message, error.hint)
+        return
+    engine = f" by {state.engine}" if state.engine else ""
+    answers = f"answers with {state.adapter or 'no adapter'}{engine}"
+    if running.status and state.adapter != champion:
+        waiting = (running.status.get("serving") or {}).get("waiting") or "see `flywheel status`"
+        yield warn("server", f"{answers}; the champion is {champion or 'none'}", waiting)
+    else:
+        yield ok("server", answers)

@@ -29,9 +29,9 @@ from flywheel.worker.models.base import Base
 from flywheel.worker.models.encoder import adapter as adapters
 from flywheel.worker.models.encoder import (
     answering,
+    engines,
     heads,
     lora,
-    onnx_engine,
     onnx_export,
     out_of_scope,
     slots,
@@ -40,6 +40,7 @@ from flywheel.worker.models.encoder import (
 from flywheel.worker.models.encoder.adapter import EncoderAdapter
 from flywheel.worker.models.encoder.answering import EncoderAnswerer, WholeEncoder
 from flywheel.worker.models.encoder.card import card
+from flywheel.worker.models.encoder.engines import ONNX, TORCH, OnnxEncoder, TorchEncoder
 from flywheel.worker.models.encoder.frozen_states import (
     AdaptedStates,
     FrozenStates,
@@ -48,9 +49,7 @@ from flywheel.worker.models.encoder.frozen_states import (
 )
 from flywheel.worker.models.encoder.heads import Candidates, HeadChoice
 from flywheel.worker.models.encoder.layers import Encoder
-from flywheel.worker.models.encoder.onnx_engine import ONNX, OnnxEncoder
 from flywheel.worker.models.encoder.slots import IGNORED
-from flywheel.worker.models.encoder.torch_engine import TORCH, TorchEncoder
 from flywheel.worker.models.encoder.tuning import Heads, Tuned
 from flywheel.worker.models.protocol import Calls, Chosen, FitRequest, ModelSettings, Report
 from flywheel.worker.progress import Part
@@ -182,7 +181,7 @@ class TrainedEncoder:
     @property
     def engines(self) -> Sequence[str]:
         """What can compute this adapter's answers here."""
-        runs = self.adapter.graph and onnx_engine.installed() and self._frozen.device == device.CPU
+        runs = self.adapter.graph and engines.onnx_installed() and self._frozen.device == device.CPU
         return (ONNX, TORCH) if runs else (TORCH,)
 
     def answerer(self, engine: str = TORCH, threads: int = 1) -> EncoderAnswerer:
@@ -200,7 +199,7 @@ class TrainedEncoder:
         name = self.content_id
         if engine != ONNX:
             return FlywheelError(f"there is no engine {engine!r}", hint=f"use {TORCH!r}")
-        if not onnx_engine.installed():
+        if not engines.onnx_installed():
             return FlywheelError(
                 f"adapter {name} cannot be answered with ONNX Runtime: it is not installed",
                 hint="pip install 'flywheel[onnx]', or use the engine \"torch\"",

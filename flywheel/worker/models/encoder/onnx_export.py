@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from flywheel import files
 from flywheel.worker.models.base import Base
+from flywheel.worker.models.encoder.engines import Session, table_name, weight_name
 from flywheel.worker.models.encoder.layers import Encoder, last_states
-from flywheel.worker.models.encoder.onnx_engine import Session, table_name, weight_name
 
 _OPSET = 17
 _AGREE = 2e-3  # largest difference of a state between graph and torch: two steps of float16
