@@ -25,10 +25,14 @@ class UpstreamTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingTable:
-    """[serving]: what is told of a new champion, and how `flywheel serve` answers with it."""
+    """[serving]: what is told of a new champion, and how `flywheel serve` answers with it.
 
-    kind: str = "link"  # link: adapters/champion, unproved; local: `flywheel serve` here;
-    # directory: servers elsewhere take it from `directory`; command: `command` deploys it
+    `kind` is `link` (adapters/champion moves, and nothing is asked), `local` (`flywheel serve` on
+    this machine has to give the evaluated answers first), `directory` (servers elsewhere take it
+    from `directory`) or `command` (`command` deploys it, and `url` is asked first).
+    """
+
+    kind: str = "link"  # or local: proved by `flywheel serve` here; directory; command
     directory: str = ""  # a folder, or s3://bucket/prefix; of kind directory
     command: tuple[str, ...] = ()  # program and first arguments; of kind command
     url: str = ""  # where kind command is proved, below it /v1/predict
