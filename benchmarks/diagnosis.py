@@ -1,12 +1,17 @@
-"""How long `flywheel intents` takes inside the daemon, at 1, 10 and 50 million predictions.
+"""Is the diagnosis right, and how long does it take at 1, 10 and 50 million predictions?
+
+First the draws of `diagnosis_draws.py`: are failing intents found, and only they? Then how long
+`flywheel intents` takes inside the daemon.
 
 150 intents, each confused with three others, 90 days, a twentieth of the predictions judged, 12
 combinations of slices; while it is asked, another thread stores events. The database is made
 by DuckDB itself and migrated as any other. The time is the median of the asked times.
 
-    python benchmarks/diagnosis.py [--quick] [--millions 1 10 50]
+    python benchmarks/diagnosis.py [--quick] [--seeds 500] [--millions 1 10 50]
 
-The last line is JSON: ms_1M, ms_10M, ms_50M, and the same with one slice and one adapter.
+The last line is JSON: failing_precision, failing_recall (mixed rates), and the same in each world
+where they are hardest to tell; ms_1M, ms_10M, ms_50M, and the same with one slice and one adapter.
+`--millions 0`: no times.
 """
 
 from __future__ import annotations
@@ -24,6 +29,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import diagnosis_draws
 
 from flywheel.api import views
 from flywheel.config import load
@@ -78,15 +85,28 @@ _DAILY_LABELS = """
 def main() -> None:
     """Make the databases, ask, and end with one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="1 million only")
+    parser.add_argument("--quick", action="store_true", help="1 million only, 100 draws")
+    parser.add_argument("--seeds", type=int, default=500, help="draws of each world")
     parser.add_argument("--millions", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--folder", type=Path, help="with a few gigabytes to spare")
     given = parser.parse_args()
-    figures: dict[str, float] = {}
-    for millions in [1] if given.quick else given.millions:
+    figures = judged(100 if given.quick else given.seeds)
+    for millions in [1] if given.quick else filter(None, given.millions):
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             figures |= measured(Path(folder), millions)
     print(json.dumps(figures))
+
+
+def judged(seeds: int) -> dict[str, float]:
+    """Precision and recall of failing intents; the figures of the mixed world have no suffix."""
+    figures: dict[str, float] = {"draws": seeds}
+    for world, rates in diagnosis_draws.WORLDS.items():
+        found = diagnosis_draws.found(rates, seeds)
+        print(f"{world}: {found}", flush=True)
+        suffix = "" if world == "mixed" else f"_{world}"
+        figures[f"failing_precision{suffix}"] = found.precision
+        figures[f"failing_recall{suffix}"] = found.recall
+    return figures
 
 
 def measured(folder: Path, millions: int) -> dict[str, float]:

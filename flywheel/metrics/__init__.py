@@ -9,6 +9,13 @@ from flywheel.metrics.agreement import (
     judge_raters,
     often_wrong,
 )
+from flywheel.metrics.error_rates import (
+    chance_above,
+    e_bh,
+    e_threshold,
+    error_e_value,
+    labels_to_show,
+)
 from flywheel.metrics.intervals import IntentPair, Tallies, difference, paired_difference, wilson
 from flywheel.metrics.paired_tests import (
     DECISIVE_E,
@@ -31,12 +38,17 @@ __all__ = [
     "Tallies",
     "Vote",
     "agreement",
+    "chance_above",
     "difference",
+    "e_bh",
+    "e_threshold",
+    "error_e_value",
     "examples_to_detect",
     "harm_f_value",
     "inferiority_p",
     "judge_raters",
     "labels_to_decide",
+    "labels_to_show",
     "loss_e_value",
     "minimum_detectable_gain",
     "often_wrong",
