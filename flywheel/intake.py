@@ -47,6 +47,20 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     format: str | UnsetType = UNSET  # it was read as
 
 
+class Overlap(msgspec.Struct, frozen=True, kw_only=True):
+    """A sample that is never learned, since it is near a sample held out."""
+
+    line: int  # of the batch, from 1, of the sample to learn; 0: it was there before
+    sample: str  # its id
+    intent: str
+    near_line: int  # of the sample held out; 0: it was there before
+    near: str  # its id
+    near_intent: str  # "" for a caller who may not decide
+    split: str  # golden, fresh or dev
+    similarity: float  # word-set Jaccard, 0..1
+    text: str  # of the sample held out; "" likewise
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the lines of a batch: accepted, duplicates, rejected and skipped are all.
 
@@ -64,6 +78,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: int | UnsetType = UNSET  # another event is stored under the id
     generation: int | UnsetType | None = UNSET  # of samples: the golden generation they joined
     bought: int | UnsetType = UNSET  # of samples: labels that a gate had asked for
+    overlaps: tuple[Overlap, ...] | UnsetType = UNSET  # of samples, where there are any
 
 
 def reading_options(runtime: Runtime) -> dict[str, Any]:
@@ -289,6 +304,7 @@ def keep(
         known=stored.known + imported["duplicates"],
         generation=imported["generation"],
         bought=imported["bought"],
+        overlaps=tuple(Overlap(**pair) for pair in imported["overlaps"]) or UNSET,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -90,7 +91,7 @@ async def _committed(request: Request, kind: Kind, body: bytes, form: str) -> Re
     new_generation = kind == "samples" and request.query_params.get("new_generation") == "1"
     if new_generation:
         demand(request, "decide", "a new golden generation")
-    return await run_in_threadpool(
+    receipt = await run_in_threadpool(
         intake.accept,
         request.app.state.runtime,
         kind,
@@ -100,6 +101,18 @@ async def _committed(request: Request, kind: Kind, body: bytes, form: str) -> Re
         new_generation=new_generation,
         may_give=lambda samples: may_give(request, samples),
     )
+    return _readable_by(request, receipt)
+
+
+def _readable_by(request: Request, receipt: Receipt) -> Receipt:
+    """The receipt without what judges, text and label, for a caller who may not read it."""
+    caller = request.scope.get(CALLER)
+    if not receipt.overlaps or (caller is not None and caller.may("decide")):
+        return receipt
+    hidden = tuple(
+        msgspec.structs.replace(each, text="", near_intent="") for each in receipt.overlaps
+    )
+    return msgspec.structs.replace(receipt, overlaps=hidden)
 
 
 def may_give(request: Request, samples: Sequence[Sample]) -> None:

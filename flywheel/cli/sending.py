@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from flywheel.cli import overlapping
 from flywheel.cli.screen import ProgressLine, remark, say
 from flywheel.cli.text import clean, cut, plural, span
 from flywheel.errors import FlywheelError
@@ -288,6 +289,7 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)  # records by why they are none
     loaded: Counter[str] = field(default_factory=Counter)  # new, known, conflicts: with `wait`
     generation: int | None = None
+    overlaps: list[overlapping.Overlap] = field(default_factory=list)  # never learned
 
     @property
     def told(self) -> int:
@@ -307,6 +309,7 @@ class Tally:
             "rejected": rejected,
             **self.loaded,
         }
+        known |= {"overlaps": self.overlaps} if self.overlaps else {}
         return known | ({} if self.generation is None else {"generation": self.generation})
 
 
@@ -334,9 +337,7 @@ class Sender:
     ) -> None:
         self._ask = ask
         self._prepare = prepare
-        self._query = dict(
-            query or {}
-        )  # `new_generation` only until a batch has opened a golden generation
+        self._query = dict(query or {})  # `new_generation` until a batch has opened one
         self._progress = ProgressLine()
         self.tally = Tally()
 
@@ -410,14 +411,14 @@ class Sender:
         if answer.get("generation") is not None:
             tally.generation = int(answer["generation"])
             self._query = {k: v for k, v in self._query.items() if k != "new_generation"}
+        tally.overlaps += overlapping.of(answer, name, [place.number for place in batch.places])
         for refused in answer.get("rejected") or []:
             at = int(refused.get("line") or 0)
             if 0 < at <= len(batch.places):
                 line, raw = batch.places[at - 1], batch.lines[at - 1]
             else:
                 line, raw = FileLine(number=0), b""
-            words = (refused.get("field"), refused.get("why"))
-            why = ": ".join(str(word) for word in words if word)
+            why = ": ".join(str(refused[key]) for key in ("field", "why") if refused.get(key))
             self._refuse(name, line, _hinted(why, raw))
 
     def _count_skips(self, answer: Mapping[str, Any]) -> None:
@@ -425,9 +426,8 @@ class Sender:
         named = 0
         for skip in answer.get("skips") or []:
             named += int(skip.get("count") or 1)
-            self.tally.skipped[str(skip.get("why") or "no reason given")] += int(
-                skip.get("count") or 1
-            )
+            why = str(skip.get("why") or "no reason given")
+            self.tally.skipped[why] += int(skip.get("count") or 1)
         if (rest := int(answer.get("skipped") or 0) - named) > 0:
             self.tally.skipped["no reason given"] += rest
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from flywheel.cli import sending
+from flywheel.cli import overlapping, sending
 from flywheel.cli.screen import say
 from flywheel.cli.text import clean, counted, plural
 from flywheel.errors import FlywheelError
@@ -133,13 +133,14 @@ def send(ask: DaemonClient, files: Sequence[Read], *, new_generation: bool, as_j
         for name, file in files:
             _tell(name, file)
         sending.report(tally)
+        overlapping.tell(tally.overlaps)
     if tally.rejected:
         raise typer.Exit(1)
 
 
 def _send(sender: sending.Sender, name: str, file: TrainingFile) -> None:
     """Send a file's rows; what the daemon rejects is named by the line of the file."""
-    before = len(sender.tally.rejected)
+    before, met = len(sender.tally.rejected), len(sender.tally.overlaps)
     body = b"\n".join(msgspec.json.encode(row.event) for row in file.rows)
     try:
         sender.send(name, io.BytesIO(body), len(body))
@@ -151,6 +152,8 @@ def _send(sender: sending.Sender, name: str, file: TrainingFile) -> None:
             row = file.rows[number - 1].refused(why) if 0 < number <= len(file.rows) else None
             ours.append((name, row.line, row.why) if row else (name, 0, why))
         rejected[before:] = sorted(ours, key=lambda each: each[1])
+        found = sender.tally.overlaps
+        found[met:] = overlapping.at_lines(found[met:], [row.line for row in file.rows])
 
 
 def _summary(name: str, file: TrainingFile) -> dict[str, Any]:

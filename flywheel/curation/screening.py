@@ -98,9 +98,33 @@ def leaks(
     nearest = _nearest(training_texts, golden_texts, jaccard)
     return tuple(
         sorted(
-            f"{_quote(training_texts[i])} is {value:.2f} near golden {_quote(golden)}"
-            for i, (value, golden) in nearest.items()
+            f"{_quote(training_texts[i])} is {value:.2f} near golden {_quote(golden_texts[j])}"
+            for i, (value, j) in nearest.items()
         )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearHeldOut:
+    """A sample to learn that is near a sample held out, so that it is never learned."""
+
+    sample: Sample
+    held_out: Sample  # the nearest one
+    similarity: float  # word-set Jaccard, 0..1; 1 where the texts are the same
+
+
+def near_held_out(
+    training: Sequence[Sample], held_out: Sequence[Sample], jaccard: float
+) -> tuple[NearHeldOut, ...]:
+    """Return the training samples that the rule on leaks refuses, with the sample each is near.
+
+    Raises:
+        ValueError: `jaccard` is not above 0 and up to 1.
+    """
+    nearest = _nearest([s.text for s in training], [s.text for s in held_out], jaccard)
+    return tuple(
+        NearHeldOut(sample=training[i], held_out=held_out[j], similarity=value)
+        for i, (value, j) in sorted(nearest.items())
     )
 
 
@@ -149,16 +173,15 @@ def _refuse_misfits(screening: _Screening, intents: Mapping[str, Intent]) -> Non
 def _refuse_leaks(screening: _Screening, held_out: Sequence[str], jaccard: float) -> None:
     open_samples = screening.open()
     nearest = _nearest([sample.text for _, sample in open_samples], held_out, jaccard)
-    for position, (value, text) in nearest.items():
-        screening.refuse(
-            open_samples[position][0], "leak", f"{value:.2f} near held-out {_quote(text)}"
-        )
+    for position, (value, j) in nearest.items():
+        detail = f"{value:.2f} near held-out {_quote(held_out[j])}"
+        screening.refuse(open_samples[position][0], "leak", detail)
 
 
 def _nearest(
     texts: Sequence[str], held_out: Sequence[str], jaccard: float
-) -> dict[int, tuple[float, str]]:
-    """Map the position of a leaking text to (Jaccard index, text) of the nearest held-out one."""
+) -> dict[int, tuple[float, int]]:
+    """Map the position of a leaking text to (Jaccard index, position) of the nearest held-out."""
     forms = [form(text) for text in held_out]
     neighbourhood = Neighbourhood(jaccard, word_counts(forms))
     for text_form in forms:
@@ -168,7 +191,7 @@ def _nearest(
         matches = neighbourhood.near(form(text))
         if matches:
             j, value = max(matches, key=lambda pair: (pair[1], -pair[0]))
-            nearest[i] = (value, held_out[j])
+            nearest[i] = (value, j)
     return nearest
 
 

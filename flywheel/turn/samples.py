@@ -17,6 +17,7 @@ from flywheel.store import Connection, adapters, decisions, golden_set, samples,
 from flywheel.store.turns import Turn
 from flywheel.turn.apply import EXTERNAL, adopt_external
 from flywheel.turn.artifacts import cancel_jobs
+from flywheel.turn.overlaps import overlaps
 from flywheel.turn.runtime import Runtime
 
 
@@ -40,8 +41,9 @@ def add_samples(
     are recorded with `by`, who gave them, in the chain of decision events.
 
     Returns:
-        {"accepted", "duplicates", "generation", "bought", "contradicting"}; the last are the
-        refused rows as {"line", "field", "why"}.
+        {"accepted", "duplicates", "generation", "bought", "contradicting", "overlaps"};
+        `contradicting` are the refused rows as {"line", "field", "why"}, `overlaps` the samples
+        that are never learned since they are near held-out ones, as `overlaps.overlaps` tells them.
     """
     now = runtime.clock()
     with runtime.store.write() as con:
@@ -55,6 +57,9 @@ def add_samples(
             number, added_golden, bought = _add_golden(con, golden, new_generation, by, now)
             added += added_golden
         ended = _keep_answers(runtime, con, rows, by)
+        lines = {row.sample.id: row.line for row in rows}
+        jaccard = runtime.config.curation.leak
+        near = overlaps(con, [row.sample for row in rows], lines, jaccard)
         woken = reopen_held(runtime, con)
     cancel_jobs(runtime, ended)
     if woken:
@@ -65,6 +70,7 @@ def add_samples(
         "generation": number,
         "bought": bought,
         "contradicting": list(refused.values()),
+        "overlaps": near,
     }
 
 

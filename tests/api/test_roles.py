@@ -225,6 +225,19 @@ def test_of_a_batch_with_one_row_that_may_not_be_given_nothing_is_kept(holder, r
         assert rejected_lines.listed(con) == []
 
 
+def test_what_a_seed_is_near_is_read_by_those_who_decide_alone(holder):
+    golden = {"text": "wake me at six", "intent": "set_alarm", "split": "golden"}
+    assert holder("decide").post("/v1/samples", json=golden).status_code == 200
+    seed = golden | {"split": "seed"}
+    told = {
+        role: holder(role).post("/v1/samples", json=seed).json()["overlaps"][0]
+        for role in ("label", "admin")
+    }
+    read = {role: (told[role]["text"], told[role]["near_intent"]) for role in told}
+    assert read == {"label": ("", ""), "admin": ("wake me at six", "set_alarm")}
+    assert told["label"]["near"] == told["admin"]["near"]
+
+
 def test_a_new_generation_takes_decide_whatever_is_in_it(holder, runtime):
     holder("decide").post("/v1/samples", json=GOLDEN)
     seed = GOLDEN | {"split": "seed"}

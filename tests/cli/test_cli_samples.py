@@ -103,3 +103,29 @@ def test_a_file_whose_parts_name_its_splits_needs_no_split(taking):
     assert imported(taking, "clinc-full.json").exit_code == 0
     (rows,) = taking.bodies("/v1/samples")
     assert [row["split"] for row in rows] == ["dev", "seed", "seed", "seed"]
+
+
+def test_a_seed_that_is_held_out_is_named_by_file_and_line_with_what_to_do(daemon):
+    pair = {"sample": "s-1", "near": "s-2", "split": "golden", "text": "wake me at six"}
+    same = {"line": 2, "near_line": 0, "intent": "set_alarm", "near_intent": "set_alarm"}
+    before = {"line": 0, "near_line": 1, "intent": "set_alarm", "near_intent": "set_timer"}
+    overlaps = [{**pair, **same, "similarity": 1.0}, {**pair, **before, "similarity": 0.83}]
+    daemon.says(
+        "POST /v1/samples",
+        {"accepted": 2, "duplicates": 0, "rejected": [], "overlaps": overlaps},
+    )
+    result = imported(daemon, "clinc-full.json", "--split", "seed")
+    assert result.exit_code == 0
+    file = CASES / "clinc-full.json"
+    lines = result.stderr.splitlines()
+    assert lines[:2] == [
+        f"{file}:2: is not learned: is golden sample s-2 “wake me at six”",
+        f"sample s-1: is not learned: is 0.83 near golden sample {file}:1 “wake me at six”, "
+        "which is set_timer and here set_alarm",
+    ]
+    assert lines[2].startswith("next: nothing, where the intent has other seeds")
+    told = json.loads(imported(daemon, "clinc-full.json", "--split", "seed", "--json").stdout)
+    assert [(each["file"], each["line"]) for each in told["overlaps"]] == [
+        (str(file), 2),
+        (str(file), 0),
+    ]
