@@ -92,9 +92,9 @@ class RunningDaemon(ChildProcess):
             else:
                 return self
 
-    def get(self, *segments: str) -> Any:
+    def get(self, *segments: str, **query: str) -> Any:
         """GET /v1/`segments`."""
-        return self._client.get(*segments).value
+        return self._client.get(*segments, query=query).value
 
     def post(self, *segments: str, **body: Any) -> Any:
         """POST a JSON object to /v1/`segments`."""

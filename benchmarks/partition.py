@@ -3,15 +3,19 @@
 Pure but for `read`. A set is a folder with train.jsonl and test.jsonl, and val.jsonl where there
 is one; a line is {"text", "intent", …}. No text, however it is spelled, is dealt twice, and none
 of test is dealt at all. The same seed deals the same way.
+
+`deal` gives fixed numbers an intent and leaves the rest. `deal_all` deals every row of any set:
+intents of unequal size, sets without val or without out-of-scope rows; what it cannot deal it
+counts.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flywheel.curation import normalise
@@ -44,6 +48,11 @@ class Quota:
     traffic: int = 50
 
 
+ALL = Quota(golden=30, labels=0, teacher=0, traffic=50)
+"""What `deal_all` gives an intent that has the rows; labels come from traffic, as people give
+them. 30 golden rows resolve a margin of .20 unless two of them are lost."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
     """Who sees what. `test` is for the benchmark alone."""
@@ -56,6 +65,7 @@ class Partition:
     teacher: Mapping[str, tuple[Row, ...]]  # kept for a teacher, by intent
     traffic: Mapping[str, tuple[Row, ...]]  # by intent, `none` among them
     test: tuple[Row, ...]
+    left: Mapping[str, int] = field(default_factory=dict)  # rows not dealt, by why; of `deal_all`
 
 
 def read(folder: Path, split: str) -> list[Row]:
@@ -111,6 +121,102 @@ def deal(
         traffic={name: dealt[name]["traffic"] for name in dealt},
         test=tuple(row for row in test if row.intent in {*names, NONE}),
     )
+
+
+def deal_all(
+    train: Sequence[Row],
+    val: Sequence[Row],
+    test: Sequence[Row],
+    *,
+    seed: int,
+    quota: Quota = ALL,
+    most_intents: int | None = None,
+) -> Partition:
+    """Deal every row of train and val; rows that cannot be dealt are counted in `left`.
+
+    An intent with the quota's rows or more fills each role and sends all the rest as traffic. One
+    with fewer is dealt in the same proportions, by largest remainder, but for one row each of
+    seeds, golden, traffic and dev, in this order, as far as they go. Golden rows are those of val
+    first.
+
+    Args:
+        train, val, test: as `read` returns them.
+        seed: of the order in which an intent's rows are dealt, and of the intents kept.
+        quota: rows per role.
+        most_intents: keep only this many intents, picked by the seed.
+    """
+    names = sorted({row.intent for row in train} - {NONE})
+    chance = random.Random(f"partition {seed}")
+    kept = {*chance.sample(names, min(most_intents or len(names), len(names))), NONE}
+    left: Counter[str] = Counter()
+    taken = {normalise(row.text) for row in test}
+    by_intent: dict[str, list[Row]] = {name: [] for name in sorted(kept - {NONE})}
+    by_intent[NONE] = []
+    for rows in (val, train):
+        inside = [row for row in rows if row.intent in kept]
+        fresh = _unseen(inside, taken)
+        left["of intents not kept"] += len(rows) - len(inside)
+        left["repeated, or in test"] += len(inside) - len(fresh)
+        chance.shuffle(fresh)
+        for row in fresh:
+            by_intent[row.intent].append(row)
+    scored = [row for row in test if row.intent in kept]
+    left["test rows of intents not kept"] = len(test) - len(scored)
+    dealt = {
+        name: _deal_whole(rows, quota, out_of_scope=name == NONE)
+        for name, rows in by_intent.items()
+    }
+    return Partition(
+        intents=tuple(name for name in dealt if name != NONE),
+        seeds=tuple(row for one in dealt.values() for row in one["seeds"]),
+        dev=tuple(row for one in dealt.values() for row in one["dev"]),
+        golden=tuple(row for one in dealt.values() for row in one["golden"]),
+        labels={name: one["labels"] for name, one in dealt.items()},
+        teacher={name: one["teacher"] for name, one in dealt.items()},
+        traffic={name: one["traffic"] for name, one in dealt.items()},
+        test=tuple(scored),
+        left={why: count for why, count in left.items() if count},
+    )
+
+
+def _deal_whole(
+    rows: Sequence[Row], quota: Quota, *, out_of_scope: bool
+) -> dict[str, tuple[Row, ...]]:
+    """All of one intent's rows, golden ones from the front: those of val."""
+    shares = {
+        "golden": quota.golden,
+        "seeds": 0 if out_of_scope else quota.seeds,
+        "dev": quota.dev,
+        "labels": quota.labels,
+        "teacher": 0 if out_of_scope else quota.teacher,
+        "traffic": quota.traffic,
+    }
+    counts = shares if len(rows) >= sum(shares.values()) else proportional(shares, len(rows))
+    dealt, start = {}, 0
+    for role in shares:
+        end = len(rows) if role == "traffic" else start + counts[role]
+        dealt[role] = tuple(rows[start:end])
+        start = end
+    return dealt
+
+
+def proportional(shares: Mapping[str, int], count: int) -> dict[str, int]:
+    """Share `count` rows out by largest remainder, after one each for the first four roles.
+
+    >>> proportional({"golden": 30, "seeds": 5, "dev": 10, "traffic": 50}, 19)
+    {'golden': 6, 'seeds': 2, 'dev': 2, 'traffic': 9}
+    """
+    first = [role for role in ("seeds", "golden", "traffic", "dev") if shares[role]][:count]
+    counts = dict.fromkeys(shares, 0) | dict.fromkeys(first, 1)
+    rest = count - len(first)
+    total = sum(shares.values())
+    exact = {role: rest * share / total for role, share in shares.items()}
+    for role, value in exact.items():
+        counts[role] += int(value)
+    by_remainder = sorted(exact, key=lambda role: (int(exact[role]) - exact[role], role))
+    for role in by_remainder[: count - sum(counts.values())]:
+        counts[role] += 1
+    return counts
 
 
 def _intent(name: str) -> str:

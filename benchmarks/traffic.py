@@ -33,16 +33,26 @@ class Traffic:
         self._chance.shuffle(self._ranked)
         self._rated: set[str] = set()
 
-    def utterances(self) -> list[Row]:
-        """One turn's utterances, drawn with replacement: intents by 1/rank, texts evenly."""
-        weights = [1 / rank for rank in range(1, len(self._ranked) + 1)]
-        names = self._chance.choices(self._ranked, weights, k=self._load.utterances)
+    def utterances(
+        self, *, steep: float = 1.0, shift: int = 0, window: tuple[float, float] = (0.0, 1.0)
+    ) -> list[Row]:
+        """One turn's utterances, drawn with replacement: intents by 1/rank, texts evenly.
+
+        Args:
+            steep: exponent of the rank.
+            shift: places that every intent's rank has moved on since the start.
+            window: the part of each intent's texts that is said now, as shares of their order.
+        """
+        ranked = self._ranked[-shift % len(self._ranked) :]
+        ranked += self._ranked[: -shift % len(self._ranked)]
+        weights = [1 / rank**steep for rank in range(1, len(ranked) + 1)]
+        names = self._chance.choices(ranked, weights, k=self._load.utterances)
         outside = self._partition.traffic[NONE]
         return [
             self._chance.choice(
                 outside
                 if outside and self._chance.random() < self._load.out_of_scope
-                else self._partition.traffic[name]
+                else _part(self._partition.traffic[name], window)
             )
             for name in names
         ]
@@ -67,6 +77,12 @@ class Traffic:
     def any_other(self, intent: str) -> str:
         """A wrong intent, each as likely."""
         return self._chance.choice([name for name in self._partition.intents if name != intent])
+
+
+def _part(rows: Sequence[Row], window: tuple[float, float]) -> Sequence[Row]:
+    """The rows between two shares of their order, one at least."""
+    start = min(int(window[0] * len(rows)), len(rows) - 1)
+    return rows[start : max(start + 1, round(window[1] * len(rows)))]
 
 
 class Pool:
