@@ -2,8 +2,8 @@
 
     python faulty_serve.py FAULT --config config.toml
 
-The fault is behind the checks of the files and of the test vector, which are left out: what is
-proved is that the parity gate finds it by asking.
+The fault is behind the checks of the files and of the test vector, which are left out, and the
+server says the rule that it should answer by: what is proved is that parity finds it by asking.
 """
 
 from __future__ import annotations
@@ -71,8 +71,11 @@ def main() -> int:
     def loader(config: object) -> Callable[[Path, Any], Any]:
         def load(folder: Path, beside: Any) -> Any:
             router = Router.load(folder, engine="torch", beside=beside, verify=False)
-            if beside is not None:
-                fault(router, beside)
+            if beside is None:
+                return router
+            said = router.rule
+            fault(router, beside)
+            router.__class__ = type("Lying", (Router,), {"rule": property(lambda self: said)})
             return router
 
         return load

@@ -346,6 +346,7 @@ class EvaluatedAnswer:
     intent: str  # as the adapter names it: a former name stays one
     arguments: Arguments = field(default_factory=dict)
     confidence: float | None = None  # None: of an adapter that gives none
+    margin: float | None = None  # of the score above the threshold of `none`; None: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,14 @@ class Router:
             raise _not_as_evaluated(name, difference)
         return router
 
+    @property
+    def rule(self) -> Mapping[str, Any]:
+        """What answers follow from beside the weights, as it is in use: fields of `flywheel.json`.
+
+        Labels, `max_length`, and the score and threshold of `none`.
+        """
+        return self._answerer.rule
+
     def answer(self, text: str) -> Answer:
         """Answer one text."""
         return self.answer_batch([text])[0]

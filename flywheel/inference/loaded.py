@@ -38,6 +38,8 @@ class ServedRouter(TextAnswerer, Protocol):
     def labels(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def arguments(self) -> Mapping[str, tuple[str, ...]]: ...  # noqa: D102
+    @property
+    def rule(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 Load = Callable[[Path, "ServedRouter | None"], ServedRouter]

@@ -35,6 +35,7 @@ class PreparedView(msgspec.Struct, kw_only=True):
 
     adapter: str
     engine: str  # what it is computed with
+    rule: dict[str, Any]  # what it answers by, as in use: labels, max_length, scope
 
 
 class ServingView(msgspec.Struct, kw_only=True):
@@ -66,7 +67,8 @@ async def prepare(request: Request) -> Response:
         loaded = await _service(request).adapters.prepare(wanted.adapter)
     except FlywheelError as error:
         raise Refused(error.message, hint=error.hint) from error
-    return answer({"adapter": loaded.id, "engine": loaded.router.engine})
+    router = loaded.router
+    return answer({"adapter": loaded.id, "engine": router.engine, "rule": dict(router.rule)})
 
 
 async def switch(request: Request) -> Response:

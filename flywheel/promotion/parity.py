@@ -8,7 +8,8 @@ Pure functions; no I/O, no clock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +22,17 @@ CONFIDENCE_TOLERANCE = 0.001
 Wider than that of an adapter's own test vector, which holds our engines alone: here a server of
 somebody's own, in plain `peft`, is right too."""
 
-_UNSURE = 4
-"""One text in so many is one of the least confident: there a moved threshold shows first."""
+INDISTINCT = 0.001
+"""A score this close to the threshold of `none`, in the score's own unit, is on either side of it
+by rounding alone: such a text is asked only where it is a must-pass one.
+
+Engines in float32 differ by 1e-4 in a logit."""
+
+_NEAR = 4
+"""One text in so many lies nearest the threshold: what moves it shows there first."""
+
+_UNSURE = 8
+"""One text in so many is one of the least confident: there changed weights show first."""
 
 Differing = Literal["adapter", "intent", "arguments", "confidence", "missing"]
 
@@ -60,7 +70,9 @@ def chosen(
 ) -> list[str]:
     """Return the samples to ask: every must-pass one, and `count` of the others.
 
-    Of these a quarter are those with the least confident answers; the rest is dealt over the
+    Of these a quarter, and at least two, are those whose scores lie nearest the threshold, on both
+    sides of it: whichever threshold would change the answer to one candidate changes that to one
+    of these. An eighth are those with the least confident answers. The rest is dealt over the
     intents in turn, by a hash of the sample's id and the seed. The same input gives the same list.
 
     Args:
@@ -74,14 +86,36 @@ def chosen(
     []
     """
     first = sorted(name for name in set(must_pass) if name in evaluated)
-    rest = {name: intent for name, intent in candidates.items() if name in evaluated}
-    for name in first:
-        rest.pop(name, None)
-    unsure = sorted(rest, key=lambda name: (_confidence(evaluated[name]), _lot(seed, name)))
-    unsure = unsure[: min(count, len(rest)) // _UNSURE]
-    for name in unsure:
+    asked_always = set(first)
+    rest = {
+        name: intent
+        for name, intent in candidates.items()
+        if name in evaluated and name not in asked_always and not _indistinct(evaluated[name])
+    }
+    count = min(count, len(rest))
+    edge = _nearest(rest, evaluated, max(count // _NEAR, min(2, count)), seed)
+    inner = [name for name in rest if name not in set(edge)]
+    unsure = sorted(inner, key=lambda name: (_confidence(evaluated[name]), _lot(seed, name)))
+    edge += unsure[: count // _UNSURE if edge else count // _NEAR]
+    for name in edge:
         rest.pop(name)
-    return [*first, *unsure, *_dealt(rest, count - len(unsure), seed)]
+    return [*first, *edge, *_dealt(rest, count - len(edge), seed)]
+
+
+def _nearest(
+    names: Iterable[str], evaluated: Mapping[str, EvaluatedAnswer], count: int, seed: str
+) -> list[str]:
+    """So many samples, the nearest above the threshold and the nearest below it in turn."""
+    distances = {name: evaluated[name].margin for name in names}
+    known = {name: margin for name, margin in distances.items() if margin is not None}
+    ranked = sorted(known, key=lambda name: (abs(known[name]), _lot(seed, name)))
+    sides = ([n for n in ranked if known[n] < 0], [n for n in ranked if known[n] >= 0])
+    pairs = itertools.zip_longest(*sides)
+    return [name for pair in pairs for name in pair if name is not None][:count]
+
+
+def _indistinct(answer: EvaluatedAnswer) -> bool:
+    return answer.margin is not None and abs(answer.margin) < INDISTINCT
 
 
 def _dealt(candidates: Mapping[str, str], count: int, seed: str) -> list[str]:

@@ -8,6 +8,7 @@ so that it answers before the daemon has looked at it.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ class LocalServer:
 
     def __init__(self, adapters_dir: Path, socket: Path) -> None:
         self._link = ChampionLink(adapters_dir)
+        self._adapters = adapters_dir
         self._server = on_socket(socket, _TIMEOUT_S)
         self._loading = on_socket(socket, _LOADING_S)
 
@@ -49,6 +51,7 @@ class LocalServer:
             for left in set(state.loaded) - {state.adapter}:  # memory for as many as there are is
                 self.drop(left)  # not there
         prepared = self._loading.post("/v1/serving/prepare", {"adapter": adapter_id})
+        self._refuse_other_rule(adapter_id, prepared)
         return replace(self.state(), engine=str(prepared.get("engine") or ""))
 
     def ask(self, adapter_id: str, texts: Sequence[str]) -> list[ServedAnswer | None]:
@@ -79,6 +82,37 @@ class LocalServer:
     def serving(self) -> str | None:
         """The adapter that the link names."""
         return self._link.serving()
+
+    def _refuse_other_rule(self, adapter_id: str, prepared: Mapping[str, Any]) -> None:
+        """Compare what the server says it answers by with what the adapter was evaluated with.
+
+        What it says proves nothing: its answers are asked all the same. But a threshold that is
+        off by less than a text of dev shows is seen here alone.
+
+        Raises:
+            NotLoaded: the two differ.
+        """
+        rule = prepared.get("rule")
+        evaluated = _facts(self._adapters / adapter_id)
+        for name, used in rule.items() if isinstance(rule, Mapping) else ():
+            if name in evaluated and used != evaluated[name]:
+                raise NotLoaded(
+                    f"it answers by another `{name}` than {adapter_id} was evaluated with: "
+                    f"{_shown(used)}, not {_shown(evaluated[name])}"
+                )
+
+
+def _facts(folder: Path) -> Mapping[str, Any]:
+    """An adapter's `flywheel.json`; empty where it cannot be read, which the server says itself."""
+    try:
+        facts = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:80]
 
 
 def _state(told: Mapping[str, Any]) -> ServingState:

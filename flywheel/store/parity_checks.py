@@ -34,12 +34,12 @@ _KEPT_DIFFERENCES = 20  # of a round
 _KEPT_CHECKS = 1000  # rounds; those of decisions are kept for ever
 
 _ANSWER = pyarrow.schema(
-    {"sample": TEXT, "intent": TEXT, "arguments": TEXT, "confidence": REAL},
+    {"sample": TEXT, "intent": TEXT, "arguments": TEXT, "confidence": REAL, "margin": REAL},
 )
 
 _ADD_ANSWERS = """
     INSERT INTO evaluated_answers
-    SELECT $adapter, sample, intent, arguments, confidence FROM arriving AS a
+    SELECT $adapter, sample, intent, arguments, confidence, margin FROM arriving AS a
     WHERE NOT EXISTS (
         SELECT 1 FROM evaluated_answers AS e WHERE e.adapter = $adapter AND e.sample = a.sample
     ) AND EXISTS (SELECT 1 FROM samples AS s WHERE s.id = a.sample)
@@ -48,7 +48,7 @@ _ADD_ANSWERS = """
 """
 
 _ANSWERS = """
-    SELECT sample, intent, arguments, confidence FROM evaluated_answers
+    SELECT sample, intent, arguments, confidence, margin FROM evaluated_answers
     WHERE adapter = ? ORDER BY sample
 """
 
@@ -89,7 +89,9 @@ def add_evaluated(con: Connection, adapter: str, answers: Sequence[EvaluatedAnsw
     """
     if not answers:
         return 0
-    cells = ((one.sample, one.intent, pack(one.arguments), one.confidence) for one in answers)
+    cells = (
+        (one.sample, one.intent, pack(one.arguments), one.confidence, one.margin) for one in answers
+    )
     with arriving(con, table(_ANSWER, cells)):
         return changed(con, _ADD_ANSWERS, {"adapter": adapter})
 
@@ -102,6 +104,7 @@ def evaluated(con: Connection, adapter: str) -> dict[str, EvaluatedAnswer]:
             intent=row["intent"],
             arguments=unpack(row["arguments"]),
             confidence=row["confidence"],
+            margin=row["margin"],
         )
         for row in records(con, _ANSWERS, [adapter])
     }

@@ -102,6 +102,7 @@ def answers_in(path: object, adapter: str) -> list[EvaluatedAnswer]:
             intent=row["intent"],
             arguments=arguments_of(row["arguments"]),
             confidence=row["confidence"],
+            margin=row.get("margin"),  # a job of an earlier version may have written the file
         )
         for row in pq.read_table(path).to_pylist()
         if row["adapter"] == adapter

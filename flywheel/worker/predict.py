@@ -22,8 +22,8 @@ _WARM_UP = 3  # answers of each adapter whose time is not counted
 def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
     """Read rows.parquet (id, text), write predictions.parquet.
 
-    Its columns: id, adapter, intent, arguments (a JSON object), confidence; the rows of one
-    adapter after those of the other.
+    Its columns: id, adapter, intent, arguments (a JSON object), confidence, margin (null where no
+    threshold is applied); the rows of one adapter after those of the other.
 
     Returns:
         values: hashes (content id by adapter, computed from the files read), rows, and
@@ -80,5 +80,10 @@ def table(ids: Sequence[str], name: str, calls: Calls) -> pa.Table:
                 [json.dumps(a, ensure_ascii=False) for a in calls.arguments], pa.string()
             ),
             "confidence": pa.array(calls.confidence.double().numpy(), pa.float64()),
+            "margin": pa.array(_margins(ids, calls), pa.float64()),
         }
     )
+
+
+def _margins(ids: Sequence[str], calls: Calls) -> Sequence[float | None]:
+    return [None] * len(ids) if calls.margin is None else calls.margin.double().tolist()

@@ -78,12 +78,56 @@ def test_the_others_are_spread_over_the_intents(candidates, count):
     assert len(set(dealt)) == min(len(dealt), len(intents))
 
 
-def test_a_quarter_is_asked_where_the_model_was_least_sure():
+def test_where_no_threshold_is_known_a_quarter_is_asked_where_the_model_was_least_sure():
     names = [f"s-{n}" for n in range(100)]
     evaluated = answers(names, {name: number / 100 for number, name in enumerate(names)})
     found = parity.chosen(dict.fromkeys(names, "play"), evaluated, [], 20, "a-1")
     assert set(names[:5]) <= set(found)
     assert not set(names[:20]) <= set(found)
+
+
+def lying_at(margins):
+    return {
+        name: EvaluatedAnswer(
+            sample=name, intent="none" if margin < 0 else "play", confidence=0.9, margin=margin
+        )
+        for name, margin in margins.items()
+    }
+
+
+def test_a_quarter_lies_nearest_the_threshold_on_both_sides_and_an_eighth_is_least_sure():
+    margins = {f"s-{n}": n - 10.5 for n in range(100)}
+    evaluated = lying_at(margins) | {
+        f"s-{n}": replace(lying_at(margins)[f"s-{n}"], confidence=0.1) for n in (97, 98, 99)
+    }
+    found = parity.chosen(dict.fromkeys(margins, "play"), evaluated, [], 24, "a-1")
+    assert {f"s-{n}" for n in (8, 9, 10, 11, 12, 13)} <= set(found)
+    assert {"s-97", "s-98", "s-99"} <= set(found)
+    assert "s-0" in parity.chosen(dict.fromkeys(margins, "play"), evaluated, [], 100, "a-1")
+
+
+@given(
+    st.dictionaries(NAMES, st.floats(-5, 5), min_size=2),
+    st.floats(-5, 5),
+    st.integers(2, 50),
+    st.text(max_size=3),
+)
+def test_no_other_threshold_changes_an_answer_and_no_asked_one(margins, shift, count, seed):
+    """Of texts that do not lie on the threshold itself, where rounding decides."""
+    turned = {
+        name
+        for name, margin in margins.items()
+        if abs(margin) >= parity.INDISTINCT and (margin < 0) != (margin - shift < 0)
+    }
+    asked = parity.chosen(dict.fromkeys(margins, "play"), lying_at(margins), [], count, seed)
+    assert bool(turned) == bool(turned & set(asked))
+
+
+def test_a_text_that_lies_on_the_threshold_is_asked_only_where_it_must_pass():
+    margins = {"s-1": 0.0005, "s-2": -0.0005, "s-3": 0.2, "s-4": -0.2}
+    candidates = dict.fromkeys(margins, "play")
+    asked = parity.chosen(candidates, lying_at(margins), ["s-2"], 4, "a-1")
+    assert sorted(asked) == ["s-2", "s-3", "s-4"]
 
 
 def test_another_adapter_is_asked_other_texts():

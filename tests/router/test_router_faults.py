@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from flywheel import Router
 from flywheel.errors import FlywheelError
@@ -34,6 +35,17 @@ def other_base(adapter, folder, **changed):
 def test_the_whole_vector_is_asked(adapter):
     assert Router.load(adapter, engine="torch").proved == 20
     assert Router.load(adapter, engine="torch", verify=False).proved == 0
+
+
+def test_the_rule_that_is_in_use_is_the_one_of_the_files(adapter):
+    router = Router.load(adapter, engine="torch")
+    facts = json.loads((adapter / "flywheel.json").read_text("utf-8"))
+    assert router.rule == {name: facts[name] for name in ("labels", "max_length", "scope")}
+    moved = dataclasses.replace(router._answerer._adapter.scope, threshold=0.125)
+    router._answerer._adapter = dataclasses.replace(router._answerer._adapter, scope=moved)
+    router._answerer._tokenizer = Tokenizer.from_str(router._answerer._tokenizer.to_str())
+    router._answerer._tokenizer.enable_truncation(6)
+    assert (router.rule["scope"]["threshold"], router.rule["max_length"]) == (0.125, 6)
 
 
 def test_stale_weights_are_caught(adapter):

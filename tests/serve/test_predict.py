@@ -119,6 +119,7 @@ def test_an_adapter_is_prepared_asked_switched_to_and_the_old_one_dropped(served
     assert client.post("/v1/serving/prepare", json={"adapter": "a-2"}).json() == {
         "adapter": "a-2",
         "engine": "words",
+        "rule": {"max_length": 64},
     }
     asked = client.post(
         "/v1/predict", json={"text": "play a"}, headers={"x-flywheel-adapter": "a-2"}

@@ -1,5 +1,7 @@
 """What the daemon says to the server over its socket, said to the real one."""
 
+import json
+
 import pytest
 
 from flywheel.errors import NotLoaded, ServingAway
@@ -36,6 +38,19 @@ def test_an_adapter_is_asked_beside_the_champion_and_takes_over(served, local):
     assert local.state().loaded == ("a-2",)
     local.retire()
     assert (local.state().adapter, local.serving()) == (None, None)
+
+
+def test_a_server_that_says_another_rule_than_was_evaluated_is_refused_before_it_is_asked(
+    served, local, state
+):
+    facts = {"id": "a-2", "max_length": 32, "recipe": "quick"}
+    (state / "adapters" / "a-2" / "flywheel.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        NotLoaded, match="another `max_length` than a-2 was evaluated with: 64, not 32"
+    ):
+        local.prepare("a-2")
+    assert served.routers["a-2"].batches == []
+    assert local.state().adapter == "a-1"
 
 
 def test_what_the_server_refuses_is_no_outage(served, local):

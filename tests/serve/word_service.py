@@ -30,6 +30,7 @@ class WordRouter:
     engine: str = "words"
     labels: tuple = ("none", "play_music", "set_alarm")
     arguments: dict = field(default_factory=lambda: ARGUMENTS)
+    rule: dict = field(default_factory=lambda: {"max_length": 64})
     batches: list = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))

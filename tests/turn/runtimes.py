@@ -115,6 +115,7 @@ class Memoriser:
                         "intent": intent,
                         "arguments": "{}",
                         "confidence": 0.8,
+                        "margin": len(votes) - 0.5,
                     }
                 )
         pq.write_table(pa.Table.from_pylist(found), folder / "predictions.parquet")

@@ -116,6 +116,28 @@ def test_an_approval_is_applied_once_the_server_answers_as_evaluated(story, runt
     assert set(asked_first) <= set(dev_texts(runtime))
 
 
+def test_a_threshold_that_is_off_by_little_is_found_by_the_texts_that_lie_nearest_to_it(
+    story, runtime, server
+):
+    """One dev text of 24 lies that near, and is always among the asked ones."""
+    with runtime.store.write() as con:
+        nearest = parity_checks.evaluated(con, story.better)
+        assert {one.margin for one in nearest.values()} == {0.5}
+        name = max(nearest)
+        con.execute("UPDATE evaluated_answers SET margin = 2 * margin")
+        con.execute("UPDATE evaluated_answers SET margin = 0.01 WHERE sample = ?", [name])
+        off = parity_checks.text_of(con, name)
+
+    def answer(folder, text):
+        honest = answer_by_words(folder, text)
+        return honest | {"intent": "none"} if text == off else honest
+
+    approve(runtime)
+    server.answer = answer
+    turning.reconcile(runtime)
+    assert decision(runtime).because.endswith(f"1 of 12 texts, first {name} (intent)")
+
+
 def test_all_must_pass_examples_are_asked_beside_the_dev_texts(runtime, server, story):
     rows = [sample(f"wake me {n}", ALARM, "golden", must_pass=True) for n in range(3)]
     add_samples(runtime, rows, by="ana")

@@ -161,6 +161,20 @@ def test_the_threshold_separates_what_dev_can_separate():
     assert out_of_scope.answer(logits, labels, rule).intents == truth
 
 
+def test_an_answer_says_how_far_its_text_lies_from_the_threshold():
+    """So that parity asks those that another threshold would turn first."""
+    logits, labels = torch.tensor([[9.0, 0], [1.0, 0.5]]), ["a", "none"]
+    for kind in ("margin", "both", "energy", "confidence"):
+        rule = out_of_scope.ScopeRule(kind, 0.75)
+        found = out_of_scope.answer(logits, labels, rule)
+        assert found.margin.tolist() == pytest.approx(
+            (out_of_scope.score(logits, labels, kind) - 0.75).tolist()
+        )
+        turned = [margin < 0 for margin in found.margin.tolist()]
+        assert [intent == "none" for intent in found.intents] == turned
+    assert out_of_scope.answer(logits, ["a", "b"], out_of_scope.ScopeRule()).margin is None
+
+
 def test_without_dev_rows_of_none_every_text_is_in_scope():
     logits = torch.tensor([[9.0, 0], [0, 0.1]])
     rule = out_of_scope.choose(logits, ["a", "b"], ["a", "a"])

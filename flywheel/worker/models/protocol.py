@@ -56,6 +56,7 @@ class Calls:
     intents: Sequence[str]  # `none` where nothing is to be called
     arguments: Sequence[Mapping[str, str]]
     confidence: Tensor  # float32 (n,), 0..1
+    margin: Tensor | None = None  # float32 (n,): below 0 is `none`; None: there is no threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,10 @@ class Answerer(Protocol):
     @property
     def engine(self) -> str:
         """What computes."""
+
+    @property
+    def rule(self) -> Mapping[str, Any]:
+        """What answers follow from beside the weights: fields of the adapter's `flywheel.json`."""
 
     def __call__(self, texts: Sequence[str]) -> Calls:
         """Answer each text."""

@@ -7,7 +7,7 @@ what follows from them is one function.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from tokenizers import Encoding, Tokenizer
@@ -51,7 +51,7 @@ def calls(
                 encodings, texts, states.tokens, scoped.intents, strict=True
             )
         ]
-    return Calls(scoped.intents, arguments, scoped.confidence)
+    return Calls(scoped.intents, arguments, scoped.confidence, scoped.margin)
 
 
 class WholeEncoder(Protocol):
@@ -80,6 +80,16 @@ class EncoderAnswerer:
     def engine(self) -> str:
         """What computes."""
         return self._whole.engine
+
+    @property
+    def rule(self) -> Mapping[str, Any]:
+        """What its answers follow from beside the weights, read from what is in use."""
+        scope, truncation = self._adapter.scope, self._tokenizer.truncation
+        return {
+            "labels": list(self._adapter.labels),
+            "max_length": int(truncation["max_length"]) if truncation else 0,
+            "scope": {"score": scope.score, "threshold": scope.threshold},
+        }
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> Calls:

@@ -40,6 +40,7 @@ class ScopedAnswers:
 
     intents: list[str]
     confidence: Tensor  # float32 (n,), 0..1
+    margin: Tensor | None  # float32 (n,): the score less the threshold; None where none is applied
 
 
 def answer(logits: Tensor, labels: Sequence[str], scope: ScopeRule) -> ScopedAnswers:
@@ -50,14 +51,17 @@ def answer(logits: Tensor, labels: Sequence[str], scope: ScopeRule) -> ScopedAns
     """
     inside = [i for i, label in enumerate(labels) if label != NONE]
     if not inside:
-        return ScopedAnswers([NONE] * len(logits), torch.ones(len(logits)))
+        return ScopedAnswers([NONE] * len(logits), torch.ones(len(logits)), None)
     best = logits[:, inside].argmax(1)  # (n,), places in `inside`
     p = logits.softmax(1)[:, inside].gather(1, best[:, None])[:, 0]  # (n,)
-    out = score(logits, labels, scope.score) < scope.threshold
+    scores = score(logits, labels, scope.score)
+    out = scores < scope.threshold
     names = [labels[i] for i in inside]
     picked = zip(best.tolist(), out.tolist(), strict=True)
     intents = [NONE if outside else names[row] for row, outside in picked]
-    return ScopedAnswers(intents, torch.where(out, 1 - p, p).clamp(0, 1))
+    sure = torch.where(out, 1 - p, p).clamp(0, 1)
+    margin = None if scope.score == "always" else scores - scope.threshold
+    return ScopedAnswers(intents, sure, margin)
 
 
 def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> ScopeRule:
