@@ -7,6 +7,9 @@ DEMO_READY := .venv/.demo-ready
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise collusion forgetting synthesis many_requests cli_start ingest diagnosis real_input restore_fuzz serve soak
 
+# Where it is set, each of the hundreds of processes that the tests start would compile flywheel anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-busy test-slow test-wheel check fix docs captures bench clean
 
 demo: $(or $(wildcard $(READY)),$(DEMO_READY))  ## the closed loop on an embedded default: no key, no network

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import os
 import re
 import shutil
@@ -28,6 +29,11 @@ from flywheel.errors import DatabaseHeld, FlywheelError, StoreFailed, no_room
 from flywheel.store import archive, catalog, schema, segments
 from flywheel.store.columns import Connection, first_row, scalar
 from flywheel.store.db_errors import lost, readable_failures
+
+# DuckDB tries to import pandas for each parameter of each query. Where it is not installed, Python
+# would search every folder of sys.path for it each time, which takes longer than a small query.
+if importlib.util.find_spec("pandas") is None:
+    sys.modules["pandas"] = None  # type: ignore[assignment]
 
 # Copies of a database file, whole or not at all.
 
