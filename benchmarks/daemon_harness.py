@@ -15,7 +15,7 @@ from typing import Any, Self
 from flywheel.cli.client import DaemonClient as Client
 from flywheel.errors import DaemonUnreachable
 
-START_S = 60.0
+START_S = 600.0  # a busy machine is slow, and a daemon that ends is seen at once
 STOP_S = 30.0
 ENDED = frozenset({"done", "failed", "cancelled", "held"})  # states in which a turn rests
 

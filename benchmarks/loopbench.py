@@ -18,6 +18,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -83,6 +84,7 @@ def main() -> int:
         "quick": asked.quick,
         "data": asked.data.name,
         "minutes": round((time.monotonic() - began) / 60, 1),
+        "cpu_minutes": round(_cpu_s() / 60, 1),
     }
     print(json.dumps(found))
     return int(len(runs) < len(cases))
@@ -138,6 +140,12 @@ def _run_all(cases: Sequence[Case], jobs: int) -> Iterator[StreamRun]:
                 traceback.print_exception(error)
             else:
                 yield future.result()
+
+
+def _cpu_s() -> float:
+    """Processor seconds of this process and of all that it waited for: daemons and workers too."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _run(case: Case) -> StreamRun:

@@ -8,7 +8,7 @@ asked, and reads no more than a budget. What was read is the cost, found or not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daemon_harness import RunningDaemon
@@ -17,6 +17,7 @@ from partition import Row
 from flywheel.curation import normalise
 from flywheel.records import NONE
 
+MACHINES = ("gates", "bootstrap")
 _SESSION = 200  # items that the queue is asked for
 _ROUNDS = 8  # of labelling for one held decision
 
@@ -48,16 +49,14 @@ class Labeller:
         """What is left of the budget on whatever the queue asks."""
         self._answer(daemon, self._left)
 
-    def until_decided(self, daemon: RunningDaemon, turn: str) -> dict[str, Any]:
-        """Wait for the turn; give the labels that it is held for, while there are any and while
-        there is budget. Returns the turn at its rest."""
+    def until_decided(self, daemon: RunningDaemon, turn: str) -> None:
+        """Wait for the turn; give the labels that it is held for, while there are any to give and
+        while there is budget."""
         for _ in range(_ROUNDS):
             view = daemon.wait_for(turn)
-            if view["state"] != "held" or not view.get("labels_wanted"):
-                return view
-            if not self._answer(daemon, self._left, kind="gate"):
-                return view
-        return daemon.wait_for(turn)
+            wants = view["state"] == "held" and view.get("labels_wanted")
+            if not wants or not self._answer(daemon, self._left, kind="gate"):
+                return
 
     def _answer(self, daemon: RunningDaemon, most: int, **only: str) -> int:
         """Answer up to `most` items; returns how many labels were kept."""
@@ -86,6 +85,16 @@ class Word:
     promoted: bool = False
     by_gates: bool = False  # every gate passed: in mode auto nobody would have been asked
     offered: bool = False  # review show offered an approval without an override
+    now: bool = False  # promoted by this word, and not by an earlier one
+
+    def after(self, earlier: Word) -> Word:
+        """Both words as one turn's; the offer is that of the later one."""
+        return replace(
+            self,
+            promoted=self.promoted or earlier.now,
+            by_gates=(self.promoted and self.by_gates) or (earlier.now and earlier.by_gates),
+            now=self.now or earlier.now,
+        )
 
 
 def review(daemon: RunningDaemon, view: Mapping[str, Any], truth: Mapping[str, str]) -> Word:
@@ -100,7 +109,8 @@ def review(daemon: RunningDaemon, view: Mapping[str, Any], truth: Mapping[str, s
         return Word()
     decision = daemon.get("decisions", view["decision"])
     if decision["status"] != "pending":
-        return Word(promoted=decision["status"] == "applied", by_gates=True)
+        applied = decision["status"] == "applied"
+        return Word(promoted=applied, by_gates=applied and decision["by"] in MACHINES)
     approvals = [each for each in decision["offers"] if each["do"] == "approve"]
     free = [each for each in approvals if not each.get("override")]
     passed = decision["verdict"] == "promote"
@@ -109,7 +119,8 @@ def review(daemon: RunningDaemon, view: Mapping[str, Any], truth: Mapping[str, s
     more = {"looked": free[0]["looked"]} if free[0].get("looked") else {}
     because = "recommended; looked at the examples"
     answer = daemon.post("decisions", decision["id"], "approve", because=because, **more)
-    return Word(promoted=answer["status"] == "applied", by_gates=passed, offered=True)
+    applied = answer["status"] == "applied"
+    return Word(promoted=applied, by_gates=applied and passed, offered=True, now=applied)
 
 
 def _left_to_a_person(decision: Mapping[str, Any]) -> bool:

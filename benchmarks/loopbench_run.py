@@ -17,7 +17,7 @@ from loopbench_answers import Answers, neighbours
 from loopbench_baselines import logistic, recipe
 from loopbench_people import Labeller, Word, review
 from loopbench_rots import BY_NAME, Rot, Spoiled, spoil, thinned
-from loopbench_scoring import StreamRun, TurnRecord, curated, flags, paired
+from loopbench_scoring import Flagged, StreamRun, TurnRecord, curated, flags, paired
 from loopbench_streams import Stream, known_truth
 from partition import ALL, Partition, Row, deal_all, read
 from scores import Score, intents_lost, score
@@ -93,6 +93,7 @@ class _Running:
         truth = known_truth(spoiled)
         self.person = Labeller(truth=truth, a_turn=case.texts, known={*names, NONE})
         self.run = StreamRun(rot=rot.name, seed=case.seed)
+        self.uttered: list[Row] = []
         self.delivered = 0
 
     def all(self, folder: Path, config: str) -> StreamRun:
@@ -119,8 +120,8 @@ class _Running:
 
     def _first(self, daemon: RunningDaemon) -> None:
         began = time.monotonic()
-        view = daemon.wait_for(daemon.start_turn())
-        word = review(daemon, view, self.person.truth)
+        self.last_turn = daemon.start_turn()
+        word = self._reviewed(daemon, self.last_turn)
         self.first = daemon.champion()
         at = score(self.dealt.test, self.answers.intents(self.first, self.texts))
         self._keep(TurnRecord(turn=0, score=at, decision="first", promoted=word.promoted,
@@ -129,6 +130,7 @@ class _Running:
     def _turn(self, daemon: RunningDaemon, number: int) -> dict[str, Any]:
         began, champion = time.monotonic(), daemon.champion()
         utterances = self.stream.utterances(number, self.case.turns)
+        self.uttered += utterances
         said = self.answers.of(champion, [row.text for row in utterances])
         predictions = self.stream.predictions(number, utterances, said, champion.name)
         daemon.post_lines("predictions", predictions)
@@ -141,12 +143,16 @@ class _Running:
         flagged = self._flags(daemon, champion)
         self.person.new_turn()
         self.person.before_turn(daemon)
-        view = self.person.until_decided(daemon, daemon.start_turn())
-        word = review(daemon, view, self.person.truth)
+        earlier = self._reviewed(daemon, self.last_turn)
+        self.last_turn = daemon.start_turn()
+        self.person.until_decided(daemon, self.last_turn)
+        word = self._reviewed(daemon, self.last_turn).after(earlier)
+        self.person.after_turn(daemon)
+        word = self._reviewed(daemon, self.last_turn).after(word)
+        view = daemon.wait_for(self.last_turn)
         after = daemon.champion()
         flagged += self._flags(daemon, after)
         record = self._judged(daemon, view, word, champion, after, number)
-        self.person.after_turn(daemon)
         labelled, naive = self._baselines()
         self._keep(
             replace(
@@ -159,6 +165,10 @@ class _Running:
             )
         )
         return view
+
+    def _reviewed(self, daemon: RunningDaemon, turn: str) -> Word:
+        """The reviewer's word on a turn at its rest: labels may have had it judged again."""
+        return review(daemon, daemon.wait_for(turn), self.person.truth)
 
     def _judged(
         self,
@@ -197,10 +207,9 @@ class _Running:
             gates=", ".join(f"{gate} {verdict}" for gate, verdict in verdicts.items()),
         )
 
-    def _flags(self, daemon: RunningDaemon, champion: Path) -> tuple[Any, ...]:
-        traffic = self.dealt.traffic
-        texts = [row.text for rows in traffic.values() for row in rows]
-        return flags(daemon.get("intents"), traffic, self.answers.intents(champion, texts))
+    def _flags(self, daemon: RunningDaemon, champion: Path) -> tuple[Flagged, ...]:
+        answers = self.answers.intents(champion, [row.text for row in self.uttered])
+        return flags(daemon.get("intents"), self.uttered, answers)
 
     def _labelled_rows(self) -> list[Row]:
         dealt = self.dealt

@@ -23,7 +23,7 @@ from flywheel.records import NONE
 FAILING, HEALTHY = 0.40, 0.10
 """True error rates from which an intent is failing, and up to which it is healthy."""
 
-ENOUGH_TEXTS = 5  # of an intent's traffic; with fewer its true error rate is not told
+ENOUGH_UTTERANCES = 10  # that concern an intent; with fewer its true error rate is not told
 DEADLOCK_TURNS = 3
 NOISE_RULE = "label_noise"
 
@@ -34,7 +34,7 @@ class Flagged:
 
     intent: str
     failing: bool
-    error: float  # of the champion on the intent's own traffic texts, 0..1
+    error: float  # of the champion on the traffic that concerns the intent, 0..1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,21 +130,26 @@ class StreamRun:
 
 
 def flags(
-    health: Sequence[Mapping[str, object]],
-    traffic: Mapping[str, Sequence[Row]],
-    answers: Mapping[str, str],
+    health: Sequence[Mapping[str, object]], uttered: Sequence[Row], answers: Mapping[str, str]
 ) -> tuple[Flagged, ...]:
-    """Health's word on each in-scope intent beside the truth of the champion on its traffic."""
-    found = []
-    for line in health:
-        rows = traffic.get(str(line["intent"]), ())
-        if line["intent"] == NONE or len(rows) < ENOUGH_TEXTS:
-            continue
-        error = fmean(answers[row.text] != row.intent for row in rows)
-        found.append(
-            Flagged(intent=str(line["intent"]), failing=bool(line["failing"]), error=error)
-        )
-    return tuple(found)
+    """Health's word on each in-scope intent beside the truth of the champion on the traffic.
+
+    An utterance concerns the intent that it asks for and the one that it is answered with.
+
+    Args:
+        health: of `/v1/intents`.
+        uttered: everything that production said so far, repeats too.
+        answers: of today's champion.
+    """
+    concerned: dict[str, list[bool]] = defaultdict(list)
+    for row in uttered:
+        for name in {row.intent, answers[row.text]}:
+            concerned[name].append(answers[row.text] != row.intent)
+    return tuple(
+        Flagged(intent=name, failing=bool(line["failing"]), error=fmean(concerned[name]))
+        for line in health
+        if (name := str(line["intent"])) != NONE and len(concerned[name]) >= ENOUGH_UTTERANCES
+    )
 
 
 def failing_counts(found: Sequence[Flagged]) -> tuple[int, int, int]:

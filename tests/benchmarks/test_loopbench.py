@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopbench_people import Labeller, review
+from loopbench_people import Labeller, Word, review
 from loopbench_report import figures, table
 from loopbench_rots import BY_NAME, CLEAN, ROTS, Rot, spoil, thinned
-from loopbench_scoring import Flagged, StreamRun, TurnRecord, failing_counts, paired
+from loopbench_scoring import Flagged, StreamRun, TurnRecord, failing_counts, flags, paired
 from loopbench_streams import Answer, Stream
 from partition import ALL, Quota, Row, deal_all, proportional
 from scores import Score
@@ -219,6 +219,13 @@ def test_the_reviewer_approves_what_is_recommended_and_nothing_else(given, appro
     assert bool(daemon.posted) is approved
 
 
+def test_a_promotion_by_labels_between_two_turns_counts_for_the_second():
+    earlier, later = Word(promoted=True, by_gates=True, now=True), Word(offered=True)
+    assert later.after(earlier) == Word(promoted=True, by_gates=True, offered=True, now=True)
+    known = Word(promoted=True, by_gates=True)
+    assert later.after(known) == later
+
+
 @pytest.mark.parametrize(("truth", "approved"), [("play_music", True), ("set_alarm", False)])
 def test_the_reviewer_looks_at_what_few_raters_taught(truth, approved):
     wording = {"intent": "play_music", "turned": 2, "learned": ["play it"]}
@@ -229,6 +236,16 @@ def test_the_reviewer_looks_at_what_few_raters_taught(truth, approved):
     given["gates"].append({"gate": "changed_answers", "verdict": "INCONCLUSIVE"})
     assert review(FakeDaemon(decision=given), {"decision": "d-1"}, {"play it": truth}).promoted is (
         approved
+    )
+
+
+def test_an_utterance_concerns_what_it_asks_for_and_what_it_is_answered_with():
+    uttered = [Row("play", "play_music")] * 10 + [Row("ring", "set_alarm")] * 10
+    health = [{"intent": name, "failing": name == "play_music"} for name in (*NAMES, "none")]
+    found = flags(health, uttered, {"play": "play_music", "ring": "play_music"})
+    assert found == (
+        Flagged(intent="play_music", failing=True, error=0.5),
+        Flagged(intent="set_alarm", failing=False, error=1.0),
     )
 
 

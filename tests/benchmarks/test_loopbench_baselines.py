@@ -1,0 +1,52 @@
+"""The baselines of the loop's benchmark: what they learn, and where they put the threshold."""
+
+import math
+
+import pytest
+import torch
+from loopbench_answers import neighbours
+from loopbench_baselines import logistic
+from partition import Row
+
+ANGLES = {"play_music": 0, "set_alarm": 40, "订票": 200, "none": 120}  # degrees on a circle
+
+
+class OnACircle:
+    """Embeds a text, an angle in degrees, as a point of the unit circle."""
+
+    def embeddings(self, texts):
+        turned = torch.tensor([math.radians(float(text)) for text in texts])
+        return torch.stack([turned.cos(), turned.sin()], dim=1)
+
+
+def around(name, count, spread=10):
+    return [Row(str(ANGLES[name] + spread * (n / (count - 1) - 0.5)), name) for n in range(count)]
+
+
+IN_SCOPE = [row for name in ("play_music", "set_alarm", "订票") for row in around(name, 12)]
+
+
+def test_without_rows_of_none_every_text_is_in_scope():
+    said = logistic(OnACircle(), IN_SCOPE, ["0", "40", "200", "120"])
+    assert [said[text] for text in ("0", "40", "200")] == ["play_music", "set_alarm", "订票"]
+    assert "none" not in said.values()
+
+
+def test_with_rows_of_none_a_threshold_finds_it_and_keeps_the_others():
+    said = logistic(OnACircle(), IN_SCOPE + around("none", 12), ["1", "41", "201", "121"])
+    assert list(said.values()) == ["play_music", "set_alarm", "订票", "none"]
+
+
+def test_contradictions_are_learned_as_they_come():
+    twice = [Row("0", "set_alarm")] * 40
+    assert logistic(OnACircle(), IN_SCOPE + twice, ["0"]) == {"0": "set_alarm"}
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("play_music", "set_alarm"), ("set_alarm", "play_music")]
+)
+def test_the_nearest_intent_is_another_one_and_never_none(name, other):
+    rows = [(row.text, row.intent) for row in (*IN_SCOPE, *around("none", 12))]
+    found = neighbours(rows, OnACircle().embeddings([text for text, _ in rows]))
+    assert found[name] == other
+    assert set(found) == {"play_music", "set_alarm", "订票"}
