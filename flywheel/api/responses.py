@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
+from flywheel.api.evidence_views import OfferView
 from flywheel.api.personal import Raters, Text, Texts, View
 from flywheel.api.rollout_views import ChampionServingView, ParityView
 from flywheel.api.traffic_views import FirstChampionView, TrafficCostView
@@ -409,14 +410,6 @@ class ChangedAnswersView(View):
     moved: dict[str, int]  # texts answered otherwise than before, by the new intent
     wordings: list[WordingView]  # those that turn most first
     taught: dict[str, IntentVoicesView]  # by intent
-
-
-class OfferView(View):
-    """What a person may do about a decision now."""
-
-    do: Literal["approve", "reject", "label", "rollback", "turn"]
-    override: list[str] | UnsetType = UNSET  # of an approval: gates to be overridden by name
-    looked: str | UnsetType = UNSET  # of an approval: the word beside the texts to look at
 
 
 class DecisionEventView(View):

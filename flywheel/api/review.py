@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import UNSET
 
 from flywheel import promotion
+from flywheel.api.evidence_views import OfferView
 from flywheel.api.responses import (
     AddedSampleView,
     CalibrationBinView,
@@ -25,7 +26,6 @@ from flywheel.api.responses import (
     ExampleView,
     GoldenShareView,
     IntentVoicesView,
-    OfferView,
     RightShareView,
     SliceView,
     TrainingView,
@@ -285,7 +285,8 @@ def _raters(runtime: Runtime, con: Connection, added: list[dict[str, Any]]) -> d
 
 
 def offers(runtime: Runtime, con: Connection, decision: Decision) -> list[OfferView]:
-    """What can be done, the most useful first. An approval names the gates to be overridden."""
+    """What can be done, the most useful first. An approval names the gates to be overridden, and
+    those that it takes on trust."""
     champion = adapters.champion(con)
     found: list[OfferView] = []
     if decision.status == "pending" and decision.rests_on.get("waits_for") == "labels":
@@ -293,7 +294,10 @@ def offers(runtime: Runtime, con: Connection, decision: Decision) -> list[OfferV
     overridden = promotion.gates_to_override(decision)
     if _approvable(runtime, con, decision, overridden):
         word = decision.rests_on.get("look") or UNSET
-        found.append(OfferView(do="approve", override=list(overridden), looked=word))
+        trusted = list(promotion.unproven(decision, overridden)) or UNSET
+        found.append(
+            OfferView(do="approve", override=list(overridden), looked=word, unproven=trusted)
+        )
     if _rejectable(decision, champion):
         found.append(OfferView(do="reject"))
     if decision.status == "applied" and decision.challenger == champion:

@@ -475,4 +475,20 @@ def _next(decision: Decision) -> list[str]:
             "rollback": ['flywheel adapters rollback --because "…"'],
             "turn": ["flywheel turn start --wait"],
         }.get(offer["do"], [])
-    return [heading("Next"), *(_INDENT + step for step in steps)] if steps else []
+    if not steps:
+        return []
+    return [heading("Next"), *(_INDENT + step for step in steps), *_on_trust(decision)]
+
+
+def _on_trust(decision: Decision) -> list[str]:
+    """What an approval would take on trust: it is recorded with it."""
+    names = [
+        clean(gate)
+        for offer in decision.get("offers") or []
+        if offer["do"] == "approve"
+        for gate in offer.get("unproven") or ()
+    ]
+    if not names:
+        return []
+    told = f"An approval takes on trust what is unproven, and records it: {', '.join(names)}."
+    return prose(told, _INDENT)

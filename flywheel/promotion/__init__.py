@@ -1,7 +1,6 @@
 """What follows from the gates, and who may put an adapter into service. Pure rules, no I/O."""
 
 from flywheel.promotion.admission import (
-    BY_NAME,
     MACHINES,
     MUST_SPEAK,
     NEVER_OVERRIDDEN,
@@ -22,13 +21,13 @@ from flywheel.promotion.admission import (
     person_of,
     ratify,
     refused_by,
+    unproven,
     words_of,
 )
 from flywheel.promotion.ruling import Judged, Ruling, Situation, decide, expired
 from flywheel.promotion.watching import Arm, WatchVerdict, watch
 
 __all__ = [
-    "BY_NAME",
     "MACHINES",
     "MUST_SPEAK",
     "NEVER_OVERRIDDEN",
@@ -56,6 +55,7 @@ __all__ = [
     "person_of",
     "ratify",
     "refused_by",
+    "unproven",
     "watch",
     "words_of",
 ]

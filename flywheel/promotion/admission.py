@@ -23,9 +23,6 @@ MACHINES = frozenset({"gates", "bootstrap", "schedule", "restore", "start", "tra
 NEVER_OVERRIDDEN = frozenset({"hygiene"})
 """Gates that no person may override: a leak into training makes every other figure worthless."""
 
-BY_NAME = "by name"
-"""`rests_on["approval"]` of a held decision whose approval overrides each gate by its name."""
-
 NOBODY = frozenset({"", "token", "root", "unknown", "nobody"})
 """Names of actors that are nobody in particular: several people may act by each of them."""
 
@@ -192,16 +189,15 @@ def _settled(decision: Decision) -> str:
 
 
 def gates_to_override(decision: Decision) -> tuple[str, ...]:
-    """Return the gates that each approving person must override by name.
+    """Return the gates that each approving person must override by name: those that FAILed.
 
-    Empty where the gates left the decision to a person. Otherwise (it waits for labels, the gates
-    rejected it, or only late disputes kept them from it) every gate that did not pass.
+    Without those that nobody may override, for which there is no such word.
     """
-    labels = decision.rests_on.get("waits_for") == "labels"
-    left = decision.status in UNSETTLED and not labels and decision.verdict != "reject"
-    if left and decision.rests_on.get("approval") != BY_NAME:
-        return ()
-    return gates_not_passed(decision)
+    return tuple(
+        line.gate
+        for line in decision.gates
+        if line.verdict == "FAIL" and line.gate not in NEVER_OVERRIDDEN
+    )
 
 
 def gates_not_passed(decision: Decision) -> tuple[str, ...]:
@@ -209,34 +205,60 @@ def gates_not_passed(decision: Decision) -> tuple[str, ...]:
     return tuple(line.gate for line in decision.gates if line.verdict != "PASS")
 
 
+def unproven(decision: Decision, overridden: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return what an approval takes on trust: gates that are INCONCLUSIVE, or had no word and must.
+
+    Args:
+        decision: as it was made.
+        overridden: gates that the approval overrides by name, which are told as such.
+    """
+    undecided = [line.gate for line in decision.gates if line.verdict == "INCONCLUSIVE"]
+    must = MUST_SPEAK if decision.champion is not None else ("hygiene",)
+    silent = [name for name in must if _verdict(decision, name) is None]
+    return tuple(name for name in (*silent, *undecided) if name not in overridden)
+
+
 def check_override(decision: Decision, overridden: Sequence[str], table: PromotionTable) -> None:
-    """Check that an approval overrides exactly the gates that it must and may override.
+    """Check that an approval overrides each gate that FAILed, where the configuration allows it.
+
+    A gate that is INCONCLUSIVE needs no override, and may be named beside the others.
 
     Raises:
         Refused: a gate is missing, may not be overridden, or passed; the message names it.
     """
-    undecided = gates_not_passed(decision)
+    failed, not_passed = gates_to_override(decision), gates_not_passed(decision)
     for name in overridden:
         if name in NEVER_OVERRIDDEN:
             raise Refused(f"{name} can never be overridden", hint="mend it, and start a new turn")
-        if name not in table.allow_override:
-            raise Refused(
-                f"{name} may not be overridden here",
-                hint="[promotion] allow_override names the gates that may",
-            )
-        if name not in undecided:
+        if name not in not_passed:
             raise Refused(f"{name} needs no override: it passed, or had no word")
-    if missing := [name for name in gates_to_override(decision) if name not in overridden]:
+        if name in failed and name not in table.allow_override:
+            raise Refused(
+                f"{name} failed, and may not be overridden here",
+                hint=f"{_allowing([name], table)}, then `flywheel reload`",
+            )
+    if missing := [name for name in failed if name not in overridden]:
+        allowed = all(name in table.allow_override for name in missing)
         raise Refused(
-            f"{decision.id}: {', '.join(missing)} did not pass",
-            hint="import the labels it waits for, or approve with "
-            + " ".join(f"--override {name}" for name in missing),
+            f"{decision.id}: {', '.join(missing)} failed",
+            hint="approve with " + " ".join(f"--override {name}" for name in missing)
+            if allowed
+            else "a gate that failed is approved only where the configuration allows it: "
+            + _allowing(missing, table),
         )
+
+
+def _allowing(names: Sequence[str], table: PromotionTable) -> str:
+    """The line of config.toml under which these gates may be overridden."""
+    listed = sorted({*table.allow_override, *names} - NEVER_OVERRIDDEN)
+    quoted = ", ".join(f'"{name}"' for name in listed)
+    return f"[promotion] allow_override = [{quoted}]"
 
 
 def lifts_rejection(decision: Decision, overridden: Sequence[str]) -> bool:
     """Whether the override lifts a rejection by the gates; a person's rejection stays."""
-    return bool(overridden) and decision.status == "rejected" and decision.by == "gates"
+    failed = bool(overridden) and bool(gates_to_override(decision))
+    return failed and decision.status == "rejected" and decision.by == "gates"
 
 
 # Between a word and its effect: the decision is applying while its server is asked.
@@ -249,24 +271,29 @@ def as_decided(decision: Decision) -> Decision:
 
 
 _BY_OVERRIDE = " by override of "
+_UNPROVEN = "; unproven: "
 
 
-def words_of(status: str, overridden: Sequence[str]) -> str:
-    """What an event says of its status and of the gates that a person overrode for it.
+def words_of(status: str, overridden: Sequence[str], unproven: Sequence[str] = ()) -> str:
+    """What an event says of its status, of the gates that a person overrode for it, and of what
+    that person took on trust.
 
-    >>> words_of("applying", ["latency", "intents"])
-    'applying by override of intents, latency'
+    >>> words_of("applying", ["latency", "intents"], ["fresh"])
+    'applying by override of intents, latency; unproven: fresh'
     """
-    return f"{status}{_BY_OVERRIDE}{', '.join(sorted(overridden))}" if overridden else status
+    by = f"{_BY_OVERRIDE}{', '.join(sorted(overridden))}" if overridden else ""
+    trusted = f"{_UNPROVEN}{', '.join(sorted(unproven))}" if unproven else ""
+    return f"{status}{by}{trusted}"
 
 
 def overridden_in(what: str) -> tuple[str, ...]:
-    """The gates that `words_of` named.
+    """The gates that `words_of` named as overridden.
 
-    >>> overridden_in("applying by override of intents, latency")
+    >>> overridden_in("applying by override of intents, latency; unproven: fresh")
     ('intents', 'latency')
     """
-    return tuple(filter(None, what.partition(_BY_OVERRIDE)[2].split(", ")))
+    named = what.partition(_UNPROVEN)[0].partition(_BY_OVERRIDE)[2]
+    return tuple(filter(None, named.split(", ")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,6 @@ class Ruling:
     by: str  # "gates" or "bootstrap"
     because: str  # one sentence with the figures
     person: bool  # a person must approve; False with a pending promotion: apply it at once
-    by_name: bool = False  # who approves it overrides each gate that did not pass by its name
 
 
 def decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
@@ -79,7 +78,7 @@ def decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ru
         f"{ruling.because}; a person decides: without rows disputed after they were asked it "
         f"would be {judgement.if_doubted}, not {judgement.verdict}"
     )
-    return replace(_hold(because, person=True), by=ruling.by, by_name=ruling.status == "rejected")
+    return replace(_hold(because, person=True), by=ruling.by)
 
 
 def _decide(judgement: Judged, table: PromotionTable, situation: Situation) -> Ruling:
@@ -119,16 +118,17 @@ def _failed(
     """
     names = {result.gate for result in failed}
     because = "; ".join(f"{result.gate} failed: {result.detail}" for result in failed)
+    approved = f"an approval takes {' '.join(f'--override {name}' for name in sorted(names))}"
     if names == {"intents"} and _gain(judgement) >= table.large_gain:
-        return _hold(
-            f"{because}; overall it gained {100 * _gain(judgement):.1f} points", person=True
-        )
+        gained = f"overall it gained {100 * _gain(judgement):.1f} points"
+        return _hold(f"{because}; {gained}; {approved}", person=True)
     if names == {"must_pass"} and situation.disputed:
-        return _hold(f"{because}; disputed labels: {_shortened(situation.disputed)}", person=True)
+        doubted = f"disputed labels: {_shortened(situation.disputed)}"
+        return _hold(f"{because}; {doubted}; {approved}", person=True)
     change = situation.feedback_change
     if names <= {"overall", "intents"} and change is not None and change > 0:
         poisoned = f"by feedback it gained {100 * change:.1f} points, as poisoned feedback would"
-        return _hold(f"{because}; {poisoned}", person=True)
+        return _hold(f"{because}; {poisoned}; {approved}", person=True)
     return Ruling(verdict="reject", status="rejected", by="gates", because=because, person=False)
 
 

@@ -83,9 +83,8 @@ def put_forward(
     standing = _admitted(runtime, con, decision, by, overridden)
     now = runtime.clock()
     ended = replace_waiting(con, _applying(con), standing.id, by, now, standing.turn)
-    decisions.set_status(
-        con, standing.id, "applying", by, because, now, promotion.words_of("applying", overridden)
-    )
+    what = _words("applying", standing, by, overridden)
+    decisions.set_status(con, standing.id, "applying", by, because, now, what)
     if standing.turn and by not in promotion.MACHINES:
         ended += end_turn(con, standing.turn, now, "done", None)
     runtime.rollout.wake.set()
@@ -140,12 +139,19 @@ def install(
     standing = _admitted(runtime, con, decision, by, overridden)
     now = runtime.clock()
     _crown(runtime, con, standing.challenger, standing.id, now)
-    what = promotion.words_of("applied", overridden) if overridden else ""
+    what = _words("applied", standing, by, overridden)
     decisions.set_status(con, decision.id, "applied", by, because, now, what)
     ended = supersede(con, decision.id, by, now, of=decision.turn)
     if decision.turn and by not in promotion.MACHINES:
         ended += end_turn(con, decision.turn, now, "done", None)
     return ended
+
+
+def _words(status: str, decision: Decision, by: str, overridden: Sequence[str]) -> str:
+    """The event's words: what the gates had not proved stands in a person's approval."""
+    judged = decision.verdict != "rollback" and by not in promotion.MACHINES
+    trusted = promotion.unproven(decision, overridden) if judged else ()
+    return promotion.words_of(status, overridden, trusted)
 
 
 def _admitted(

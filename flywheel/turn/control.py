@@ -167,7 +167,7 @@ def approve(
         decision_id: a pending decision, or a rejection by the gates that an override lifts.
         by: the person, authenticated by socket or token.
         because: reason for the audit trail.
-        overridden: gates that did not pass and are overridden, where the configuration allows it.
+        overridden: gates that FAILed and are overridden, where the configuration allows it.
         looked: the word that stands beside texts which few raters turned, if there are any.
 
     Raises:
@@ -187,8 +187,11 @@ def approve(
         else:
             ended = []
             count = promotion.people([*candidate.approvals, by])
-            what = f"approved {count} of {table.approvals}"
-            what += f" by override of {', '.join(sorted(overridden))}" if overridden else ""
+            what = promotion.words_of(
+                f"approved {count} of {table.approvals}",
+                overridden,
+                promotion.unproven(decision, overridden),
+            )
             decisions.set_status(con, decision_id, "pending", by, because, runtime.clock(), what)
         approved = decisions.get(con, decision_id)
     cancel_jobs(runtime, ended)

@@ -209,7 +209,6 @@ def _rests_on(turn: Turn, ruling: promotion.Ruling, digest: str) -> dict[str, st
         "challenger": record.challenger,
         "champion": record.champion or "",
         "waits_for": waits,
-        **({"approval": promotion.BY_NAME} if ruling.by_name else {}),
         **({"look": look} if look else {}),
         "evidence": digest,
         "notes": "; ".join(record.judgement["notes"] if record.judgement else ()),

@@ -13,11 +13,12 @@ from flywheel.errors import Refused
 from flywheel.promotion import (
     MUST_SPEAK,
     Situation,
+    check_override,
     decide,
     expired,
-    gates_to_override,
     ratify,
     refused_by,
+    unproven,
 )
 from flywheel.records import Decision, DecisionEvent, GateResult
 
@@ -285,12 +286,12 @@ def test_a_held_decision_expires():
 @pytest.mark.parametrize(
     ("verdict", "if_doubted", "mode", "expected"),
     [
-        ("PASS", "FAIL", AUTO, ("hold", "pending", True, False)),
-        ("PASS", "INCONCLUSIVE", AUTO, ("hold", "pending", True, False)),
-        ("PASS", "PASS", AUTO, ("promote", "pending", False, False)),
-        ("FAIL", "PASS", AUTO, ("hold", "pending", True, True)),
-        ("FAIL", "FAIL", AUTO, ("reject", "rejected", False, False)),
-        ("INCONCLUSIVE", "PASS", AUTO, ("hold", "pending", False, False)),
+        ("PASS", "FAIL", AUTO, ("hold", "pending", True)),
+        ("PASS", "INCONCLUSIVE", AUTO, ("hold", "pending", True)),
+        ("PASS", "PASS", AUTO, ("promote", "pending", False)),
+        ("FAIL", "PASS", AUTO, ("hold", "pending", True)),
+        ("FAIL", "FAIL", AUTO, ("reject", "rejected", False)),
+        ("INCONCLUSIVE", "PASS", AUTO, ("hold", "pending", False)),
     ],
 )
 def test_disputes_that_came_after_the_rows_were_asked_decide_nothing(
@@ -299,24 +300,51 @@ def test_disputes_that_came_after_the_rows_were_asked_decide_nothing(
     labels = {"stop": 3} if verdict == "INCONCLUSIVE" else None
     told = replace(judged(overall=verdict, labels=labels), if_doubted=if_doubted)
     ruling = decide(told, mode, SERVED)
-    assert (ruling.verdict, ruling.status, ruling.person, ruling.by_name) == expected
+    assert (ruling.verdict, ruling.status, ruling.person) == expected
     turned = f"without rows disputed after they were asked it would be {if_doubted}, not {verdict}"
     assert (turned in ruling.because) == (ruling.person)
 
 
-@pytest.mark.parametrize(("approval", "named"), [({}, ()), ({"approval": "by name"}, ("intents",))])
-def test_what_only_late_disputes_kept_from_a_rejection_is_approved_gate_by_gate(approval, named):
-    held = Decision(
-        id="d-1",
-        turn="t-1",
-        challenger="a-2",
-        champion="a-1",
-        verdict="hold",
-        status="pending",
-        by="gates",
-        because="intents failed",
-        at=NOON,
-        gates=(GateResult(gate="intents", verdict="FAIL"),),
-        rests_on={"waits_for": "a person", **approval},
-    )
-    assert gates_to_override(held) == named
+def waiting(**verdicts):
+    lines = tuple(GateResult(gate=name, verdict=verdict) for name, verdict in verdicts.items())
+    return replace(decision(), gates=lines, rests_on={"waits_for": "a person"})
+
+
+@pytest.mark.parametrize("overridden", [(), ("intents",)])
+@pytest.mark.parametrize("allowed", [(), ("intents",)])
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_only_a_gate_that_failed_needs_the_override_that_the_configuration_allows(
+    verdict, allowed, overridden
+):
+    case = waiting(hygiene="PASS", overall="PASS", intents=verdict)
+    table = PromotionTable(allow_override=allowed)
+    fits = {
+        "PASS": not overridden,
+        "INCONCLUSIVE": True,
+        "FAIL": bool(allowed and overridden),
+    }[verdict]
+    if fits:
+        check_override(case, overridden, table)
+    else:
+        with pytest.raises(Refused):
+            check_override(case, overridden, table)
+
+
+def test_who_may_not_override_is_told_the_line_that_would_allow_it():
+    with pytest.raises(Refused, match="intents failed") as told:
+        check_override(waiting(hygiene="PASS", intents="FAIL"), (), PromotionTable())
+    assert '[promotion] allow_override = ["intents"]' in told.value.hint
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "overridden", "trusted"),
+    [
+        ({"hygiene": "PASS", "overall": "PASS", "intents": "PASS"}, (), ()),
+        ({"hygiene": "PASS", "overall": "INCONCLUSIVE", "intents": "INCONCLUSIVE"}, (), (1, 2)),
+        ({"hygiene": "PASS", "overall": "INCONCLUSIVE", "intents": "FAIL"}, ("intents",), (1,)),
+        ({"hygiene": "PASS", "overall": "PASS"}, (), (2,)),
+    ],
+)
+def test_an_approval_takes_on_trust_what_is_inconclusive_or_silent(verdicts, overridden, trusted):
+    names = tuple(MUST_SPEAK[place] for place in trusted)
+    assert unproven(waiting(**verdicts), overridden) == names

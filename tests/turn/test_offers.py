@@ -15,6 +15,8 @@ from tests.fakes import json_views as views
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 UNDECIDED = GateResult(gate="intents", verdict="INCONCLUSIVE")
+HARMED = GateResult(gate="intents", verdict="FAIL")
+WORSE = GateResult(gate="overall", verdict="INCONCLUSIVE", effect=-0.011)
 LEAK = GateResult(gate="hygiene", verdict="FAIL")
 CLEAN = GateResult(gate="hygiene", verdict="PASS")
 PASSED = GateResult(gate="overall", verdict="PASS")
@@ -69,16 +71,20 @@ def stands(runtime, *, status, by="gates", waits_for="a person", gates=(PASSED,)
 STATES = {
     "waits for a person": {"status": "pending"},
     "waits for labels": {"status": "pending", "waits_for": "labels", "gates": (UNDECIDED,)},
+    "undecided, and worse by a point": {"status": "pending", "gates": (WORSE, UNDECIDED)},
+    "harmed, for a person to weigh": {"status": "pending", "gates": (PASSED, HARMED)},
     "superseded": {"status": "pending", "superseded": True},
-    "rejected by the gates": {"status": "rejected", "gates": (UNDECIDED,)},
+    "rejected by the gates": {"status": "rejected", "gates": (HARMED,)},
     "rejected for a leak": {"status": "rejected", "gates": (LEAK,)},
-    "rejected by a person": {"status": "rejected", "by": "mira", "gates": (UNDECIDED,)},
+    "rejected by a person": {"status": "rejected", "by": "mira", "gates": (HARMED,)},
     "applied": {"status": "applied"},
     "expired": {"status": "expired"},
 }
 EXPECTED = {
     "waits for a person": ("approve", "reject"),
-    "waits for labels": ("label", "approve with intents", "reject"),
+    "waits for labels": ("label", "approve", "reject"),
+    "undecided, and worse by a point": ("approve", "reject"),
+    "harmed, for a person to weigh": ("approve with intents", "reject"),
     "superseded": ("reject",),
     "rejected by the gates": ("approve with intents",),
     "rejected for a leak": ("turn",),
@@ -115,12 +121,22 @@ def test_what_is_offered_works_and_nothing_else_does(runtime, state, allowed):
     expected = [each for each in EXPECTED[state] if allowed or " with " not in each]
     assert offered(runtime) == (expected or ["turn"])
     words = ["approve", "approve with intents", "reject"]
+    undecided = UNDECIDED in STATES[state].get("gates", ())  # may be named, and need not
     for word in words:
-        if word not in expected:
+        if word not in expected and not (undecided and word == "approve with intents"):
             with pytest.raises(Refused):
                 tried(runtime, word)
     for word in itertools.islice((each for each in expected if each in (*words, "rollback")), 1):
         tried(runtime, word)
+
+
+def test_what_an_approval_takes_on_trust_is_offered_and_recorded_with_it(runtime):
+    stands(runtime, **STATES["undecided, and worse by a point"])
+    approval = views.decision_view(runtime, "d-1")["offers"][0]
+    assert approval["unproven"] == ["overall", "intents"]
+    approve(runtime, "d-1", "ana", "the gain is worth it")
+    last = views.decision_view(runtime, "d-1")["events"][-1]
+    assert (last["what"], last["by"]) == ("applied; unproven: intents, overall", "ana")
 
 
 def test_the_rules_that_offer_are_those_that_refuse():

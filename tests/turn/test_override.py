@@ -28,22 +28,14 @@ def make(tmp_path):
         runtime.store.close()
 
 
-def test_what_waits_for_labels_is_not_approved_without_an_override(make):
+def test_what_waits_for_labels_is_approved_with_what_is_unproven_on_record(make):
     runtime = make()
-    with pytest.raises(Refused, match="intents did not pass"):
-        approve(runtime, "d-2", "uid:7", "in a hurry")
-    with pytest.raises(Refused, match="may not be overridden here"):
-        approve(runtime, "d-2", "uid:7", "in a hurry", ["intents"])
-
-
-def test_an_allowed_override_is_recorded_as_one(make):
-    runtime = make(allow_override=("intents",))
     with pytest.raises(Refused, match="hygiene can never"):
-        approve(runtime, "d-2", "uid:7", "in a hurry", ["hygiene", "intents"])
-    done = approve(runtime, "d-2", "uid:7", "checked by hand", ["intents"])
+        approve(runtime, "d-2", "uid:7", "in a hurry", ["hygiene"])
+    done = approve(runtime, "d-2", "uid:7", "checked by hand")
     assert (done.status, runtime.serving.serving()) == ("applied", done.challenger)
     last = views.decision_view(runtime, "d-2")["events"][-1]
-    assert (last["what"], last["by"]) == ("applied by override of intents", "uid:7")
+    assert (last["what"], last["by"]) == ("applied; unproven: intents", "uid:7")
 
 
 def test_the_gates_rejection_may_be_lifted_and_a_persons_may_not(make):
