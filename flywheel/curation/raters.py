@@ -15,12 +15,12 @@ from datetime import datetime
 from types import MappingProxyType
 
 from msgspec.structs import replace
-from scipy.special import betainc
 
 from flywheel.curation.duplicates import normalise
 from flywheel.curation.screening import TRUSTED, Curated, is_trusted
 from flywheel.curation.voices import UNNAMED, Voices
 from flywheel.metrics import Raters, Vote, judge_raters
+from flywheel.metrics.distributions import betainc
 from flywheel.records import Refusal, Sample
 
 # Label noise: refuse labels that an out-of-fold model finds unlikely.

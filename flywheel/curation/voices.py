@@ -14,9 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from scipy.special import gammainc
-
 from flywheel.curation.duplicates import word_set
+from flywheel.metrics.distributions import gammainc
 from flywheel.records import Sample
 
 _FALSE_ALARM_RATE = 0.05  # chance that an independent rater is taken for a part of any voice

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 
-from scipy.special import bdtr, bdtrc, stdtrit
-
 from flywheel.config.tables import CalibrationRule, LatencyRule
+from flywheel.metrics.distributions import bdtr, bdtrc, stdtrit
 from flywheel.records import GateResult, Outcome, Verdict
 
 LEVEL = 0.05
@@ -45,7 +44,7 @@ def calibration(rows: Sequence[Outcome], rule: CalibrationRule) -> GateResult:
         return GateResult(gate="calibration", verdict="INCONCLUSIVE", n=n, detail=detail)
     mean = math.fsum(units) / n
     error = math.sqrt(math.fsum((x - mean) ** 2 for x in units) / (n - 1) / n)
-    reach = float(stdtrit(n - 1, 1 - LEVEL)) * error
+    reach = stdtrit(n - 1, 1 - LEVEL) * error
     verdict: Verdict = "INCONCLUSIVE"
     if mean - reach > rule.max_increase:
         verdict = "FAIL"
@@ -85,8 +84,8 @@ def latency(
             detail += ", some of them no number"
         return GateResult(gate="latency", verdict="INCONCLUSIVE", n=n, detail=detail)
     slow = sum(ms > rule.limit_ms for ms in mine)
-    kept_p = float(bdtr(slow, n, SLOW_SHARE))
-    broken_p = float(bdtrc(slow - 1, n, SLOW_SHARE)) if slow else 1.0
+    kept_p = bdtr(slow, n, SLOW_SHARE)
+    broken_p = bdtrc(slow - 1, n, SLOW_SHARE) if slow else 1.0
     verdict: Verdict = "INCONCLUSIVE"
     if broken_p <= LEVEL:
         verdict = "FAIL"

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import betainc
+from flywheel.metrics.distributions import betainc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,10 @@ def judge_raters(votes: Sequence[Vote]) -> Raters:
     for _ in range(_ROUNDS):
         p_wrong = [0.0] * len(votes)
         for numbers in votes_of_text.values():
+            if len(numbers) == 1:  # nobody else speaks of the text
+                vote = votes[numbers[0]]
+                p_wrong[numbers[0]] = _probability(_log_odds(rates[vote.rater], vote.doubt))
+                continue
             evidence = _TextEvidence([votes[number] for number in numbers], rates)
             for number in numbers:
                 p_wrong[number] = evidence.wrong(votes[number])
@@ -180,10 +184,19 @@ class _TextEvidence:
     def wrong(self, vote: Vote) -> float:
         """Posterior probability that one of the votes is wrong, 0..1."""
         rate = self._rates[vote.rater]
-        log_odds = math.log(rate / (1 - rate)) + math.log(vote.doubt)
+        log_odds = _log_odds(rate, vote.doubt)
         log_odds += self._same[vote.label] - _log_odds_same(rate)
         log_odds += self._other_total - self._other[vote.label]
-        return 1 / (1 + math.exp(-max(-60.0, min(60.0, log_odds))))
+        return _probability(log_odds)
+
+
+def _log_odds(rate: float, doubt: float) -> float:
+    """Log-odds of a wrong vote by its rater's rate and all evidence but other votes."""
+    return math.log(rate / (1 - rate)) + math.log(doubt)
+
+
+def _probability(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, log_odds))))
 
 
 def _log_odds_same(rate: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from scipy.special import betainc
+from flywheel.metrics.distributions import betainc
 
 _REACH = (0.1, 0.2, 0.35, 0.5, 0.65, 0.85)
 """Alternatives that the bet is spread over: the bound, plus these shares of the way to 1."""
@@ -90,7 +90,7 @@ def chance_above(errors: float, n: float, rate: float) -> float:
     >>> round(chance_above(0, 0, 0.25), 2), round(chance_above(0, 8, 0.25), 3)
     (0.5, 0.025)
     """
-    return 1.0 - float(betainc(_PRIOR_ERRORS + errors, _PRIOR_RIGHTS + n - errors, rate))
+    return 1.0 - betainc(_PRIOR_ERRORS + errors, _PRIOR_RIGHTS + n - errors, rate)
 
 
 def labels_to_show(e_value: float, needed: float, rate: float, bound: float) -> int:

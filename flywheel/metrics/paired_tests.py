@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from statistics import NormalDist
 
-from scipy.special import betainc
+from flywheel.metrics.distributions import betainc
 
 DECISIVE_E = 20.0
 """An e-value of 20 refutes its null at level .05."""
@@ -45,7 +45,7 @@ def superiority_p(losses: int, gains: int) -> float:
         raise ValueError(f"{losses} losses, {gains} gains")
     if gains == 0:
         return 1.0
-    return float(betainc(gains, losses + 1, 0.5))
+    return betainc(gains, losses + 1, 0.5)
 
 
 def inferiority_p(losses: int, gains: int) -> float:

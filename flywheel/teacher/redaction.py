@@ -5,6 +5,9 @@ long digit runs are replaced too, since a missed number costs more than a lost o
 need a spaCy pipeline that the configuration names; none is shipped, since such models come from a
 hub or package index of the user's choice. A configured pipeline that cannot be loaded stops the
 teacher: no text leaves the machine less redacted than configured.
+
+Both packages are imported with the first text: most processes, and a daemon without a teacher,
+redact nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-
-from phonenumbers import Leniency, PhoneNumberMatcher
-from stdnum import iban, luhn
-from stdnum.br import cpf
-from stdnum.cn import ric
-from stdnum.es import dni, nie
-from stdnum.fr import nir
-from stdnum.in_ import aadhaar, pan
-from stdnum.it import codicefiscale
-from stdnum.us import ssn
 
 from flywheel.errors import FlywheelError
 
@@ -98,9 +91,6 @@ _COMPACT = re.compile(r"[ .\-/]")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 _MANY_DIGITS = 9  # digits of one number from which it is hidden
 
-_IDENTITY: tuple[Callable[[str], bool], ...] = tuple(
-    module.is_valid for module in (ssn, ric, dni, nie, nir, aadhaar, pan, codicefiscale, cpf)
-)
 _PERSONAL = re.compile(r"\b(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{9,18}\b", re.I)
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[0-9A-Z]){11,30}\b", re.I)
 
@@ -163,6 +153,8 @@ def _emails(text: str) -> list[HiddenSpan]:
 
 
 def _cards(text: str) -> list[HiddenSpan]:
+    from stdnum import luhn
+
     spans = []
     for match in _NUMBER.finditer(text):
         compact = _COMPACT.sub("", match[0])
@@ -171,18 +163,34 @@ def _cards(text: str) -> list[HiddenSpan]:
     return spans
 
 
+@lru_cache(maxsize=1)
+def _identity_checks() -> tuple[Callable[[str], bool], ...]:
+    from stdnum.br import cpf
+    from stdnum.cn import ric
+    from stdnum.es import dni, nie
+    from stdnum.fr import nir
+    from stdnum.in_ import aadhaar, pan
+    from stdnum.it import codicefiscale
+    from stdnum.us import ssn
+
+    checked = (ssn, ric, dni, nie, nir, aadhaar, pan, codicefiscale, cpf)
+    return tuple(module.is_valid for module in checked)
+
+
 def _identities(text: str) -> list[HiddenSpan]:
     """National identity numbers, by their check digits."""
     spans = []
     for match in (*_NUMBER.finditer(text), *_PERSONAL.finditer(text)):
         compact = _COMPACT.sub("", match[0])
-        if any(is_valid(match[0]) or is_valid(compact) for is_valid in _IDENTITY):
+        if any(is_valid(match[0]) or is_valid(compact) for is_valid in _identity_checks()):
             spans.append((*match.span(), "id"))
     return spans
 
 
 def _ibans(text: str) -> list[HiddenSpan]:
     """Accounts may be written in groups, and words may follow them."""
+    from stdnum import iban
+
     spans: list[HiddenSpan] = []
     for match in _IBAN.finditer(text):
         groups = match[0].split(" ")
@@ -197,6 +205,8 @@ def _ibans(text: str) -> list[HiddenSpan]:
 def _phones(text: str) -> list[HiddenSpan]:
     if sum(sign.isdigit() for sign in text) < 7:
         return []
+    from phonenumbers import Leniency, PhoneNumberMatcher
+
     return [
         (match.start, match.end, "phone")
         for region in _REGIONS

@@ -203,7 +203,7 @@ def test_readers_see_whole_transactions_while_another_thread_writes(store, now):
     readers = [threading.Thread(target=look) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for i in range(30):
+    for i in range(15):
         with store.write() as con:
             p = Prediction(id=f"p-{i}", ts=now, text="听音乐", intent="play")
             events.add_predictions(con, [p])

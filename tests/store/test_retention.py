@@ -168,9 +168,9 @@ def test_a_file_that_is_mostly_free_is_written_anew_while_others_read_and_write(
         con.execute(
             "INSERT INTO predictions (id, ts, text, intent, arguments, confidence, adapter, "
             "latency_ms, slices) SELECT 'x-' || i, TIMESTAMP '2026-01-01' + to_seconds(i // 9), "
-            "md5(i::VARCHAR), 'alarm', '{}', .5, NULL, 1, '{}' FROM range(400_000) AS r(i)"
+            "md5(i::VARCHAR), 'alarm', '{}', .5, NULL, 1, '{}' FROM range(220_000) AS r(i)"
         )
-        con.execute("INSERT INTO daily SELECT DATE '2026-01-01', 'alarm', NULL, '{}', 400_000")
+        con.execute("INSERT INTO daily SELECT DATE '2026-01-01', 'alarm', NULL, '{}', 220_000")
     fill(store)
     assert not store.compact()
     retention.archive_before(store, NOW - 4 * DAY, NOW)

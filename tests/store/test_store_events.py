@@ -106,7 +106,7 @@ def expected(predictions, feedbacks) -> dict[str, tuple]:
     return right
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_any_order_repetition_and_batching_ends_in_the_same_state(calm_and_wild, data):
     predictions, feedbacks = data.draw(universes())
