@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from runtimes import Memoriser
+from memoriser import Memoriser
 
 
 def main(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from runtimes import NOW, runtime_in, turn_once
-from waiting_promotion import REVIEW, Story, story_in
+from waiting_promotion import REVIEW
 
 from flywheel import turn as turning
 from flywheel.config import PromotionTable
@@ -32,11 +32,6 @@ AUTO = PromotionTable(mode="auto", bootstrap="auto")
 
 class Crash(BaseException):
     """The process ends here, as `kill -9` would end it."""
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory) -> Story:
-    return story_in(tmp_path_factory.mktemp("story"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from runtimes import PLAY, produce_failures, seed_runtime, turn_once
+from runtimes import PLAY, turn_once
 
 from flywheel.config import PromotionTable
 from flywheel.errors import Refused
@@ -15,15 +15,12 @@ from tests.turn.test_raters_in_a_turn import tell
 
 
 @pytest.fixture
-def held(runtime):
+def held(learned):
     """A turn after two raters taught one new word in four texts that the seeds do not doubt."""
     config = dataclasses.replace(
-        runtime.config, promotion=PromotionTable(mode="auto", bootstrap="auto")
+        learned.config, promotion=PromotionTable(mode="auto", bootstrap="auto")
     )
-    runtime = dataclasses.replace(runtime, config=config)
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
+    runtime = dataclasses.replace(learned, config=config)
     plot = [(f"x-{n}", f"zorblax zorblax {n}", f"x-{n % 2}", "user", PLAY) for n in range(4)]
     tell(runtime, plot)
     turn_id = turn_once(runtime)

@@ -5,10 +5,10 @@ import json
 from collections import Counter
 
 import pytest
+from memoriser import Memoriser
 from runtimes import (
     NOW,
     WORDS,
-    Memoriser,
     Parrot,
     produce_failures,
     runtime_in,
@@ -65,11 +65,13 @@ def lines(decision):
 
 
 @pytest.fixture
-def made(tmp_path):
-    """Build a runtime with these gates."""
+def made(after_a_turn, tmp_path):
+    """Build a runtime with these gates; `learned`: it has had its first turn."""
     runtimes = []
 
-    def make(table, **more):
+    def make(table, *, learned=False, **more):
+        if learned:
+            after_a_turn(tmp_path)
         built = runtime_in(tmp_path, teacher=Parrot(), gates=table)
         jobs = built.config.state_dir / "jobs"
         runtimes.append(dataclasses.replace(built, executor=Timed(jobs), **more))
@@ -138,12 +140,9 @@ def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(
 
 
 def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
-    runtime = made(rules(fresh=FreshRule(required=True, min_examples=4)))
+    runtime = made(rules(fresh=FreshRule(required=True, min_examples=4)), learned=True)
     config = dataclasses.replace(runtime.config, raters=RatersTable(experts=("ann",)))
     runtime = dataclasses.replace(runtime, config=config)
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
     texts = [f"rooster expert{i}" for i in range(6)]
     with runtime.store.write() as con:
         events.add_predictions(
@@ -181,8 +180,8 @@ def test_a_gate_of_ones_own_decides_with_the_others_and_is_held_to_their_rules(m
         "    return GateResult(gate='x', verdict=options['says'], n=n, detail='counted')\n"
     )
     table = rules(custom={"words": CustomRule(plugin="no_words", options={"says": "FAIL"})})
-    runtime = made(table, custom_gates=gates.custom_gates(table, folder))
-    decision = decided(runtime, second_turn(runtime))
+    runtime = made(table, learned=True, custom_gates=gates.custom_gates(table, folder))
+    decision = decided(runtime, turn_once(runtime))
     assert (decision["verdict"], lines(decision)["words"]["detail"]) == ("reject", "counted")
     assert verify(runtime, decision["id"])["same"]
     (folder / "no_words.py").write_text("def judge(evidence, options): ...\n")
@@ -191,17 +190,14 @@ def test_a_gate_of_ones_own_decides_with_the_others_and_is_held_to_their_rules(m
 
 
 def test_a_disputed_label_is_judged_by_no_gate_and_a_disputed_must_pass_goes_to_a_person(made):
-    runtime = made(rules())
+    runtime = made(rules(), learned=True)
     marked = sample("pasta marked", "set_alarm", "golden", must_pass=True)  # its label is wrong
-    seed_runtime(runtime)
-    turn_once(runtime)
     add_samples(runtime, [marked], by="ana")
     with runtime.store.write() as con:
         name = marked.sample.id
         golden_set.set_disputed(
             con, name, disputed=True, by="uid:7", because="pasta is a timer", at=NOW
         )
-    produce_failures(runtime)
     decision = decided(runtime, turn_once(runtime))
     assert (decision["verdict"], decision["rests_on"]["waits_for"]) == ("hold", "a person")
     assert "disputed labels" in decision["because"]
@@ -286,8 +282,8 @@ def test_one_person_and_all_who_are_nobody_have_one_bound_by_every_door(made, do
 
 
 def test_the_turn_tells_what_it_asked_and_what_it_has_left(made):
-    runtime = made(rules())
-    decision = decided(runtime, second_turn(runtime))
+    runtime = made(rules(), learned=True)
+    decision = decided(runtime, turn_once(runtime))
     assert decision["rests_on"]["golden_queries"] == "1 of 30 asked"
     assert views.status(runtime, uptime_s=0, next_turn=None)["golden"]["queries_left"] == 29
     assert json.loads(json.dumps(decision, default=str))

@@ -1,6 +1,6 @@
 """What a turn learns about the worth of samples: from labels on the adapter that learned them."""
 
-from runtimes import ALARM, NOW, two_turns
+from runtimes import ALARM, NOW, turn_once
 
 from flywheel.records import Feedback, Prediction
 from flywheel.store import decisions, events, turns
@@ -22,7 +22,7 @@ def answered_right(runtime, adapter, count=20):
 
 
 def turn_over_failures(runtime):
-    _, second = two_turns(runtime)
+    second = turn_once(runtime)
     with runtime.store.read() as con:
         return turns.get(con, second)
 
@@ -32,16 +32,16 @@ def learned_from(runtime):
         return {(each.failure, each.labels, each.rate_since) for each in lessons(runtime, con)}
 
 
-def test_only_labels_on_the_adapter_that_learned_the_samples_teach_what_they_are_worth(runtime):
-    turn = turn_over_failures(runtime)
-    assert learned_from(runtime) == set()  # all failures were the first champion's
-    answered_right(runtime, turn.record.challenger)
-    assert learned_from(runtime) == {("unseen_wording", 20, 0.0)}
+def test_only_labels_on_the_adapter_that_learned_the_samples_teach_what_they_are_worth(learned):
+    turn = turn_over_failures(learned)
+    assert learned_from(learned) == set()  # all failures were the first champion's
+    answered_right(learned, turn.record.challenger)
+    assert learned_from(learned) == {("unseen_wording", 20, 0.0)}
 
 
-def test_a_challenger_that_was_not_promoted_teaches_nothing(runtime):
-    turn = turn_over_failures(runtime)
-    answered_right(runtime, turn.record.challenger)
-    with runtime.store.write() as con:
+def test_a_challenger_that_was_not_promoted_teaches_nothing(learned):
+    turn = turn_over_failures(learned)
+    answered_right(learned, turn.record.challenger)
+    with learned.store.write() as con:
         decisions.set_status(con, turn.decision, "rejected", "uid 0", "it was a test", NOW)
-    assert learned_from(runtime) == set()
+    assert learned_from(learned) == set()

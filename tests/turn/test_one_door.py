@@ -8,16 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from memoriser import Memoriser
 from runtimes import (
     WORDS,
-    Memoriser,
     produce_failures,
     runtime_in,
     sample,
     seed_runtime,
     turn_once,
 )
-from waiting_promotion import REVIEW, Story, story_in
+from waiting_promotion import REVIEW
 
 from flywheel import files
 from flywheel import turn as turning
@@ -30,11 +30,6 @@ from tests.fakes import json_views as views
 
 TWO = dataclasses.replace(REVIEW, approvals=2)
 ADA, ADA_BY_TOKEN, BOB = "ada (uid 1000)", "ada (token ops)", "bob (uid 1001)"
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory) -> Story:
-    return story_in(tmp_path_factory.mktemp("story"))
 
 
 @pytest.fixture

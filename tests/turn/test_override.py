@@ -1,7 +1,7 @@
 """A person may override a gate where the configuration says so, and it is on record."""
 
 import pytest
-from runtimes import Parrot, produce_failures, runtime_in, sample, seed_runtime, turn_once
+from runtimes import Parrot, runtime_in, sample, turn_once
 
 from flywheel.config import PromotionTable
 from flywheel.errors import NotFound, Refused
@@ -10,16 +10,14 @@ from tests.fakes import json_views as views
 
 
 @pytest.fixture
-def make(tmp_path):
+def make(after_a_turn, tmp_path):
     made = []
 
     def with_table(golden=4, **table):
         promotion = PromotionTable(**{"mode": "auto", "bootstrap": "auto", **table})
+        after_a_turn(tmp_path, golden)
         runtime = runtime_in(tmp_path, teacher=Parrot(), promotion=promotion)
         made.append(runtime)
-        seed_runtime(runtime, golden=golden)
-        turn_once(runtime)
-        produce_failures(runtime)
         turn_once(runtime)
         return runtime
 

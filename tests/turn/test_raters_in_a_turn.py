@@ -4,7 +4,7 @@ import dataclasses
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from runtimes import ALARM, NOW, PLAY, produce_failures, seed_runtime, turn_once
+from runtimes import ALARM, NOW, PLAY, turn_once
 
 from flywheel.config import RatersTable
 from flywheel.records import Feedback, Prediction
@@ -42,12 +42,9 @@ def trained(runtime, turn_id):
     return pq.read_table(runtime.datasets_dir / f"{name}.parquet").to_pylist()
 
 
-def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(runtime):
-    config = dataclasses.replace(runtime.config, raters=RatersTable(experts=("e-1",)))
-    runtime = dataclasses.replace(runtime, config=config)
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
+def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(learned):
+    config = dataclasses.replace(learned.config, raters=RatersTable(experts=("e-1",)))
+    runtime = dataclasses.replace(learned, config=config)
     tell(
         runtime,
         [
@@ -71,10 +68,8 @@ def test_what_raters_disagree_on_is_kept_with_both_labels_and_not_learnt(runtime
     assert "唱 egg" not in {text for text, _ in learnt}
 
 
-def test_a_rater_who_is_often_wrong_is_named_and_weighs_less(runtime):
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
+def test_a_rater_who_is_often_wrong_is_named_and_weighs_less(learned):
+    runtime = learned
     runtime.executor._crossfit = doubting_the_bogus  # the model doubts most of what u-0 says
     # Different intents, so that no cap is met; five others who are right.
     tell(

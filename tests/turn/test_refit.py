@@ -5,10 +5,10 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from memoriser import Memoriser
 from runtimes import (
     ALARM,
     WORDS,
-    Memoriser,
     Parrot,
     runtime_in,
     sample,

@@ -1,5 +1,8 @@
 """Intents that were renamed, merged or split: what was learned and labelled goes on from there."""
 
+import contextlib
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,11 +28,21 @@ from flywheel.turn.artifacts import dataset_rows
 from tests.fakes.refusals import refusals
 
 
+@pytest.fixture(scope="module")
+def under_old_names(tmp_path_factory):
+    """A folder after two turns."""
+    folder = tmp_path_factory.mktemp("old")
+    made = runtime_in(folder)
+    with contextlib.closing(made.store):
+        two_turns(made)
+    return folder
+
+
 @pytest.fixture
-def runtime(tmp_path):
+def runtime(under_old_names, tmp_path):
     """After two turns under the old names."""
+    shutil.copytree(under_old_names, tmp_path, symlinks=True, dirs_exist_ok=True)
     made = runtime_in(tmp_path)
-    two_turns(made)
     yield made
     made.store.close()
 

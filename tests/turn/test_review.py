@@ -1,6 +1,8 @@
 """A person, and bought labels, decide what the gates leave open."""
 
+import contextlib
 import dataclasses
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -30,13 +32,37 @@ from flywheel.turn import (
 )
 from tests.fakes import json_views as views
 
+REVIEWED = PromotionTable(mode="review", bootstrap="review")
+
 
 @pytest.fixture
 def reviewed(tmp_path):
     """A runtime where a person approves what the gates pass."""
-    table = PromotionTable(mode="review", bootstrap="review")
-    runtime = runtime_in(tmp_path, teacher=Parrot(), promotion=table)
+    runtime = runtime_in(tmp_path, teacher=Parrot(), promotion=REVIEWED)
     yield runtime
+    runtime.store.close()
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """A folder where one decision was approved and the next waits; the two as they were made."""
+    folder = tmp_path_factory.mktemp("two")
+    runtime = runtime_in(folder, teacher=Parrot(), promotion=REVIEWED)
+    with contextlib.closing(runtime.store):
+        seed_runtime(runtime)
+        first = decided(runtime, turn_once(runtime))
+        approve(runtime, first["id"], "uid:0", "start")
+        produce_failures(runtime)
+        return folder, first, decided(runtime, turn_once(runtime))
+
+
+@pytest.fixture
+def first_and_second(story, tmp_path):
+    """The loop of that folder, and its two decisions."""
+    folder, first, second = story
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    runtime = runtime_in(tmp_path, teacher=Parrot(), promotion=REVIEWED)
+    yield runtime, first, second
     runtime.store.close()
 
 
@@ -58,8 +84,8 @@ def test_the_first_champion_waits_for_a_person(reviewed):
     assert reviewed.serving.serving() == decision["challenger"]
 
 
-def test_in_review_mode_a_passed_challenger_waits_and_approving_twice_is_told(reviewed):
-    first, second = first_and_second(reviewed)
+def test_in_review_mode_a_passed_challenger_waits_and_approving_twice_is_told(first_and_second):
+    reviewed, first, second = first_and_second
     assert (second["verdict"], second["status"]) == ("promote", "pending")
     assert reviewed.serving.serving() == first["challenger"]
     approve(reviewed, second["id"], "uid:0", "good")
@@ -70,16 +96,16 @@ def test_in_review_mode_a_passed_challenger_waits_and_approving_twice_is_told(re
     assert [event["what"] for event in events][-1] == "applied"
 
 
-def test_a_rejected_challenger_cannot_be_approved_later(reviewed):
-    _, second = first_and_second(reviewed)
+def test_a_rejected_challenger_cannot_be_approved_later(first_and_second):
+    reviewed, _, second = first_and_second
     reject(reviewed, second["id"], "uid:0", "looks odd")
     for word in (reject, approve):
         with pytest.raises(Refused, match="rejected already, by uid:0: looks odd"):
             word(reviewed, second["id"], "uid:0", "changed my mind")
 
 
-def test_a_newer_decision_supersedes_what_waits(reviewed):
-    _, second = first_and_second(reviewed)
+def test_a_newer_decision_supersedes_what_waits(first_and_second):
+    reviewed, _, second = first_and_second
     add_samples(reviewed, [sample("another fresh sentence", next(iter(WORDS)), "train")], by="ana")
     third = decided(reviewed, turn_once(reviewed))
     assert third["status"] == "pending"
@@ -87,8 +113,8 @@ def test_a_newer_decision_supersedes_what_waits(reviewed):
         approve(reviewed, second["id"], "uid:0", "late")
 
 
-def test_rollback_serves_the_champion_before_and_says_who_asked(reviewed):
-    first, second = first_and_second(reviewed)
+def test_rollback_serves_the_champion_before_and_says_who_asked(first_and_second):
+    reviewed, first, second = first_and_second
     approve(reviewed, second["id"], "uid:0", "good")
     made = rollback(reviewed, None, "uid:0", "complaints about timers")
     assert (made.verdict, made.status, made.because) == (
@@ -103,8 +129,8 @@ def test_rollback_serves_the_champion_before_and_says_who_asked(reviewed):
         rollback(reviewed, "a-unknown", "uid:0", "typo")
 
 
-def test_a_held_decision_expires_after_its_days(reviewed):
-    _, second = first_and_second(reviewed)
+def test_a_held_decision_expires_after_its_days(first_and_second):
+    reviewed, _, second = first_and_second
     assert expire(reviewed) == []
     later = dataclasses.replace(reviewed, clock=lambda: NOW + timedelta(days=15))
     assert expire(later) == [second["id"]]
@@ -112,11 +138,9 @@ def test_a_held_decision_expires_after_its_days(reviewed):
         approve(later, second["id"], "uid:0", "late")
 
 
-def test_labels_that_a_gate_asked_for_wake_the_held_turn(tmp_path):
+def test_labels_that_a_gate_asked_for_wake_the_held_turn(after_a_turn, tmp_path):
+    after_a_turn(tmp_path, golden=4)  # too few to show that no intent lost .30
     runtime = runtime_in(tmp_path, teacher=Parrot())
-    seed_runtime(runtime, golden=4)  # too few to show that no intent lost .30
-    turn_once(runtime)
-    produce_failures(runtime)
     turn_id = turn_once(runtime)
     held = decided(runtime, turn_id)
     assert (held["verdict"], held["status"]) == ("hold", "pending")
@@ -138,11 +162,9 @@ def test_labels_that_a_gate_asked_for_wake_the_held_turn(tmp_path):
     runtime.store.close()
 
 
-def test_a_bought_label_that_was_trained_on_is_no_evidence_and_no_breach(tmp_path):
+def test_a_bought_label_that_was_trained_on_is_no_evidence_and_no_breach(after_a_turn, tmp_path):
+    after_a_turn(tmp_path, golden=4)
     runtime = runtime_in(tmp_path, teacher=Parrot())
-    seed_runtime(runtime, golden=4)
-    turn_once(runtime)
-    produce_failures(runtime)
     turn_id = turn_once(runtime)
     intent, wanted = next(iter(decided(runtime, turn_id)["labels_wanted"].items()))
     trained = f"{WORDS[intent][2]} prod{intent}-{WORDS[intent][2]}-0"
@@ -164,11 +186,3 @@ def test_a_cancelled_turn_ends_where_it_is(runtime):
         assert turns.open_turns(con) == []
     with pytest.raises(Refused, match="has ended"):
         cancel(runtime, opened.id, "uid:0")
-
-
-def first_and_second(runtime):
-    seed_runtime(runtime)
-    first = decided(runtime, turn_once(runtime))
-    approve(runtime, first["id"], "uid:0", "start")
-    produce_failures(runtime)
-    return first, decided(runtime, turn_once(runtime))

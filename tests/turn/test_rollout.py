@@ -17,7 +17,7 @@ from runtimes import (
     seed_runtime,
     turn_once,
 )
-from waiting_promotion import REVIEW, story_in
+from waiting_promotion import REVIEW
 
 from flywheel import turn as turning
 from flywheel.config import PromotionTable, ServingTable
@@ -35,12 +35,6 @@ LOCAL = ServingTable(kind="local", parity_texts=12)
 
 class Crash(BaseException):
     """The process ends here, as `kill -9` would end it."""
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory):
-    """Two promotions by link, and a third that waits for a person as d-3."""
-    return story_in(tmp_path_factory.mktemp("story"))
 
 
 @pytest.fixture

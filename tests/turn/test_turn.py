@@ -1,7 +1,7 @@
 """One turn from failing intents to a decision, over a real store and real files."""
 
 import pytest
-from runtimes import ALARM, PLAY, TIMER, WORDS, produce_failures, sample, seed_runtime, turn_once
+from runtimes import ALARM, PLAY, TIMER, WORDS, sample, seed_runtime, turn_once
 
 from flywheel.errors import Refused
 from flywheel.store import adapters, decisions, golden_set, turns
@@ -25,14 +25,11 @@ def test_the_first_turn_makes_the_first_champion(runtime):
     assert runtime.serving.serving() == adapter["id"]
 
 
-def test_a_better_challenger_is_promoted_and_served(runtime):
-    seed_runtime(runtime)
-    turn_once(runtime)
-    first = runtime.serving.serving()
-    produce_failures(runtime)
-    turn_id = turn_once(runtime)
-    view = views.turn_view(runtime, turn_id)
-    decision = views.decision_view(runtime, view["decision"])
+def test_a_better_challenger_is_promoted_and_served(learned):
+    first = learned.serving.serving()
+    turn_id = turn_once(learned)
+    view = views.turn_view(learned, turn_id)
+    decision = views.decision_view(learned, view["decision"])
     assert [step["name"] for step in view["steps"]] == [
         "diagnose",
         "synthesize",
@@ -46,7 +43,7 @@ def test_a_better_challenger_is_promoted_and_served(runtime):
     ]
     assert (decision["verdict"], decision["status"]) == ("promote", "applied")
     assert decision["champion"] == first
-    assert runtime.serving.serving() == decision["challenger"]
+    assert learned.serving.serving() == decision["challenger"]
     assert {line["gate"] for line in decision["gates"]} >= {
         "hygiene",
         "overall",
@@ -76,17 +73,14 @@ def test_a_turn_with_nothing_new_ends_without_training(runtime):
     assert runtime.executor.runs == runs
 
 
-def test_poisoned_feedback_does_not_reach_production(runtime):
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
-    turn_once(runtime)
-    good = runtime.serving.serving()
-    poison(runtime)
-    turn_id = turn_once(runtime)
-    decision = views.decision_view(runtime, views.turn_view(runtime, turn_id)["decision"])
+def test_poisoned_feedback_does_not_reach_production(learned):
+    turn_once(learned)
+    good = learned.serving.serving()
+    poison(learned)
+    turn_id = turn_once(learned)
+    decision = views.decision_view(learned, views.turn_view(learned, turn_id)["decision"])
     assert (decision["verdict"], decision["status"]) == ("reject", "rejected")
-    assert runtime.serving.serving() == good
+    assert learned.serving.serving() == good
     failed = [line["gate"] for line in decision["gates"] if line["verdict"] == "FAIL"]
     assert failed
     assert any(line["intent"] == TIMER and line["losses"] for line in decision["intents"])
@@ -128,19 +122,16 @@ def test_golden_texts_never_reach_training(runtime):
     assert view["refused"] == {"leak": 1}
 
 
-def test_every_query_is_on_record_before_its_answer(runtime):
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
-    turn_once(runtime)
-    with runtime.store.read() as con:
+def test_every_query_is_on_record_before_its_answer(learned):
+    turn_once(learned)
+    with learned.store.read() as con:
         rows = golden_set.queries(con, 1)
         made = decisions.list_decisions(con)
     assert [row["challenger"] for row in rows] == [made[0].challenger]  # the first was not compared
-    assert status(runtime)["golden"]["queries_left"] == 30 - len(rows)
+    assert status(learned)["golden"]["queries_left"] == 30 - len(rows)
 
 
-def test_a_teacher_that_is_down_costs_the_turn_nothing_but_samples(runtime):
+def test_a_teacher_that_is_down_costs_the_turn_nothing_but_samples(learned):
     class Down:
         def write(self, briefs, kept):
             from flywheel.errors import TeacherUnavailable
@@ -149,10 +140,7 @@ def test_a_teacher_that_is_down_costs_the_turn_nothing_but_samples(runtime):
 
     import dataclasses
 
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
-    view = views.turn_view(runtime, turn_once(dataclasses.replace(runtime, teacher=Down())))
+    view = views.turn_view(learned, turn_once(dataclasses.replace(learned, teacher=Down())))
     step = next(step for step in view["steps"] if step["name"] == "synthesize")
     assert step["state"] == "skipped"
     assert "teacher unavailable" in step["detail"]
@@ -178,14 +166,11 @@ def test_the_champion_known_only_by_its_answers_is_compared_by_them(runtime):
     assert decision["status"] == "applied"
 
 
-def test_the_golden_set_that_changed_after_its_seal_promotes_nothing(runtime):
-    seed_runtime(runtime)
-    turn_once(runtime)
-    with runtime.store.write() as con:
+def test_the_golden_set_that_changed_after_its_seal_promotes_nothing(learned):
+    with learned.store.write() as con:
         golden_set.reseal(con, 1, "sha256:something else", 120)
-    produce_failures(runtime)
     decision = views.decision_view(
-        runtime, views.turn_view(runtime, turn_once(runtime))["decision"]
+        learned, views.turn_view(learned, turn_once(learned))["decision"]
     )
     hygiene = next(line for line in decision["gates"] if line["gate"] == "hygiene")
     assert hygiene["verdict"] == "FAIL"
@@ -208,16 +193,13 @@ def status(runtime):
     return views.status(runtime, uptime_s=1.0, next_turn=None)
 
 
-def test_a_preview_shows_the_prompts_of_the_next_turn_and_buys_nothing(runtime):
-    seed_runtime(runtime)
-    turn_once(runtime)
-    produce_failures(runtime)
-    found = preview(runtime)
+def test_a_preview_shows_the_prompts_of_the_next_turn_and_buys_nothing(learned):
+    found = preview(learned)
     assert found["samples"] == sum(brief["ask"] for brief in found["briefs"]) > 0
     assert all("<data>" in prompt for brief in found["briefs"] for prompt in brief["prompts"])
     assert not any("golden" in prompt for brief in found["briefs"] for prompt in brief["prompts"])
-    assert runtime.teacher.bought == []
-    view = views.turn_view(runtime, turn_once(runtime))
+    assert learned.teacher.bought == []
+    view = views.turn_view(learned, turn_once(learned))
     planned = [(brief["intent"], brief["failure"], brief["ask"]) for brief in view["briefs"]]
     assert planned == [(b["intent"], b["failure"], b["ask"]) for b in found["briefs"]]
 

@@ -10,7 +10,7 @@ from runtimes import (
     Parrot,
     runtime_in,
     sample,
-    two_turns,
+    turn_once,
 )
 
 from flywheel.config import TrainingTable
@@ -30,10 +30,11 @@ def learnable(text):
 
 
 @pytest.fixture
-def make(tmp_path):
+def make(after_a_turn, tmp_path):
     made = []
 
     def build(unlabelled):
+        after_a_turn(tmp_path)
         made.append(
             runtime_in(tmp_path, teacher=Parrot(), training=TrainingTable(unlabelled=unlabelled))
         )
@@ -54,7 +55,7 @@ def after_a_second_turn(runtime, texts=SAID):
                 for n, text in enumerate(texts)
             ],
         )
-    _, name = two_turns(runtime)
+    name = turn_once(runtime)
     with runtime.store.read() as con:
         return runtime.datasets_dir / f"{turns.get(con, name).record.dataset}.parquet"
 

@@ -7,12 +7,11 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from memoriser import Memoriser
 from runtimes import (
     NOW,
     WORDS,
-    Memoriser,
     Parrot,
-    produce_failures,
     runtime_in,
     sample,
     seed_runtime,
@@ -39,10 +38,13 @@ def judge(evidence, options):
 
 
 @pytest.fixture
-def make(tmp_path):
+def make(after_a_turn, tmp_path):
+    """The loop after its first turn, by how many golden rows an intent has, and these rules."""
     made = []
 
-    def build(**promotion) -> Runtime:
+    def build(golden: int = 0, **promotion) -> Runtime:
+        if golden:
+            after_a_turn(tmp_path, golden)
         rules = dataclasses.replace(AUTO, **promotion)
         made.append(runtime_in(tmp_path, teacher=Parrot(), promotion=rules))
         return made[-1]
@@ -50,14 +52,6 @@ def make(tmp_path):
     yield build
     for runtime in made:
         runtime.store.close()
-
-
-def learned(runtime: Runtime, golden: int) -> Runtime:
-    """A first champion, and failures that the next turn learns from."""
-    seed_runtime(runtime, golden=golden)
-    turn_once(runtime)
-    produce_failures(runtime)
-    return runtime
 
 
 def with_a_gate_that_refuses(runtime: Runtime) -> Runtime:
@@ -95,7 +89,7 @@ def status(runtime: Runtime, name: str) -> str:
 
 def test_two_people_may_lift_what_the_gates_rejected(make):
     two = {"approvals": 2, "allow_override": ("words",)}
-    runtime = with_a_gate_that_refuses(learned(make(mode="review", **two), golden=40))
+    runtime = with_a_gate_that_refuses(make(mode="review", **two, golden=40))
     turn_once(runtime)
     assert status(runtime, "d-2") == "rejected"
     first = turning.approve(runtime, "d-2", "bob", "checked by hand", ["words"])
@@ -112,7 +106,7 @@ def test_two_people_may_lift_what_the_gates_rejected(make):
 
 def test_an_approval_that_lifts_an_old_rejection_waits_its_time_for_the_second(make):
     two = {"approvals": 2, "allow_override": ("words",)}
-    runtime = with_a_gate_that_refuses(learned(make(mode="review", **two), golden=40))
+    runtime = with_a_gate_that_refuses(make(mode="review", **two, golden=40))
     turn_once(runtime)
     runtime.clock = lambda: NOW + timedelta(days=30)
     turning.approve(runtime, "d-2", "bob", "checked by hand", ["words"])
@@ -126,7 +120,7 @@ def test_an_approval_that_lifts_an_old_rejection_waits_its_time_for_the_second(m
 
 
 def test_a_turn_that_a_person_started_goes_on_when_another_is_held_again(make):
-    runtime = learned(make(), golden=4)
+    runtime = make(golden=4)
     held = turn_once(runtime)
     started = turning.request(runtime, "asked by alice").id
     label(runtime, held)
@@ -137,7 +131,7 @@ def test_a_turn_that_a_person_started_goes_on_when_another_is_held_again(make):
 
 
 def test_what_the_gates_reject_after_labels_waits_for_nobody_any_more(make):
-    runtime = learned(make(), golden=4)
+    runtime = make(golden=4)
     held = turn_once(runtime)
     label(runtime, held)
     with_a_gate_that_refuses(runtime)
@@ -148,7 +142,7 @@ def test_what_the_gates_reject_after_labels_waits_for_nobody_any_more(make):
 
 
 def test_labels_that_came_in_time_are_judged_though_the_time_is_over_now(make):
-    runtime = learned(make(), golden=4)
+    runtime = make(golden=4)
     held = turn_once(runtime)
     label(runtime, held)
     assert state(runtime, held) == "evaluate"
@@ -162,7 +156,7 @@ def test_labels_that_came_in_time_are_judged_though_the_time_is_over_now(make):
 
 
 def test_an_adapter_without_its_files_is_neither_approved_nor_rolled_back_to(make):
-    runtime = learned(make(mode="review"), golden=40)
+    runtime = make(mode="review", golden=40)
     first = runtime.serving.serving()
     turn_once(runtime)
     with runtime.store.read() as con:
@@ -182,7 +176,7 @@ def test_an_adapter_without_its_files_is_neither_approved_nor_rolled_back_to(mak
 
 
 def test_a_link_that_cannot_be_set_is_told_and_the_word_stands(make):
-    runtime = learned(make(mode="review"), golden=40)
+    runtime = make(mode="review", golden=40)
     turn_once(runtime)
 
     class Full:
@@ -205,7 +199,7 @@ def test_a_link_that_cannot_be_set_is_told_and_the_word_stands(make):
 
 
 def test_a_rollback_is_to_what_has_served(make):
-    runtime = learned(make(mode="review", approvals=2), golden=40)
+    runtime = make(mode="review", approvals=2, golden=40)
     turn_once(runtime)
     with runtime.store.read() as con:
         waiting = decisions.get(con, "d-2")
@@ -243,7 +237,7 @@ def test_an_import_of_productions_answers_ends_the_worker_of_the_turn_it_ends(ma
 @pytest.mark.parametrize("settled", ["rejected", "expired"])
 def test_what_was_settled_while_its_turn_stayed_open_is_not_applied(make, settled):
     """Earlier versions left the turn where it was."""
-    runtime = learned(make(), golden=40)
+    runtime = make(golden=40)
     opened = turning.request(runtime, "manual").id
     while state(runtime, opened) != "apply":
         turning.advance(runtime, opened)
@@ -256,7 +250,7 @@ def test_what_was_settled_while_its_turn_stayed_open_is_not_applied(make, settle
 
 
 def test_a_held_turn_whose_decision_is_settled_does_not_stay_held(make):
-    runtime = learned(make(), golden=4)
+    runtime = make(golden=4)
     held = turn_once(runtime)
     with runtime.store.write() as con:
         decisions.set_status(con, "d-2", "expired", "gates", "superseded by d-9", NOW)
@@ -270,7 +264,7 @@ def test_a_held_turn_whose_decision_is_settled_does_not_stay_held(make):
 
 
 def test_a_promotion_that_waits_since_a_reload_is_said_to_wait_for_a_person(make):
-    runtime = learned(make(), golden=40)
+    runtime = make(golden=40)
     opened = turning.request(runtime, "manual").id
     while state(runtime, opened) != "apply":
         turning.advance(runtime, opened)
@@ -283,7 +277,7 @@ def test_a_promotion_that_waits_since_a_reload_is_said_to_wait_for_a_person(make
 
 @pytest.mark.parametrize("step", ["decide", "apply"])
 def test_rules_that_changed_at_a_restart_are_not_those_that_a_decision_names(make, step):
-    runtime = learned(make(), golden=40)
+    runtime = make(golden=40)
     opened = turning.request(runtime, "manual").id
     while state(runtime, opened) != step:
         turning.advance(runtime, opened)
