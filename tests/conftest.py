@@ -1,12 +1,14 @@
 """Set before anything imports torch: its threads would spin for one another on a busy machine,
 and a training of five seconds would take minutes."""
 
+import gc
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+import pytest_randomly
 from hypothesis import HealthCheck, settings
 
 from flywheel.store import database, open_store, schema
@@ -22,6 +24,26 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("any machine")
+
+
+# Else it asks thinc, a part of spaCy, to seed torch before each test: the process that deals the
+# tests to others would import both, and runs none. What needs torch's seed sets it.
+pytest_randomly.entrypoint_reseeds = []
+
+# A file's tests run in one process. What takes longest is dealt first, or the last of it is waited
+# for while the other cores have nothing left.
+LONG = ("faults", "turn", "daemon", "worker", "router", "benchmarks", "deploy", "demo", "store")
+
+
+def pytest_collection_modifyitems(items):
+    root = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in LONG)
+
+
+def pytest_collection_finish():
+    """All that was imported stays, so that looking for it among the garbage is in vain."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
