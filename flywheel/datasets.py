@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -29,10 +29,10 @@ COLUMNS = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        ("intent", pa.string()),  # null in an unlabelled row
+        ("intent", pa.string()),  # null in a row without a label
         ("arguments", pa.string()),  # JSON object; null where the arguments were not labelled
         ("origin", pa.string()),
-        ("split", pa.string()),  # train, dev or unlabelled
+        ("split", pa.string()),  # train, dev, unlabelled or threshold
         ("weight", pa.float64()),  # 0 in a dev row that is used for selection only
         ("family", pa.string()),
     ]
@@ -53,6 +53,7 @@ class TrainingSet:
     dev: tuple[Sample, ...] = ()
     learned: frozenset[str] = frozenset()  # ids of dev samples
     unlabelled: tuple[str, ...] = ()  # production texts for self-training
+    threshold: tuple[str, ...] = ()  # production texts that carry the out-of-scope threshold
     names: tuple[tuple[str, str], ...] = ()  # (intent name as words, intent)
 
     def __post_init__(self) -> None:
@@ -85,6 +86,7 @@ def assemble(samples: TrainingSet, balance: float = 0.0) -> tuple[Dataset, pa.Ta
     rows += [name_row(text, intent) for text, intent in sorted(set(samples.names))]
     _even_out(rows, balance)
     rows += [unlabelled_row(text) for text in sorted(set(samples.unlabelled))]
+    rows += [unlabelled_row(text, "threshold") for text in sorted(set(samples.threshold))]
     identity = content_id("ds", rows)
     origins = Counter(s.origin for s in unique.values() if s.split == "train")
     dataset = Dataset(
@@ -162,15 +164,17 @@ def name_row(text: str, intent: str) -> dict[str, Any]:
     }
 
 
-def unlabelled_row(text: str) -> dict[str, Any]:
-    """Return the dataset row of an unlabelled text."""
+def unlabelled_row(
+    text: str, split: Literal["unlabelled", "threshold"] = "unlabelled"
+) -> dict[str, Any]:
+    """Return the dataset row of a text without a label; one of `threshold` is never learned."""
     return {
         "id": content_id("u", text),
         "text": text,
         "intent": None,
         "arguments": None,
         "origin": "production",
-        "split": "unlabelled",
+        "split": split,
         "weight": 0.0,
         "family": "",
     }

@@ -363,6 +363,7 @@ class TrainingTable:
     half_life_days: float = 0.0  # older feedback weighs half; 0: age does not count
     intent_names: bool = True  # learn the name of an intent with at most ten samples
     unlabelled: int = 0  # production texts without a label to learn from, by what the model says
+    threshold_texts: int = 500  # others that put the out-of-scope threshold; none is learned
     min_new_samples: int = 1  # fewer new samples than this: the turn ends without training
     timeout_minutes: float = 60.0  # a job that takes longer is killed
 

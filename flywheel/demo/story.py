@@ -217,7 +217,7 @@ class _Story:
             why = decision["because"] if decision else "it came to no decision"
             raise FlywheelError(f"the first turn made no champion: {why}")
         tell_parity(teller, decision)
-        teller.timed(f"{decision['challenger']} answers: logistic regression on the seeds")
+        teller.timed(f"{decision['challenger']} answers: logistic regression on seeds and dev")
 
     def _improve(self) -> bool:
         teller = self._teller

@@ -117,7 +117,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         candidates = training_candidates(runtime, con)
         dev = lineage.judging(samples.dev(con), runtime.intents)
         kept_out, judging_texts = held_out(con), judged_by(con)
-        unlabelled = _unlabelled(runtime, con, kept_out) if champion else ()
+        unlabelled, threshold = _without_labels(runtime, con, kept_out)
     if not candidates:
         raise FlywheelError(
             "there is nothing to train on",
@@ -125,13 +125,14 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         )
     sifted = sift(runtime, turn, candidates, kept_out)
     summary, spread = _rater_summary(sifted), _spread(turn, sifted)
-    learned = _learned_dev(runtime, dev, judging_texts) if champion else frozenset[str]()
+    learned = _learned_dev(runtime, dev, judging_texts)
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
             train=curation.aged(sifted.kept, candidates, runtime.config.training.half_life_days),
             dev=tuple(dev),
             learned=learned,
-            unlabelled=unlabelled,
+            unlabelled=unlabelled if champion else (),
+            threshold=threshold,
             names=_names(runtime, sifted.kept, kept_out),
         ),
         runtime.config.training.balance,
@@ -186,10 +187,7 @@ def _count_new(accepted: Sequence[Sample], before: Path) -> int:
 def _learned_dev(
     runtime: Runtime, dev: Sequence[Sample], judging_texts: Sequence[str]
 ) -> frozenset[str]:
-    """Dev samples to train on after the choice: those not near a golden or fresh text.
-
-    The first champion gets none, as the baseline from seeds alone.
-    """
+    """Dev samples to train on after the choice: those not near a golden or fresh text."""
     if not runtime.config.training.refit:
         return frozenset()
     apart = curation.without_leaks(dev, judging_texts, runtime.config.curation.leak)
@@ -207,13 +205,18 @@ def _names(
     return tuple((text, intent) for text, intent in candidates if text in apart)
 
 
-def _unlabelled(runtime: Runtime, con: Connection, kept_out: Sequence[str]) -> tuple[str, ...]:
-    """Production texts for self-training, as many as configured, none near a held-out text."""
-    limit = runtime.config.training.unlabelled
-    if not limit:
-        return ()
-    texts = label_candidates.unlabelled(con, window_start(runtime, con), limit)
-    return tuple(away_from_judges(runtime, texts, kept_out))
+def _without_labels(
+    runtime: Runtime, con: Connection, kept_out: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Production texts for self-training, and others that carry the out-of-scope threshold.
+
+    As many of each as configured, the newest first, none near a held-out text.
+    """
+    table = runtime.config.training
+    most = table.unlabelled + table.threshold_texts
+    texts = label_candidates.unlabelled(con, window_start(runtime, con), most) if most else []
+    apart = tuple(away_from_judges(runtime, texts, kept_out))
+    return apart[: table.unlabelled], apart[table.unlabelled :]
 
 
 def from_feedback(row: LabelledText, split: Split = "train") -> Sample:

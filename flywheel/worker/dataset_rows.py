@@ -51,7 +51,8 @@ class DatasetRows:
 
     train: Split
     dev: Split
-    unlabelled: list[str]  # texts
+    unlabelled: list[str]  # texts to learn from, by what a first model says
+    threshold: list[str]  # texts that are never learned, and carry the out-of-scope threshold
 
 
 def read(path: Path) -> DatasetRows:
@@ -70,8 +71,11 @@ def read(path: Path) -> DatasetRows:
                 weights=torch.tensor([float(row["weight"]) for row in chosen]),
             )
         )
-    unlabelled = [row["text"] for row in rows if row["split"] == "unlabelled"]
-    return DatasetRows(train=splits[0], dev=splits[1], unlabelled=unlabelled)
+    unlabelled, threshold = (
+        [row["text"] for row in rows if row["split"] == split]
+        for split in ("unlabelled", "threshold")
+    )
+    return DatasetRows(train=splits[0], dev=splits[1], unlabelled=unlabelled, threshold=threshold)
 
 
 def share_of(rows: Split, labels: Sequence[str], share: float, seed: int) -> Split:

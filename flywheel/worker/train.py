@@ -123,7 +123,8 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     dev = request.dev
     unlabelled = rows.unlabelled if recipe.epochs and dev.texts else []  # used where dev can judge
     reading = progress.part(0.0, 0.3 if recipe.epochs else 0.9, "reading texts")
-    model.prepare(request.train.texts + dev.texts + unlabelled, request.recipe, reading)
+    texts = [*request.train.texts, *dev.texts, *unlabelled, *request.unseen]
+    model.prepare(texts, request.recipe, reading)
     training = progress.part(0.3, 0.9, "")
     tried: list[SearchRound] = []
     if spec["recipe"] == recipes.AUTO and dev.texts:
@@ -150,6 +151,7 @@ def _request(
     return FitRequest(
         train=rows.train,
         dev=rows.dev,
+        unseen=rows.threshold if rows.dev.texts else (),
         labels=sorted(set(rows.train.intents)),
         arguments={i["name"]: list(i.get("arguments", ())) for i in spec["intents"]},
         recipe=recipe,
@@ -204,8 +206,6 @@ def learnable(request: FitRequest) -> list[int]:
 
     Those of `none` are not among them: they set the threshold of the model that learns the rest.
     """
-    if not request.recipe.epochs:
-        return []
     known, dev = set(request.labels) - {NONE}, request.dev
     weights = dev.weights.tolist()
     return [row for row, weight in enumerate(weights) if weight > 0 and dev.intents[row] in known]

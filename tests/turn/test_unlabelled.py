@@ -117,3 +117,10 @@ def test_a_text_that_was_labelled_is_learned_by_its_label_alone(make):
     runtime = make(1000)
     path = after_a_second_turn(runtime)
     assert not unlabelled(path) & {row["text"] for row in dataset_rows(path)}
+
+
+def test_texts_that_put_the_threshold_are_others_than_those_that_are_learned(make):
+    path = after_a_second_turn(make(3))
+    threshold = {row["text"] for row in dataset_rows(path, "threshold")}
+    assert threshold == {text for text in SAID if learnable(text)} - unlabelled(path)
+    assert not threshold & {row["text"] for row in learned_rows(path)}

@@ -1,7 +1,6 @@
 """Dev rows are learned once everything is chosen, and nothing that is said of dev knows of it."""
 
-import json
-
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -67,13 +66,17 @@ def test_a_training_killed_while_it_learns_dev_ends_in_the_same_adapter(refitted
     assert again["adapter"] == refitted[1]["adapter"]
 
 
-def test_the_frozen_recipe_learns_no_dev(tmp_path):
-    values = run(
-        tmp_path, spec(tmp_path, learn_dev=True, recipe="frozen"), ProgressLog(tmp_path / "p")
-    )
-    assert values["metrics"]["dev_learned"] == 0
-    facts = json.loads((tmp_path / "adapter" / "flywheel.json").read_text("utf-8"))
-    assert facts["id"] == adapter.content_id(adapter.load(tmp_path / "adapter"))
+def test_a_first_champion_learns_dev_too_and_its_figures_are_of_the_model_that_had_not(tmp_path):
+    found = {}
+    for learn in (False, True):
+        folder = tmp_path / f"learn-{learn}"
+        folder.mkdir()
+        told = spec(folder, learn_dev=learn, recipe="frozen")
+        found[learn] = run(folder, told, ProgressLog(folder / "p"))
+    assert found[True]["metrics"]["dev_learned"] > found[False]["metrics"]["dev_learned"] == 0
+    assert found[True]["metrics"]["dev_intents"] == found[False]["metrics"]["dev_intents"]
+    assert found[True]["adapter"] != found[False]["adapter"]
+    assert (tmp_path / "learn-True" / "dev.parquet").exists()
 
 
 def _split(rows):
@@ -104,19 +107,18 @@ def test_an_intent_weighs_in_sum_what_it_weighed_without_dev(train, dev):
         assert sums[1] == pytest.approx(sums[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("recipe", ["balanced", "frozen"])
-def test_dev_rows_that_may_be_learned_have_weight_and_an_intent_that_is_trained(recipe, tmp_path):
+def test_dev_rows_that_may_be_learned_have_weight_and_an_intent_that_is_trained(tmp_path):
     dev = _split([("a", 1.0), ("b", 0.0), ("d", 1.0), ("none", 1.0), ("c", 0.5)])
     request = FitRequest(
         train=_split([("a", 1.0)]),
         dev=dev,
         labels=["a", "b", "c", "none"],
         arguments={},
-        recipe=recipes.RECIPES[recipe],
+        recipe=recipes.DEFAULT,
         seed=0,
         checkpoint=tmp_path / "c.safetensors",
     )
-    assert learnable(request) == ([0, 4] if recipe == "balanced" else [])
+    assert learnable(request) == [0, 4]
 
 
 scores = st.lists(st.floats(-50, 50, width=32), min_size=1, unique=True)
@@ -165,3 +167,40 @@ def test_a_threshold_carried_to_the_same_model_stays(before, at):
     rule = out_of_scope.carried(out_of_scope.ScopeRule("margin", at), old, old)
     assert rule.threshold == pytest.approx(at, abs=1e-3)
     assert rule.score == "margin"
+
+
+@given(
+    st.lists(st.tuples(st.floats(-9, 9, width=32), st.floats(-9, 9, width=32)), min_size=2),
+    st.floats(-10, 10, width=32),
+)
+def test_a_threshold_carried_by_share_leaves_as_many_texts_below_it(pairs, at):
+    before, after = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    rule = out_of_scope.carried_by_share(out_of_scope.ScopeRule("both", at), before, after)
+    below, ranked = int((before < at).sum()), after.double().sort().values
+    assert rule.score == "both"
+    assert ranked[max(0, below - 1)] <= rule.threshold <= ranked[min(below, len(ranked) - 1)]
+
+
+def test_production_texts_that_nobody_labelled_put_the_threshold_and_are_not_learned(tmp_path):
+    def trained_with(name, threshold):
+        (tmp_path / name).mkdir()
+        told = spec(tmp_path / name, learn_dev=True)
+        table = pq.read_table(told["dataset"])
+        rows = [
+            {"id": f"u-{n}", "text": text, "intent": None, "arguments": None, "family": "",
+             "origin": "production", "split": "threshold", "weight": 0.0}
+            for n, text in enumerate(threshold)
+        ]  # fmt: skip
+        both = pa.concat_tables([table, pa.Table.from_pylist(rows, schema=table.schema)])
+        pq.write_table(both, told["dataset"])
+        run(tmp_path / name, told, ProgressLog(tmp_path / name / "p"))
+        return adapter.load(tmp_path / name / "adapter")
+
+    said = [f"{word} {n}" for word in ("call", "play", "how are") for n in range(100)]
+    without, by_few, by_many = (
+        trained_with(name, said[:count]) for name, count in (("a", 0), ("b", 9), ("c", 300))
+    )
+    assert by_few.scope == without.scope != by_many.scope
+    assert by_many.scope.score == without.scope.score
+    for name in without.factors:
+        assert torch.equal(without.factors[name][0], by_many.factors[name][0])

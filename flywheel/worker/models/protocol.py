@@ -65,6 +65,7 @@ class FitRequest:
 
     train: Split
     dev: Split  # never trained on: an epoch and everything else is chosen on it; may be empty
+    unseen: Sequence[str] = ()  # texts that are never learned: they carry a threshold to a refit
     labels: Sequence[str]  # the intents of `train`, sorted; those of `dev` may be others
     arguments: Mapping[str, Sequence[str]]  # names in each intent's schema
     recipe: Recipe  # as `Model.limited` returns it

@@ -292,8 +292,8 @@ class EncoderFit:
     def refit(self, train: Split, checkpoint: Path, report: Part) -> TrainedEncoder:
         """Train on other rows to the same epoch, under the same choices.
 
-        The threshold is put where the first one lay among the dev rows of `none`, which neither
-        model has learned.
+        The threshold is put where the first one lay among texts that neither model has learned:
+        those of production where there are many, else the dev rows of `none`.
         """
         request = replace(self.request, train=train, checkpoint=checkpoint)
         again = EncoderFit(self._frozen, request, report, first=self)
@@ -301,14 +301,24 @@ class EncoderFit:
         trained = {"trained": again._training.tuned.head}
         candidates = trained if choice.head == "trained" else again._candidates
         rule = choice.scope
-        if len(choice.outside):
+        if len(request.unseen) >= out_of_scope.MANY:
+            before = self._scope_scores(request.unseen, self._candidates, choice)
+            after = again._scope_scores(request.unseen, candidates, choice)
+            rule = out_of_scope.carried_by_share(rule, before, after)
+        elif len(choice.outside):
             dev = request.dev
             none = [text for text, i in zip(dev.texts, dev.intents, strict=True) if i == NONE]
-            embedding = again._adapted(self._frozen.states(none)).embedding  # (none, width)
-            head = heads.calibrated(candidates[choice.head], choice.temperature, choice.shift)
-            after = out_of_scope.score(head.logits(embedding), request.labels, rule.score)
+            after = again._scope_scores(none, candidates, choice)
             rule = out_of_scope.carried(rule, choice.outside, after)
         return again._settled(candidates, choice, rule)
+
+    def _scope_scores(
+        self, texts: Sequence[str], candidates: Candidates, choice: HeadChoice
+    ) -> Tensor:
+        """Scores of texts under the choice, float32 (n,)."""
+        embedding = self._adapted(self._frozen.states(texts)).embedding  # (n, width)
+        head = heads.calibrated(candidates[choice.head], choice.temperature, choice.shift)
+        return out_of_scope.score(head.logits(embedding), self.request.labels, choice.scope.score)
 
     @cached_property
     def _dev(self) -> AdaptedStates:

@@ -1,11 +1,13 @@
-"""In scope or not: the score and the threshold that tell a call from `none`, chosen on dev.
+"""In scope or not: the score and the threshold that tell a call from `none`.
 
 A text is out of scope when its score is below the threshold. `none` may also be a class of the
-head, when there are training rows for it.
+head, when there are training rows for it. Texts of `none` with a label are few, those of intents
+many: the threshold is set by how many right calls it may cost, and the few choose the score alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,8 +19,14 @@ from flywheel.records import NONE
 
 Score = Literal["energy", "confidence", "margin", "both", "always"]
 
-_NONE_COUNTS = 2
-"""A dev row of `none` weighs as much as two others: they are few, and a wrong call costs more."""
+LOST = 0.0075
+"""Of the dev rows of intents this share may be called `none` though the call would be right."""
+
+_TAIL = 10
+"""Lowest scores that tell the tail below them, where dev has fewer rows than 1 / `LOST`."""
+
+MANY = 200
+"""Texts without a label; with as many a threshold is carried by the share of them below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +73,55 @@ def answer(logits: Tensor, labels: Sequence[str], scope: ScopeRule) -> ScopedAns
 
 
 def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> ScopeRule:
-    """The rule that is right most often on dev, where a row of `none` counts twice.
+    """The rule that calls most dev rows of `none` so, among those that cost `LOST` right calls.
 
     Args:
         logits: float32 (n, labels) of the dev rows.
         truth: their intents.
 
-    Without dev rows of `none` there is nothing to choose by: the class decides where there is
-    one, and every text is in scope where there is none.
+    Where no row was ever `none`, in dev or in training, every text is in scope. Where no dev row
+    shows what a call costs, the class `none` alone decides.
     """
     has_class = NONE in labels
-    fallback = ScopeRule("margin", 0.0) if has_class else ScopeRule()
-    if NONE not in truth or not set(truth) - {NONE}:
-        return fallback
-    inside = answer(logits, labels, ScopeRule()).intents
-    right = torch.tensor([a == b for a, b in zip(inside, truth, strict=True)])
-    outside = torch.tensor([t == NONE for t in truth])
-    scores: list[Score] = ["energy", "confidence"]
+    outside = torch.tensor([intent == NONE for intent in truth], dtype=torch.bool)
+    called = answer(logits, labels, ScopeRule()).intents
+    right = torch.tensor([a == b != NONE for a, b in zip(called, truth, strict=True)])
+    if not (has_class or outside.any()):
+        return ScopeRule()
+    if not right.any():
+        return ScopeRule("margin", 0.0) if has_class else ScopeRule()
+    names: list[Score] = ["energy", "confidence"]
     if has_class:
-        scores = ["both", "margin", *scores]
-    cuts = [(*_best_cut(score(logits, labels, s), right, outside), s) for s in scores]
-    _, threshold, best = max(cuts, key=lambda cut: cut[0])
-    return ScopeRule(best, threshold)
+        names = ["both", "energy", "margin", "confidence"]  # the first one on a tie
+    rules, found = [], []
+    for name in names:
+        scores = score(logits, labels, name)
+        rules.append(ScopeRule(name, _cut(scores[right], int((~outside).sum()))))
+        found.append(int((scores[outside] < rules[-1].threshold).sum()))
+    return rules[found.index(max(found))]
+
+
+def _cut(right: Tensor, rows: int) -> float:
+    """The threshold below which the share `LOST` of in-scope texts is called right.
+
+    Between two of the scores where there are enough; else below the lowest, by an exponential tail.
+
+    Args:
+        right: float32 (n,), scores of the rows in scope that are called right; at least one.
+        rows: all dev rows in scope.
+
+    Source: Weissman 1978, JASA 73(364), for the tail.
+    """
+    ranked = right.double().sort().values
+    place = LOST * (rows + 1)  # rank of the score that is the threshold, from 1
+    below = int(place)
+    if below >= len(ranked):
+        return float(ranked[-1])
+    if below:
+        return float(ranked[below - 1].lerp(ranked[below], place - below))
+    some = min(_TAIL, len(ranked) - 1)
+    scale = float(ranked[some] - ranked[:some].mean()) if some else 0.0
+    return float(ranked[0]) + scale * math.log(place)
 
 
 _SCALES = (0.5, 2.0)
@@ -122,23 +157,16 @@ def carried(rule: ScopeRule, before: Tensor, after: Tensor) -> ScopeRule:
     return ScopeRule(rule.score, float(moved.sigmoid() if odds else moved))
 
 
-def _best_cut(scores: Tensor, right: Tensor, outside: Tensor) -> tuple[int, float]:
-    """Most points at any cut, and the middle one of the cuts that reach it."""
-    order = scores.argsort()
-    ranked = scores[order]  # (n,), the lowest first
-    # points[k]: the k rows of the lowest scores are called out of scope.
-    gain = _NONE_COUNTS * outside[order].long() - right[order].long()
-    points = right.sum() + torch.cat([torch.zeros(1, dtype=torch.long), gain.cumsum(0)])  # (n + 1,)
-    low = torch.cat([ranked[:1] - 1, ranked])
-    high = torch.cat([ranked, ranked[-1:] + 1])
-    edges = (low + high) / 2
-    edges = torch.where(edges > low, edges, high)  # neighbours so close that the middle rounds down
-    possible = high > low  # no threshold parts equal scores
-    possible[0] = possible[-1] = True
-    points = torch.where(possible, points, -1)
-    best = points.max()
-    reaching = edges[points == best]
-    return int(best), float(reaching[len(reaching) // 2])
+def carried_by_share(rule: ScopeRule, before: Tensor, after: Tensor) -> ScopeRule:
+    """The rule for another model, below whose threshold lies the same share of the same texts.
+
+    Args:
+        before: float32 (n,), scores by the model that the rule was chosen on, of texts that neither
+            model has learned.
+        after: float32 (n,), their scores by the other model.
+    """
+    share = (before < rule.threshold).double().mean()
+    return ScopeRule(rule.score, float(after.double().quantile(share)))
 
 
 def score(logits: Tensor, labels: Sequence[str], kind: Score) -> Tensor:
