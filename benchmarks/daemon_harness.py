@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ class RunningDaemon(ChildProcess):
             for name in intents
         ]
         (folder / "intents.json").write_text(json.dumps(tools), encoding="utf-8")
-        self._client = Client(self.state_dir / "flywheel.sock", timeout_s=600.0)
+        self._of_thread = threading.local()
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "flywheel", "run", "--config", "config.toml"]
@@ -91,6 +92,14 @@ class RunningDaemon(ChildProcess):
                 time.sleep(0.1)
             else:
                 return self
+
+    @property
+    def _client(self) -> Client:
+        """The client of this thread: its one connection is for one caller at a time."""
+        if not hasattr(self._of_thread, "client"):
+            self._of_thread.client = Client(self.state_dir / "flywheel.sock", timeout_s=600.0)
+        client: Client = self._of_thread.client
+        return client
 
     def get(self, *segments: str, **query: str) -> Any:
         """GET /v1/`segments`."""

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class Soak:
         self._chance = random.Random(asked.seed)
         self._given = Given()
         self._ending = threading.Event()
+        self._died = ""
         self._kills = self._turns = self._swaps = 0
         self._seen: dict[str, list[tuple[float, float, float]]] = {"daemon": [], "server": []}
 
@@ -88,9 +89,8 @@ class Soak:
             adapters.append(world.second_adapter(self._daemon))
             say(f"{adapters} were trained; {self._minutes} minutes begin")
             began = time.monotonic()
-            threads = [threading.Thread(target=self._client, args=(n,)) for n in range(CLIENTS)]
-            threads.append(threading.Thread(target=self._learn))
-            threads.append(threading.Thread(target=self._promote, args=(adapters,)))
+            threads = [self._thread(self._client, n) for n in range(CLIENTS)]
+            threads += [self._thread(self._learn), self._thread(self._promote, adapters)]
             for each in threads:
                 each.start()
             half = began + 30 * self._minutes
@@ -100,7 +100,22 @@ class Soak:
             for each in threads:
                 each.join()
             self._delivered()
+        if self._died:
+            raise RuntimeError(f"nobody used it to the end: {self._died}")
         return self._figures()
+
+    def _thread(self, what: Callable[..., None], *given: Any) -> threading.Thread:
+        """A thread whose end before its time is told at once, and fails the run."""
+
+        def lives() -> None:
+            try:
+                what(*given)
+            except Exception as error:
+                self._died = f"{what.__name__}: {error!r}"
+                self._ending.set()
+                raise
+
+        return threading.Thread(target=lives)
 
     # Who uses it.
 
@@ -181,7 +196,7 @@ class Soak:
     # What happens to it.
 
     def _kill_until(self, until: float) -> None:
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self._ending.is_set():
             self._ending.wait(self._chance.uniform(5, 15))
             killed = self._chance.choice((self._daemon, self._server))
             killed.kill()
@@ -194,7 +209,7 @@ class Soak:
         say(f"{self._kills} kills; from here on none, memory is watched")
         began = time.monotonic()
         warm = began + 0.2 * (until - began)
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self._ending.is_set():
             for name, pid in (("daemon", self._daemon.pid), ("server", self._server.pid)):
                 if time.monotonic() >= warm:
                     self._seen[name].append((time.monotonic() - began, *_size(pid)))
