@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ class Answer:
 
 
 class Router:
-    """One loaded adapter. Calls from several threads are answered one after another.
+    """One loaded adapter. Several threads may call it at a time.
 
     Attributes:
         adapter: content id, recomputed from what was read.
@@ -75,7 +74,6 @@ class Router:
         }
         self.tools = content_id("t", self.arguments)
         self._answerer, self._known, self._opened = answerer, known, opened
-        self._lock = threading.Lock()
 
     @classmethod
     def load(
@@ -151,8 +149,7 @@ class Router:
 
         For measurements. Texts go through the model in one batch, from their tokens to its states.
         """
-        with self._lock:
-            self._answerer.forward(texts)
+        self._answerer.forward(texts)
 
     def verify(self) -> str:
         """Answer the adapter's test vector; return "" or the first difference from it."""
@@ -164,8 +161,7 @@ class Router:
         return difference
 
     def _calls(self, texts: Sequence[str]) -> Calls:
-        with self._lock:
-            return self._answerer(texts)
+        return self._answerer(texts)
 
 
 def find(place: Path | str) -> Path:

@@ -42,6 +42,7 @@ class ServingTable:
     socket: str = "serve.sock"  # Unix socket of `flywheel serve`, from the state folder
     tcp: str = ""  # "127.0.0.1:8766"; takes a token of role `ask` from [api.tokens.NAME]
     engine: Literal["auto", "torch", "onnx"] = "auto"  # auto: the fastest of this machine
+    threads: int = 0  # batches that are answered at a time; 0: one for two cores, at most 4
     window_ms: float = 1.0  # that a batch waits for more texts, where several ask at a time
     max_batch: int = 32  # texts answered at once
     queue: int = 1024  # texts that may wait; above it, 429
@@ -54,5 +55,7 @@ class ServingTable:
         for name in ("max_batch", "queue", "deadline_s", "parity_texts", "parity_minutes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, not above 0")
+        if self.threads < 0:
+            raise ValueError(f"`threads` is {self.threads}, not 0 or more")
         if not 0 <= self.log_share <= 1:
             raise ValueError(f"`log_share` is {self.log_share}, not in 0..1")

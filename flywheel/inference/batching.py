@@ -1,15 +1,14 @@
-"""Micro-batching: one thread asks the router, and what arrives meanwhile is the next batch.
+"""Micro-batching: threads ask the router, and what arrives meanwhile is the next batch.
 
-A question that finds the thread idle, and nobody else asking, is answered at once. A batch is of
+A question that finds a thread idle, and nobody else asking, is answered at once. A batch is of
 one adapter, which its questions were bound to when they came: whatever is switched meanwhile, an
-answer is wholly of it. What was answered is recorded before it leaves this thread.
+answer is wholly of it. What was answered is recorded before it leaves its thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 import time
 from collections import deque
@@ -36,7 +35,7 @@ class GivenAnswer(Protocol):
 
 
 class TextAnswerer(Protocol):
-    """What answers texts; called from the engine's thread alone."""
+    """What answers texts; called from any thread of the engine, from several at a time."""
 
     def answer_batch(self, texts: Sequence[str]) -> Sequence[GivenAnswer]:
         """One answer a text, in their order."""
@@ -85,12 +84,13 @@ class Question:
 
 
 class Engine:
-    """The thread that asks routers; `submit` is called from one event loop.
+    """The threads that ask routers; `ask` is called from one event loop.
 
     Args:
         limits: may be replaced while it runs.
-        record: keeps what was answered; called in the engine's thread before the answers leave.
-        measure: called in the engine's thread with the number of texts of each batch.
+        record: keeps what was answered; called in a thread of the engine before the answers leave.
+        measure: called in a thread of the engine with the number of texts of each batch.
+        threads: batches that are answered at a time.
     """
 
     def __init__(
@@ -98,36 +98,50 @@ class Engine:
         limits: Limits,
         record: Callable[[Sequence[dict[str, Any]]], object],
         measure: Callable[[int], None] = lambda texts: None,
+        threads: int = 1,
     ) -> None:
         self.limits = limits
         self._record = record
         self._measure = measure
-        self._inbox: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
-        self._waiting: deque[Question] = deque()  # the engine thread's own
-        self._last = 0  # texts of the last batch; the engine thread's own
+        self._arrived = threading.Condition()  # guards what follows, up to the event loop's own
+        self._waiting: deque[Question] = deque()
+        self._last = 0  # texts of the last batch
         self._ended = 0.0  # when it was handed back, of `time.monotonic`
+        self._began: dict[int, float] = {}  # of each batch under way, by its thread
         self._stopping = False
         self._texts = 0  # submitted and not delivered; the event loop's own
         self._pending: deque[Question] = deque()  # the event loop's own, by deadline
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"engine {number}", daemon=True)
+            for number in range(threads)
+        ]
 
     def start(self) -> None:
         """Begin; from the thread of the event loop."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End after what was submitted before; blocks until then."""
-        self._inbox.put(None)
-        if self._thread.ident is not None:
-            self._thread.join()
+        with self._arrived:
+            self._stopping = True
+            self._arrived.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
 
     @property
     def depth(self) -> int:
         """Texts that wait or are being answered."""
         return self._texts
+
+    def hangs(self, seconds: float) -> bool:
+        """Whether a batch has been under way for longer."""
+        with self._arrived:
+            return any(time.monotonic() - began > seconds for began in self._began.values())
 
     async def ask(self, question: Question) -> Sequence[GivenAnswer]:
         """Return one answer a text.
@@ -151,7 +165,9 @@ class Engine:
         question.deadline = question.asked + self.limits.deadline_s
         self._texts += many
         self._watch(question)
-        self._inbox.put(question)
+        with self._arrived:
+            self._waiting.append(question)
+            self._arrived.notify()
         return await question.done
 
     # In the event loop.
@@ -195,71 +211,66 @@ class Engine:
             else:
                 question.done.set_result(question.answers)
 
-    # In the engine's thread.
+    # In a thread of the engine.
 
     def _run(self) -> None:
-        while not self._stopping or self._waiting:
-            self._receive()
-            if self._waiting and not self._drop_unwanted():
-                self._answer(self._next_batch())
+        while (batch := self._taken()) is not None:
+            if batch:
+                self._answer(batch)
+            with self._arrived:
+                self._began.pop(threading.get_ident(), None)
 
-    def _receive(self) -> None:
-        """Take what has arrived; wait for it where nothing else is to be done."""
-        if not self._take_all() and not self._stopping:
-            self._take(self._inbox.get())
-            self._take_all()
-        if self.limits.window_s and self._several_ask() and not self._stopping:
-            self._wait_for_more()
+    def _taken(self) -> list[tuple[Question, Sequence[str]]] | None:
+        """The next batch, once there is one; empty where nobody waits for it any more, None where
+        the engine ends."""
+        with self._arrived:
+            while not self._waiting:
+                if self._stopping:
+                    return None
+                self._arrived.wait()
+            if self.limits.window_s and self._several_ask():
+                self._wait_for_more()
+            self._drop_unwanted()
+            batch = self._next_batch() if self._waiting else []
+            if batch:
+                self._began[threading.get_ident()] = time.monotonic()
+                self._last = sum(len(texts) for _, texts in batch)
+            if self._waiting:
+                self._arrived.notify()  # who was woken for these is the one that leaves them
+            return batch
 
     def _several_ask(self) -> bool:
         """Whether more than one asks at a time: who asks alone comes after their last answer."""
         return self._last > 1 or any(each.asked < self._ended for each in self._waiting)
-
-    def _take_all(self) -> bool:
-        """Take what is there by now; whether anything waits."""
-        while not self._stopping:
-            try:
-                self._take(self._inbox.get_nowait())
-            except queue.Empty:
-                break
-        return bool(self._waiting)
 
     def _wait_for_more(self) -> None:
         """Wait for those whose answers have just left: they ask again, and batches cost less."""
         until = time.monotonic() + self.limits.window_s
         wanted = min(self.limits.max_batch, self._last + self._gathered())
         while self._gathered() < wanted and not self._stopping:
-            try:
-                self._take(self._inbox.get(timeout=max(0.0, until - time.monotonic())))
-            except queue.Empty:
+            left = until - time.monotonic()
+            if left <= 0 or not self._arrived.wait(left):
                 return
 
     def _gathered(self) -> int:
         return sum(each.left for each in self._waiting)
 
-    def _take(self, question: Question | None) -> None:
-        if question is None:
-            self._stopping = True
-        else:
-            self._waiting.append(question)
-
-    def _drop_unwanted(self) -> bool:
-        """Hand back questions whose asker or deadline is gone; True where none is left."""
+    def _drop_unwanted(self) -> None:
+        """Hand back questions whose asker or deadline is gone."""
         dropped = {each for each in self._waiting if each.done.done() or each.gone()}
         if dropped:
             self._waiting = deque(each for each in self._waiting if each not in dropped)
             self._hand_back(list(dropped))
-        return not self._waiting
 
     def _next_batch(self) -> list[tuple[Question, Sequence[str]]]:
         """The first question's texts, and those of others for the same adapter, in their order.
 
-        Of a question with more texts than fit the rest goes to the end of the queue.
+        A question with more texts than fit waits at the end of the queue for its next part, once
+        this one is answered.
         """
         answerer, room = self._waiting[0].answerer, self.limits.max_batch
         batch: list[tuple[Question, Sequence[str]]] = []
         passed: list[Question] = []
-        unfinished: list[Question] = []
         while self._waiting and room:
             question = self._waiting.popleft()
             if question.answerer is not answerer:
@@ -269,16 +280,12 @@ class Engine:
             texts = question.texts[done : done + room]
             batch.append((question, texts))
             room -= len(texts)
-            if len(texts) < question.left:
-                unfinished.append(question)
         self._waiting.extendleft(reversed(passed))
-        self._waiting.extend(unfinished)
         return batch
 
     def _answer(self, batch: Sequence[tuple[Question, Sequence[str]]]) -> None:
         texts = [text for _, some in batch for text in some]
         self._measure(len(texts))
-        self._last = len(texts)
         answers = self._asked(batch[0][0].answerer, texts)
         if answers is None and len(batch) > 1:
             for each in batch:  # so that one question's text is not the failure of the others
@@ -293,10 +300,10 @@ class Engine:
             else:
                 question.answers.extend(_next(given, len(some)))
         ended = [question for question, _ in batch if question.error or not question.left]
-        if any(question.error for question in ended):
-            self._waiting = deque(each for each in self._waiting if each not in ended)
         self._keep(ended)
-        self._ended = time.monotonic()
+        with self._arrived:
+            self._waiting.extend(each for each, _ in batch if each not in ended)
+            self._ended = time.monotonic()
         self._hand_back(ended)
 
     def _asked(self, answerer: TextAnswerer, texts: Sequence[str]) -> Sequence[GivenAnswer] | None:

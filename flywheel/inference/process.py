@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -38,8 +39,12 @@ log = logging.getLogger(__name__)
 
 PULSE_S = 10.0
 """The engine is asked this often, or three times within systemd's patience."""
+HANGS_S = 60.0
+"""A batch that takes longer will not end: the watchdog is told nothing any more."""
 AGAIN_S = 30.0
 """An adapter that is named and could not be loaded is tried again after this."""
+MOST_THREADS = 4
+"""That answer at a time, where the configuration leaves it to the machine."""
 KEEP_ALIVE_S = 75
 """Idle connections are kept longer than clients keep theirs, so that no request meets a close."""
 _ASKS: tuple[Role, ...] = ("ask", "ingest", "look")  # roles that any route of this process takes
@@ -106,6 +111,11 @@ def slices_of(config: Config) -> frozenset[str]:
     return SLICES | {name.partition("=")[0] for name in config.gates.slices.margins}
 
 
+def threads_here() -> int:
+    """Half of the cores that this process may use: the others are for the daemon's trainings."""
+    return max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // 2))
+
+
 def upstream_of(config: Config, service: AnswerService) -> Upstream | None:
     """The model behind the server; None where none is configured.
 
@@ -153,6 +163,7 @@ class InferenceProcess:
             self._adapters,
             limits_of(config),
             recorder,
+            threads=config.serving.threads or threads_here(),
             context_turns=config.intents.context_turns,
             slices=slices_of(config),
             max_body=config.api.max_body_mb << 20,
@@ -256,7 +267,10 @@ class InferenceProcess:
             await asyncio.sleep(pause)
 
     async def _answers(self, within_s: float) -> bool:
-        """Whether the thread of the engine does its work."""
+        """Whether every thread of the engine does its work."""
+        if self.service.engine.hangs(HANGS_S):
+            log.error("a batch is not answered for %g s", HANGS_S, extra={"event": "serve.hangs"})
+            return False
         current = self._adapters.current
         done = asyncio.get_running_loop().create_future()
         question = Question(

@@ -34,6 +34,7 @@ class AnswerService:
         adapters: what answers.
         limits: of the engine.
         recorder: keeps the answers.
+        threads: of the engine.
         context_turns: earlier user messages put before the last one.
         slices: names in a request's metadata that are slices; others may hold anything.
         max_body: bytes of a request.
@@ -46,6 +47,7 @@ class AnswerService:
         limits: Limits,
         recorder: Recorder,
         *,
+        threads: int = 1,
         context_turns: int = 0,
         slices: frozenset[str] = SLICES,
         max_body: int = 32 << 20,
@@ -60,7 +62,7 @@ class AnswerService:
         self.upstream: Upstream | None = None  # set once it is known
         self.delivery: Callable[[], Mapping[str, Any]] = dict  # how the daemon takes answers
         self.metrics = ServeMetrics()
-        self.engine = Engine(limits, recorder.record, self.metrics.batch)
+        self.engine = Engine(limits, recorder.record, self.metrics.batch, threads)
         self.instance = secrets.token_hex(8)
         self.problems: dict[str, str] = {}  # by their kind, in words
 

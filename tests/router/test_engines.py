@@ -1,6 +1,7 @@
 """ONNX Runtime answers as torch does, from a graph without weights that the adapter carries."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tiny_training import DEV, TEXTS
@@ -29,6 +30,15 @@ def test_both_engines_give_the_same_answers(both):
     assert confidences[1] == pytest.approx(confidences[0], abs=1e-4)
     assert [router.engine for router in both] == ["torch", "onnx"]
     assert [router.proved for router in both] == [20, 20]
+
+
+def test_threads_that_ask_at_a_time_are_answered_as_one_is(both):
+    parts = [[line] for line in LINES[:12]] + [LINES[n : n + 5] for n in range(0, 30, 5)]
+    for router in both:
+        expected = [router.answer_batch(part) for part in parts]
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(router.answer_batch, parts))
+        assert found == expected
 
 
 def test_the_bare_model_is_asked_for_measurements(both, monkeypatch):

@@ -125,7 +125,32 @@ def test_a_long_batch_does_not_hold_up_what_came_after_it(served, pool):
     router.gate.set()
     assert len(long.result().json()["predictions"]) == 15
     assert short.result().status_code == 200
-    assert ["play x" in batch for batch in router.batches] == [False, False, True, False]
+    assert ["play x" in batch for batch in router.batches] == [False, True, False, False]
+
+
+def test_two_threads_answer_two_batches_at_a_time_and_parts_of_one_request_in_order(state, pool):
+    with running(state, threads=2) as served:
+        router, (first,) = held(served, pool, ["play 0"])
+        texts = {"inputs": [f"play {n}" for n in range(9)]}
+        long = pool.submit(served.client.post, "/v1/predict", json=texts)
+        assert router.asked.acquire(
+            timeout=CEILING_S
+        )  # by the other thread, while the gate is shut
+        assert router.batches == [["play 0"], ["play 0", "play 1", "play 2", "play 3"]]
+        router.gate.set()
+        titles = [each["arguments"]["title"] for each in long.result().json()["predictions"]]
+        assert titles == [str(n) for n in range(9)]
+        assert first.result().status_code == 200
+        assert len(served.log.lines) == 10
+
+
+def test_a_batch_that_does_not_end_is_told(served, pool):
+    router, (first,) = held(served, pool, ["play 0"])
+    assert served.service.engine.hangs(0)
+    assert not served.service.engine.hangs(CEILING_S)
+    router.gate.set()
+    assert first.result().status_code == 200
+    until(lambda: not served.service.engine.hangs(0))
 
 
 def test_stopping_answers_what_was_asked_before(state, pool):

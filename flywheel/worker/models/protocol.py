@@ -2,7 +2,7 @@
 
 The jobs (`train`, `predict`, `crossfit`) work through these protocols alone. How a kind reads a
 text, which weights it trains and how it turns states into an answer is its own business.
-One process uses a model at a time, from one thread. Nothing here imports torch at run time.
+One process trains a model at a time, from one thread. Nothing here imports torch at run time.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class FitRequest:
 class Answerer(Protocol):
     """Answers texts as a server does: the whole model, prepared once, without a cache.
 
-    The evaluated answers to rounding; one thread at a time.
+    The evaluated answers to rounding; several threads may ask at a time.
     """
 
     @property

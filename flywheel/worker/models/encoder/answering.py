@@ -71,7 +71,7 @@ class WholeEncoder(Protocol):
 
 
 class EncoderAnswerer:
-    """Answers by the whole encoder, without a cache; one thread at a time."""
+    """Answers by the whole encoder, without a cache; several threads may ask at a time."""
 
     def __init__(self, adapter: EncoderAdapter, tokenizer: Tokenizer, whole: WholeEncoder) -> None:
         self._adapter, self._tokenizer, self._whole = adapter, tokenizer, whole
