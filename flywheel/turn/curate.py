@@ -125,12 +125,11 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         )
     sifted = sift(runtime, turn, candidates, kept_out)
     summary, spread = _rater_summary(sifted), _spread(turn, sifted)
-    learned = _learned_dev(runtime, dev, judging_texts)
     dataset, rows = datasets.assemble(
         datasets.TrainingSet(
             train=curation.aged(sifted.kept, candidates, runtime.config.training.half_life_days),
             dev=tuple(dev),
-            learned=learned,
+            learned=_learned_dev(runtime, dev, judging_texts),
             unlabelled=unlabelled if champion else (),
             threshold=threshold,
             names=_names(runtime, sifted.kept, kept_out),
