@@ -52,6 +52,7 @@ class Case:
     texts: int  # that the labeller may read a turn
     recipe: str
     cache: Path
+    peers: str | None = None  # None: not asked for; else an interpreter, or "" for recorded runs
 
 
 def main() -> int:
@@ -96,6 +97,7 @@ def _cases(asked: argparse.Namespace, cache: Path) -> list[Case]:
     small = Case(
         rot="", seed=0, data=asked.data, intents=few, turns=asked.turns or ROT_TURNS,
         utterances=40 * few, rated=10 * few, texts=asked.texts, recipe="quick", cache=cache,
+        peers=asked.peers,
     )  # fmt: skip
     if asked.quick:
         small = replace(small, turns=asked.turns or QUICK_TURNS)
@@ -190,6 +192,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, a core each (2)")
     parser.add_argument("--tree", type=Path, help="measure the code of this checkout")
     parser.add_argument("--cache", type=Path, help="keep states of texts here for further runs")
+    recorded = "SetFit too: as recorded, or run now by a Python that has it"
+    parser.add_argument("--peers", nargs="?", const="", metavar="PYTHON", help=recorded)
     parser.add_argument("--out", type=Path, default=Path("loopbench.out"), help="table and PNG")
     asked = parser.parse_args()
     asked.seeds = asked.seeds or (1 if asked.quick else 3)

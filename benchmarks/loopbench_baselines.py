@@ -3,6 +3,7 @@
 (0) `labelled`: logistic regression on the frozen base over everything that a person has labelled by
 then. (1) `naive`: the same and all feedback as it came, swapped in each turn without a gate.
 (2) `recipe`: the loop's own training recipe on all of it, without curation and without gates.
+Beside them, where it is asked for, SetFit on what a person had labelled at the start.
 
 The threshold for out of scope is chosen for each of the first two by its own answers out of fold:
 most right answers, where a text out of scope that is found counts twice. This weight is the one by
@@ -18,13 +19,15 @@ from pathlib import Path
 import jobs
 import pyarrow as pa
 import pyarrow.parquet as pq
+import setfit_runs
 import torch
-from loopbench_answers import Answers
+from loopbench_answers import BASE, Answers
 from partition import Row
 from torch import Tensor
 
 from flywheel.records import NONE
 from flywheel.worker.logistic import Linear, fit
+from flywheel.worker.models import base as bases
 
 FOLDS = 3
 OUTSIDE_COUNTS = 2
@@ -78,6 +81,26 @@ def recipe(
     spec |= {"recipe": name, "cache_dir": str(answers.cache)}
     jobs.run(folder / "job", "train", spec)
     return answers.intents(folder / "job" / "adapter", texts)
+
+
+def setfit(
+    folder: Path, rows: Sequence[Row], test: Sequence[Row], seed: int, python: str
+) -> float | None:
+    """Accuracy of SetFit's complete recipe on in-scope test rows, per cent; None: it was not run.
+
+    Args:
+        folder: where the rows are written.
+        rows: labelled texts; those out of scope are left out, since SetFit has no threshold.
+        test: to be answered.
+        seed: of the training.
+        python: an interpreter that has SetFit; "" takes only a run that was recorded.
+    """
+    train, asked = ([(r.text, r.intent) for r in part if r.intent != NONE] for part in (rows, test))
+    done = setfit_runs.recorded(train, asked, seed)
+    if done is None and python:
+        place, model = folder / "setfit.json", bases.load(BASE).folder
+        done = setfit_runs.run(place, train, asked, seed, model, python, steps=-1)
+    return None if done is None else done.accuracy
 
 
 def _margin(logits: Tensor, labels: Sequence[str]) -> Tensor:

@@ -89,6 +89,7 @@ def figures(runs: Sequence[StreamRun]) -> dict[str, Any]:
         "labelled_macro": _mean(run.last.labelled.macro for run in clean if run.last.labelled),
         "naive_macro": _mean(run.last.naive.macro for run in clean if run.last.naive),
         "recipe_macro": _mean(run.recipe.macro for run in clean if run.recipe),
+        "setfit_micro": _mean(run.setfit for run in clean if run.setfit is not None),
         "rot_passed": sum(run.passed for run in rots),
         "rot_cases": len(rots),
         "beats_naive": sum(run.beats_naive for run in rots),

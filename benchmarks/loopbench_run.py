@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from daemon_harness import RunningDaemon
 from loopbench_answers import Answers, neighbours
-from loopbench_baselines import logistic, recipe
+from loopbench_baselines import logistic, recipe, setfit
 from loopbench_people import Labeller, Word, review
-from loopbench_rots import BY_NAME, Rot, Spoiled, spoil, thinned
+from loopbench_rots import BY_NAME, CLEAN, Rot, Spoiled, spoil, thinned
 from loopbench_scoring import Flagged, StreamRun, TurnRecord, curated, flags, paired
 from loopbench_streams import Stream, known_truth
 from partition import ALL, Partition, Row, deal_all, read
@@ -250,6 +250,9 @@ class _Running:
             self.answers, folder / "recipe", train, self.dealt.dev, self.texts, self.case.recipe
         )
         run.recipe = score(test, answered)
+        if self.case.peers is not None and self.rot is CLEAN:
+            rows = [*self.dealt.seeds, *self.dealt.dev, *self.dealt.golden]
+            run.setfit = setfit(folder, rows, test, self.case.seed, self.case.peers)
 
     def _keep(self, record: TurnRecord) -> None:
         self.run.turns.append(record)

@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 from datasets import Dataset
@@ -44,7 +45,8 @@ def main() -> None:
     right = [names[int(a)] == label for a, (_, label) in zip(said, told["test"], strict=True)]
     steps = trainer.st_trainer.state.global_step
     accuracy = 100 * sum(right) / len(right)
-    print(json.dumps({"accuracy": accuracy, "cpu_s": round(spent, 1), "steps": steps}))
+    versions = {name: version(name) for name in ("setfit", "torch", "transformers")}
+    print(json.dumps({"accuracy": accuracy, "cpu_s": round(spent, 1), "steps": steps, **versions}))
 
 
 if __name__ == "__main__":

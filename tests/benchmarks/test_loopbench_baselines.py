@@ -1,11 +1,13 @@
 """The baselines of the loop's benchmark: what they learn, and where they put the threshold."""
 
+import json
 import math
 
 import pytest
+import setfit_runs
 import torch
 from loopbench_answers import neighbours
-from loopbench_baselines import logistic
+from loopbench_baselines import logistic, setfit
 from partition import Row
 
 ANGLES = {"play_music": 0, "set_alarm": 40, "订票": 200, "none": 120}  # degrees on a circle
@@ -50,3 +52,19 @@ def test_the_nearest_intent_is_another_one_and_never_none(name, other):
     found = neighbours(rows, OnACircle().embeddings([text for text, _ in rows]))
     assert found[name] == other
     assert set(found) == {"play_music", "set_alarm", "订票"}
+
+
+def test_a_recorded_run_of_a_peer_counts_for_its_rows_alone(tmp_path, monkeypatch):
+    record = tmp_path / "setfit.jsonl"
+    monkeypatch.setattr(setfit_runs, "RECORD", record)
+    pairs = [(row.text, row.intent) for row in IN_SCOPE]
+    line = {
+        "rows": setfit_runs.rows_id(pairs, pairs[:3], 0),
+        "accuracy": 91.5,
+        "cpu_s": 1,
+        "steps": 9,
+    }
+    record.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    outside = [Row("120", "none")]
+    assert setfit(tmp_path, IN_SCOPE + outside, IN_SCOPE[:3] + outside, 0, "") == 91.5
+    assert setfit(tmp_path, IN_SCOPE[1:], IN_SCOPE[:3], 0, "") is None
