@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from partition import Row
-from scipy.stats import binomtest
 
 from flywheel.records import NONE
 
@@ -46,6 +45,8 @@ def intents_lost(
     """In-scope intents that lost at least 20 points of recall, significantly: the one-sided exact
     McNemar test over the intent's test rows says p < .01.
     """
+    from scipy.stats import binomtest  # takes a second, and most who read this count nothing
+
     old, new = _right(test, before), _right(test, after)
     lost = []
     for intent in sorted(set(old) - {NONE}):

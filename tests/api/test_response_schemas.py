@@ -1,7 +1,9 @@
 """Every JSON answer and every `--json` is as the OpenAPI document describes it."""
 
+import contextlib
 import copy
 import json
+import shutil
 
 import jsonschema_rs
 import pytest
@@ -26,21 +28,31 @@ EVENT = {"id": "p-1", "ts": "2026-11-22T05:17:00Z", "text": "wake me", "intent":
 VERDICT = {"id": "f-1", "prediction_id": "p-1", "ts": "2026-11-22T06:00:00Z", "verdict": "correct"}
 
 
-def review_world(folder):
-    """A champion that a person approved, and a challenger that waits for one."""
-    table = PromotionTable(mode="review", bootstrap="review")
-    runtime = runtime_in(folder, teacher=Parrot(), promotion=table)
-    seed_runtime(runtime)
-    turn_once(runtime)
-    approve(runtime, "d-1", "uid:0", "checked")
-    produce_failures(runtime)
-    turn_once(runtime)
-    return runtime
+REVIEW = PromotionTable(mode="review", bootstrap="review")
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    runtime = review_world(tmp_path_factory.mktemp("world"))
+def world(tmp_path_factory):
+    """A folder to be copied: a champion that a person approved, and a challenger that waits."""
+    folder = tmp_path_factory.mktemp("world")
+    runtime = runtime_in(folder, teacher=Parrot(), promotion=REVIEW)
+    with contextlib.closing(runtime.store):
+        seed_runtime(runtime)
+        turn_once(runtime)
+        approve(runtime, "d-1", "uid:0", "checked")
+        produce_failures(runtime)
+        turn_once(runtime)
+    return folder
+
+
+def copy_of(world, folder):
+    shutil.copytree(world, folder, symlinks=True, dirs_exist_ok=True)
+    return runtime_in(folder, teacher=Parrot(), promotion=REVIEW)
+
+
+@pytest.fixture(scope="module")
+def client(world, tmp_path_factory):
+    runtime = copy_of(world, tmp_path_factory.mktemp("copy"))
     process_status = ProcessStatus(
         reload=lambda: RELOADED,
         restart=lambda: None,
@@ -172,8 +184,8 @@ def test_each_answer_of_a_story_is_as_described(client, described):
     assert wrong == {}
 
 
-def test_a_rejected_decision_is_as_described(tmp_path, described):
-    runtime = review_world(tmp_path)
+def test_a_rejected_decision_is_as_described(world, tmp_path, described):
+    runtime = copy_of(world, tmp_path)
     client = TestClient(through_socket(create_app(runtime)))
     reply = client.post("/v1/decisions/d-2/reject", json={"because": "no"})
     schema = schema_of(described, "POST", "/v1/decisions/{id}/reject", 200)
@@ -212,9 +224,9 @@ COMMANDS = [
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(world, tmp_path, monkeypatch):
     """Runs the command line against the application of a world."""
-    runtime = review_world(tmp_path)
+    runtime = copy_of(world, tmp_path)
     client = TestClient(through_socket(create_app(runtime)))
 
     def send(_, method, target, body, content_type):

@@ -6,7 +6,6 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from flywheel.metrics import (
     IntentPair,
@@ -27,6 +26,8 @@ units = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.0, 0.0, 0.25, 1.0]), max_si
 
 @given(counts, counts)
 def test_the_p_value_is_scipys(losses, gains):
+    from scipy.stats import binomtest  # takes a second, in each process that runs tests
+
     n = losses + gains
     oracle = binomtest(gains, n, 0.5, alternative="greater").pvalue if n else 1.0
     assert superiority_p(losses, gains) == pytest.approx(oracle, rel=1e-9, abs=1e-300)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import spacy
 
 from flywheel.config import TeacherTable
 from flywheel.errors import FlywheelError
@@ -20,6 +19,8 @@ PEOPLE = [
 
 def pipeline(folder, *, named=True):
     """A real spaCy pipeline on disk; rules stand for the learned recogniser of a hub's model."""
+    import spacy  # takes seconds, and each process that runs tests reads all files of tests
+
     made = spacy.blank("xx")
     if named:
         made.add_pipe("entity_ruler").add_patterns(PEOPLE)
