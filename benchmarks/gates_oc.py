@@ -4,7 +4,8 @@ How often is an equal challenger promoted within a golden generation, a better o
 broke an intent? Paired outcomes are drawn for K intents of n golden examples each (champion
 right on .88, both right or both wrong on .92) and given to `gates.judge` and
 `promotion.decide` themselves; labels they ask for are drawn and judged again. The rules that
-peers code see the same draws.
+peers code see the same draws. A long tail with pools of rare intents is simulated beside it
+(`pools_oc.py`).
 
     python benchmarks/gates_oc.py [--quick] [--seeds N]
 
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pools_oc
 from numpy.typing import NDArray
 
 from flywheel.config.tables import FreshRule, GatesTable, OverallRule, PromotionTable
@@ -66,10 +68,11 @@ class Size:
     streams: int  # mixed, of 30 turns
     poisoned: int
     same: int
+    tails: int  # challengers of each kind on a long tail
 
 
-FULL = Size(equal=300, better=400, harmed=1000, streams=40, poisoned=100, same=6000)
-QUICK = Size(equal=60, better=100, harmed=150, streams=8, poisoned=30, same=300)
+FULL = Size(equal=300, better=400, harmed=1000, streams=40, poisoned=100, same=6000, tails=400)
+QUICK = Size(equal=60, better=100, harmed=150, streams=8, poisoned=30, same=300, tails=60)
 
 
 @functools.cache
@@ -346,19 +349,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="independent repetitions of it all")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
-    tally = Tally()
+    tally, tails = Tally(), Tally()
     for seed in range(options.seeds):
         random = np.random.default_rng([7, seed])
         start = time.perf_counter()
         equal_streams(tally, random, size.equal)
         single_challengers(tally, random, size)
         mixed_streams(tally, random, size.streams)
+        pools_oc.questions(tails.add, np.random.default_rng([11, seed]), size.tails)
         print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     questions = list(dict.fromkeys(question for question, _ in tally.hits))
     print(f"\npromoted (K = {K}, n = {N}); under 'equal fails': called FAIL")
     print(f"{'rule':26}" + "".join(f"{question:>17}" for question in questions))
     for rule in RULES:
         print(f"{rule:26}" + "".join(f"{tally.cell(q, rule):>17}" for q in questions))
+    print(f"\na tail of {len(pools_oc.TAIL)} rare intents in {len(pools_oc.POOLS)} pools: promoted")
+    for question, rule in tails.hits:
+        print(f"{question:26}{rule:>8}{tails.cell(question, rule):>17}")
     collapses = tally.hits["collapses", "flywheel fast"]
     poisoned = tally.hits["poisoned", "flywheel fast"] + tally.hits["poisoned", "flywheel strict"]
     figures = {
@@ -372,10 +379,12 @@ def main() -> None:
         "poison_promoted": sum(poisoned),
         "aa_failed": tally.share("equal fails", "flywheel strict"),
         "ms_200x100": round(milliseconds(), 1),
+        **{key: tails.share(*asked) for key, asked in pools_oc.KEYS.items()},
         "trials": {
             question: max(len(tally.hits.get((question, rule), ())) for rule in RULES)
             for question in questions
-        },
+        }
+        | {question: len(hits) for (question, rule), hits in tails.hits.items() if rule == "pools"},
     }
     print(json.dumps(figures))
 

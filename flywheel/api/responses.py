@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from flywheel.api.evidence_views import OfferView
+from flywheel.api.evidence_views import AheadView, OfferView
 from flywheel.api.personal import Raters, Text, Texts, View
 from flywheel.api.rollout_views import ChampionServingView, ParityView
 from flywheel.api.traffic_views import FirstChampionView, TrafficCostView
@@ -437,6 +437,7 @@ class DecisionDetailView(_DecisionView):
     changed: ChangedAnswersView
     parity: ParityView | None
     labels_wanted: dict[str, int]
+    ahead: AheadView | None  # what deciding takes; None where nothing was compared
     rests_on: dict[str, str]
     offers: list[OfferView]
     events: list[DecisionEventView]

@@ -6,6 +6,7 @@ from typing import Any
 
 from flywheel.api import (
     control,
+    evidence_views,
     ingest,
     labels,
     operations,
@@ -96,6 +97,7 @@ ROUTES: tuple[ApiRoute, ...] = (
         batch=True,
         reply=labels.ImportedLabelsView,
     ),
+    _get("look", "/v1/golden", evidence_views.golden, evidence_views.GoldenView),
     _get("look", "/v1/status", control.status, responses.StatusView),
     _get("look", "/v1/intents", control.intents, list[responses.IntentView]),
     _get("decide", "/v1/synthesis", control.synthesis, responses.SynthesisView),

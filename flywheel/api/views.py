@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from flywheel import __version__, diagnosis, gates
-from flywheel.api import review, rollout_views, traffic_views
+from flywheel.api import evidence_views, review, rollout_views, traffic_views
 from flywheel.api.responses import (
     AdapterView,
     ArchiveView,
@@ -174,6 +174,7 @@ def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
             parity=rollout_views.parity_view(con, decision),
             changed=review.changed(turn, runtime.config.gates.changed_answers),
             labels_wanted=labels_wanted(con, [decision]) if decision.status == "pending" else {},
+            ahead=evidence_views.ahead(con, decision, turn),
             rests_on=dict(decision.rests_on),
             offers=offers(runtime, con, decision),
             events=[DecisionEventView(**event) for event in decisions.events(con, decision_id)],

@@ -6,9 +6,10 @@ training data, hashes), then the commands that act on it. `report` shares the ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from flywheel.cli import evidence_page
 from flywheel.cli.screen import Column, facts, heading, prose, table
 from flywheel.cli.text import (
     clean,
@@ -204,6 +205,7 @@ def page(decision: Decision, *, everything: bool = False) -> list[str]:
         _training(decision, everything=everything),
         _lineage(decision),
         _wanted(decision),
+        evidence_page.evidence(decision),
         _history(decision),
         parity(decision),
         would(decision),
@@ -265,6 +267,7 @@ def _intents(decision: Decision, *, everything: bool) -> list[str]:
     rows = sorted(decision.get("intents") or [], key=_interest)
     if not rows:
         return []
+    pooled = evidence_page.pooled(decision)
     shown = rows if everything else [row for row in rows if _stands_out(row)][:_INTENTS_SHOWN]
     quiet = len(rows) - len(shown)
     lines = [heading("Intents")]
@@ -272,12 +275,12 @@ def _intents(decision: Decision, *, everything: bool) -> list[str]:
         if not decision.get("champion"):
             lines += table(_RECALLS, [_alone(row) for row in shown], indent=_INDENT)
         elif reach := reach_of(shown):
-            cells = [[*_intent(row)[:-1], bar(row, reach)] for row in shown]
+            cells = [[*_intent(row, pooled)[:-1], bar(row, reach)] for row in shown]
             lines += table((*_INTENTS[:-1], _CHANGE), cells, indent=_INDENT)
             ends = f"{100 * reach:.0f} points"
             lines.append(f"{_INDENT}change: the ends are a loss and a gain of {ends}")
         else:
-            lines += table(_INTENTS, [_intent(row) for row in shown], indent=_INDENT)
+            lines += table(_INTENTS, [_intent(row, pooled) for row in shown], indent=_INDENT)
     if quiet:
         more = "more " if shown else ""
         passed = "passed and did not move"
@@ -299,14 +302,15 @@ def _interest(row: Mapping[str, Any]) -> tuple[int, float, float, str]:
     return order, -moved, 1.0 if recall is None else recall, row["intent"]
 
 
-def _intent(row: Mapping[str, Any]) -> list[str]:
+def _intent(row: Mapping[str, Any], pooled: Collection[str] = ()) -> list[str]:
+    """An intent's line; the verdict of a pooled one is its pool's, and says so."""
     return [
         clean(row["intent"]),
         share(row.get("champion_recall")),
         share(row.get("challenger_recall")),
         number(row["n"]),
         f"{row['losses']}/{row['gains']}",
-        clean(row["verdict"]),
+        clean(row["verdict"]) + (" (pool)" if row["intent"] in pooled else ""),
         number(row.get("labels_needed") or None),
     ]
 
@@ -477,18 +481,4 @@ def _next(decision: Decision) -> list[str]:
         }.get(offer["do"], [])
     if not steps:
         return []
-    return [heading("Next"), *(_INDENT + step for step in steps), *_on_trust(decision)]
-
-
-def _on_trust(decision: Decision) -> list[str]:
-    """What an approval would take on trust: it is recorded with it."""
-    names = [
-        clean(gate)
-        for offer in decision.get("offers") or []
-        if offer["do"] == "approve"
-        for gate in offer.get("unproven") or ()
-    ]
-    if not names:
-        return []
-    told = f"An approval takes on trust what is unproven, and records it: {', '.join(names)}."
-    return prose(told, _INDENT)
+    return [heading("Next"), *(_INDENT + step for step in steps), *evidence_page.on_trust(decision)]

@@ -57,6 +57,20 @@ def init(
     named = "" if here else f" --config {shlex.quote(clean(directory / 'config.toml'))}"
     say("", "next:", f"  list your functions in {clean(directory / 'intents.toml')}")
     say(f"  flywheel doctor{named}", f"  flywheel run{named}")
+    say("", *_golden_that_pays())
+
+
+def _golden_that_pays() -> list[str]:
+    """How large a golden set is worth having; `doctor` counts it for the intents as listed."""
+    from flywheel.config.tables import GatesTable
+    from flywheel.metrics import likely_rows
+
+    table = GatesTable()
+    return [
+        f"a golden set that pays has about {likely_rows(table.intents.margin)} verified texts an "
+        f"intent, and lasts {table.overall.queries} turns;",
+        "`flywheel doctor` counts them for your intents",
+    ]
 
 
 def _unit_files() -> list[str]:

@@ -68,6 +68,8 @@ class IntentsRule:
     critical_margin: float = 0.10  # the same for critical intents
     max_labels_per_intent: int = 100  # asked for before a person decides
     max_labels_per_turn: int = 500
+    pools: Literal["auto", "off"] = "auto"  # auto: intents too rare for it are judged together
+    groups: dict[str, str] = field(default_factory=dict)  # together: { a = "few", b = "few" }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

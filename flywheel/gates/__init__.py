@@ -18,8 +18,16 @@ from flywheel.gates.evidence import (
 from flywheel.gates.groups import out_of_scope, slices
 from flywheel.gates.judge import GATES, CustomGate, Gate, check, custom_gates, judge, measures
 from flywheel.gates.measures import calibration, latency
+from flywheel.gates.outlook import (
+    GoldenThatPays,
+    Outlook,
+    golden_that_pays,
+    margin_of,
+    outlook,
+)
 from flywheel.gates.overall import fresh, overall, prescreen
 from flywheel.gates.per_intent import IntentsJudged, intents
+from flywheel.gates.pools import Pool, PoolVerdict, group_line, make_pools
 from flywheel.gates.prerequisites import hygiene, must_pass
 from flywheel.gates.units import Kept, Units, kept, pair
 
@@ -29,11 +37,15 @@ __all__ = [
     "CustomGate",
     "Evidence",
     "Gate",
+    "GoldenThatPays",
     "HygieneFacts",
     "IntentsJudged",
     "Judgement",
     "Kept",
     "Ledger",
+    "Outlook",
+    "Pool",
+    "PoolVerdict",
     "TaughtWording",
     "Units",
     "calibration",
@@ -41,15 +53,20 @@ __all__ = [
     "check",
     "custom_gates",
     "fresh",
+    "golden_that_pays",
+    "group_line",
     "hygiene",
     "intents",
     "judge",
     "kept",
     "latency",
     "look_code",
+    "make_pools",
+    "margin_of",
     "measures",
     "must_pass",
     "out_of_scope",
+    "outlook",
     "overall",
     "pair",
     "prescreen",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flywheel.gates.pools import Pool, PoolVerdict
 from flywheel.records import GateResult, Intent, IntentVerdict, Outcome, Verdict
 
 
@@ -80,6 +81,11 @@ class Evidence:
     doubted: tuple[str, ...] | None = None  # those in doubt by the last word; None: `disputed`
     changed: ChangedAnswers | None = None  # None: of a time before the gate
     met: tuple[str, ...] = ()  # bought labels left out: the challenger met their like in training
+    pools: tuple[Pool, ...] = ()  # intents judged together, fixed before an outcome was read
+    offered: Mapping[str, int] | None = None  # unlabelled texts of traffic, by intent
+    fresh_judges: bool = False  # fresh rows judge single intents too; not in earlier versions
+    contradicting: tuple[tuple[str, str], ...] = ()
+    # pairs of golden samples with one text and two labels: neither judges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,10 @@ class Judgement:
     capped: tuple[str, ...] = ()  # undecided intents that may be asked no further label
     notes: tuple[str, ...] = ()
     if_doubted: Verdict | None = None  # the verdict without all rows in doubt, where they differ
+    pools: tuple[PoolVerdict, ...] = ()
+    beyond: Mapping[str, int] = field(default_factory=dict)
+    # by intent or pool: golden rows to import, for traffic has too few texts to decide
+    group: str = ""  # line of config.toml that would judge those together
 
     @property
     def verdict(self) -> Verdict:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from flywheel.config.tables import GatesTable
+from flywheel.config.tables import GatesTable, IntentsRule
 from flywheel.errors import ConfigError
 from flywheel.gates.changed_answers import changed_answers
 from flywheel.gates.evidence import Evidence, Judgement
@@ -25,11 +25,13 @@ from flywheel.gates.groups import out_of_scope, slices
 from flywheel.gates.measures import calibration, latency
 from flywheel.gates.overall import fresh, overall
 from flywheel.gates.per_intent import IntentsJudged, intents
+from flywheel.gates.pools import group_line
 from flywheel.gates.prerequisites import hygiene, must_pass
 from flywheel.metrics import loss_e_value
 from flywheel.plugin import find_plugin, plugin_name
 from flywheel.records import GateResult
 
+_NAMED = 5  # pairs of contradicting samples
 _P_VALUE = "p-value, which passes at or below its limit"
 _E_VALUE = (
     "e-value (the lowest of its parts), which passes at or above its limit: where the margin was "
@@ -89,7 +91,7 @@ GATES: tuple[Gate, ...] = (
     ),
     Gate(
         name="intents",
-        ask=lambda shown, rule: intents(shown.outcomes, shown.intents, rule, shown.asked),
+        ask=lambda shown, rule: _intents(shown, rule),
         measures=_E_VALUE,
     ),
     Gate(
@@ -125,6 +127,23 @@ GATES: tuple[Gate, ...] = (
     ),
 )
 """The shipped gates, in the order in which they are asked and shown."""
+
+
+def _intents(shown: Evidence, rule: IntentsRule) -> IntentsJudged:
+    """The intents by all rows that neither model has learned."""
+    more = shown.fresh if shown.fresh_judges else ()
+    rows = (*shown.outcomes, *more)
+    return intents(rows, shown.intents, rule, shown.asked, pools=shown.pools, offered=shown.offered)
+
+
+def _group_line(judged: IntentsJudged, shown: Evidence, rule: IntentsRule) -> str:
+    """The line of config.toml that judges together what traffic cannot decide; "" for nothing."""
+    pools = {pool.name: pool.intents for pool in judged.pools}
+    stuck = [member for name in judged.beyond for member in pools.get(name, (name,))]
+    passing = [line for line in judged.lines if line.verdict != "FAIL"]
+    rows = {line.intent: line.n for line in passing}
+    return group_line(stuck, rows, shown.offered or {}, shown.intents, rule)
+
 
 GROUP = "flywheel.gates"
 Judge = Callable[[Evidence, Mapping[str, Any]], GateResult]
@@ -263,6 +282,8 @@ def _judge(evidence: Evidence, table: GatesTable, custom: Sequence[CustomGate]) 
     judged by no gate but hygiene and must-pass.
     """
     undisputed, notes = _without_disputed(evidence)
+    undisputed, told = _without_contradicting(undisputed)
+    notes += told
     results: list[GateResult] = []
     by_intent: IntentsJudged | None = None
     for gate in GATES:
@@ -292,6 +313,9 @@ def _judge(evidence: Evidence, table: GatesTable, custom: Sequence[CustomGate]) 
         labels_wanted=by_intent.labels_wanted if worth else {},
         capped=by_intent.capped if worth else (),
         notes=tuple(notes),
+        pools=by_intent.pools,
+        beyond=by_intent.beyond if worth else {},
+        group=_group_line(by_intent, undisputed, table.intents) if worth else "",
     )
 
 
@@ -308,6 +332,20 @@ def _without_disputed(evidence: Evidence) -> tuple[Evidence, list[str]]:
     rows = tuple(row for row in evidence.outcomes if row.sample not in disputed)
     count = len(evidence.outcomes) - len(rows)
     return replace(evidence, outcomes=rows), [f"{count} golden rows are disputed and set aside"]
+
+
+def _without_contradicting(evidence: Evidence) -> tuple[Evidence, list[str]]:
+    """The evidence without golden rows of one text and two labels, and the notes that name them."""
+    if not evidence.contradicting:
+        return evidence, []
+    pairs = evidence.contradicting
+    gone = frozenset(name for pair in pairs for name in pair)
+    rows = tuple(row for row in evidence.outcomes if row.sample not in gone)
+    named = ", ".join(f"{one} and {other}" for one, other in pairs[:_NAMED])
+    named += f" and {len(pairs) - _NAMED} pairs more" if len(pairs) > _NAMED else ""
+    return replace(evidence, outcomes=rows), [
+        f"golden samples with one text and two labels are set aside: {named}"
+    ]
 
 
 def _without_comparison(by_intent: IntentsJudged) -> IntentsJudged:

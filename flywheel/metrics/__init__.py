@@ -28,6 +28,7 @@ from flywheel.metrics.paired_tests import (
     resolvable_margin,
     superiority_p,
 )
+from flywheel.metrics.rows_to_decide import fewest_more, fewest_rows, likely_rows, pass_chance
 
 __all__ = [
     "DECISIVE_E",
@@ -44,15 +45,19 @@ __all__ = [
     "e_threshold",
     "error_e_value",
     "examples_to_detect",
+    "fewest_more",
+    "fewest_rows",
     "harm_f_value",
     "inferiority_p",
     "judge_raters",
     "labels_to_decide",
     "labels_to_show",
+    "likely_rows",
     "loss_e_value",
     "minimum_detectable_gain",
     "often_wrong",
     "paired_difference",
+    "pass_chance",
     "resolvable_margin",
     "superiority_p",
     "wilson",

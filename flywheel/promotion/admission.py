@@ -240,7 +240,7 @@ def check_override(decision: Decision, overridden: Sequence[str], table: Promoti
     if missing := [name for name in failed if name not in overridden]:
         allowed = all(name in table.allow_override for name in missing)
         raise Refused(
-            f"{decision.id}: {', '.join(missing)} failed",
+            f"{decision.id}: {', '.join(missing)} did not pass",
             hint="approve with " + " ".join(f"--override {name}" for name in missing)
             if allowed
             else "a gate that failed is approved only where the configuration allows it: "

@@ -7,7 +7,7 @@ only when every gate of `MUST_SPEAK` passed. An undecided challenger is held, ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -50,6 +50,8 @@ class Situation:
     disputed: tuple[str, ...] = ()  # must-pass examples whose label a person doubts
     feedback_change: float | None = None  # challenger's accuracy by feedback minus champion's
     refused: str = ""  # the person and decision that last refused this adapter; "": none
+    beyond: Mapping[str, int] = field(default_factory=dict)  # `gates.Judgement.beyond`
+    group: str = ""  # `gates.Judgement.group`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,8 @@ def _decide(judgement: Judged, table: PromotionTable, situation: Situation) -> R
     if situation.champion is None:
         return _first_champion(judgement, table, situation)
     if _without_result(judgement, MUST_SPEAK) or _undecided(judgement):
-        return _hold(_what_is_missing(judgement, situation), person=not judgement.labels_wanted)
+        person = not judgement.labels_wanted or bool(situation.beyond)
+        return _hold(_what_is_missing(judgement, situation), person=person)
     because = _details_of(judgement.gates, ("overall", "fresh", "intents"))
     waits = asks_a_person(situation.champion, situation.refused, table)
     if situation.new_intents:
@@ -118,17 +121,16 @@ def _failed(
     """
     names = {result.gate for result in failed}
     because = "; ".join(f"{result.gate} failed: {result.detail}" for result in failed)
-    approved = f"an approval takes {' '.join(f'--override {name}' for name in sorted(names))}"
     if names == {"intents"} and _gain(judgement) >= table.large_gain:
-        gained = f"overall it gained {100 * _gain(judgement):.1f} points"
-        return _hold(f"{because}; {gained}; {approved}", person=True)
+        return _hold(
+            f"{because}; overall it gained {100 * _gain(judgement):.1f} points", person=True
+        )
     if names == {"must_pass"} and situation.disputed:
-        doubted = f"disputed labels: {_shortened(situation.disputed)}"
-        return _hold(f"{because}; {doubted}; {approved}", person=True)
+        return _hold(f"{because}; disputed labels: {_shortened(situation.disputed)}", person=True)
     change = situation.feedback_change
     if names <= {"overall", "intents"} and change is not None and change > 0:
         poisoned = f"by feedback it gained {100 * change:.1f} points, as poisoned feedback would"
-        return _hold(f"{because}; {poisoned}; {approved}", person=True)
+        return _hold(f"{because}; {poisoned}", person=True)
     return Ruling(verdict="reject", status="rejected", by="gates", because=because, person=False)
 
 
@@ -177,7 +179,21 @@ def _what_is_missing(judgement: Judged, situation: Situation) -> str:
             f"{situation.labels_asked_this_turn} labels were asked for and the cap is reached at "
             f"{_shortened(judgement.capped)}: a person decides"
         )
-    return "; ".join(reasons)
+    return "; ".join(reasons) + _ways_out(situation)
+
+
+def _ways_out(situation: Situation) -> str:
+    """What a person may do where no label of the traffic can decide; "" where labels can."""
+    if not situation.beyond:
+        return ""
+    needs = _shortened([f"{count} of {name}" for name, count in situation.beyond.items()])
+    ways = [
+        f"import golden rows ({needs})",
+        "approve it this time with that unproven",
+    ]
+    if situation.group:
+        ways.append(f"judge them together from now on by `{situation.group}`")
+    return f"; traffic has too few texts to decide it, so a person does: {', or '.join(ways)}"
 
 
 def _without_result(judgement: Judged, names: Sequence[str]) -> list[str]:

@@ -117,6 +117,11 @@ _ANSWERED_AS = f"""
     )
 """  # noqa: S608  columns and conditions by name
 
+_OFFERED = f"""
+    SELECT p.intent, count(DISTINCT p.text) AS texts FROM standing_predictions() AS p
+    WHERE p.ts >= $since AND {_UNKNOWN} GROUP BY p.intent ORDER BY p.intent
+"""  # noqa: S608  conditions by name
+
 # Several rows a text at first: a few times as many as are wanted are looked at.
 _UNCERTAIN = f"""
     SELECT * FROM (
@@ -255,6 +260,16 @@ def answered_as(
     """
     asked = {"intents": sorted(intents), "since": stamp(since), "bar": bar, "most": most}
     return sorted(_seen(records(con, _ANSWERED_AS, asked)), key=lambda one: (one.lot, one.id))
+
+
+def offered(con: Connection, since: datetime, bar: str) -> dict[str, int]:
+    """Return how many different texts nobody labelled, by the intent that production answered.
+
+    The most that the queue could ask for the gates: some are near texts that are known already.
+    Arguments as of `answered_as`.
+    """
+    rows = records(con, _OFFERED, {"since": stamp(since), "bar": bar})
+    return {row["intent"]: row["texts"] for row in rows}
 
 
 def unknown_texts(con: Connection, since: datetime, bar: str, most: int) -> list[SeenText]:

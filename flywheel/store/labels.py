@@ -134,6 +134,21 @@ def standing(con: Connection) -> list[Said]:
     return [_said(row) for row in records(con, sql)]
 
 
+def drawn_by_lot(con: Connection) -> dict[tuple[str, str, str], str]:
+    """Return the labels of the audit sample that stand: their lot ("audit") by prediction, person
+    and intent.
+
+    Only these may judge as fresh: what somebody chose to correct is there because the champion was
+    wrong, and what the champion was unsure of as well; both favour every challenger.
+    """
+    sql = """
+        SELECT DISTINCT prediction, person, intent FROM labels_standing
+        WHERE kind = 'audit' AND what = 'label' AND prediction IS NOT NULL
+    """
+    found = records(con, sql)
+    return {(row["prediction"], row["person"], row["intent"]): "audit" for row in found}
+
+
 def take_back(con: Connection, person: str) -> Said | None:
     """Take a person's last word back and return it; None where there is none."""
     last = [word for word in standing(con) if word.person == person][-1:]

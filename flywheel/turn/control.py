@@ -268,7 +268,8 @@ def expire(runtime: Runtime) -> list[str]:
         for turn in turns.held_turns(con):  # earlier versions left such turns held
             if turn.decision and decisions.get(con, turn.decision).status != "pending":
                 end_turn(con, turn.id, now, "done", None)
-        evaluate.set_aside(runtime, con)
+        if runtime.config.gates.fresh.required:  # else as a turn opens: this is asked often
+            evaluate.set_aside(runtime, con)
         if reopen_held(runtime, con):
             runtime.wake.set()
     return expired

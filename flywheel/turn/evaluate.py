@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flywheel import curation, datasets, lineage
+import msgspec
+
+from flywheel import curation, datasets, gates, lineage
 from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError, Refused
+from flywheel.metrics import fewest_rows
 from flywheel.protocols import AskedServing
 from flywheel.records import Adapter, EvaluatedAnswer, Outcome, Report, Sample
 from flywheel.store import (
@@ -22,6 +25,7 @@ from flywheel.store import (
     adapters,
     health,
     label_candidates,
+    labels,
     parity_checks,
     samples,
 )
@@ -30,9 +34,10 @@ from flywheel.store.turns import Turn
 from flywheel.turn import adapter_files, evaluated_answers, probes
 from flywheel.turn.artifacts import learned_rows, run_job
 from flywheel.turn.curate import from_feedback
-from flywheel.turn.evidence import FEEDBACK_SPLIT
+from flywheel.turn.evidence import FEEDBACK_SPLIT, independent_rows, undisputed
 from flywheel.turn.runtime import Runtime, StepResult
 
+_ALL = 10**6
 _FEEDBACK_ROWS = 200  # newest labelled production texts
 _TIMED_ROWS = 123  # 120 count: up to two slow answers still pass
 _SHORT, _MEDIUM = 4, 12  # words
@@ -40,31 +45,34 @@ _SPLIT_NAMES = {"golden": "golden", "dev": "dev", "fresh": "fresh", FEEDBACK_SPL
 
 
 # The fresh set: verified production texts that no challenger was trained on or judged on before.
-# They come from `samples import --split fresh` and from feedback by experts. Each is used by one
-# turn, recorded before its answer is read, and may be trained on afterwards.
+# They come from `samples import --split fresh` and from blind labels of the audit sample, which a
+# lot drew; never from a volunteered correction, which is there because the champion was wrong. Each
+# is used by one turn, recorded before its answer is read, and may be trained on afterwards.
 
 
 def set_aside(runtime: Runtime, con: Connection) -> int:
-    """Move experts' feedback to the fresh set until it is full; return the number of new samples.
+    """Move labels that a lot drew to the fresh set; return the number of new samples.
 
-    Texts that the champion was trained on are left out. Texts beyond the required number stay
-    available for training.
+    Where `[gates.fresh]` is required, until it is full. Otherwise those of intents with too few
+    golden rows to be judged alone: each judges once before it is learned. Texts that the champion
+    was trained on are left out; what is not moved stays available for training.
     """
     rule = runtime.config.gates.fresh
-    room = rule.min_examples - len(samples.fresh(con))
-    if not rule.required or room <= 0:
+    room = rule.min_examples - len(samples.fresh(con)) if rule.required else _ALL
+    if room <= 0 or (not rule.required and adapters.champion(con) is None):
         return 0
+    lots = labels.drawn_by_lot(con)
     words = label_candidates.votes(con, runtime.config.raters.experts)  # nobody's hides an expert's
     by_prediction: dict[str, LabelledText] = {}
     for row in words:  # the latest word first
-        if row.rater_kind == "expert":
+        if (row.prediction_id, row.rater, row.intent) in lots:
             by_prediction.setdefault(row.prediction_id, row)
-    expert_rows = list(by_prediction.values())
+    rare = None if rule.required else _rare(runtime, con)
     stored_ids = samples.fresh_ids(con)
     candidates = [
-        sample
-        for sample in (from_feedback(row, "fresh") for row in expert_rows)
-        if sample.id not in stored_ids
+        msgspec.structs.replace(sample, provenance={**sample.provenance, "lot": "audit"})
+        for sample in (from_feedback(row, "fresh") for row in by_prediction.values())
+        if sample.id not in stored_ids and (rare is None or sample.intent in rare)
     ]
     unlearned = _unlearned(
         runtime, candidates, _trained_texts(runtime, adapters.champion(con), con)
@@ -76,16 +84,32 @@ def to_ask(runtime: Runtime, con: Connection, turn: Turn) -> list[Sample]:
     """Return the fresh samples of this turn: those it used already, otherwise the required number.
 
     Empty while there are too few, so that none is spent on a comparison that cannot be decided.
+    Where none are required, all there are: they judge single intents.
     """
     rule = runtime.config.gates.fresh
-    if not rule.required or turn.record.champion is None:
+    if turn.record.champion is None:
         return []
     if asked := samples.fresh(con, asked_by=turn.id):
         return asked
     challenger = [row["text"] for row in _dataset_rows(runtime, turn.record.dataset)]
     champion = _trained_texts(runtime, turn.record.champion, con)
     usable = _unlearned(runtime, samples.fresh(con), [*challenger, *champion])
+    if not rule.required:
+        return [sample for sample in usable if "lot" in sample.provenance]
     return usable[: rule.min_examples] if len(usable) >= rule.min_examples else []
+
+
+def _rare(runtime: Runtime, con: Connection) -> frozenset[str]:
+    """Intents, under every name, with too few golden rows to be judged alone."""
+    rule = runtime.config.gates.intents
+    rows = independent_rows(undisputed(runtime, con))
+    former = lineage.former_names(runtime.intents)
+    few = {
+        intent.name
+        for intent in runtime.intents
+        if rows[intent.name] < fewest_rows(gates.margin_of(intent, rule))
+    }
+    return frozenset(few | {name for one in few for name in former.get(one, ())})
 
 
 def _unlearned(

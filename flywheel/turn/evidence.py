@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from flywheel import content, curation, datasets, gates
+from flywheel import content, curation, datasets, gates, labelling, lineage
 from flywheel.config import GatesTable, PromotionTable
 from flywheel.promotion import Situation
-from flywheel.records import Brief, GateResult, Intent, Outcome, Report
-from flywheel.store import Connection, adapters, golden_set, samples
+from flywheel.records import Brief, GateResult, Intent, Outcome, Report, Sample
+from flywheel.store import Connection, adapters, golden_set, label_candidates, samples
 from flywheel.store.turns import Turn
 from flywheel.turn import probes
 from flywheel.turn.artifacts import learned_rows
+from flywheel.turn.curate import window_start
 from flywheel.turn.runtime import Runtime
 
 _BRIEFS = TypeAdapter(tuple[Brief, ...])
@@ -49,6 +51,7 @@ def gathered(
     generation = golden_set.current_generation(con)
     if generation is None:
         raise LookupError("the golden set vanished between evaluation and judgement")
+    standing = _standing(runtime, con, turn)
     met = _met_in_training(runtime, con, turn, of(report, "golden"))
     golden = tuple(row for row in of(report, "golden") if row.sample not in met)
     return gates.Evidence(
@@ -71,7 +74,77 @@ def gathered(
         doubted=golden_set.disputed_samples(con),
         changed=probes.evidence(turn.record.changed) if turn.record.champion else None,
         met=met,
+        pools=standing.pools,
+        offered=standing.offered,
+        fresh_judges=True,
+        contradicting=standing.contradicting,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """What is known of the golden rows without anybody's answer."""
+
+    pools: tuple[gates.Pool, ...]
+    offered: Mapping[str, int]
+    contradicting: tuple[tuple[str, str], ...]
+
+
+def _standing(runtime: Runtime, con: Connection, turn: Turn) -> _Standing:
+    """The pools of this turn, what traffic offers, and golden rows of one text and two labels.
+
+    By counts and labels: no outcome is read here. Pools stay as the turn first had them.
+    """
+    golden = undisputed(runtime, con)
+    contradicting = contradictions(golden)
+    there = offered(runtime, con)
+    if turn.record.judgement is None or "pools" not in turn.record.evidence:
+        aside = {name for pair in contradicting for name in pair}
+        pools = gates.make_pools(
+            independent_rows(row for row in golden if row.id not in aside),
+            there,
+            runtime.intents,
+            runtime.config.gates.intents,
+        )
+    else:
+        pools = EVIDENCE.validate_python(turn.record.evidence).pools
+    return _Standing(pools=pools, offered=there, contradicting=contradicting)
+
+
+def undisputed(runtime: Runtime, con: Connection) -> list[Sample]:
+    """Return the golden samples under today's names, without those that a person disputes: such a
+    one gives way to its correction, and contradicts nothing."""
+    disputed = set(golden_set.disputed_samples(con))
+    golden = lineage.judging([row.sample for row in samples.golden(con)], runtime.intents)
+    return [row for row in golden if row.id not in disputed]
+
+
+def independent_rows(rows: Iterable[Sample]) -> Counter[str]:
+    """Count golden rows by intent; a family of paraphrases is one."""
+    units = {(row.intent, bool(row.family), row.family or row.id) for row in rows}
+    return Counter(intent for intent, _, _ in units)
+
+
+def offered(runtime: Runtime, con: Connection) -> dict[str, int]:
+    """Return how many texts traffic has that nobody labelled, by today's names of intents."""
+    names = lineage.current_names(runtime.intents)
+    bar = labelling.bar(runtime.config.labelling.audit)
+    counts: Counter[str] = Counter()
+    for name, texts in label_candidates.offered(con, window_start(runtime, con), bar).items():
+        counts[names.get(name, name)] += texts
+    return dict(counts)
+
+
+def contradictions(rows: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of samples with one text, after normalisation, and two labels; sorted."""
+    by_text: dict[str, dict[str, str]] = {}
+    for row in sorted(rows, key=lambda row: row.id):
+        by_text.setdefault(content.text_key(row.text), {}).setdefault(row.intent, row.id)
+    pairs = []
+    for labels in by_text.values():
+        first, *others = labels.values()
+        pairs += [(first, other) for other in others]
+    return tuple(sorted(pairs))
 
 
 def of(report: Report, split: str) -> tuple[Outcome, ...]:

@@ -74,7 +74,9 @@ def decide(runtime: Runtime, turn: Turn) -> StepResult:
     with runtime.store.read() as con:
         identity = decisions.next_id(con)
         report = evidence.last_report(con, turn)
-        situation = _situation(runtime, con, turn)
+        situation = replace(
+            _situation(runtime, con, turn), beyond=judgement.beyond, group=judgement.group
+        )
         trained = adapters.get(con, turn.record.challenger).files
     ruling = promotion.decide(judgement, table, situation)
     grounds = _grounds(runtime, turn, situation, table)

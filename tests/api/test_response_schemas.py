@@ -133,6 +133,7 @@ CALLS = [
     ("POST", "/v1/logs", None, {}),
     ("GET", "/v1/samples", None, None),
     ("GET", "/v1/traffic", None, None),
+    ("GET", "/v1/golden", None, None),
     ("GET", "/v1/status", None, None),
     ("GET", "/v1/acts", "/v1/acts?limit=2", None),
     ("GET", "/v1/intents", None, None),

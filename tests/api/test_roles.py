@@ -41,7 +41,7 @@ TAKES = {
     "look": "GET /, GET /metrics, GET /v1/status, GET /v1/intents, GET /v1/turns, "
     "GET /v1/turns/{id}, GET /v1/decisions, GET /v1/decisions/{id}, "
     "GET /v1/decisions/{id}/verify, GET /v1/adapters, GET /v1/scores, GET /v1/samples, "
-    "GET /v1/traffic, GET /v1/labels/agreement, GET /v1/acts",
+    "GET /v1/traffic, GET /v1/labels/agreement, GET /v1/acts, GET /v1/golden",
     "decide": "POST /v1/decisions/{id}/approve, POST /v1/decisions/{id}/reject, "
     "POST /v1/rollback, POST /v1/turns, POST /v1/turns/{id}/cancel, POST /v1/disputes, "
     "GET /v1/synthesis",

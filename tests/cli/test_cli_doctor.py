@@ -277,6 +277,56 @@ def test_the_golden_set_says_which_margin_it_resolves(running, counts, level, sa
     assert said in checks["golden"][1]
 
 
+AHEAD = {
+    "contradicting": [["s-1", "s-2"]],
+    "ahead": {
+        "labels": 31,
+        "offered": 4,
+        "turns": None,
+        "pools": [{"pool": "pool 1", "intents": ["a", "b"], "margin": 0.2}],
+        "beyond": {"pool 1": 27},
+        "group": '[gates.intents] groups = { a = "few", b = "few", c = "few" }',
+    },
+}
+
+
+def test_what_deciding_takes_is_said_before_the_first_turn(running):
+    running.says("GET /v1/samples", golden(set_alarm=40)).says("GET /v1/golden", AHEAD)
+    checks, code = found(running)
+    assert code == 0
+    assert checks["deciding"] == (
+        "warn",
+        "about 31 labels decide a harmless challenger, traffic has texts for 4; 2 intents are too "
+        "rare and are judged together in 1 pool, which shows little of one intent; it can never be "
+        "decided by what there is",
+        "import golden rows (27 of pool 1), or in config.toml: "
+        '[gates.intents] groups = { a = "few", b = "few", c = "few" }',
+    )
+    assert checks["golden"][1] == "1 text has two labels and judges nothing: s-1 and s-2"
+
+
+def test_what_can_be_decided_is_said_with_its_turns(running):
+    can = {**AHEAD["ahead"], "turns": 1, "pools": [], "beyond": {}, "group": ""}
+    running.says("GET /v1/samples", golden(set_alarm=40))
+    running.says("GET /v1/golden", {"contradicting": [], "ahead": can})
+    checks, _ = found(running)
+    assert checks["deciding"][:2] == (
+        "ok",
+        "about 31 labels decide a harmless challenger, traffic has texts for 4; it passes after "
+        "about 1 turn",
+    )
+
+
+def test_the_smallest_golden_set_that_pays_is_counted_for_the_intents_as_listed(running):
+    running.says("GET /v1/samples", [])
+    checks, _ = found(running)
+    told = checks["golden"][1]
+    assert told.endswith(
+        "one that pays has 40 texts for 1 intent (40 each), lasts 30 turns, and finds a gain of "
+        "29.3 points"
+    )
+
+
 def test_a_daemon_that_is_not_ready_fails(running):
     running.says("GET /v1/samples", golden(set_alarm=40))
     running.says("GET /readyz", {"error": "the database does not work", "hint": "x"}, status=503)

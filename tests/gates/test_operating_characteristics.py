@@ -34,6 +34,9 @@ def reach(figures, key, question):
         ("equal_promoted_30", "equal, in 30", 0.10),
         ("minus20_promoted", "-20 in one", 0.05),
         ("aa_failed", "equal fails", 0.05),
+        ("pool_lost_promoted", "pool lost 20", 0.05),
+        ("pool_half_lost_promoted", "half lost, 20 in all", 0.05),
+        ("pool_equal_failed", "equal pool fails", 0.05),
     ],
 )
 def test_errors_stay_below_their_bounds_by_three_standard_errors(figures, key, question, most):
@@ -45,6 +48,14 @@ def test_errors_stay_below_their_bounds_by_three_standard_errors(figures, key, q
 @pytest.mark.parametrize(("key", "least"), [("power_2pt", 0.85), ("power_2pt_strict", 0.60)])
 def test_two_points_are_found_by_three_standard_errors_more_than_promised(figures, key, least):
     assert figures[key] - reach(figures, key, "+2 points") >= least
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_better_challenger_passes_with_pools_where_no_rare_intent_could_alone(figures):
+    assert figures["tail_power"] - reach(figures, "tail_power", "tail, +6") >= 0.75
+    assert figures["tail_power_alone"] == 0
+    assert figures["tail_told"] == 1
 
 
 @pytest.mark.slow

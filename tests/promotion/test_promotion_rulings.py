@@ -331,7 +331,7 @@ def test_only_a_gate_that_failed_needs_the_override_that_the_configuration_allow
 
 
 def test_who_may_not_override_is_told_the_line_that_would_allow_it():
-    with pytest.raises(Refused, match="intents failed") as told:
+    with pytest.raises(Refused, match="intents did not pass") as told:
         check_override(waiting(hygiene="PASS", intents="FAIL"), (), PromotionTable())
     assert '[promotion] allow_override = ["intents"]' in told.value.hint
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections import Counter
 
 import pytest
 from memoriser import Memoriser
@@ -31,10 +30,9 @@ from flywheel.config import (
 from flywheel.config.tables import CalibrationRule, CustomRule, OutOfScopeRule
 from flywheel.errors import Refused
 from flywheel.records import Feedback, Prediction
-from flywheel.store import events, golden_set, samples
+from flywheel.store import events, golden_set, labels, samples
 from flywheel.turn import add_samples, dispute, request, run_until_idle, verify
 from tests.fakes import json_views as views
-from tests.fakes.refusals import refusals
 
 FAST, WIDE = OverallRule(profile="fast"), IntentsRule(margin=0.30)
 
@@ -139,11 +137,8 @@ def test_fresh_samples_are_asked_once_and_none_is_spent_while_there_are_too_few(
         assert len(samples.fresh(con, asked_by=turn)) == 12
 
 
-def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
-    runtime = made(rules(fresh=FreshRule(required=True, min_examples=4)), learned=True)
-    config = dataclasses.replace(runtime.config, raters=RatersTable(experts=("ann",)))
-    runtime = dataclasses.replace(runtime, config=config)
-    texts = [f"rooster expert{i}" for i in range(6)]
+def corrected(runtime, texts, rater):
+    """Volunteered corrections of an expert's: there because the answer was wrong."""
     with runtime.store.write() as con:
         events.add_predictions(
             con, [Prediction(id=text, ts=NOW, text=text, intent="none") for text in texts]
@@ -157,17 +152,70 @@ def test_experts_feedback_fills_the_fresh_set_before_it_is_trained_on(made):
                     ts=NOW,
                     verdict="corrected",
                     intent="set_alarm",
-                    rater="ann" if text != texts[5] else "zoe",  # who says so herself
+                    rater=rater,
                     rater_kind="expert",
                 )
                 for text in texts
             ],
         )
+
+
+def labelled_blind(runtime, texts, person):
+    """The same texts asked of a person, as the lot of the audit sample drew them."""
+    said = [
+        labels.Said(
+            item=f"audit:{text}",
+            kind="audit",
+            prediction=text,
+            predicted="none",
+            predicted_at=NOW,
+            text=text,
+            what="label",
+            intent="set_alarm",
+            person=person,
+            at=NOW,
+        )
+        for text in texts
+    ]
+    with runtime.store.write() as con:
+        labels.add(con, said)
+
+
+@pytest.mark.parametrize("by_lot", [True, False])
+def test_only_what_a_lot_drew_fills_the_fresh_set_and_no_correction_that_an_expert_chose(
+    made, by_lot
+):
+    runtime = made(rules(fresh=FreshRule(required=True, min_examples=4)))
+    config = dataclasses.replace(runtime.config, raters=RatersTable(experts=("ann",)))
+    runtime = dataclasses.replace(runtime, config=config)
+    seed_runtime(runtime)
+    turn_once(runtime)
+    produce_failures(runtime)
+    texts = [f"rooster expert{i}" for i in range(6)]
+    corrected(runtime, texts, "ann")
+    if by_lot:
+        labelled_blind(runtime, texts[:5], "ann")
+    line = lines(decided(runtime, turn_once(runtime)))["fresh"]
+    assert (line["verdict"], line["n"]) == (("PASS", 4) if by_lot else ("INCONCLUSIVE", 0))
+
+
+def test_a_blind_label_of_a_rare_intent_judges_once_before_it_is_learned(made):
+    few = IntentsRule(margin=0.30, groups={"set_alarm": "few", "set_timer": "few"})
+    runtime = made(GatesTable(overall=FAST, intents=few))
+    seed_runtime(runtime, golden=8)
+    turn_once(runtime)
+    produce_failures(runtime)
+    texts = [f"rooster expert{i}" for i in range(3)]
+    corrected(runtime, texts, "ann")
+    labelled_blind(runtime, texts, "ann")
     turn = turn_once(runtime)
-    assert lines(decided(runtime, turn))["fresh"]["n"] == 4
+    decision = decided(runtime, turn)
+    (pool,) = decision["ahead"]["pools"]
+    assert (pool["pool"], pool["n"]) == ("few", 2 * 8 + 3)
     with runtime.store.read() as con:
-        refused = Counter(item.reason for item in refusals(con, turn))
-    assert refused["leak"] >= 4  # the four, held out of training for the turn that asks them
+        asked = samples.fresh(con, asked_by=turn)
+    assert {sample.provenance["lot"] for sample in asked} == {"audit"}
+    assert verify(runtime, decision["id"])["same"]
 
 
 def test_a_gate_of_ones_own_decides_with_the_others_and_is_held_to_their_rules(made, tmp_path):

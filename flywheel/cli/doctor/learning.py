@@ -160,11 +160,12 @@ def golden(config: Config, running: Running) -> Iterator[Finding]:
     if not counts:
         yield warn(
             "golden",
-            "there is none; no challenger can be judged",
+            f"there is none; no challenger can be judged; {that_pays(config)}",
             "flywheel samples import FILE --split golden",
         )
         return
     yield _resolved(config, counts)
+    yield from _ahead(running)
     left = (running.status.get("golden") or {}).get("queries_left")
     if left is not None and left <= 0:
         yield warn(
@@ -172,6 +173,57 @@ def golden(config: Config, running: Running) -> Iterator[Finding]:
             "this generation has no query left",
             "import new rows: flywheel samples import FILE --split golden --new-generation",
         )
+
+
+def that_pays(config: Config) -> str:
+    """The smallest golden set that pays for the intents of this router, in a sentence's part."""
+    from flywheel.gates import golden_that_pays
+
+    pays = golden_that_pays(listed(config), config.gates)
+    if not pays.texts:
+        return "intents come first"
+    each = sorted(set(pays.each.values()))
+    rows = f"{each[0]} each" if len(each) == 1 else f"{each[0]} each, {each[-1]} of a critical one"
+    many = "1 intent" if len(pays.each) == 1 else f"{len(pays.each)} intents"
+    text = f"one that pays has {pays.texts} texts for {many} ({rows})"
+    gain = f", and finds a gain of {100 * pays.gain:.1f} points" if pays.gain < 1 else ""
+    return f"{text}, lasts {pays.turns} turns{gain}"
+
+
+def _ahead(running: Running) -> Iterator[Finding]:
+    """What deciding will take, before the first turn: labels, turns, pools, contradictions."""
+    assert running.daemon is not None
+    try:
+        found = running.daemon.get("golden").value
+    except FlywheelError:
+        return  # an older daemon
+    if pairs := found["contradicting"]:
+        named = ", ".join(" and ".join(pair) for pair in pairs[:3])
+        many = f"{len(pairs)} texts have two labels and judge"
+        one = "1 text has two labels and judges"
+        yield warn(
+            "golden",
+            f"{one if len(pairs) == 1 else many} nothing: {named}",
+            "flywheel samples dispute ID sets the wrong one aside",
+        )
+    ahead = found["ahead"]
+    pooled = sum(len(pool["intents"]) for pool in ahead["pools"])
+    text = f"about {ahead['labels']} labels decide a harmless challenger"
+    text += f", traffic has texts for {ahead['offered']}"
+    if pooled:
+        pools = len(ahead["pools"])
+        shows = "1 pool, which shows" if pools == 1 else f"{pools} pools, which show"
+        text += f"; {pooled} intents are too rare and are judged together in {shows} little of "
+        text += "one intent"
+    if ahead["turns"] is not None:
+        turns = f"{ahead['turns']} turn{'s' * (ahead['turns'] != 1)}"
+        yield ok("deciding", f"{text}; it passes after about {turns}")
+        return
+    needs = ", ".join(f"{count} of {name}" for name, count in list(ahead["beyond"].items())[:3])
+    more = f" and {len(ahead['beyond']) - 3} more" if len(ahead["beyond"]) > 3 else ""
+    ways = f"import golden rows ({needs}{more})" if needs else "import golden rows"
+    ways += f", or in config.toml: {ahead['group']}" if ahead["group"] else ""
+    yield warn("deciding", f"{text}; it can never be decided by what there is", ways)
 
 
 def _resolved(config: Config, counts: Counter[str]) -> Finding:
