@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import pytest_randomly
 from hypothesis import HealthCheck, settings
 
 from flywheel.store import database, open_store, schema
@@ -26,18 +25,24 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 
-# Else it asks thinc, a part of spaCy, to seed torch before each test: the process that deals the
-# tests to others would import both, and runs none. What needs torch's seed sets it.
-pytest_randomly.entrypoint_reseeds = []
-
 # A file's tests run in one process. What takes longest is dealt first, or the last of it is waited
 # for while the other cores have nothing left.
-LONG = ("faults", "turn", "daemon", "worker", "router", "benchmarks", "deploy", "demo", "store")
+LONG = frozenset(
+    ("faults", "turn", "daemon", "worker", "router", "benchmarks", "deploy", "demo", "store")
+)
+
+
+def pytest_configure(config):
+    """Else pytest-randomly asks thinc, a part of spaCy, to seed torch before each test: the process
+    that deals the tests to others would import both, and runs none. What needs that seed sets it.
+    """
+    randomly = config.pluginmanager.get_plugin("randomly")
+    if randomly is not None:  # the wheel is tried without it
+        randomly.entrypoint_reseeds = []
 
 
 def pytest_collection_modifyitems(items):
-    root = Path(__file__).parent
-    items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in LONG)
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
 
 
 def pytest_collection_finish():
