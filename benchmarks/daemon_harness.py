@@ -86,9 +86,13 @@ class RunningDaemon(ChildProcess):
             try:
                 self.get("status")
             except DaemonUnreachable:
-                if process.poll() is not None or time.monotonic() > until:
+                code = process.poll()
+                if code is not None or time.monotonic() > until:
                     self.__exit__(None, None, None)
-                    raise RuntimeError(f"the daemon did not start: {self._last_words()}") from None
+                    how = (
+                        f"ended by itself, {code}" if code is not None else "did not start in time"
+                    )
+                    raise RuntimeError(f"the daemon {how}: {self._last_words()}") from None
                 time.sleep(0.1)
             else:
                 return self

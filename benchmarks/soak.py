@@ -93,12 +93,13 @@ class Soak:
             threads += [self._thread(self._learn), self._thread(self._promote, adapters)]
             for each in threads:
                 each.start()
-            half = began + 30 * self._minutes
-            self._kill_until(half)
-            self._watch_until(began + 60 * self._minutes)
-            self._ending.set()
-            for each in threads:
-                each.join()
+            try:
+                self._kill_until(began + 30 * self._minutes)
+                self._watch_until(began + 60 * self._minutes)
+            finally:
+                self._ending.set()
+                for each in threads:
+                    each.join()
             self._delivered()
         if self._died:
             raise RuntimeError(f"nobody used it to the end: {self._died}")

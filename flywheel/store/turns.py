@@ -280,3 +280,6 @@ def _as_json(record: TurnRecord) -> dict[str, Any]:
 
 
 _UNSET: Mapping[str, Any] = msgspec.to_builtins(TurnRecord())
+# msgspec looks a class up by what it found of it first. Two threads that ask first at the same time
+# end the process: one reads what the other is still writing. So it is asked here, by one.
+msgspec.convert(_UNSET, TurnRecord)

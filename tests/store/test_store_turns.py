@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
@@ -175,3 +177,14 @@ def test_a_step_sets_its_fields_on_the_record_as_it_is_at_its_commit(store, now)
         )
         record = turns.get(con, "t-1").record
     assert (before.seal, record.seal, record.new) == ("", "written meanwhile", 1)
+
+
+def test_classes_that_several_threads_read_are_known_before_there_are_threads():
+    """Two that ask msgspec first at the same time end the process: nothing may be left to them."""
+    code = """
+import flywheel.store.turns
+from flywheel.records import Brief, TurnRecord
+print(all("__msgspec_cache__" in vars(each) for each in (Brief, TurnRecord)))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "True\n"
