@@ -195,11 +195,19 @@ The routes of the inference process, from its OpenAPI document, which it serves 
 Made by `make docs`; do not edit.
 
 They are on the Unix socket `serve.sock` in the state folder, and over TCP where `[serving] tcp`
-asks for it, with a token of role `ask` ([how](../how-to/serve-the-champion.md)). `/v1/serving` and
-what is below it are on the Unix socket alone. On `/v1/chat/completions`, `/v1/responses` and
+asks for it, with a token of role `ask` ([how](../how-to/serve-the-champion.md)). `POST /v1/predict`
+with the header `x-flywheel-adapter` asks a loaded adapter by its id, takes the role `prove` over
+TCP, and is not logged; without that header it takes `ask`. `/v1/serving` and what is below it are
+on the Unix socket alone. On `/v1/chat/completions`, `/v1/responses` and
 `/v1/models` an error is in OpenAI's form, an object `error` with `message`, `type`, `param` and
 `code`; elsewhere it is an object with `error`, what is wrong, and `hint`, what to do. A body in
 *italics* may also be NDJSON, one object per line.
+
+`usage` on OpenAI's forms: tokens of the prompt are those that the adapter read of the judged
+message, by its own tokenizer, with its marks before and after and cut to `max_length`; the earlier
+conversation and `tools` are not read. Of the answer, which is not written token by token, it is one
+for each four bytes of the function's name and arguments, or of the words. Behind
+`[serving.upstream]` it is what that model says.
 
 | route | | role | body | answer |
 | --- | --- | --- | --- | --- |"""

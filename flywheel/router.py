@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +36,7 @@ class Answer:
     arguments: Mapping[str, Any]  # values as said in the text
     confidence: float  # 0..1
     adapter: str  # content id of the adapter that answered
+    tokens: int = field(default=0, compare=False, repr=False)  # that it read of the text
 
 
 class Router:
@@ -142,7 +143,11 @@ class Router:
             raise TypeError("answer_batch takes a list of texts; `answer` takes one")
         answered = self._calls(texts)
         rows = zip(answered.intents, answered.arguments, answered.confidence.tolist(), strict=True)
-        return [Answer(intent, values, sure, self.adapter) for intent, values, sure in rows]
+        tokens = answered.tokens or [0] * len(texts)
+        return [
+            Answer(intent, values, sure, self.adapter, read)
+            for (intent, values, sure), read in zip(rows, tokens, strict=True)
+        ]
 
     def forward(self, texts: Sequence[str]) -> None:
         """Compute the states of texts, together, and throw them away: what answers cost at least.

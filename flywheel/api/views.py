@@ -440,7 +440,9 @@ def _problems(runtime: Runtime, con: Connection, champion: str | None) -> list[s
     found = []
     lacks = control.missing(runtime.config, con)
     found += [f"no turn can be opened: {each}" for each in lacks]
-    decided = decisions.applying(con) or decisions.list_decisions(con, status="pending")
+    decided = decisions.applying(con) or any(
+        decisions.list_decisions(con, status=status) for status in ("pending", "parity_failed")
+    )
     if champion is None and not lacks and not decided:  # else that decision is what to look at
         found.append("no champion yet: `flywheel turn start --wait`")
     latest = turns.list_turns(con, 1)

@@ -14,13 +14,20 @@ class UpstreamTable:
     model: str = ""  # that it is asked for; clients may go on to name it when a champion answers
     api_key_env: str = ""  # environment variable, or systemd credential, that holds the key
     when: Literal["no_champion", "always"] = "no_champion"  # always: also where there is one
-    timeout_s: float = 60.0  # of one answer; of a stream, between two pieces of it
+    timeout_s: float = 60.0  # of one answer, its wait too; of a stream, between two pieces of it
+    max_requests: int = 64  # that it is asked at once
+    queue: int = 256  # requests that may wait for that; above it, 429
     usd_per_million_input: float = 0.0
     usd_per_million_output: float = 0.0
 
     def __post_init__(self) -> None:
         if self.base_url and not self.model:
             raise ValueError("`base_url` is set, and `model` is not")
+        for name, least in (("max_requests", 1), ("queue", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, not {least} or more")
+        if self.timeout_s <= 0:
+            raise ValueError(f"`timeout_s` is {self.timeout_s}, not above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,7 +159,7 @@ class FlywheelTable:
             ) from error
 
 
-Role = Literal["ingest", "ask", "label", "look", "decide", "admin"]
+Role = Literal["ingest", "ask", "prove", "label", "look", "decide", "admin"]
 """What a caller may: docs/how-to/say-who-may.md has every route with the role that it takes."""
 
 
@@ -168,13 +168,14 @@ class TokenTable:
     """[api.tokens.NAME]: a token of TCP, what its holder may, and who that is.
 
     `ingest` gives predictions, feedback, traces and logs; `ask` asks the champion of `flywheel
-    serve`, and gives feedback there; `label` answers the labelling queue and imports seeds; `look`
-    reads figures; `decide` approves, rejects, rolls back, starts turns, disputes, and gives samples
-    that judge; `admin` may everything. `label` and `decide` may look.
+    serve`, and gives feedback there; `prove` asks any adapter that is loaded there; `label` answers
+    the labelling queue and imports seeds; `look` reads figures; `decide` approves, rejects, rolls
+    back, starts turns, disputes, and gives samples that judge; `admin` may everything. `label` and
+    `decide` may look.
     """
 
     env: str  # environment variable, or systemd credential, that holds it; 32 characters or more
-    role: Literal["", "ingest", "ask", "label", "look", "decide", "admin"] = ""  # what it may
+    role: Literal["", "ingest", "ask", "prove", "label", "look", "decide", "admin"] = ""  # it may
     roles: tuple[Role, ...] = ()  # the same where it is more than one
     person: str = ""  # login name of who holds it; "": a program, never counted as a person
 

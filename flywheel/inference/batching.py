@@ -32,6 +32,8 @@ class GivenAnswer(Protocol):
     def confidence(self) -> float: ...  # noqa: D102
     @property
     def adapter(self) -> str: ...  # noqa: D102
+    @property
+    def tokens(self) -> int: ...  # noqa: D102
 
 
 class TextAnswerer(Protocol):

@@ -28,8 +28,6 @@ from flywheel.inference.refused import NotServable
 from flywheel.inference.service import AnswerService
 from flywheel.web.http import read_plain_body
 
-_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-"""No tokens are sold here."""
 _REFUSED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "n": (lambda value: value == 1, "one answer is given: leave it out"),
     "logprobs": (lambda value: value is False, "the header x-flywheel-confidence has it"),
@@ -67,7 +65,7 @@ class ChatView(msgspec.Struct, kw_only=True):
     created: int
     model: str  # the adapter that answered
     choices: list[dict[str, Any]]
-    usage: dict[str, Any]
+    usage: dict[str, Any]  # tokens read of the judged text; of the answer, one for 4 bytes
 
 
 async def chat_completions(request: Request) -> Response:
@@ -120,8 +118,13 @@ def _completion(made: Called) -> dict[str, Any]:
                 "finish_reason": _finish(made),
             }
         ],
-        "usage": _USAGE,
+        "usage": _usage(made),
     }
+
+
+def _usage(made: Called) -> dict[str, int]:
+    sent, written = made.prompt_tokens, made.completion_tokens
+    return {"prompt_tokens": sent, "completion_tokens": written, "total_tokens": sent + written}
 
 
 def _call(made: Called) -> dict[str, Any]:
@@ -160,7 +163,7 @@ def _chunks(made: Called, *, with_usage: bool) -> list[bytes]:
         for delta, end in zip([*deltas, {}], ends, strict=True)
     ]
     if with_usage:
-        chunks.append(event({**head, "choices": [], "usage": _USAGE}))
+        chunks.append(event({**head, "choices": [], "usage": _usage(made)}))
     return [*chunks, b"data: [DONE]\n\n"]
 
 

@@ -21,8 +21,9 @@ from flywheel.inference import (
     responses_form,
     steering,
 )
+from flywheel.inference.concurrency import ClientGone
 from flywheel.inference.service import AnswerService
-from flywheel.inference.upstream import UpstreamFailed, of_upstream_failed
+from flywheel.inference.upstream import UpstreamFailed, of_client_gone, of_upstream_failed
 from flywheel.web.guard import BearerToken, Guard
 from flywheel.web.http import Forbidden
 from flywheel.web.openapi import ApiRoute, Needed, describing, document, gated_by_role
@@ -50,15 +51,18 @@ def _post(role: Needed, path: str, handler: Any, body: type[Any], reply: Any) ->
     return ApiRoute(method="POST", path=path, role=role, handler=handler, body=body, reply=reply)
 
 
-# `ask` asks. `look` reads figures. What steers takes the server's own Unix socket, beside `admin`.
+# `ask` asks what answers traffic, `prove` any loaded adapter. `look` reads figures. What steers
+# takes the server's own Unix socket, beside `admin`.
 
 SERVE_ROUTES: tuple[ApiRoute, ...] = (
-    _post(
-        "ask",
-        "/v1/predict",
-        native_form.predict,
-        native_form.PredictRequest,
-        native_form.PredictedView,
+    ApiRoute(
+        method="POST",
+        path="/v1/predict",
+        role="ask",
+        or_role="prove",
+        handler=native_form.predict,
+        body=native_form.PredictRequest,
+        reply=native_form.PredictedView,
     ),
     _openai(
         "/v1/chat/completions",
@@ -136,6 +140,7 @@ def create_serve_app(
         exception_handlers={
             Forbidden: refused.of_forbidden,
             UpstreamFailed: of_upstream_failed,
+            ClientGone: of_client_gone,
             FlywheelError: refused.of_flywheel_error,
             HTTPException: refused.of_http_exception,
             Exception: refused.of_defect,

@@ -16,16 +16,18 @@ from flywheel.formats.calls import asked as asked_in
 from flywheel.formats.reading import BadEvent, Fields, unicode
 from flywheel.inference.answer_events import AskedText, new_id
 from flywheel.inference.batching import GivenAnswer
+from flywheel.inference.concurrency import all_or_none, while_asked
 from flywheel.inference.conversation import CHARACTERS_A_TOKEN
 from flywheel.inference.exchanges import PricedAnswer
-from flywheel.inference.loaded import LoadedAdapter
 from flywheel.inference.service import AnswerService, headers_of
 from flywheel.inference.upstream import Upstream
-from flywheel.web.http import BadRequest, Forbidden, read_plain_body
-from flywheel.web.peer import UID
+from flywheel.web.guard import demand
+from flywheel.web.http import BadRequest, read_plain_body
 
 ADAPTER = "x-flywheel-adapter"
-"""Header of a request that asks a loaded adapter, which need not answer traffic."""
+"""Header of a request that asks a loaded adapter, which need not answer traffic.
+
+What such an adapter says was approved by nobody and is not logged: it takes the role `prove`."""
 
 
 class PredictInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -79,11 +81,17 @@ async def predict(request: Request) -> Response:
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the body cannot be read: {error}", hint=_EXAMPLE) from error
     named = request.headers.get(ADAPTER)
+    demand(
+        request,
+        "ask" if named is None else "prove",
+        "asking the champion" if named is None else f"asking the adapter that {ADAPTER} names",
+    )
     upstream = None if named else service.passed_on()
     if upstream is not None:
         asked = _asked(wanted, service.context_turns, None)
-        return _reply(wanted, await _from_upstream(upstream, asked), {ADAPTER: upstream.adapter})
-    loaded = _loaded(request, service, named)
+        views = await while_asked(request, _from_upstream(upstream, asked))
+        return _reply(wanted, views, {ADAPTER: upstream.adapter})
+    loaded = service.champion() if named is None else service.adapters.get(named)
     limit = None if named else loaded.max_length * CHARACTERS_A_TOKEN
     asked = _asked(wanted, service.context_turns, limit)
     answers = await service.answer(request, asked, loaded, logged=named is None)
@@ -126,27 +134,10 @@ async def _from_upstream(
             "adapter": made.adapter,
         }
 
-    return await asyncio.gather(*map(one, asked))
+    return await all_or_none(one, asked)
 
 
 _EXAMPLE = 'for example {"text": "wake me at seven"}, or {"inputs": ["…", {"text": "…"}]}'
-
-
-def _loaded(request: Request, service: AnswerService, named: str | None) -> LoadedAdapter:
-    """The adapter that is asked.
-
-    Raises:
-        Forbidden: one is named over TCP.
-        NotFound: it is not loaded.
-        NoChampion: there is none.
-    """
-    if named is None:
-        return service.champion()
-    if UID not in request.scope:
-        raise Forbidden(
-            f"{ADAPTER} is taken over the server's Unix socket alone", hint="leave it out"
-        )
-    return service.adapters.get(named)
 
 
 def _asked(wanted: PredictRequest, context_turns: int, limit: int | None) -> list[AskedText]:

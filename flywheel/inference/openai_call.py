@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ NO_CALL = "No function fits this message."
 """What is said in the place of a call."""
 ANSWERED = "The call was made; there is nothing else to call."
 """What is said to a conversation that ends with a tool's result."""
+
+_BYTES_A_TOKEN = 4
 
 _bodies = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _decode = msgspec.json.decode
@@ -54,6 +57,13 @@ class Called:
     arguments: str  # JSON
     words: str  # what is said where none is called
     headers: Mapping[str, str]
+    prompt_tokens: int = 0  # that the adapter read of the judged text; 0: it was not asked
+
+    @property
+    def completion_tokens(self) -> int:
+        """Of what is answered: none is generated one by one, so a token for each four bytes."""
+        written = f"{self.function}{self.arguments}{self.words}".encode()
+        return math.ceil(len(written) / _BYTES_A_TOKEN)
 
 
 def read_openai(body: bytes) -> OpenAIBody:
@@ -179,7 +189,8 @@ async def called(
     answer = (await service.answer(request, [asked], pinned))[0]
     function = call_of(answer.intent, listed, choice)
     if not function:
-        return _said(name, call_id, answer.adapter, NO_CALL, headers_of(answer))
+        refusal = _said(name, call_id, answer.adapter, NO_CALL, headers_of(answer))
+        return replace(refusal, prompt_tokens=answer.tokens)
     return _made(name, call_id, function, answer)
 
 
@@ -204,6 +215,7 @@ def _made(name: str, call_id: str, function: str, answer: GivenAnswer) -> Called
         arguments=_encode(answer.arguments).decode(),
         words="",
         headers={**headers_of(answer), "x-request-id": name},
+        prompt_tokens=answer.tokens,
     )
 
 

@@ -31,8 +31,8 @@ from flywheel.inference.loaded import Load, LoadedAdapters, ServedRouter, linked
 from flywheel.inference.recording import Recorder
 from flywheel.inference.service import SLICES, AnswerService
 from flywheel.inference.upstream import Upstream
-from flywheel.systemd import Notifier, watchdog_seconds
-from flywheel.web.sockets import listening, server
+from flywheel.systemd import Notifier, handed_over, watchdog_seconds
+from flywheel.web.sockets import LINGER_S, listening, server
 from flywheel.web.tokens import tokens_of
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,12 @@ MOST_THREADS = 4
 """That answer at a time, where the configuration leaves it to the machine."""
 KEEP_ALIVE_S = 75
 """Idle connections are kept longer than clients keep theirs, so that no request meets a close."""
-_ASKS: tuple[Role, ...] = ("ask", "ingest", "look")  # roles that any route of this process takes
+_ASKS: tuple[Role, ...] = (
+    "ask",
+    "prove",
+    "ingest",
+    "look",
+)  # roles that any route of this process takes
 _PROBE = "hello"
 
 
@@ -65,8 +70,15 @@ def serve(config_path: Path) -> int:
     config.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)  # the daemon may come later
     logs.start(config.root / table.log_dir if table.log_dir else None, table.log_level, "serve")
     try:
+        managed = Notifier().there
         with (
-            listening(config.serve_path, config.serving.tcp, key="[serving] tcp") as sockets,
+            listening(
+                config.serve_path,
+                config.serving.tcp,
+                key="[serving] tcp",
+                handed=handed_over(),
+                leave=managed,
+            ) as sockets,
             _recording(config) as (recorder, delivery),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
@@ -177,8 +189,9 @@ class InferenceProcess:
             hosts=frozenset({name} if name else ()),
         )
         grace_s = config.serving.deadline_s + 1
-        self._server = server(app, grace_s=grace_s, keep_alive_s=KEEP_ALIVE_S)
+        self._server = server(app, grace_s=grace_s, keep_alive_s=KEEP_ALIVE_S, linger_s=LINGER_S)
         self._notifier = Notifier()
+        self._server.handed_on = self._notifier.there
         self._stop = asyncio.Event()
         self._named = named_by(config)
         self._seen: str | None = None  # that was named last
@@ -200,6 +213,7 @@ class InferenceProcess:
             self._adapters.switch(self._seen)
         serving = asyncio.create_task(self._server.serve(sockets))
         await self._server.listening.wait()
+        self._notifier.keep(sockets)
         gc.collect()
         gc.freeze()  # what is there by now stays: to look it all through again stops everything
         self._notifier.ready(self._status())
@@ -211,6 +225,7 @@ class InferenceProcess:
             task.add_done_callback(self._ended)
         await self._stop.wait()
         self._notifier.stopping()
+        self.service.problems["stopping"] = "the server is stopping"
         for task in watching:
             task.cancel()
         self._server.should_exit = True

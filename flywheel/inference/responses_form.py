@@ -82,7 +82,7 @@ class ResponseView(msgspec.Struct, kw_only=True):
     status: str
     model: str  # the adapter that answered
     output: list[dict[str, Any]]
-    usage: dict[str, Any]
+    usage: dict[str, Any]  # tokens read of the judged text; of the answer, one for 4 bytes
 
 
 async def responses(request: Request) -> Response:
@@ -124,11 +124,11 @@ def _response(made: Called, body: OpenAIBody) -> dict[str, Any]:
         "text": {"format": {"type": "text"}},
         "tools": msgspec.Raw(body.tools if body.tools not in (b"", b"null") else b"[]"),
         "usage": {
-            "input_tokens": 0,
+            "input_tokens": made.prompt_tokens,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": 0,
+            "output_tokens": made.completion_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": 0,
+            "total_tokens": made.prompt_tokens + made.completion_tokens,
         },
     }
 

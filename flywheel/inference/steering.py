@@ -104,6 +104,8 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Say whether questions are answered."""
     service = _service(request)
+    if stopping := service.problems.get("stopping"):
+        return problem(503, stopping, "ask again: another process takes its place")
     if not service.ready:
         return problem(503, "there is no champion yet", "promote one, or set [serving.upstream]")
     return Response("ready\n", media_type="text/plain")

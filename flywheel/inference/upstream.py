@@ -7,20 +7,23 @@ key is sent to it and to nobody else.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from flywheel import __version__
 from flywheel.config import UpstreamTable, secret
 from flywheel.errors import ConfigError, FlywheelError
+from flywheel.inference.concurrency import EndedStream, NoPlace, Places, while_asked
 from flywheel.inference.exchanges import Exchanged, Exchanges, PricedAnswer
 from flywheel.inference.refused import OPENAI_PATHS, refuse
 from flywheel.inference.serve_metrics import ServeMetrics
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 _PASSED_ON = ("retry-after", "x-request-id", "openai-processing-ms")
 _LIMITS = ("x-ratelimit-",)  # beginnings of further ones
 _KEY_REFUSED = frozenset({401, 403})
+_GONE_STATUS = 499  # nginx's word for a client that closed the connection
 
 
 _TASK = "Call the function that the user's message asks for. Where none fits, call none."
@@ -64,6 +68,18 @@ class UpstreamFailed(FlywheelError):
         self.headers = dict(headers or {})
 
 
+class _Asked(NamedTuple):
+    """A reply of the upstream model, and what is held for it."""
+
+    reply: httpx.Response
+    held: AsyncExitStack
+    streams: bool
+
+    def kept_open(self) -> Callable[[], Awaitable[None]]:
+        """Hold it on; returns what lets go of it."""
+        return self.held.pop_all().aclose
+
+
 class Upstream:
     """The client of one endpoint; used in one event loop.
 
@@ -90,6 +106,7 @@ class Upstream:
         self._metrics = metrics
         self._tools = [_tool(intent) for intent in intents]
         self._key = _key(table)
+        self._places = Places(table.max_requests, table.queue)
         _refuse_address(table.base_url)
         headers = {
             "User-Agent": f"flywheel/{__version__}",
@@ -126,16 +143,25 @@ class Upstream:
             streamed: the caller asked for a stream.
 
         Raises:
-            UpstreamFailed: nothing came back, or an error.
+            UpstreamFailed: nothing came back, or an error; too many requests wait.
+            ClientGone: the caller closed the connection, and so the request was given up.
         """
+        return await while_asked(request, self._passed_on(path, raw, streamed=streamed))
+
+    async def _passed_on(
+        self, path: str, raw: Mapping[str, msgspec.Raw], *, streamed: bool
+    ) -> Response:
         began = Exchanged(path, raw, self.adapter)
         body = msgspec.json.encode({**raw, "model": self.table.model})
-        reply = await self._send(path, body)
-        if streamed and reply.headers.get("content-type", "").startswith("text/event-stream"):
-            return StreamingResponse(
-                self._pieces(reply, began), 200, self._headers(reply), "text/event-stream"
-            )
-        content = await _whole(reply)
+        async with self._asked(path, body, streamed=streamed) as asked:
+            reply = asked.reply
+            if asked.streams:
+                response = EndedStream(
+                    self._pieces(reply, began), 200, self._headers(reply), "text/event-stream"
+                )
+                response.ended = asked.kept_open()
+                return response
+            content = await _whole(reply)
         self._record(began, content)
         return Response(
             content,
@@ -158,7 +184,8 @@ class Upstream:
         raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in body.items()}
         began = Exchanged("chat/completions", raw, self.adapter)
         encoded = msgspec.json.encode({**raw, "model": self.table.model})
-        content = await _whole(await self._send("chat/completions", encoded))
+        async with self._asked("chat/completions", encoded) as asked:
+            content = await _whole(asked.reply)
         answered = self._exchanges.read(began, content)
         if not answered:
             raise UpstreamFailed(
@@ -172,6 +199,34 @@ class Upstream:
     def keep(self, answered: PricedAnswer) -> None:
         """Record what `call` returned."""
         self._exchanges.keep(answered)
+
+    @asynccontextmanager
+    async def _asked(
+        self, path: str, body: bytes, *, streamed: bool = False
+    ) -> AsyncIterator[_Asked]:
+        """A good reply, of which the head has been read, and its place; let go of at the end.
+
+        Raises:
+            UpstreamFailed: no place, no reply, or an error within `timeout_s`, which counts from
+                here to the end of what is not a stream.
+        """
+        try:
+            async with AsyncExitStack() as held, asyncio.timeout(self.table.timeout_s):
+                held.callback(await self._places.take())
+                reply = await self._send(path, body)
+                held.push_async_callback(reply.aclose)
+                kind = reply.headers.get("content-type", "")
+                yield _Asked(reply, held, streamed and kind.startswith("text/event-stream"))
+        except NoPlace as error:
+            raise UpstreamFailed(
+                f"{self.table.max_requests} requests are under way to the model behind this "
+                f"server, and {self.table.queue} wait",
+                hint="send it again in a second",
+                status=429,
+                code="rate_limit_exceeded",
+            ) from error
+        except TimeoutError as error:
+            raise _not_in_time(self.table) from error
 
     async def _send(self, path: str, body: bytes) -> httpx.Response:
         """A good reply, of which the head has been read."""
@@ -226,8 +281,6 @@ class Upstream:
             log.exception("the upstream cut a stream", extra={"event": "upstream.cut"})
             self._metrics.refused("upstream_cut")
             raise
-        finally:
-            await reply.aclose()
         if not recorded:
             self._record(began, b"".join(pieces), streamed=True)
 
@@ -276,20 +329,35 @@ async def _whole(reply: httpx.Response) -> bytes:
 
 
 def _not_reached(error: httpx.HTTPError, table: UpstreamTable) -> UpstreamFailed:
-    late = isinstance(error, httpx.TimeoutException)
+    if isinstance(error, httpx.TimeoutException):
+        return _not_in_time(table)
     log.error(
         "the upstream model was not reached: %s",
         type(error).__name__,
         extra={"event": "upstream.unreachable"},
     )
     return UpstreamFailed(
-        f"the model behind this server did not answer within {table.timeout_s:g} s"
-        if late
-        else "the model behind this server cannot be reached",
+        "the model behind this server cannot be reached",
         hint="send it again later",
-        status=504 if late else 502,
-        code="upstream_timeout" if late else "upstream_unreachable",
+        status=502,
+        code="upstream_unreachable",
     )
+
+
+def _not_in_time(table: UpstreamTable) -> UpstreamFailed:
+    log.error("the upstream model was too slow", extra={"event": "upstream.timeout"})
+    return UpstreamFailed(
+        f"the model behind this server did not answer within {table.timeout_s:g} s",
+        hint="send it again later",
+        status=504,
+        code="upstream_timeout",
+    )
+
+
+def of_client_gone(request: Request, error: Exception) -> Response:
+    """Nobody reads it; the request is counted."""
+    request.app.state.service.metrics.refused("client_gone")
+    return Response(status_code=_GONE_STATUS)
 
 
 def _key(table: UpstreamTable) -> str:

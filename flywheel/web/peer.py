@@ -35,6 +35,8 @@ LISTENER = "flywheel.listener"
 """Key of the connection scope: path of the Unix socket that was connected to."""
 GONE = "flywheel.gone"
 """Key of the connection scope: a function that says whether the other end went away."""
+DRAINING = "flywheel_draining"
+"""Attribute of uvicorn's state of the server: answers are the last ones of their connections."""
 CALLER = "flywheel.caller"
 """Key of the connection scope: the `Caller`."""
 
@@ -123,10 +125,12 @@ class PeerProtocol(HttpToolsProtocol):
     """HTTP/1.1 that tells the application who is at the other end of a Unix socket."""
 
     _peer: Mapping[str, object] | None = None
+    used_at = 0.0  # of the loop's clock: when the connection was made, or its last answer was sent
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Ask the kernel once per connection."""
         super().connection_made(transport)
+        self.used_at = self.loop.time()
         self._peer = _peer(transport)
 
     def on_message_begin(self) -> None:
@@ -135,6 +139,17 @@ class PeerProtocol(HttpToolsProtocol):
         self.scope[GONE] = self.transport.is_closing  # type: ignore[literal-required]
         if self._peer is not None:
             self.scope.update(self._peer)  # type: ignore[typeddict-item]
+
+    def on_response_complete(self) -> None:
+        """Note when the connection was used last."""
+        self.used_at = self.loop.time()
+        super().on_response_complete()
+
+    def on_headers_complete(self) -> None:
+        """Have the answer say `Connection: close` once the server is ending."""
+        super().on_headers_complete()
+        if self.cycle is not None and getattr(self.server_state, DRAINING, False):
+            self.cycle.keep_alive = False
 
 
 def _peer(transport: asyncio.BaseTransport) -> Mapping[str, object] | None:

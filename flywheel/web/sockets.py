@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
 from flywheel.unix_socket import address_of
-from flywheel.web.peer import PeerProtocol
+from flywheel.web.peer import DRAINING, PeerProtocol
 
 MODE = 0o660
 """Of Unix sockets: for the process's user and a group."""
@@ -32,6 +32,9 @@ def listening(
     ingest: Path | None = None,
     ingest_group: str = "",
     key: str = "[api] tcp",
+    handed: Sequence[socket.socket] = (),
+    *,
+    leave: bool = False,
 ) -> Iterator[list[socket.socket]]:
     """Sockets that accept connections; the Unix sockets' files are removed at the end.
 
@@ -41,20 +44,38 @@ def listening(
         ingest: path of the socket that gives the role `ingest`; None for none.
         ingest_group: group that may write to that one; "": the daemon's own.
         key: where the address of TCP stands in config.toml, for the errors.
+        handed: sockets that the process was started with: those of these addresses are used, the
+            others are closed.
+        leave: leave the files to the next process, which is handed these sockets.
 
     Raises:
         FlywheelError: one of the addresses cannot be had.
     """
     with contextlib.ExitStack() as opened:
+        there = {_address(each): opened.enter_context(each) for each in handed}
         sockets = []
         for place, group in ((path, ""), (ingest, ingest_group)):
             if place is not None:
-                unix = bind_unix(place, group_id(group))
+                known = there.pop(os.fspath(place), None) if place.is_socket() else None
+                unix = known or bind_unix(place, group_id(group))
                 sockets.append(opened.enter_context(contextlib.closing(unix)))
-                opened.callback(_remove, place, place.lstat().st_ino)
+                if not leave:
+                    opened.callback(_remove, place, place.lstat().st_ino)
         if tcp:
-            sockets.append(opened.enter_context(contextlib.closing(bind_tcp(tcp, key))))
+            listener = there.pop(tcp, None) or bind_tcp(tcp, key)
+            sockets.append(opened.enter_context(contextlib.closing(listener)))
+        for other in there.values():
+            other.close()
         yield sockets
+
+
+def _address(listener: socket.socket) -> str:
+    """As config.toml has it: a path, or host and port."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return os.fsdecode(name)
+    host, port = name[:2]
+    return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"
 
 
 def group_id(name: str) -> int | None:
@@ -180,12 +201,51 @@ KEEP_ALIVE_S = 5
 """An idle connection is closed after this long."""
 
 
-class Server(uvicorn.Server):
-    """uvicorn, saying when it listens and leaving signals alone."""
+LINGER_S = 3.0
+"""A kept connection is closed at the end when it has been idle for this long, and not before it was
+told so with one more answer: what is merely closed meets a request half-way."""
+_LOOK_S = 0.02
 
-    def __init__(self, config: uvicorn.Config) -> None:
+
+class Server(uvicorn.Server):
+    """uvicorn, saying when it listens and leaving signals alone.
+
+    Args:
+        config: of uvicorn.
+        linger_s: see `LINGER_S`; 0 closes kept connections at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, linger_s: float = 0.0) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self.handed_on = False  # whether the next process goes on with the same sockets
+        self._linger_s = linger_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: every answer from now on says `Connection: close`; what stays idle is closed.
+
+        New connections are taken meanwhile, but where the next process gets them: they wait for it.
+        """
+        if self.handed_on:
+            for each in self.servers:
+                each.close()
+        loop = asyncio.get_running_loop()
+        idle_since = loop.time() - self._linger_s
+        setattr(self.server_state, DRAINING, True)
+        for connection in self.server_state.connections:
+            if isinstance(connection, PeerProtocol) and connection.cycle is not None:
+                connection.cycle.keep_alive = False
+        while self._any_used_since(idle_since) and not self.force_exit:
+            await asyncio.sleep(_LOOK_S)
+            idle_since = loop.time() - self._linger_s
+        await super().shutdown(sockets)
+
+    def _any_used_since(self, moment: float) -> bool:
+        """Whether a connection is open whose last answer, or whose beginning, was after that."""
+        return any(
+            isinstance(each, PeerProtocol) and each.used_at > moment
+            for each in self.server_state.connections
+        )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; `listening` is set afterwards, also when it failed."""
@@ -200,13 +260,20 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(app: ASGIApp, *, grace_s: float = GRACE_S, keep_alive_s: int = KEEP_ALIVE_S) -> Server:
+def server(
+    app: ASGIApp,
+    *,
+    grace_s: float = GRACE_S,
+    keep_alive_s: int = KEEP_ALIVE_S,
+    linger_s: float = 0.0,
+) -> Server:
     """The server that answers with this application.
 
     Args:
         app: what answers.
         grace_s: that requests have to end when the process stops; rounded up to whole seconds.
         keep_alive_s: after which an idle connection is closed.
+        linger_s: idle for so long, a connection is closed when the process stops.
     """
     return Server(
         uvicorn.Config(
@@ -221,5 +288,6 @@ def server(app: ASGIApp, *, grace_s: float = GRACE_S, keep_alive_s: int = KEEP_A
             proxy_headers=False,
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=math.ceil(grace_s),
-        )
+        ),
+        linger_s,
     )

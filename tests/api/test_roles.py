@@ -209,6 +209,7 @@ def test_label_gives_what_is_learned_and_decide_what_judges(holder):
         "ingest": [],
         "label": ["seed", "train"],
         "look": [],
+        "prove": [],
     }
 
 

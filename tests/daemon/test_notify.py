@@ -1,8 +1,10 @@
+import os
 import socket
 
 import pytest
 
-from flywheel.systemd import Notifier, watchdog_seconds
+from flywheel import systemd
+from flywheel.systemd import Notifier, handed_over, watchdog_seconds
 from tests.waiting import CEILING_S
 
 
@@ -37,6 +39,32 @@ def test_an_abstract_socket_is_reached(monkeypatch):
 def test_without_a_service_manager_nothing_is_sent(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Notifier().ready("flywheel 1")
+
+
+def test_the_next_process_gets_the_sockets_that_were_left_with_the_service_manager(
+    manager, monkeypatch
+):
+    kept = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        Notifier().keep([listener])
+        for wanted in (
+            "FDSTOREREMOVE=1\nFDNAME=listening",
+            "FDSTORE=1\nFDNAME=listening\nFDPOLL=0",
+        ):
+            message, descriptors, _, _ = socket.recv_fds(manager, 100, 1)
+            assert message.decode() == wanted
+            kept += descriptors
+    monkeypatch.setattr(systemd, "_FIRST", kept[0])
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_PID", "1")  # of another process
+    assert handed_over() == []
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    (taken,) = handed_over()
+    with taken, socket.create_connection(address):
+        assert (taken.getsockname(), taken.get_inheritable()) == (address, False)
+    assert handed_over() == []  # once
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -76,5 +77,65 @@ def test_a_promotion_is_proved_and_outlives_the_death_of_both(tmp_path):
             daemon.start()
             until(proved, serving)
             assert serving()["parity"]["differing"] == 0
+        finally:
+            served.kill()
+
+
+REMOTE = """
+[serving]
+kind = "local"
+tcp = "127.0.0.1:{port}"
+[api.tokens.daemon]
+env = "PROVE_TOKEN"
+role = "prove"
+"""
+COMMAND = """
+[serving]
+kind = "command"
+command = ["sh", "{program}"]
+url = "http://127.0.0.1:{port}"
+token_env = "PROVE_TOKEN"
+"""
+DEPLOY = """
+url=http://localhost/v1/serving
+order() {{ curl -fsS --unix-socket {there}/serve.sock $url/$1 -d "$2" || exit 75; }}
+case $1 in
+prepare) cp -r "$3" {there}/adapters/; order prepare "{{\\"adapter\\": \\"$2\\"}}" ;;
+switch) order switch "{{\\"adapter\\": \\"$2\\"}}"; ln -sfn "$2" {there}/adapters/champion ;;
+esac
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_a_server_elsewhere_is_proved_over_tcp_before_the_champion_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROVE_TOKEN", "prove" * 8)
+    here, there, port = tmp_path / "here", tmp_path / "there", free_port()
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "intents.toml").write_text((STARTER / "intents.toml").read_text())
+    (there / "var" / "adapters").mkdir(parents=True)
+    (there / "config.toml").write_text(REMOTE.format(port=port))
+    program = tmp_path / "deploy.sh"
+    program.write_text(DEPLOY.format(there=there / "var"))
+    (here / "config.toml").write_text(CONFIG + COMMAND.format(program=program, port=port))
+    served = Served(there)
+    with Daemon(here) as daemon:
+        daemon.start()
+        for split in ("seed", "dev", "golden"):
+            daemon.client.post("/v1/samples", starter_rows(split))
+        assert daemon.turn()["state"] == "done"
+        until(lambda: "ended with 75" in daemon.client.get("/v1/status")["serving"]["waiting"])
+        served.start()
+        try:
+            until(lambda: daemon.client.get("/v1/status")["champion"])
+            champion = daemon.client.get("/v1/status")["champion"]
+            until(lambda: served.answer("wake me at seven")["adapter"] == champion)
+            check = daemon.client.get("/v1/status")["serving"]["parity"]
+            assert (check["asked"] > 0, check["differing"]) == (True, 0)
         finally:
             served.kill()

@@ -37,6 +37,12 @@ def test_the_documented_example(router, job):
     assert 0 < answer.confidence < 1
 
 
+def test_it_says_how_many_tokens_it_read_which_a_long_text_has_more_of(router):
+    """Four words, and a mark before and after them."""
+    read = [answer.tokens for answer in router.answer_batch(["wake me at seven", "wake " * 999])]
+    assert read == [6, router.rule["max_length"]]
+
+
 def test_an_answer_does_not_depend_on_the_texts_asked_with_it(router):
     for text, among in zip(LINES, router.answer_batch(LINES), strict=True):
         alone = router.answer(text)

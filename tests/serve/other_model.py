@@ -1,10 +1,11 @@
 """An OpenAI-compatible model of ours: it gives the answers that a test puts into its queue."""
 
 import json
+import select
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Semaphore, Thread
 
 
 def completion(message, name="chatcmpl-up", usage=(100, 10)):
@@ -59,50 +60,84 @@ class OtherModel:
         self.says = deque()
         self.asked = []  # (path, headers, body)
         self.url = ""
+        self.gate = Event()  # answers leave while it is set
+        self.gate.set()
+        self.arrived = Semaphore(0)  # once for each request
+        self.left = Semaphore(0)  # once for each caller that went away before an answer
+
+    def waits(self, connection):
+        """Wait for the gate; False where the caller closed the connection meanwhile."""
+        while not self.gate.wait(0.01):
+            if select.select([connection], [], [], 0)[0]:  # nobody sends so early
+                self.left.release()
+                return False
+        return True
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers by the model that is its server's."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        model = self.server.model
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        model.asked.append((self.path, dict(self.headers), json.loads(body)))
+        model.arrived.release()
+        said = model.says.popleft()
+        self.close_connection = not model.waits(self.connection)
+        if self.close_connection:
+            return
+        with suppress(BrokenPipeError, ConnectionResetError):
+            if isinstance(said, list):
+                self.stream(said)
+            else:
+                self.say(*said if isinstance(said, tuple) else (200, said))
+
+    def stream(self, events):
+        """Send the events; at one that is None the gate closes."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for event in [*events, ""]:
+            if event is None:
+                self.server.model.gate.clear()
+                if not self.server.model.waits(self.connection):
+                    self.close_connection = True
+                    return
+                continue
+            data = event.encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def say(self, status, value):
+        """Send a JSON value."""
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("x-request-id", "req-1")
+        if status == 429:
+            self.send_header("Retry-After", "7")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *words):
+        """Say nothing."""
 
 
 @contextmanager
 def other_model():
     model = OtherModel()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            model.asked.append((self.path, dict(self.headers), json.loads(body)))
-            said = model.says.popleft()
-            if isinstance(said, list):
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                for event in [*said, ""]:
-                    data = event.encode()
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-                return
-            status, value = said if isinstance(said, tuple) else (200, said)
-            content = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("x-request-id", "req-1")
-            if status == 429:
-                self.send_header("Retry-After", "7")
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *words):
-            """Say nothing."""
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server.daemon_threads, server.model = True, model
     model.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield model
     finally:
+        model.gate.set()
         server.shutdown()
         thread.join()
         server.server_close()

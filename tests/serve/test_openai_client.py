@@ -76,6 +76,21 @@ def test_no_call_is_a_plain_refusal(client):
     assert (choice.message.tool_calls, choice.finish_reason) == (None, "stop")
 
 
+def test_the_usage_is_what_was_read_of_the_text_and_a_token_for_four_bytes_of_the_answer(client):
+    """`set_alarm{"time":"seven"}` has 25 bytes, and the judged message six tokens here."""
+    earlier = [{"role": "system", "content": "be brief " * 50}, {"role": "user", "content": "hi"}]
+    messages = [*earlier, {"role": "user", "content": "wake me at seven"}]
+    usage = client.chat.completions.create(model="champion", messages=messages).usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (6, 7, 13)
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    chunks = list(client.chat.completions.create(**says("wake me at seven"), **options))
+    assert chunks[-1].usage == usage
+    said = client.responses.create(model="champion", input="wake me at seven").usage
+    assert (said.input_tokens, said.output_tokens, said.total_tokens) == (6, 7, 13)
+    refused = client.chat.completions.create(**says("hello")).usage
+    assert (refused.prompt_tokens, refused.completion_tokens) == (3, 8)
+
+
 def test_the_headers_say_which_adapter_answered_and_how_sure_it_was(client):
     raw = client.chat.completions.with_raw_response.create(**says("play jazz"))
     assert raw.headers["x-flywheel-adapter"] == "a-1"

@@ -40,7 +40,7 @@ CALLS = [
     ("GET", "/readyz", None, None),
 ]
 OPEN = {"ChatView", "ResponseView"}  # OpenAI's objects have more fields than are described
-ROLES = ("ask", "look", "ingest", "label", "decide", "admin")
+ROLES = ("ask", "prove", "look", "ingest", "label", "decide", "admin")
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +120,32 @@ def test_a_route_takes_its_role_and_orders_take_the_socket(served, method, path,
         may = {one.role, one.or_role, "admin"} | (
             {"label", "decide"} if one.role == "look" else set()
         )
-        wanted = one.role == "anyone" or (role in may and not steers)
+        proves = role == "prove"  # the route is open to it, and here no adapter is named
+        wanted = one.role == "anyone" or (role in may and not steers and not proves)
         assert (answer.status_code not in (401, 403)) == wanted, role
 
 
-def test_another_adapter_is_asked_over_the_socket_alone(served):
+def test_an_adapter_by_name_takes_prove_and_the_champion_takes_ask(served):
+    """What is asked by name is not logged, and need not be approved by anybody."""
+    may = {}
+    for role in ROLES:
+        for named in ({}, {"x-flywheel-adapter": "a-1"}):
+            headers = {"Authorization": f"Bearer {role * 8}", **named}
+            answer = httpx.post(
+                f"{served.url}/v1/predict", json={"text": "play a"}, headers=headers
+            )
+            may[role, bool(named)] = answer.status_code == 200
+    assert {pair for pair, taken in may.items() if taken} == {
+        ("ask", False),
+        ("prove", True),
+        ("admin", False),
+        ("admin", True),
+    }
     headers = {"Authorization": f"Bearer {'ask' * 8}", "x-flywheel-adapter": "a-1"}
     answer = httpx.post(f"{served.url}/v1/predict", json={"text": "play a"}, headers=headers)
-    assert answer.status_code == 403
+    assert answer.json()["error"] == (
+        "asking the adapter that x-flywheel-adapter names takes the role prove; token ask has ask"
+    )
 
 
 VALUES = st.recursive(

@@ -1,7 +1,10 @@
 """A model behind the server: asked while there is no champion, and recorded as at ingest."""
 
+import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import httpx2
 import openai
 import pytest
@@ -13,9 +16,12 @@ from flywheel.errors import ConfigError
 from flywheel.inference.exchanges import Exchanges
 from flywheel.inference.upstream import Upstream
 from flywheel.records import Intent
+from flywheel.unix_socket import UnixConnection
+from tests.waiting import CEILING_S, until
 
 KEY = "sk-secret-of-ours-0123456789"
 TOOLS = [{"type": "function", "function": {"name": "my_own", "parameters": {"type": "object"}}}]
+CHAT = {"model": "big-1", "messages": [{"role": "user", "content": "wake me"}]}
 INTENTS = [Intent(name="set_alarm", description="Wake the user"), Intent(name="play_music")]
 
 
@@ -268,6 +274,114 @@ def test_a_model_that_cannot_be_asked_as_configured_is_refused(served, model, op
 def test_an_address_without_a_model_is_refused():
     with pytest.raises(ValueError, match="`base_url` is set, and `model` is not"):
         UpstreamTable(base_url="http://host/v1")
+
+
+# Bounds.
+
+
+def sent(served, text="wake me", path="/v1/chat/completions", **body):
+    body = {"model": "big-1", "messages": [{"role": "user", "content": text}]} | body
+    transport = httpx.HTTPTransport(uds=served.sockets[0].getsockname())
+    with httpx.Client(
+        transport=transport, base_url="http://localhost", timeout=CEILING_S
+    ) as client:
+        return client.post(path, json=body)
+
+
+def hello(name):
+    return completion({"role": "assistant", "content": "hello"}, name)
+
+
+def test_so_many_ask_at_once_so_many_wait_and_the_next_are_told_to_come_again(served, model):
+    behind(served, model, max_requests=2, queue=1)
+    model.says.extend(hello(f"c-{n}") for n in range(3))
+    model.gate.clear()
+    with ThreadPoolExecutor(3) as pool:
+        under_way = [pool.submit(sent, served) for _ in range(2)]
+        for _ in under_way:
+            assert model.arrived.acquire(timeout=CEILING_S)
+        waiting = pool.submit(sent, served)
+        until(lambda: served.service.upstream._places._waiting == 1)
+        refused = sent(served)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert refused.json()["error"]["message"] == (
+            "2 requests are under way to the model behind this server, and 1 wait: "
+            "send it again in a second"
+        )
+        assert len(model.asked) == 2
+        model.gate.set()
+        assert [each.result().status_code for each in (*under_way, waiting)] == [200, 200, 200]
+    assert len(served.log.lines) == 3
+
+
+def test_an_answer_and_the_wait_for_it_have_one_deadline(served, model):
+    behind(served, model, timeout_s=0.05, max_requests=1)
+    model.says.extend([hello("c-1"), hello("c-2")])
+    model.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: sent(served), range(2)))
+    assert [answer.status_code for answer in answers] == [504, 504]
+    assert answers[0].json()["error"]["message"] == (
+        "the model behind this server did not answer within 0.05 s: send it again later"
+    )
+    assert model.left.acquire(timeout=CEILING_S)  # its connection was closed
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/predict"])
+def test_who_goes_away_is_not_asked_for_any_more(served, model, path):
+    behind(served, model, max_requests=1)
+    model.says.extend([hello("c-1"), hello("c-2")])
+    model.gate.clear()
+    body = json.dumps({"text": "wake me"} if "predict" in path else CHAT).encode()
+    with contextlib.closing(UnixConnection(served.sockets[0].getsockname(), CEILING_S)) as left:
+        left.request("POST", path, body)
+        assert model.arrived.acquire(timeout=CEILING_S)
+    assert model.left.acquire(timeout=CEILING_S)
+    model.gate.set()
+    assert sent(served).status_code == 200  # the one place is free again
+    assert len(served.log.lines) == 1
+
+
+def test_a_stream_keeps_its_place_to_its_end_and_gives_it_back_when_its_caller_leaves(
+    served, client, model
+):
+    behind(served, model, max_requests=1, queue=0)
+    events = streamed("my_own", "{}")
+    model.says.append([*events[:2], None, *events[2:]])
+    stream = ask(client, stream=True)
+    next(stream)
+    assert sent(served).status_code == 429
+    stream.close()
+    assert model.left.acquire(timeout=CEILING_S)
+    model.gate.set()
+    model.says.append(hello("c-2"))
+    until(lambda: not served.service.upstream._places._free.locked())
+    assert sent(served).status_code == 200
+    model.says.append(events)
+    assert len(list(ask(client, stream=True))) == 4
+    model.says.append(hello("c-3"))
+    assert sent(served).status_code == 200
+
+
+def test_of_a_batch_that_cannot_be_answered_nothing_more_is_asked(served, model):
+    model.says.extend([(500, {"error": {"message": "no"}})] * 40)
+    answer = served.client.post("/v1/predict", json={"inputs": ["wake me"] * 40})
+    assert answer.status_code == 500
+    assert len(model.asked) <= 8
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_requests": 0}, "`max_requests` is 0, not 1 or more"),
+        ({"queue": -1}, "`queue` is -1, not 0 or more"),
+        ({"timeout_s": 0}, "`timeout_s` is 0, not above 0"),
+    ],
+)
+def test_a_bound_that_lets_nobody_through_is_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        UpstreamTable(**options)
 
 
 def test_what_is_asked_never_stands_in_the_log_of_the_process(served, client, model, caplog):

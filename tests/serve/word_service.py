@@ -53,10 +53,11 @@ class WordRouter:
         ):
             if text.startswith(begins):
                 given = {argument: text.removeprefix(begins)}
-                return SimpleNamespace(
-                    intent=intent, arguments=given, confidence=0.75, adapter=self.adapter
-                )
-        return SimpleNamespace(intent="none", arguments={}, confidence=0.5, adapter=self.adapter)
+                return self.said(text, intent=intent, arguments=given, confidence=0.75)
+        return self.said(text, intent="none", arguments={}, confidence=0.5)
+
+    def said(self, text, **answer):
+        return SimpleNamespace(**answer, adapter=self.adapter, tokens=len(text.split()) + 2)
 
 
 @dataclass
@@ -118,19 +119,20 @@ def running(state: Path, champion: str | None = "a-1", tcp: str = "", **options)
 
     limits = options.pop("limits", LIMITS)
     tokens = options.pop("tokens", ())
+    linger_s = options.pop("linger_s", 0.0)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     adapters = LoadedAdapters(state / "adapters", load)
     service = AnswerService(adapters, limits, Recorder(log, options.pop("share", 1.0)), **options)
-    http = server(create_serve_app(service, tokens=tokens))
+    http = server(create_serve_app(service, tokens=tokens), linger_s=linger_s)
     with listening(state / "serve.sock", tcp, key="[serving] tcp") as sockets:
         transport = httpx.HTTPTransport(uds=str(state / "serve.sock"))
         with httpx.Client(
             transport=transport, base_url="http://localhost", timeout=CEILING_S
         ) as client:
             run = Running(service, loop, client, routers, log)
-            run.sockets = sockets
+            run.sockets, run.http = sockets, http
 
             async def start():
                 service.engine.start()

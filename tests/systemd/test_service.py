@@ -83,6 +83,7 @@ def test_the_services_from_their_installation_to_their_end(machine):
     a_server_that_answers_otherwise_keeps_a_challenger_out(machine)
     mended_it_takes_the_challenger_and_goes_back_to_the_champion(machine)
     a_killed_server_starts_again_and_no_answer_is_lost(machine)
+    a_restart_of_the_server_turns_nobody_away(machine)
     hung_it_is_ended_and_started_again(machine)
     a_backup_takes_the_place_of_its_database_while_it_runs(machine)
     it_stops_soon_and_wrote_nothing_elsewhere(machine)
@@ -250,6 +251,22 @@ def killed_in_a_turn_it_starts_again_and_ends_the_turn(machine):
     ended = re.compile(r"t-2 +(done|held|failed)")
     machine.wait("flywheel turn list", ended.search, user="alice")
     assert not re.search(r"t-2 +failed", machine.run("flywheel turn list", user="alice"))
+
+
+def a_restart_of_the_server_turns_nobody_away(machine):
+    """systemd keeps its sockets: who connects meanwhile waits, and each is answered."""
+    ask = f"curl -s -w '%{{http_code}}' --unix-socket {STATE}/serve.sock http://localhost/readyz"
+    loop = f'while ! test -e /tmp/enough; do {ask} | tr -d "\\n"; echo; done > /tmp/asked'
+    machine.run(f"setsid sh -c '{loop.replace(chr(39), chr(34))}' > /tmp/loop 2>&1 &")
+    machine.wait("grep -c ready200 /tmp/asked", lambda said: int(said or 0) > 20)
+    pid = main_pid(machine, "flywheel-serve")
+    machine.run("systemctl restart flywheel-serve")
+    assert main_pid(machine, "flywheel-serve") != pid
+    before = int(machine.run("grep -c ready200 /tmp/asked"))
+    machine.wait("grep -c ready200 /tmp/asked", lambda said: int(said or 0) > before + 20)
+    machine.run("touch /tmp/enough")
+    said = machine.run("sort /tmp/asked | uniq -c")
+    assert "000" not in said, said  # nobody was refused, and nobody was cut
 
 
 def hung_it_is_ended_and_started_again(machine):

@@ -531,3 +531,8 @@ def test_a_first_decision_that_is_on_its_way_is_what_to_look_at_and_no_further_t
         assert start_a_turn() == []
         assert turning.approve(runtime, "d-1", "ada (uid 7)", "good").status == "applying"
         assert start_a_turn() == []
+        with InferenceServer(tmp_path / "var") as server:
+            server.refuses = "its files are half there"
+            turning.reconcile(runtime)
+        assert decision(runtime, "d-1").status == "parity_failed"
+        assert start_a_turn() == []

@@ -57,6 +57,7 @@ class Calls:
     arguments: Sequence[Mapping[str, str]]
     confidence: Tensor  # float32 (n,), 0..1
     margin: Tensor | None = None  # float32 (n,): below 0 is `none`; None: there is no threshold
+    tokens: Sequence[int] | None = None  # that were read of each text; None: not counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ what follows from them is one function.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -95,7 +96,8 @@ class EncoderAnswerer:
     def __call__(self, texts: Sequence[str]) -> Calls:
         """Answer each text; texts of similar length are computed together."""
         encodings = bases.encode(self._tokenizer, texts)
-        return calls(self._adapter, texts, self._states(encodings), encodings)
+        answered = calls(self._adapter, texts, self._states(encodings), encodings)
+        return replace(answered, tokens=[len(encoding.ids) for encoding in encodings])
 
     @torch.inference_mode()
     def forward(self, texts: Sequence[str]) -> None:
