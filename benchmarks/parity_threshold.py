@@ -7,7 +7,8 @@ texts that parity chooses, by thresholds that are off by some amount, in the uni
 logit, but for the score `confidence`). Three counts for each shift, summed over the seeds: dev
 texts whose answers change, of all; those among the asked ones where texts near the threshold are
 preferred; and where the least confident are (`before`), as for answers that were evaluated by an
-earlier version. A shift is missed where it changes answers and none was asked. False alarms are
+earlier version. A shift is missed where it changes answers and none of 200, 50 or 10 asked texts
+is one of them, the fewest shown being those of an hourly round and of a small one. False alarms are
 texts that an unchanged server answers otherwise, by torch and, where it is installed, ONNX Runtime.
 The last line is one JSON object.
 """
@@ -36,32 +37,34 @@ from flywheel.turn.evaluated_answers import answers_in
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clinc150"
 SHIFTS = tuple(sign * size for size in (0.02, 0.05, 0.1, 0.3, 1.0) for sign in (1, -1))
-ASKED = 200
+ASKED = (200, 50, 10)  # before a promotion; every hour; the fewest of benchmarks/serve.py
 
 
 def main() -> int:
     """Run the benchmark; 0 when it ran, whatever the figures are."""
     asked = _arguments()
     found = {f"{shift:+g}": [0, 0, 0] for shift in SHIFTS}
-    missed, alarms, texts = [0, 0], 0, 0
+    missed, before = ({str(count): 0 for count in ASKED} for _ in range(2))
+    alarms, texts = 0, 0
     for seed in range(asked.seeds):
         with tempfile.TemporaryDirectory(prefix="parity-") as place:
             rows = world.dealt(asked.data, seed, quick=asked.quick)
             adapter, evaluated = _evaluated(Path(place), rows.seeds, rows.dev, seed, asked.recipe)
-            chosen = _chosen(rows.dev, evaluated, adapter)
+            chosen = {count: _chosen(rows.dev, evaluated, adapter, count) for count in ASKED}
             texts += len(rows.dev)
-            alarms += _false_alarms(adapter, rows.dev, evaluated, chosen[0])
+            alarms += _false_alarms(adapter, rows.dev, evaluated, chosen[ASKED[0]][0])
         for shift in SHIFTS:
             changed = {name for name, one in evaluated.items() if _turned(one, shift)}
-            counts = [len(changed), *(len(changed & names) for names in chosen)]
+            counts = [len(changed), *(len(changed & names) for names in chosen[ASKED[0]])]
             name = f"{shift:+g}"
             found[name] = [a + b for a, b in zip(found[name], counts, strict=True)]
-            for way in (0, 1):
-                missed[way] += bool(changed) and not changed & chosen[way]
+            for count, (near, unsure) in chosen.items():
+                missed[str(count)] += bool(changed) and not changed & near
+                before[str(count)] += bool(changed) and not changed & unsure
         print(f"seed {seed}: {len(evaluated)} dev texts", flush=True)
-    for shift, (all_of_them, near, before) in found.items():
-        print(f"{shift}: {all_of_them} change, asked {near} of them; before {before}", flush=True)
-    figures: dict[str, Any] = {"shifts": found, "missed": missed[0], "missed_before": missed[1]}
+    for shift, (every, near, unsure) in found.items():
+        print(f"{shift}: {every} change, asked {near} of them; before {unsure}", flush=True)
+    figures: dict[str, Any] = {"shifts": found, "missed": missed, "missed_before": before}
     figures |= {"tried": len(SHIFTS) * asked.seeds, "false_alarms": alarms, "dev_texts": texts}
     print(json.dumps({"benchmark": "parity_threshold", "quick": asked.quick, **figures}))
     return 0
@@ -84,13 +87,13 @@ def _evaluated(
 
 
 def _chosen(
-    dev: Sequence[Row], evaluated: Mapping[str, EvaluatedAnswer], adapter: Path
+    dev: Sequence[Row], evaluated: Mapping[str, EvaluatedAnswer], adapter: Path, count: int
 ) -> tuple[set[str], set[str]]:
     """The samples asked, and those that would be without what is known of the threshold."""
     intents = {str(number): row.intent for number, row in enumerate(dev)}
     bare = {name: replace(one, margin=None) for name, one in evaluated.items()}
     seed = json.loads((adapter / "flywheel.json").read_text())["id"]
-    one, other = (parity.chosen(intents, by, [], ASKED, seed) for by in (evaluated, bare))
+    one, other = (parity.chosen(intents, by, [], count, seed) for by in (evaluated, bare))
     return set(one), set(other)
 
 
