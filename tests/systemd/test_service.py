@@ -25,7 +25,7 @@ STARTER = f"{CHECKOUT}/flywheel/demo/starter"
 
 pytestmark = [
     pytest.mark.systemd,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(
         os.geteuid() != 0 or shutil.which("systemd-nspawn") is None,
         reason="needs root and systemd-nspawn (Debian: systemd-container)",
@@ -122,7 +122,7 @@ def an_operator_feeds_it_and_reviews_its_first_turn(machine):
         machine.run(f"flywheel samples import {STARTER}/{name}.jsonl --split {name}", user="alice")
     event = '{"id":"p-1","ts":"2026-11-22T05:17:00Z","text":"wake me at 7","intent":"set_alarm"}'
     machine.run(f"echo '{event}' | flywheel ingest -", user="alice")
-    machine.run("flywheel turn start --wait", user="alice", timeout=400)
+    machine.run("flywheel turn start --wait", user="alice", timeout=1500)
     machine.run("flywheel review show", user="alice")
     decision = machine.run("flywheel review list --json", user="alice")
     decision = re.search(r'"id":\s*"(d-\d+)"', decision)[1]
@@ -255,15 +255,15 @@ def killed_in_a_turn_it_starts_again_and_ends_the_turn(machine):
 
 def a_restart_of_the_server_turns_nobody_away(machine):
     """systemd keeps its sockets: who connects meanwhile waits, and each is answered."""
-    ask = f"curl -s -w '%{{http_code}}' --unix-socket {STATE}/serve.sock http://localhost/readyz"
+    ask = f"curl -s -w '%{{http_code}}' --unix-socket {STATE}/serve.sock http://localhost/healthz"
     loop = f'while ! test -e /tmp/enough; do {ask} | tr -d "\\n"; echo; done > /tmp/asked'
     machine.run(f"setsid sh -c '{loop.replace(chr(39), chr(34))}' > /tmp/loop 2>&1 &")
-    machine.wait("grep -c ready200 /tmp/asked", lambda said: int(said or 0) > 20)
+    machine.wait("grep -c ok200 /tmp/asked", lambda said: int(said or 0) > 20)
     pid = main_pid(machine, "flywheel-serve")
     machine.run("systemctl restart flywheel-serve")
     assert main_pid(machine, "flywheel-serve") != pid
-    before = int(machine.run("grep -c ready200 /tmp/asked"))
-    machine.wait("grep -c ready200 /tmp/asked", lambda said: int(said or 0) > before + 20)
+    before = int(machine.run("grep -c ok200 /tmp/asked"))
+    machine.wait("grep -c ok200 /tmp/asked", lambda said: int(said or 0) > before + 20)
     machine.run("touch /tmp/enough")
     said = machine.run("sort /tmp/asked | uniq -c")
     assert "000" not in said, said  # nobody was refused, and nobody was cut
