@@ -177,6 +177,8 @@ def test_a_restart_loses_no_request_of_openais_client(folder, monkeypatch):
                     )
                     answered.append(said.id)
                 except openai.APIError as error:
+                    if stop.is_set():
+                        return
                     failed.append((retries, repr(error), repr(error.__cause__)))
 
     manager.start()
@@ -189,6 +191,7 @@ def test_a_restart_loses_no_request_of_openais_client(folder, monkeypatch):
             manager.start()
             before = len(answered)
             until(lambda: len(answered) > before + 20)
+            sys.stdout.write(f"restarted: {len(answered)} answered, failed: {failed}\n")
             manager.process.kill()  # and it keeps the sockets of one that was killed
             manager.process.wait(CEILING_S)
             manager.start()
@@ -202,7 +205,7 @@ def test_a_restart_loses_no_request_of_openais_client(folder, monkeypatch):
             manager.socket.close()
             for each in asking:
                 each.result()
-    sys.stdout.write(f"{len(answered)} answered, failed: {failed}\n")
+    sys.stdout.write(f"killed: {len(answered)} answered, failed: {failed}\n")
     assert [each for each in failed if each[0]] == []
     assert len(failed) <= 2 * 3  # of each that does not try again, one a restart
 

@@ -1,11 +1,12 @@
 """An OpenAI-compatible model of ours: it gives the answers that a test puts into its queue."""
 
 import json
+import os
 import select
 from collections import deque
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Semaphore, Thread
+from threading import Semaphore, Thread
 
 
 def completion(message, name="chatcmpl-up", usage=(100, 10)):
@@ -60,18 +61,41 @@ class OtherModel:
         self.says = deque()
         self.asked = []  # (path, headers, body)
         self.url = ""
-        self.gate = Event()  # answers leave while it is set
-        self.gate.set()
+        self.gate = Gate()  # answers leave while it is open
         self.arrived = Semaphore(0)  # once for each request
         self.left = Semaphore(0)  # once for each caller that went away before an answer
 
     def waits(self, connection):
         """Wait for the gate; False where the caller closed the connection meanwhile."""
-        while not self.gate.wait(0.01):
-            if select.select([connection], [], [], 0)[0]:  # nobody sends so early
-                self.left.release()
-                return False
-        return True
+        ready, _, _ = select.select([self.gate, connection], [], [])
+        if self.gate in ready:
+            return True
+        self.left.release()  # it is readable at its end, since nobody sends so early
+        return False
+
+
+class Gate:
+    """Open or closed; `select` finds it readable while it is open."""
+
+    def __init__(self):
+        self._event = os.eventfd(1, os.EFD_NONBLOCK)
+
+    def fileno(self):
+        """For `select`."""
+        return self._event
+
+    def set(self):
+        """Open it."""
+        os.eventfd_write(self._event, 1)
+
+    def clear(self):
+        """Close it."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._event)
+
+    def close(self):
+        """Let go of it."""
+        os.close(self._event)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -141,3 +165,4 @@ def other_model():
         server.shutdown()
         thread.join()
         server.server_close()
+        model.gate.close()
