@@ -9,9 +9,10 @@ by DuckDB itself and migrated as any other. The time is the median of the asked 
 
     python benchmarks/diagnosis.py [--quick] [--seeds 500] [--millions 1 10 50]
 
-The last line is JSON: failing_precision, failing_recall (mixed rates), and the same in each world
-where they are hardest to tell; ms_1M, ms_10M, ms_50M, and the same with one slice and one adapter.
-`--millions 0`: no times.
+The last line is JSON: failing_precision, failing_recall (by lot, mixed rates), the same in each
+world where they are hardest to tell, and by each stream of volunteered feedback, where
+`written_recall` counts suspects too; ms_1M, ms_10M, ms_50M, and the same with one slice and one
+adapter. `--millions 0`: no times.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -35,8 +37,8 @@ import diagnosis_draws
 from flywheel.api import views
 from flywheel.config import load
 from flywheel.daemon.wiring import built
-from flywheel.records import Prediction
-from flywheel.store import events
+from flywheel.records import Adapter, Prediction
+from flywheel.store import adapters, events
 from flywheel.store.health import HealthScope
 from flywheel.turn import Runtime
 
@@ -55,7 +57,9 @@ _PREDICTIONS = """
     FROM (SELECT unnest(range($first::BIGINT, $last::BIGINT)) AS i)
 """  # noqa: E501
 _FEEDBACK = """
-    INSERT INTO feedback
+    INSERT INTO feedback (
+        id, prediction_id, ts, verdict, intent, arguments, rater, rater_kind
+    )
     SELECT 'f' || id, id, ts + INTERVAL 1 HOUR,
         CASE WHEN hash(id) % 10 = 0 THEN 'corrected' ELSE 'correct' END,
         CASE WHEN hash(id) % 10 = 0 THEN 'intent_'
@@ -66,7 +70,7 @@ _FEEDBACK = """
 _JUDGED = """
     INSERT INTO judged
     SELECT f.id, p.id, p.ts, p.text, p.intent, p.arguments, p.confidence, p.adapter, p.slices,
-        f.ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind, false
+        f.ts, f.verdict, f.intent, f.arguments, f.rater, f.rater_kind, false, 0
     FROM feedback AS f JOIN predictions AS p ON p.id = f.prediction_id
 """
 _DAILY = """
@@ -106,6 +110,12 @@ def judged(seeds: int) -> dict[str, float]:
         suffix = "" if world == "mixed" else f"_{world}"
         figures[f"failing_precision{suffix}"] = found.precision
         figures[f"failing_recall{suffix}"] = found.recall
+    for name, stream in diagnosis_draws.STREAMS.items():
+        judge = partial(diagnosis_draws.volunteered, stream)
+        found = diagnosis_draws.found(diagnosis_draws.mixed, seeds, judge)
+        print(f"{name}: {found}", flush=True)
+        figures[f"{name}_precision"], figures[f"{name}_recall"] = found.precision, found.recall
+        figures[f"{name}_written_recall"] = found.written_recall
     return figures
 
 
@@ -142,7 +152,23 @@ def fill(runtime: Runtime, rows: int) -> None:
     for statement in (_FEEDBACK, _JUDGED, _DAILY, _DAILY_LABELS):
         with runtime.store.write() as con:
             con.execute(statement)
+    with runtime.store.write() as con:
+        for number in range(4):
+            adapters.add(con, _adapter(f"a-{number}"))
+        adapters.set_champion(con, "a-3", None, NOW)
     runtime.store.checkpoint()
+
+
+def _adapter(name: str) -> Adapter:
+    return Adapter(
+        id=name,
+        base="none",
+        recipe="quick",
+        dataset="",
+        parent=None,
+        created_at=NOW,
+        state="retired",
+    )
 
 
 class arriving:  # noqa: N801  reads as a word of the `with`

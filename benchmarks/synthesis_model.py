@@ -244,7 +244,8 @@ def _health(
         IntentPair(predicted=said, truth=truth, correct=said == truth, count=count)
         for (said, truth), count in pairs.items()
     )
-    return diagnosis.health(Tallies(pairs=counted), intents, IntentsTable(), dev=dev)
+    labels = diagnosis.ChampionLabels(dev=dev)
+    return diagnosis.health(Tallies(pairs=counted), intents, IntentsTable(), labels=labels)
 
 
 def buy(

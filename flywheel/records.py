@@ -179,9 +179,13 @@ class Refusal:
     detail: str = ""  # for a person: against which sample, which rule, which number
 
 
+ShownBy = Literal["audit", "feedback", "dev"]
+StreamKind = Literal["nothing", "feedback", "complaints", "praise"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentHealth:
-    """How an intent does in production, from labelled predictions.
+    """How today's champion does on an intent, from labelled predictions.
 
     A labelled prediction concerns an intent when the intent was predicted or was right;
     it is an error when the two differ (or the arguments were corrected).
@@ -194,11 +198,25 @@ class IntentHealth:
     error_rate: float | None  # errors / feedback; None without feedback
     low: float  # Wilson interval of error_rate
     high: float
-    failing: bool  # by the interval, never by the point estimate
+    failing: bool  # shown by evidence, never by a point estimate
+    suspect: bool = False  # evidence leans against it and does not show it
+    cleared: bool = False  # labels drawn by lot leave little doubt that it does well
+    shown_by: tuple[ShownBy, ...] = ()  # the evidence by which it fails
+    stream: StreamKind = "nothing"  # how its volunteered labels came; praise: nobody complained
+    audit_n: int = 0  # of `feedback`: labels drawn by lot
+    audit_errors: int = 0
+    audit_wanted: int = 0  # about how many more labels by lot would tell whether it fails
     confused_with: tuple[tuple[str, int], ...] = ()  # neighbours, most confused first
     trend: Literal["worse", "better", "flat", "unknown"] = "unknown"
     dev_n: int = 0  # the champion's own evaluation on the dev split
     dev_errors: int = 0
+
+    @property
+    def state(self) -> Literal["failing", "suspect", "healthy", "unknown"]:
+        """What the evidence comes to; where it is missing, nothing is called healthy."""
+        if self.failing or self.suspect:
+            return "failing" if self.failing else "suspect"
+        return "healthy" if self.cleared else "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

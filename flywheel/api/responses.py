@@ -9,7 +9,7 @@ description. Times are ISO 8601 in UTC, rates fractions in
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
@@ -26,42 +26,6 @@ from flywheel.records import (
 )
 
 # Production: intents and what the daemon is doing.
-
-
-class AuditedIntentView(View):
-    """An intent's error rate in the audit sample, with its interval."""
-
-    n: int
-    errors: int
-    low: float
-    high: float
-
-
-class ConfusionCountView(View):
-    """How often an intent is confused with a neighbour."""
-
-    intent: str
-    count: int
-
-
-class IntentView(View):
-    """Health of an intent: its labelled predictions, and the interval of the error rate."""
-
-    intent: str
-    predictions: int
-    feedback: int
-    errors: int
-    error_rate: float | None
-    low: float
-    high: float
-    failing: bool
-    confused_with: list[ConfusionCountView]
-    trend: Literal["worse", "better", "flat", "unknown"]
-    dev_n: int
-    dev_errors: int
-    audit: AuditedIntentView | None
-    unknown: bool = False  # a name that is no intent
-    nearest: str | None = None  # of an unknown name: the intent it may mean
 
 
 class ProgressView(View):
@@ -154,6 +118,7 @@ class InputView(View):
     loaded: LoadedView | None  # None: nothing is loaded here
     none_share: float | None  # of recent predictions: those without a call
     unknown: list[str]  # names that are no intent
+    unknown_labels: dict[str, int]  # labels of names that are no intent
     scores: int  # of other tools, as seen
     scores_counted: int  # that are verdicts
 

@@ -7,6 +7,7 @@ from typing import Any
 from flywheel.api import (
     control,
     evidence_views,
+    health_views,
     ingest,
     labels,
     operations,
@@ -99,7 +100,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ),
     _get("look", "/v1/golden", evidence_views.golden, evidence_views.GoldenView),
     _get("look", "/v1/status", control.status, responses.StatusView),
-    _get("look", "/v1/intents", control.intents, list[responses.IntentView]),
+    _get("look", "/v1/intents", control.intents, list[health_views.IntentView]),
     _get("decide", "/v1/synthesis", control.synthesis, responses.SynthesisView),
     _get("look", "/v1/turns", control.turns, list[responses.TurnView]),
     _post(

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from flywheel import __version__, diagnosis, gates
-from flywheel.api import evidence_views, review, rollout_views, traffic_views
+from flywheel.api import evidence_views, health_views, review, rollout_views, traffic_views
+from flywheel.api.health_views import IntentView
 from flywheel.api.responses import (
     AdapterView,
     ArchiveView,
-    AuditedIntentView,
     AuditView,
     BacklogView,
     BriefView,
-    ConfusionCountView,
     DecisionDetailView,
     DecisionEventView,
     DecisionView,
     GateView,
     GoldenSetView,
     InputView,
-    IntentView,
     LoadedView,
     ProgressView,
     PromptedBriefView,
@@ -62,52 +60,21 @@ _LISTED = 50  # newest turns and decisions in a listing
 def intents(
     runtime: Runtime, *, failing_only: bool = False, scope: health.HealthScope = health.EVERYTHING
 ) -> list[IntentView]:
-    """Health of each intent with its interval, the worst first; `audit`: by the audit sample."""
+    """Health of each intent with its interval, the worst first; `audit`: by labels of texts that
+    were drawn by lot."""
     with runtime.store.read() as con:
         found = intent_health(runtime, con, runtime.clock(), scope)
-        audited = {}
         unknown: tuple[diagnosis.UnknownName, ...] = ()
         if scope == health.EVERYTHING:
-            audited = label_state.audited_intents(runtime, con)
             tallies = diagnose.recent_tallies(runtime, con, runtime.clock())
             unknown = diagnosis.unknown_names(tallies, runtime.intents)
+    confidence = runtime.config.intents.confidence
     known = [
-        IntentView(
-            **{
-                field.name: getattr(item, field.name)
-                for field in fields(item)
-                if field.name != "confused_with"
-            },
-            confused_with=[
-                ConfusionCountView(intent=name, count=count) for name, count in item.confused_with
-            ],
-            audit=AuditedIntentView(**audited[item.intent]) if item.intent in audited else None,
-        )
+        health_views.intent_view(item, confidence)
         for item in found
         if item.failing or not failing_only
     ]
-    return known if failing_only else [*known, *map(_unknown, unknown)]
-
-
-def _unknown(name: diagnosis.UnknownName) -> IntentView:
-    """A name that is no intent: how often it came, and which intent it may mean."""
-    return IntentView(
-        intent=name.intent,
-        predictions=name.predictions,
-        feedback=name.feedback,
-        errors=0,
-        error_rate=None,
-        low=0.0,
-        high=1.0,
-        failing=False,
-        confused_with=[],
-        trend="unknown",
-        dev_n=0,
-        dev_errors=0,
-        audit=None,
-        unknown=True,
-        nearest=name.nearest,
-    )
+    return known if failing_only else [*known, *map(health_views.unknown_view, unknown)]
 
 
 def turns_view(runtime: Runtime) -> list[TurnView]:
@@ -400,13 +367,15 @@ def _input(
 ) -> tuple[InputView, list[str]]:
     """What is special of the events that came in, and what of it is a problem."""
     tallies = diagnose.recent_tallies(runtime, con, runtime.clock())
+    unknown = diagnosis.unknown_names(tallies, runtime.intents)
     seen, counted = scores.totals(con)
     view = InputView(
         loaded=LoadedView(new=loaded.new, known=loaded.known, conflicts=loaded.conflicts)
         if loaded
         else None,
         none_share=diagnosis.none_share(tallies),
-        unknown=[one.intent for one in diagnosis.unknown_names(tallies, runtime.intents)],
+        unknown=[one.intent for one in unknown],
+        unknown_labels={one.intent: one.labels for one in unknown if one.labels},
         scores=seen,
         scores_counted=counted,
     )

@@ -38,6 +38,7 @@ class QuestionKind(StrEnum):
 
     gate = "gate"
     first = "first"
+    health = "health"
     audit = "audit"
     conflict = "conflict"
     uncertain = "uncertain"
@@ -233,6 +234,7 @@ Reader = Callable[[Sequence[IntentChoice], Sequence[str]], str]
 _WHY = {
     "gate": "for the gates",
     "first": "for a first champion",
+    "health": "does it fail?",
     "audit": "audit",
     "conflict": "people differ",
     "uncertain": "the champion was unsure",

@@ -229,7 +229,7 @@ def intents(
     ctx: typer.Context,
     *,
     failing: Annotated[
-        bool, typer.Option("--failing", help="Only those whose interval says that they fail.")
+        bool, typer.Option("--failing", help="Only those that are shown to fail.")
     ] = False,
     adapter: Annotated[str, typer.Option(help="Only predictions of this adapter.")] = "",
     slices: Annotated[
@@ -240,10 +240,12 @@ def intents(
 ) -> None:
     """Show the health of each intent, with an interval.
 
-    Served: predictions of it. Judged: predictions with feedback that concern it. An intent is
-    failing when the whole interval lies above [intents] max_error_rate. `dev 6/10`: it has no
-    feedback, and the champion got 6 of its 10 dev samples wrong. Below the table: what the audit
-    sample says, where it has labels; feedback is given more often when an answer was wrong.
+    Served: predictions of it. Judged: labelled answers of today's champion that concern it; what a
+    champion before it got wrong is only in the trend. FAILING: its errors would hardly come about
+    while its error rate is within [intents] max_error_rate. Suspect: errors lean that way and do
+    not show it. `dev 6/10`: it has no feedback, and the champion got 6 of its 10 dev samples wrong.
+    Below the table: what this rests on, how many labels drawn by lot would tell more, and what
+    those that there are say; feedback is given more often when an answer was wrong.
     """
     if ctx.invoked_subcommand is not None:
         return None
@@ -251,13 +253,27 @@ def intents(
     wanted = [row for row in reply.value if row.get("failing") or not failing]
     if as_json:
         return raw_json(json.dumps(wanted, ensure_ascii=False).encode() if failing else reply.body)
-    rows = sorted(
-        wanted,
-        key=lambda row: (not row.get("failing"), -(row.get("error_rate") or 0), row["intent"]),
-    )
+    rows = sorted(wanted, key=_worst_first)
     if not rows:
         say("no intent is failing" if failing else "no intents yet")
         return None
+    _say_health(rows)
+    known = [row for row in rows if not row.get("unknown")]
+    failures = sum(bool(row.get("failing")) for row in known)
+    suspects = sum(bool(row.get("suspect")) for row in known)
+    if not failing:
+        more = f", {suspects} suspected" if suspects else ""
+        say("", f"{plural(len(known), 'intent')}, {failures} failing{more}")
+    return None
+
+
+def _worst_first(row: Mapping[str, Any]) -> tuple[bool, bool, float, str]:
+    failing, suspect = bool(row.get("failing")), bool(row.get("suspect"))
+    return not failing, not suspect, -(row.get("error_rate") or 0), row["intent"]
+
+
+def _say_health(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table, unknown names, what labels by lot say, and what the rest rests on."""
     cells = [_health(row) for row in rows]
     say(*table(_HEALTH, cells))
     if missing := left_out(_HEALTH, cells):
@@ -269,11 +285,7 @@ def intents(
     audited = [row for row in rows if row.get("audit")]
     if audited:
         say("", "by the audit sample:", *table(_AUDIT, [_audited(row) for row in audited]))
-    rows = [row for row in rows if not row.get("unknown")]
-    failures = sum(bool(row.get("failing")) for row in rows)
-    if not failing:
-        say("", f"{plural(len(rows), 'intent')}, {failures} failing")
-    return None
+    say(*_evidence([row for row in rows if not row.get("unknown")]))
 
 
 def _unknown(row: Mapping[str, Any]) -> str:
@@ -281,7 +293,40 @@ def _unknown(row: Mapping[str, Any]) -> str:
     seen = f"{plural(row['predictions'], 'prediction')}, {number(row['feedback'])} judged"
     new = clean(row.get("nearest") or "NEW")
     name = clean(row["intent"])
-    return f"{name} ({seen}): flywheel intents alias {quote(name)} {new}"
+    step = clean(row.get("next_step") or "") or f"flywheel intents alias {quote(name)} {new}"
+    return f"{name} ({seen}): {step}"
+
+
+_SHOWN_BY = {
+    "audit": "labels drawn by lot",
+    "feedback": "feedback, read with its bias",
+    "dev": "dev",
+}
+
+
+def _evidence(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What failing and suspected intents rest on, and how to label what tells more."""
+    lines = [f"  {line}" for row in rows if (line := _rests_on(row))]
+    if not lines:
+        return []
+    wanted = any(row.get("audit_wanted") for row in rows if row.get("suspect"))
+    more = ["", "to label what tells more: flywheel samples label"] if wanted else []
+    return ["", "what this rests on:", *lines, *more]
+
+
+def _rests_on(row: Mapping[str, Any]) -> str:
+    """By what an intent fails, or why it is only suspected and what would tell; "" of others."""
+    name = clean(row["intent"])
+    if shown := row.get("shown_by"):
+        return f"{name}: shown by {' and '.join(_SHOWN_BY.get(kind, kind) for kind in shown)}"
+    if not row.get("suspect"):
+        return ""
+    leans = "errors are too few to show it"
+    if row.get("stream") == "complaints":
+        leans = "complaints alone are no rate"
+    wanted = row.get("audit_wanted") or 0
+    tells = f"; about {plural(wanted, 'label')} drawn by lot would tell" if wanted else ""
+    return f"{name}: suspected, {leans}{tells}"
 
 
 _HEALTH = (
@@ -323,9 +368,15 @@ def _health(row: Mapping[str, Any]) -> list[str]:
         share(rate),
         interval,
         "-" if trend == "unknown" else clean(trend),
-        "FAILING" if row.get("failing") else "unknown" if row.get("unknown") else "",
+        _state(row),
         _confused(row.get("confused_with") or []) or _on_dev(row),
     ]
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if row.get("failing"):
+        return "FAILING"
+    return "suspect" if row.get("suspect") else "unknown" if row.get("unknown") else ""
 
 
 def _on_dev(row: Mapping[str, Any]) -> str:

@@ -324,6 +324,7 @@ class LabellingTable:
 
     first: int = 200  # texts of traffic that make and judge a first champion; 0: none are asked
     audit: float = 0.01  # share of traffic, drawn by lot, that tells how production really does
+    health: int = 20  # texts at a time that tell whether doubtful intents fail; 0: none are asked
     uncertain: float = 0.50  # predictions less confident than this are asked about
     second_opinion: float = 0.10  # share of what is asked that two people are asked
     disputes: int = 10  # rows of a golden generation that one person may dispute
@@ -332,8 +333,9 @@ class LabellingTable:
         for name in ("audit", "uncertain", "second_opinion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, not in 0..1")
-        if self.first < 0:
-            raise ValueError(f"`first` is {self.first}, not 0 or more")
+        for name in ("first", "health"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, not 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

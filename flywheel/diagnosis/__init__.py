@@ -1,25 +1,37 @@
 """Diagnosis: failing intents, the kinds of their failures, and briefs for the teacher. Pure."""
 
-from flywheel.diagnosis.briefs import Failed, briefs, classify
+from flywheel.diagnosis.briefs import Failed, briefs, classify, is_written_for
 from flywheel.diagnosis.budget import Lesson, Prices, learned
-from flywheel.diagnosis.health import health
+from flywheel.diagnosis.doubt import Doubt, labels_that_tell, shares, worth_asking
+from flywheel.diagnosis.health import ChampionLabels, feedback_stream, health
 from flywheel.diagnosis.input_check import (
     UnknownName,
     input_problems,
+    next_step,
     none_share,
+    unknown_labels,
     unknown_names,
 )
 
 __all__ = [
+    "ChampionLabels",
+    "Doubt",
     "Failed",
     "Lesson",
     "Prices",
     "UnknownName",
     "briefs",
     "classify",
+    "feedback_stream",
     "health",
     "input_problems",
+    "is_written_for",
+    "labels_that_tell",
     "learned",
+    "next_step",
     "none_share",
+    "shares",
+    "unknown_labels",
     "unknown_names",
+    "worth_asking",
 ]

@@ -1,5 +1,8 @@
 """Briefs for the teacher: what to write for each failing intent and kind of failure. Pure.
 
+Suspected intents get samples too: few people label by lot, and waiting for proof would leave the
+intents wrong. An error of theirs counts half.
+
 Intents that border on a failing one get samples too: samples for one side of a confusion teach a
 model to prefer that side.
 """
@@ -20,6 +23,7 @@ _OUT_OF_SCOPE = Intent(name=NONE, description="Asks for none of the functions: o
 _SHOWN = 10  # accepted samples of an intent, and of its neighbour, shown in a brief
 _MAX_KINDS = 3  # briefs of one intent
 _BORDER_SHARE = 0.25  # of a turn's samples, at most, for intents beside the failing ones
+_SUSPECT_WORTH = 0.5  # an error of an intent that is only suspected, to one of a failing intent
 _MIN_KIND_SHARE = 0.2  # of an intent's failures, for a kind to get a brief of its own
 
 _ALWAYS = ("length", "openings", "politeness and register")
@@ -157,7 +161,7 @@ def briefs(
     table: SynthesisTable,
     prices: Prices | None = None,
 ) -> tuple[Brief, ...]:
-    """Return briefs for the failing intents, most errors first, within the turn's budget.
+    """Return briefs for failing and suspected intents, most errors first, within the turn's budget.
 
     An intent gets a brief for each kind of failure that makes up at least a fifth of its
     failures. Where the router should have abstained, samples of `none` near the intent are
@@ -174,8 +178,8 @@ def briefs(
     by_name = {intent.name: intent for intent in (*intents, _OUT_OF_SCOPE)}
     prices = prices or learned(())
     requests = [
-        _BriefRequest(item, kind, texts, share * (item.errors + item.dev_errors))
-        for item in sorted((item for item in intent_health if item.failing), key=worst_first)
+        _BriefRequest(item, kind, texts, share * _claimed(item))
+        for item in sorted(filter(is_written_for, intent_health), key=worst_first)
         if item.intent in by_name
         for kind, texts, share in _failure_kinds(failed.get(item.intent, ()), by_name)
     ]
@@ -187,6 +191,15 @@ def briefs(
             brief = _brief(request, by_name, examples, table.failed_texts, samples)
             written.append(_priced(brief, expected, samples * prices.usd if prices.paid else 0.0))
     return tuple(written)
+
+
+def is_written_for(item: IntentHealth) -> bool:
+    """Whether samples are written for the intent."""
+    return item.failing or item.suspect
+
+
+def _claimed(item: IntentHealth) -> float:
+    return (item.errors + item.dev_errors) * (1.0 if item.failing else _SUSPECT_WORTH)
 
 
 def _share_budget(
@@ -327,13 +340,13 @@ def _slices(failed: Sequence[Failed]) -> dict[str, str]:
 def _border_reason(request: _BriefRequest) -> str:
     times = f"{request.errors:.0f} time" + ("" if request.errors == 1 else "s")
     return (
-        f"{request.item.intent} stands beside {request.beside}, which fails: confused with failing "
-        f"intents {times}. Samples of its own keep the border where it is."
+        f"{request.item.intent} stands beside {request.beside}, which does badly: confused with "
+        f"such intents {times}. Samples of its own keep the border where it is."
     )
 
 
 def _reason(item: IntentHealth) -> str:
-    """One sentence with the error counts of production and dev."""
+    """One sentence with the error counts of production and dev, and what they come to."""
     parts = []
     if item.error_rate is not None and item.errors:
         parts.append(
@@ -345,4 +358,5 @@ def _reason(item: IntentHealth) -> str:
     confused = (
         f", most often confused with {item.confused_with[0][0]}" if item.confused_with else ""
     )
-    return f"{item.intent} is {' and '.join(parts)}{confused}."
+    proof = "" if item.failing else "; suspected, not shown"
+    return f"{item.intent} is {' and '.join(parts)}{confused}{proof}."

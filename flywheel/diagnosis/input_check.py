@@ -6,6 +6,7 @@ that never calls anything. Nobody sees that in error rates, so it is said in wor
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -17,6 +18,7 @@ from flywheel.records import NONE, Intent
 _LEAST = 50  # predictions below which shares say nothing
 _UNUSUAL = 0.60  # share of `none`
 _ABOVE = 0.10  # of the usual share, that is worth a word
+_LONGEST_NAME = 60  # of somebody else's choosing
 _PER_INTENT = 20  # predictions an intent after which one that never occurs is worth a word
 
 
@@ -27,6 +29,7 @@ class UnknownName:
     intent: str
     predictions: int
     feedback: int  # labelled predictions that concern it
+    labels: int  # of these, whose right intent it is by a rater
     nearest: str | None  # the known intent that it may mean
 
 
@@ -34,7 +37,10 @@ def unknown_names(tallies: Tallies, intents: Sequence[Intent]) -> tuple[UnknownN
     """Return the names that are no intent and none's former name, the most frequent first."""
     known = {NONE, *(intent.name for intent in intents), *current_names(intents), *parted(intents)}
     feedback: dict[str, int] = {}
+    labels: dict[str, int] = {}
     for pair in tallies.pairs:
+        if pair.truth is not None:
+            labels[pair.truth] = labels.get(pair.truth, 0) + pair.count
         for name in {pair.predicted, pair.truth} - known:
             if name is not None:
                 feedback[name] = feedback.get(name, 0) + pair.count
@@ -44,6 +50,7 @@ def unknown_names(tallies: Tallies, intents: Sequence[Intent]) -> tuple[UnknownN
             intent=name,
             predictions=tallies.volume.get(name, 0),
             feedback=feedback.get(name, 0),
+            labels=labels.get(name, 0),
             nearest=nearest(name, [intent.name for intent in intents]),
         )
         for name in names
@@ -86,16 +93,42 @@ def input_problems(
     ]
 
 
+def unknown_labels(tallies: Tallies, intents: Sequence[Intent], most: int = 3) -> list[str]:
+    """Return, in words, the names that raters gave as the right intent and that are none, the most
+    frequent first, and what adds or maps them.
+    """
+    named = [one for one in unknown_names(tallies, intents) if one.labels]
+    named.sort(key=lambda one: (-one.labels, one.intent))
+    return [f"{_labels_of(one)}: {next_step(one)}" for one in named[:most]]
+
+
+def next_step(name: UnknownName) -> str:
+    """Return what makes an unknown name one: the line that adds it, or the command that maps it."""
+    alias = f"flywheel intents alias {quote(name.intent)}"
+    if not name.labels:
+        known = f"{alias} {name.nearest}"
+        return known if name.nearest else f"add it to the intents, or alias it: {alias} NEW"
+    line = f"[[intent]] name = {json.dumps(name.intent, ensure_ascii=False)}"
+    mapped = f"{alias} {name.nearest or 'NEW'}"
+    return f"add it to the intents (intents.toml: {line}), or map it: {mapped}"
+
+
+def _labels_of(name: UnknownName) -> str:
+    labels = "1 label says" if name.labels == 1 else f"{name.labels} labels say"
+    return f"{labels} `{name.intent[:_LONGEST_NAME]}`, which is no intent"
+
+
 def _unknown(tallies: Tallies, intents: Sequence[Intent], most: int) -> Iterator[InputProblem]:
     for one in unknown_names(tallies, intents)[:most]:
+        if not one.predictions and one.labels == one.feedback:
+            yield InputProblem(what=_labels_of(one), next_step=next_step(one))
+            continue
         labels = f" and {one.feedback} labels" if one.feedback else ""
         meant = f"; is {one.nearest} meant?" if one.nearest else ""
         predictions = "1 prediction" if one.predictions == 1 else f"{one.predictions} predictions"
         yield InputProblem(
             what=f"{predictions}{labels} of `{one.intent}`, which is no intent{meant}",
-            next_step=f"flywheel intents alias {quote(one.intent)} {one.nearest}"
-            if one.nearest
-            else "add it to the intents, or alias it: flywheel intents alias OLD NEW",
+            next_step=next_step(one),
         )
 
 

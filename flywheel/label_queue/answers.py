@@ -16,7 +16,8 @@ from flywheel import curation, labelling
 from flywheel.errors import FlywheelError, NotFound, Refused
 from flywheel.label_queue.effects import settle
 from flywheel.label_queue.first_labels import asks, first_texts
-from flywheel.label_queue.label_state import LabelState, label_state, one_person, still_wanted
+from flywheel.label_queue.health_items import health_texts
+from flywheel.label_queue.label_state import still_wanted
 from flywheel.label_queue.queue import conflict_key, gate_texts, queue
 from flywheel.labelling import Item
 from flywheel.metrics import agreement
@@ -24,7 +25,11 @@ from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Arguments, Intent
 from flywheel.store import Connection, adapters, label_candidates, labels
 from flywheel.store.labels import Said
+from flywheel.turn.label_words import LabelState, label_state, one_person
 from flywheel.turn.runtime import Runtime
+
+_DRAWN = frozenset({"gate", "first", "health"})
+"""Kinds whose texts are drawn, and answered only as long as they are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +227,7 @@ def _subjects(
             )
         elif kind == "conflict" and key in conflict_texts:
             subjects[item] = _Subject(kind=kind, text=conflict_texts[key])
-        elif kind in ("gate", "first") and item not in drawn:
+        elif kind in _DRAWN and item not in drawn:
             continue
         elif key in predictions and (kind == "audit") == labelling.drawn("audit", key, share):
             prediction = predictions[key]
@@ -244,7 +249,9 @@ def _drawn(runtime: Runtime, con: Connection, kinds: Collection[str]) -> frozens
         drawn |= {labelling.item_id("gate", key) for key in gate_texts(runtime, con)}
     if "first" in kinds:
         drawn |= {labelling.item_id("first", key) for key in _texts_for_first(runtime, con)}
-    return frozenset(drawn | set(labels.effects(con)) if {"gate", "first"} & set(kinds) else ())
+    if "health" in kinds:
+        drawn |= {labelling.item_id("health", key) for key in health_texts(runtime, con)}
+    return frozenset(drawn | set(labels.effects(con)) if _DRAWN & set(kinds) else ())
 
 
 def _texts_for_first(runtime: Runtime, con: Connection) -> frozenset[str]:

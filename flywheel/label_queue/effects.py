@@ -2,11 +2,12 @@
 
 Labels take effect when the person is done, when the gates have the labels they wait for, or after
 ten minutes without an answer. A gate's label becomes a bought golden sample. A label of the audit
-sample becomes an expert's feedback. A resolved conflict or an uncertain text becomes a training
-sample, which outvotes the raters. A label for a first champion becomes what the lot of its text
-says: a training, dev or golden sample. Uncertain texts do not become feedback: they were selected
-by the champion's low confidence, so they would bias the health of intents and the fresh set.
-A label that changes later, by a second opinion or a withdrawal, updates its effect.
+sample, or of a doubtful intent, becomes an expert's feedback. A resolved conflict or an uncertain
+text becomes a training sample, which outvotes the raters. A label for a first champion becomes
+what the lot of its text says: a training, dev or golden sample. Uncertain texts do not become
+feedback: they were selected by the champion's low confidence, so they would bias the health of
+intents and the fresh set. A label that changes later, by a second opinion or a withdrawal,
+updates its effect.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from datetime import datetime, timedelta
 from flywheel import content, curation, datasets, labelling, lineage
 from flywheel.errors import NotFound
 from flywheel.label_queue.first_labels import DealtPlace, dealer
-from flywheel.label_queue.label_state import LabelState, held_turns, label_state
-from flywheel.label_queue.queue import trained_texts
+from flywheel.label_queue.known_texts import trained_texts
+from flywheel.label_queue.label_state import held_turns
 from flywheel.records import Feedback, Sample
 from flywheel.store import Connection, events, golden_set, labels, samples
+from flywheel.store.champion_answers import DRAWN_BY_LOT
 from flywheel.store.labels import Effect, Said
+from flywheel.turn.label_words import LabelState, label_state
 from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import Incoming, add_samples
 
@@ -73,7 +76,8 @@ def settle(
         learned += [item for item in places if item not in judging]
         counts["train"], withdrawn = _add_training(runtime, con, state, effects, learned, places)
         counts["withdrawn"] += withdrawn
-        counts["feedback"] = _add_feedback(con, state, by_kind.get("audit", []), now)
+        by_lot = [item for kind in DRAWN_BY_LOT for item in by_kind.get(kind, [])]
+        counts["feedback"] = _add_feedback(con, state, by_lot, now)
     return counts
 
 

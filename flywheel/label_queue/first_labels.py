@@ -14,7 +14,6 @@ from itertools import chain
 
 from flywheel import curation, labelling
 from flywheel.curation import Neighbourhood
-from flywheel.label_queue.label_state import LabelState
 from flywheel.labelling import Item
 from flywheel.labelling.spread import SpreadText, spread
 from flywheel.records import Sample
@@ -23,6 +22,7 @@ from flywheel.store.label_candidates import SeenText
 from flywheel.turn import first_champion
 from flywheel.turn.curate import window_start
 from flywheel.turn.first_champion import KIND, FirstChampion
+from flywheel.turn.label_words import LabelState
 from flywheel.turn.runtime import Runtime
 
 _LOOKED_AT = 1_500  # different texts, by lot

@@ -1,71 +1,19 @@
-"""State of the labelling queue: answers, agreed labels, labels still needed, audited accuracy."""
+"""What the labelling queue comes to: labels that gates still need, and audited accuracy."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from flywheel import diagnosis, labelling, lineage
-from flywheel.labelling import Standing, Word
-from flywheel.metrics import IntentPair, Tallies, wilson
-from flywheel.promotion import person_of
-from flywheel.records import IntentHealth
+from flywheel import lineage
+from flywheel.metrics import wilson
 from flywheel.store import Connection, decisions, labels, turns
-from flywheel.store.labels import Said
 from flywheel.store.turns import Turn
 from flywheel.turn.curate import window_start
+from flywheel.turn.label_words import LabelState, label_state
 from flywheel.turn.runtime import Runtime
 from flywheel.turn.samples import unjudged
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelState:
-    """All answers of the queue, and the standing of each item."""
-
-    said: Mapping[str, Said]  # the newest answer of each item
-    by_item: Mapping[str, Sequence[Said]]  # oldest first
-    words: tuple[Word, ...]
-    standings: Mapping[str, Standing]
-
-    def open_to(self, item: str, person: str, share: float) -> bool:
-        """Whether an item is in a person's queue; a share `share` of all items is asked twice."""
-        twice = labelling.drawn("second", item, share)
-        return labelling.is_open(self.standings.get(item), one_person(person), twice=twice)
-
-
-def one_person(actor: str) -> str:
-    """The same for one person by socket, by token and by `sudo`, who labels an item once.
-
-    >>> one_person("ada (uid 0)") == one_person("ada (token lab)")
-    True
-    """
-    return person_of(actor) or actor
-
-
-def label_state(con: Connection) -> LabelState:
-    """Read all answers that were not withdrawn."""
-    answers = labels.standing(con)
-    words = tuple(
-        Word(
-            number=answer.number,
-            item=answer.item,
-            person=one_person(answer.person),
-            label=answer.intent if answer.what == "label" else None,
-            resolves=answer.resolves,
-        )
-        for answer in answers
-    )
-    by_item: dict[str, list[Said]] = {}
-    for answer in answers:
-        by_item.setdefault(answer.item, []).append(answer)
-    return LabelState(
-        said={answer.item: answer for answer in answers},
-        by_item=by_item,
-        words=words,
-        standings=labelling.standings(words),
-    )
 
 
 def held_turns(con: Connection) -> list[Turn]:
@@ -133,25 +81,6 @@ def audited_accuracy(runtime: Runtime, con: Connection) -> dict[str, Any]:
     }
 
 
-def audited_intents(runtime: Runtime, con: Connection) -> dict[str, dict[str, Any]]:
-    """Return the error rate of each intent with audited predictions, counted as by `health`.
-
-    Returns:
-        By intent: {"n", "errors", "low", "high"}; the interval is that of the error rate.
-    """
-    pairs = [pair for pair in _audited(runtime, con, label_state(con)).values() if pair is not None]
-    return {
-        item.intent: {
-            "n": item.feedback,
-            "errors": item.errors,
-            "low": item.low,
-            "high": item.high,
-        }
-        for item in _health(runtime, pairs)
-        if item.feedback
-    }
-
-
 def _audited(
     runtime: Runtime, con: Connection, state: LabelState
 ) -> Mapping[str, tuple[str, str] | None]:
@@ -166,14 +95,3 @@ def _audited(
         right = names.get(label, label) if label else None
         pairs[item] = (names.get(predicted, predicted), right) if right else None
     return pairs
-
-
-def _health(runtime: Runtime, pairs: Sequence[tuple[str, str]]) -> tuple[IntentHealth, ...]:
-    counts = Counter(pairs)
-    tallies = Tallies(
-        pairs=tuple(
-            IntentPair(predicted=predicted, truth=label, correct=predicted == label, count=count)
-            for (predicted, label), count in sorted(counts.items())
-        )
-    )
-    return diagnosis.health(tallies, runtime.intents, runtime.config.intents)

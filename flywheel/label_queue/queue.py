@@ -14,20 +14,16 @@ from datetime import datetime
 
 from flywheel import content, curation, labelling, lineage
 from flywheel.label_queue.first_labels import first_items
-from flywheel.label_queue.label_state import (
-    LabelState,
-    asked_for_gates,
-    held_turns,
-    label_state,
-    still_wanted,
-)
+from flywheel.label_queue.health_items import health_items
+from flywheel.label_queue.known_texts import without_near_texts
+from flywheel.label_queue.label_state import asked_for_gates, held_turns, still_wanted
 from flywheel.labelling import Item, Kind
 from flywheel.records import NONE
-from flywheel.store import Connection, adapters, health, label_candidates, samples
+from flywheel.store import Connection, adapters, label_candidates, samples
 from flywheel.turn import evidence
-from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.curate import window_start
 from flywheel.turn.diagnose import held_out, intent_health
+from flywheel.turn.label_words import LabelState, label_state
 from flywheel.turn.runtime import Runtime
 
 _NEIGHBOURS = 3  # confused intents to sample from, for each undecided intent
@@ -59,7 +55,8 @@ def queue(runtime: Runtime, con: Connection, person: str, most: int) -> Queue:
     wanted = still_wanted(con, state)
     since = window_start(runtime, con)
     bar = labelling.bar(runtime.config.labelling.audit)
-    confused = _confused(runtime, con)
+    known_health = intent_health(runtime, con, runtime.clock())
+    confused = {item.intent: [name for name, _ in item.confused_with] for item in known_health}
     audited, audit_size = label_candidates.audited(con, since, bar, most)
     first, first_size = first_items(runtime, con, state, most)
     asked_first = {item.text for item in first}
@@ -67,6 +64,7 @@ def queue(runtime: Runtime, con: Connection, person: str, most: int) -> Queue:
         *_second_opinions(runtime, state, person, confused),
         *_gate_items(runtime, con, wanted, since, bar),
         *first,
+        *health_items(runtime, con, known_health),
         *(_item("audit", prediction, rank=(0.0, prediction.lot)) for prediction in audited),
         *_conflict_items(runtime, con, state),
         *(
@@ -86,18 +84,6 @@ def queue(runtime: Runtime, con: Connection, person: str, most: int) -> Queue:
 def conflict_key(text: str) -> str:
     """Return the key of a conflict item: a hash of the text's normal form."""
     return content.content_id("t", curation.normalise(text))
-
-
-def trained_texts(runtime: Runtime, con: Connection) -> list[str]:
-    """Return the texts that the champion or a held one was trained on, or the next may be."""
-    texts = {row.text for row in samples.training(con)}
-    texts |= {row.text for row in health.labelled_texts(con, ())}
-    champion = adapters.champion(con)
-    datasets = {adapters.get(con, champion).dataset} if champion else set()
-    datasets |= {turn.record.dataset for turn in held_turns(con)}
-    for name in datasets - {""}:
-        texts |= {row["text"] for row in learned_rows(runtime.datasets_dir / f"{name}.parquet")}
-    return sorted(texts)
 
 
 def _item(
@@ -154,9 +140,7 @@ def _gate_items(
     neighbours = _neighbours(con, wanted)
     candidates = _drawn_for_gates(runtime, con, wanted, neighbours, since, bar)
     today = lineage.current_names(runtime.intents)
-    usable = _without_near_texts(
-        runtime, candidates, [*trained_texts(runtime, con), *held_out(con)]
-    )
+    usable = without_near_texts(runtime, con, candidates)
     by_intent: dict[str, list[label_candidates.SeenPrediction]] = {}
     for prediction in usable:
         by_intent.setdefault(today.get(prediction.intent, prediction.intent), []).append(prediction)
@@ -215,19 +199,6 @@ def _neighbours(con: Connection, wanted: Iterable[str]) -> dict[str, list[str]]:
     }
 
 
-def _without_near_texts(
-    runtime: Runtime, candidates: Sequence[label_candidates.SeenPrediction], known: Sequence[str]
-) -> list[label_candidates.SeenPrediction]:
-    """Candidates that are near no known text and near no earlier candidate."""
-    jaccard = runtime.config.gates.hygiene.jaccard
-    texts = [prediction.text for prediction in candidates]
-    rejected = {pair.i for pair in curation.near_duplicates(texts, known, jaccard)}
-    for pair in curation.near_duplicates(texts, texts, jaccard):
-        if pair.j < pair.i and pair.j not in rejected:
-            rejected.add(pair.i)
-    return [prediction for index, prediction in enumerate(candidates) if index not in rejected]
-
-
 def _conflict_items(runtime: Runtime, con: Connection, state: LabelState) -> list[Item]:
     """Texts on which raters differ, without a trusted label, and not near a held-out text."""
     differing = label_candidates.conflicts(con, curation.AGREED, runtime.config.raters.experts)
@@ -279,12 +250,6 @@ def _leaked(runtime: Runtime, con: Connection, texts: Sequence[str]) -> Collecti
         return ()
     matches = curation.near_duplicates(texts, held_out(con), runtime.config.curation.leak)
     return {pair.i for pair in matches}
-
-
-def _confused(runtime: Runtime, con: Connection) -> dict[str, list[str]]:
-    """The intents that each intent is confused with in production, most often first."""
-    intents = intent_health(runtime, con, runtime.clock())
-    return {item.intent: [name for name, _ in item.confused_with] for item in intents}
 
 
 def _guesses(

@@ -3,7 +3,6 @@
 Items whose labels are evidence on models (`BLIND`) never show a model's answer.
 """
 
-from flywheel.labelling.doubt import Doubt, labels_that_tell, shares, worth_asking
 from flywheel.labelling.rules import (
     BLIND,
     KINDS,
@@ -32,7 +31,6 @@ __all__ = [
     "KINDS",
     "SHARES",
     "Dealt",
-    "Doubt",
     "Item",
     "Kind",
     "Read",
@@ -47,10 +45,7 @@ __all__ = [
     "item_id",
     "judged_twice",
     "kind_and_key",
-    "labels_that_tell",
     "lot",
     "ordered",
-    "shares",
     "standings",
-    "worth_asking",
 ]

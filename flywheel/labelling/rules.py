@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["gate", "first", "audit", "conflict", "uncertain"]
-KINDS: tuple[Kind, ...] = ("gate", "first", "audit", "conflict", "uncertain")
-"""Most valuable first: labels that gates wait for, labels that a first champion is made of, the
-audit sample of production, texts on which raters disagree, texts with low confidence."""
+Kind = Literal["gate", "first", "health", "audit", "conflict", "uncertain"]
+KINDS: tuple[Kind, ...] = ("gate", "first", "health", "audit", "conflict", "uncertain")
+"""Most valuable first: labels that gates wait for, labels that a first champion is made of, labels
+that tell whether an intent fails, the audit sample of production, texts on which raters disagree,
+texts with low confidence."""
 
-BLIND: frozenset[str] = frozenset({"gate", "first", "audit"})
+BLIND: frozenset[str] = frozenset({"gate", "first", "health", "audit"})
 """Kinds whose labels are evidence on models: the labeller sees no model's answer."""
 
 _DIGITS = 32  # of a lot, in hex

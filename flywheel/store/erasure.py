@@ -68,6 +68,7 @@ _ANSWERED = """
 _DELETIONS = {
     "evaluated_answers": _ANSWERED,  # before the samples, by which they are found
     "parity_differences": _ANSWERED,
+    "champion_answers": "list_contains($ids, prediction_id)",
     "feedback": "list_contains($named, prediction_id) OR rater = $rater",
     "judged": "list_contains($ids, prediction_id) OR rater = $rater",
     "rejudged": "list_contains($ids, prediction_id) OR rater = $rater",

@@ -6,7 +6,7 @@ A prediction falls in the period in which that feedback was given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,6 +42,7 @@ _VOLUME = """
     )
     WHERE ($adapter IS NULL OR adapter = $adapter)
         AND ($slices IS NULL OR list_contains($slices, slices))
+        AND NOT list_contains($others, coalesce(adapter, ''))
     GROUP BY intent ORDER BY intent
 """
 
@@ -78,14 +79,6 @@ _PAIRS = f"""
         AND ($slices IS NULL OR list_contains($slices, slices))
     GROUP BY ALL HAVING sum(n) <> 0 ORDER BY predicted, truth NULLS FIRST, correct, recent
 """  # noqa: E501, S608
-
-_FAILURES = """
-    SELECT text, predicted, truth, predicted_arguments, truth_arguments, slices
-    FROM labelled_since(?)
-    WHERE NOT correct AND (predicted = ? OR truth = ?)
-    QUALIFY row_number() OVER (PARTITION BY text ORDER BY ts DESC, prediction_id) = 1
-    ORDER BY ts DESC, text LIMIT ?
-"""
 
 _LABELLED_TEXTS = f"""
     SELECT prediction_id, text, truth, truth_arguments, rater, {COUNTED_KIND} AS rater_kind, ts,
@@ -159,12 +152,10 @@ def halves(
     Returns:
         Whole, with the predictions made; earlier and recent, with labels only.
     """
-    asked = {"adapter": scope.adapter, "slices": _cells(con, scope)}
-    begin, end = stamp(since), stamp(until)
-    first, last, between = _midnight(begin + _DAY - _TICK), _midnight(end), stamp(middle)
-    whole = {"since": begin, "until": end, "first": first, "last": last, **asked}
-    volume = dict(con.execute(_VOLUME, _full_days(con, whole)).fetchall())
-    day = _midnight(between)
+    volume = predictions(con, since, until, scope)
+    whole = {**_period(since, until), "adapter": scope.adapter, "slices": _cells(con, scope)}
+    between = stamp(middle)
+    day, first, last = _midnight(between), whole["first"], whole["last"]
     cut = day if day != between and first <= day < last else None
     found = records(con, _PAIRS, {**whole, "middle": between, "cut": cut})
     pairs = [(row.pop("recent"), IntentPair(**row)) for row in found]
@@ -173,6 +164,26 @@ def halves(
         Tallies(pairs=tuple(pair for recent, pair in pairs if not recent)),
         Tallies(pairs=tuple(pair for recent, pair in pairs if recent)),
     )
+
+
+def predictions(
+    con: Connection,
+    since: datetime,
+    until: datetime,
+    scope: HealthScope = EVERYTHING,
+    others: Collection[str] = (),
+) -> dict[str, int]:
+    """Return the predictions of each intent in a period, without those of the adapters `others`."""
+    asked = {"adapter": scope.adapter, "slices": _cells(con, scope), "others": list(others)}
+    period = {**_period(since, until), **asked}
+    return dict(con.execute(_VOLUME, _full_days(con, period)).fetchall())
+
+
+def _period(since: datetime, until: datetime) -> dict[str, Any]:
+    """A period, and the first and the last midnight in it."""
+    begin, end = stamp(since), stamp(until)
+    first, last = _midnight(begin + _DAY - _TICK), _midnight(end)
+    return {"since": begin, "until": end, "first": first, "last": last}
 
 
 def _full_days(con: Connection, period: dict[str, Any]) -> dict[str, Any]:
@@ -203,23 +214,16 @@ def _midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def failures(con: Connection, intent: str, since: datetime, limit: int) -> list[FailedAnswer]:
-    """Return wrong answers to different texts, newest first, that concern `intent`.
-
-    An answer concerns an intent when the intent was predicted or was right.
-    """
-    rows = records(con, _FAILURES, [stamp(since), intent, intent, limit])
-    return [
-        FailedAnswer(
-            text=row["text"],
-            predicted=row["predicted"],
-            truth=row["truth"],
-            predicted_arguments=unpack(row["predicted_arguments"]),
-            truth_arguments=unpack_or_none(row["truth_arguments"]),
-            slices=unpack(row["slices"]),
-        )
-        for row in rows
-    ]
+def failed_answer(row: Row) -> FailedAnswer:
+    """A row of a wrong answer as a record."""
+    return FailedAnswer(
+        text=row["text"],
+        predicted=row["predicted"],
+        truth=row["truth"],
+        predicted_arguments=unpack(row["predicted_arguments"]),
+        truth_arguments=unpack_or_none(row["truth_arguments"]),
+        slices=unpack(row["slices"]),
+    )
 
 
 def labelled_texts(con: Connection, experts: Sequence[str]) -> list[LabelledText]:

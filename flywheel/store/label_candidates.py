@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from flywheel.store.columns import (
     Connection,
@@ -107,12 +108,13 @@ _ANSWERED_AS = f"""
         SELECT arg_min(
             {{
                 'id': p.id, 'text': p.text, 'intent': p.intent, 'confidence': p.confidence,
-                'ts': p.ts, 'lot': md5('gate:' || p.id)
+                'ts': p.ts, 'lot': md5($draw || ':' || p.id)
             }},
-            md5('gate:' || p.id), $most
+            md5($draw || ':' || p.id), $most
         ) AS first_ones
         FROM standing_predictions() AS p
-        WHERE p.ts >= $since AND list_contains($intents, p.intent) AND {_UNKNOWN}
+        WHERE p.ts >= $since AND list_contains($intents, p.intent)
+            AND NOT list_contains($others, coalesce(p.adapter, '')) AND {_UNKNOWN}
         GROUP BY p.intent
     )
 """  # noqa: S608  columns and conditions by name
@@ -246,7 +248,14 @@ def audited(
 
 
 def answered_as(
-    con: Connection, intents: Collection[str], since: datetime, bar: str, most: int
+    con: Connection,
+    intents: Collection[str],
+    since: datetime,
+    bar: str,
+    most: int,
+    *,
+    draw: Literal["gate", "health"] = "gate",
+    others: Sequence[str] = (),
 ) -> list[SeenPrediction]:
     """Return unlabelled predictions answered with these intents, in the order of their lots; a
     text may be among them more than once.
@@ -257,8 +266,17 @@ def answered_as(
         since: no older predictions.
         bar: of the audit sample, whose predictions are left to it.
         most: of one intent.
+        draw: whose lots.
+        others: adapters whose answers are left out.
     """
-    asked = {"intents": sorted(intents), "since": stamp(since), "bar": bar, "most": most}
+    asked = {
+        "intents": sorted(intents),
+        "since": stamp(since),
+        "bar": bar,
+        "most": most,
+        "draw": draw,
+        "others": list(others),
+    }
     return sorted(_seen(records(con, _ANSWERED_AS, asked)), key=lambda one: (one.lot, one.id))
 
 

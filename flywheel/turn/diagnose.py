@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from flywheel import curation, diagnosis, lineage
-from flywheel.diagnosis import Failed, Lesson
-from flywheel.metrics import Tallies
+from flywheel.diagnosis import ChampionLabels, Failed, Lesson
+from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Brief, IntentHealth
-from flywheel.store import Connection, adapters, decisions, health, samples, turns
+from flywheel.store import (
+    Connection,
+    adapters,
+    champion_answers,
+    decisions,
+    health,
+    samples,
+    turns,
+)
 from flywheel.store.turns import Turn
 from flywheel.teacher import prompts, redaction
+from flywheel.turn import answered_anew
+from flywheel.turn.lot_labels import lot_labels
 from flywheel.turn.runtime import Runtime, StepResult
 
 _BYTES_PER_TOKEN = 3.0  # overestimates the tokens of English
@@ -21,6 +32,8 @@ _PROMPT = 1200  # tokens of a typical request: the rules, ten failed texts, two 
 _LABEL = 30  # tokens out for a sample in the blind question
 _SENTENCE = "wake me at seven tomorrow please"  # of typical length, for the blind question
 
+_AHEAD = timedelta(days=1)  # clocks of producers run ahead a little
+_NAMED = 5  # intents in the step's detail
 _LOOKED_AT = 6  # failures read for one text shown
 _FAMILIAR = 0.25  # word-set Jaccard index to a training text; wording without any such is unseen
 _LOOKED_BACK = 12  # turns whose purchases are used to estimate the value of samples
@@ -68,25 +81,42 @@ def _tokens(request: prompts.Request) -> float:
 
 
 def diagnose(runtime: Runtime, turn: Turn) -> StepResult:
-    """Compute the health of every intent, and write briefs for the failing ones."""
+    """Compute the health of every intent, and write briefs for failing and suspected ones.
+
+    What is labelled is put to today's champion first: what a turn mended is not bought for again.
+    """
+    with runtime.store.read() as con:
+        since = _window_start(runtime, con, runtime.clock())
+    asked = answered_anew.refresh(runtime, turn, since)
     with runtime.store.read() as con:
         intents, briefs = wanted(runtime, con)
-    failing = [item for item in intents if item.failing]
-    names = ", ".join(item.intent for item in failing[:5]) + (" …" if len(failing) > 5 else "")
+        tallies = recent_tallies(runtime, con, runtime.clock())
+    failing = [item.intent for item in intents if item.failing]
+    suspects = [item.intent for item in intents if item.suspect]
     judged = sum(1 for item in intents if item.feedback)
+    unknown = diagnosis.unknown_labels(tallies, runtime.intents)
     return StepResult(
         next_state="synthesize",
         detail=f"{len(failing)} of {len(intents)} intents fail"
-        + (names and f": {names}")
-        + f"; {judged} have feedback",
+        + _named(failing)
+        + (f"; {len(suspects)} suspected{_named(suspects)}" if suspects else "")
+        + f"; {judged} have feedback"
+        + (f"; {asked}" if asked else "")
+        + "".join(f"; {name}" for name in unknown),
         outputs=lambda record: dataclasses.replace(record, briefs=briefs),
     )
+
+
+def _named(intents: Sequence[str]) -> str:
+    """The first few of them, after a colon."""
+    more = " …" if len(intents) > _NAMED else ""
+    return f": {', '.join(intents[:_NAMED])}{more}" if intents else ""
 
 
 def wanted(runtime: Runtime, con: Connection) -> tuple[tuple[IntentHealth, ...], tuple[Brief, ...]]:
     """Return the health of every intent, and the briefs that a turn would write now."""
     intents = intent_health(runtime, con, runtime.clock())
-    failing = [item for item in intents if item.failing]
+    failing = [item for item in intents if diagnosis.is_written_for(item)]
     kept_out = held_out(con)
     return intents, diagnosis.briefs(
         intents,
@@ -105,17 +135,66 @@ def intent_health(
 ) -> tuple[IntentHealth, ...]:
     """Return the health of every intent over the configured window, the worst first.
 
-    The champion's evaluation on dev is included only with scope `EVERYTHING`.
+    Today's champion is judged (`champion_labels`); with another scope what production answered
+    there, by whomever.
     """
     table = runtime.config.intents
     since = _window_start(runtime, con, now)
     middle = since + timedelta(days=table.window_days) / 2
-    until = now + timedelta(days=1)  # clocks of producers run ahead a little
-    champion = adapters.champion(con) if scope == health.EVERYTHING else None
-    metrics = adapters.get(con, champion).metrics if champion else {}
-    dev = {name: (n, errors) for name, (errors, n) in metrics.get("dev_intents", {}).items()}
+    until = now + _AHEAD
     whole, earlier, recent = health.halves(con, since, middle, until, scope)
-    return diagnosis.health(whole, runtime.intents, table, dev=dev, earlier=earlier, recent=recent)
+    labels = ChampionLabels()
+    if scope == health.EVERYTHING:
+        volunteered, labels = champion_labels(runtime, con, whole, since, until)
+        whole = dataclasses.replace(whole, pairs=volunteered)
+    return diagnosis.health(
+        whole, runtime.intents, table, labels=labels, earlier=earlier, recent=recent
+    )
+
+
+def champion_labels(
+    runtime: Runtime, con: Connection, whole: Tallies, since: datetime, until: datetime
+) -> tuple[tuple[IntentPair, ...], ChampionLabels]:
+    """Return the volunteered labels of what today's champion answers, and its other labels.
+
+    Args:
+        runtime: the loop.
+        con: a reading connection.
+        whole: of the window, whoever answered.
+        since, until: the window.
+    """
+    known = {adapter.id: adapter for adapter in adapters.list_adapters(con)}
+    serving = adapters.champion(con)
+    champion = answered_anew.asked_champion(con)
+    asked = champion.id if champion else None
+    lots = lot_labels(con, asked, frozenset(known), since)
+    metrics = known[serving].metrics if serving in known else {}
+    dev = {name: (n, errors) for name, (errors, n) in metrics.get("dev_intents", {}).items()}
+    if champion is None and not lots.any_given:  # sums by day say the same, and are quicker
+        return whole.pairs, ChampionLabels(dev=dev)
+    standing = champion_answers.standing_pairs(con, asked, since)
+    others = set(known) - {asked} if champion else set()
+    return _summed(standing), ChampionLabels(
+        served=Tallies(
+            volume=health.predictions(con, since, until, others=others),
+            pairs=_summed(row for row in standing if row.own),
+        ),
+        audit=lots.audit,
+        asked=lots.asked,
+        recorded=champion_answers.verdicts(con, since),
+        dev=dev,
+    )
+
+
+def _summed(rows: Iterable[champion_answers.StandingPair]) -> tuple[IntentPair, ...]:
+    """The same pairs, each once, whoever gave the answers."""
+    counts: Counter[tuple[str, str | None, bool]] = Counter()
+    for row in rows:
+        counts[row.pair.predicted, row.pair.truth, row.pair.correct] += row.pair.count
+    return tuple(
+        IntentPair(predicted=predicted, truth=truth, correct=correct, count=count)
+        for (predicted, truth, correct), count in counts.items()
+    )
 
 
 def recent_tallies(runtime: Runtime, con: Connection, now: datetime) -> Tallies:
@@ -171,11 +250,13 @@ def _failures(
 def _wrong_answers(
     runtime: Runtime, con: Connection, intent: str, since: datetime, limit: int
 ) -> list[health.FailedAnswer]:
-    """Wrong answers of an intent; those under its former names come last."""
+    """Wrong answers of today's champion; those under an intent's former names come last."""
     names = lineage.current_names(runtime.intents)
+    asked = answered_anew.asked_champion(con)
+    champion = asked.id if asked else None
     by_text: dict[str, health.FailedAnswer] = {}
     for name in (intent, *lineage.former_names(runtime.intents).get(intent, ())):
-        for answer in health.failures(con, name, since, limit):
+        for answer in champion_answers.failures(con, champion, name, since, limit):
             predicted = names.get(answer.predicted, answer.predicted)
             truth = answer.truth and names.get(answer.truth, answer.truth)
             right = predicted == truth and answer.predicted != answer.truth  # by a renamed intent

@@ -62,6 +62,7 @@ def test_the_queue_names_its_caller_and_what_waits(client, traffic):
     assert said["waiting"] == {
         "gate": 0,
         "first": 0,
+        "health": 0,
         "audit": 0,
         "conflict": 1,
         "uncertain": 3,

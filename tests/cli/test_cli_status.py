@@ -265,3 +265,39 @@ set_alarm       41       3    2–19 %
 """
         in shown
     )
+
+
+def test_intents_say_what_failing_and_suspected_ones_rest_on_and_what_would_tell(daemon):
+    shown = INTENTS[1] | {"shown_by": ["audit", "feedback"]}
+    doubted = INTENTS[3] | {
+        "failing": False,
+        "suspect": True,
+        "stream": "complaints",
+        "audit_wanted": 12,
+    }
+    told = daemon.says("GET /v1/intents", [doubted, shown]).run("intents").stdout
+    assert told.index("FAILING") < told.index("suspect ")
+    assert told.endswith(
+        """\
+what this rests on:
+  播放音乐: shown by labels drawn by lot and feedback, read with its bias
+  set_timer: suspected, complaints alone are no rate; about 12 labels drawn by lot would tell
+
+to label what tells more: flywheel samples label
+
+2 intents, 1 failing, 1 suspected
+"""
+    )
+
+
+def test_a_label_that_is_no_intent_is_listed_with_what_adds_it(daemon):
+    step = 'add it to the intents (intents.toml: [[intent]] name = "qa_factoid")'
+    name = INTENTS[2] | {
+        "intent": "qa_factoid",
+        "feedback": 32,
+        "unknown": True,
+        "labels": 32,
+        "next_step": step,
+    }
+    told = daemon.says("GET /v1/intents", [name]).run("intents").stdout
+    assert f"  qa_factoid (0 predictions, 32 judged): {step}\n" in told

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.cli.doctor import environment
+from flywheel.cli.doctor import environment, incoming
 from flywheel.cli.doctor.incoming import SeenTraffic, named
 from flywheel.config import load_intents
 from flywheel.formats import read_lines
@@ -232,3 +232,17 @@ def test_records_of_one_exchange_count_once_in_traffic(tmp_path):
         found = traffic.recent(con)
     store.close()
     assert found == traffic.Traffic(n=1, intents={"set_alarm": 1})
+
+
+def test_labels_of_a_name_that_is_no_intent_are_told_with_the_line_that_adds_it():
+    status = {"input": {"unknown_labels": {"qa factoid": 32, "x": 1}}}
+    found = list(incoming.labels(environment.Running(None, status, "")))
+    assert [(each.level, each.text) for each in found] == [
+        ("warn", "32 labels say `qa factoid`, which is no intent; they count against none"),
+        ("warn", "1 label says `x`, which is no intent; they count against none"),
+    ]
+    assert found[0].todo == (
+        'add [[intent]] name = "qa factoid" to the intents, or map it: '
+        "flywheel intents alias 'qa factoid' NEW"
+    )
+    assert list(incoming.labels(environment.Running(None, {}, ""))) == []

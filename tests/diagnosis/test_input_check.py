@@ -1,4 +1,4 @@
-from flywheel.diagnosis import input_problems, none_share, unknown_names
+from flywheel.diagnosis import input_problems, none_share, unknown_labels, unknown_names
 from flywheel.lineage import nearest
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Intent
@@ -57,3 +57,15 @@ def test_the_command_for_an_unknown_name_with_a_space_can_be_pasted():
     tallies = Tallies(volume={"Set Alarm": 2}, pairs=())
     problem = input_problems(tallies, [Intent(name="set_alarm")])[0]
     assert problem.next_step == "flywheel intents alias 'Set Alarm' set_alarm"
+
+
+def test_a_label_that_is_no_intent_is_told_with_its_count_and_the_line_that_adds_it():
+    wrong = IntentPair(predicted="stop", truth="qa_factoid", correct=False, count=32)
+    tallies = Tallies(volume={"stop": 60, "play_music": 9, "alarm": 9}, pairs=(wrong,))
+    said = (
+        "32 labels say `qa_factoid`, which is no intent: add it to the intents (intents.toml: "
+        '[[intent]] name = "qa_factoid"), or map it: flywheel intents alias qa_factoid NEW'
+    )
+    assert unknown_labels(tallies, INTENTS) == [said]
+    assert list(map(str, input_problems(tallies, INTENTS))) == [said]
+    assert unknown_labels(Tallies(volume={"qa_factoid": 3}), INTENTS) == []

@@ -11,7 +11,15 @@ from version10 import CORRECTED, NOW
 from flywheel.loader import Loader
 from flywheel.records import Feedback, Prediction
 from flywheel.spool import Spool
-from flywheel.store import archive, consistency, events, health, open_store, schema
+from flywheel.store import (
+    archive,
+    champion_answers,
+    consistency,
+    events,
+    health,
+    open_store,
+    schema,
+)
 
 SINCE, UNTIL = NOW - timedelta(days=30), NOW + timedelta(days=30)
 
@@ -44,7 +52,7 @@ def test_a_correction_to_the_same_arguments_finds_the_answer_right(
         events.add_predictions(con, [prediction("p", predicted)])
     assert right(store) == (int(same), 1)
     with store.read() as con:
-        failed = health.failures(con, "set_alarm", SINCE, 9)
+        failed = champion_answers.failures(con, None, "set_alarm", SINCE, 9)
         assert [each.text for each in failed] == ([] if same else ["p"])
         assert consistency.differences(con) == []
 

@@ -73,26 +73,6 @@ def test_a_prediction_judged_twice_counts_once_when_it_was_last_judged(store):
     assert later == IntentPair(predicted="alarm", truth="alarm", correct=True, count=1)
 
 
-def test_failed_texts_show_both_sides_of_a_confusion_newest_first_and_once(store):
-    produce(
-        store,
-        ("p-1", "旧的", "alarm", "timer", 1, 8),
-        ("p-2", "新的", "timer", "alarm", 3, 8),
-        ("p-3", "新的", "timer", "alarm", 2, 8),
-        ("p-4", "fine", "alarm", "alarm", 4, 8),
-        ("p-5", "of others", "play", "stop", 4, 8),
-        ("p-6", "too old", "alarm", "timer", 1, 1),
-        ("p-7", "nobody knows", "alarm", None, 2, 8),
-    )
-    with store.read() as con:
-        assert [f.text for f in health.failures(con, "alarm", START + 5 * DAY, 9)] == [
-            "新的",
-            "nobody knows",
-            "旧的",
-        ]
-        assert [f.text for f in health.failures(con, "alarm", START + 5 * DAY, 1)] == ["新的"]
-
-
 def test_labelled_texts_are_those_whose_right_intent_is_known(store):
     produce(
         store,

@@ -36,7 +36,13 @@ ANN, BO = "ann (uid 1)", "bo (uid 2)"
 
 
 def runtime_with(folder, **shares):
-    given = {"first": 0, "audit": 0.0, "uncertain": 0.0, "second_opinion": 0.0} | shares
+    given = {
+        "first": 0,
+        "health": 0,
+        "audit": 0.0,
+        "uncertain": 0.0,
+        "second_opinion": 0.0,
+    } | shares
     return runtime_in(folder, teacher=Parrot(), labelling=LabellingTable(**given))
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from runtimes import (
     ALARM,
+    NOW,
     PLAY,
     TIMER,
     WORDS,
     Parrot,
-    produce_failures,
     runtime_in,
     sample,
     turn_once,
@@ -21,8 +21,8 @@ from runtimes import (
 )
 
 from flywheel.lineage import current_names, judging, parted, under_names
-from flywheel.records import Intent
-from flywheel.store import adapters, decisions, label_candidates, turns
+from flywheel.records import Feedback, Intent, Prediction
+from flywheel.store import adapters, decisions, events, label_candidates, turns
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows
 from tests.fakes.refusals import refusals
@@ -45,6 +45,20 @@ def runtime(under_old_names, tmp_path):
     made = runtime_in(tmp_path)
     yield made
     made.store.close()
+
+
+def fail_as(runtime, intent, count=24):
+    """The champion missed an intent in texts that it had not learned, as people say."""
+    with runtime.store.write() as con:
+        serving = adapters.champion(con)
+        for key in (f"new-{n}" for n in range(count)):
+            text = f"quite other words {key}"
+            made = Prediction(id=key, ts=NOW, text=text, intent="none", adapter=serving)
+            said = Feedback(
+                id=f"f-{key}", prediction_id=key, ts=NOW, verdict="corrected", intent=intent
+            )
+            events.add_predictions(con, [made])
+            events.add_feedback(con, [said])
 
 
 def next_turn(runtime, *intents):
@@ -96,7 +110,7 @@ def test_a_failing_renamed_intent_is_shown_to_the_teacher_by_what_was_said_under
         Intent(name=TIMER),
     )
     runtime.teacher = Parrot()
-    produce_failures(runtime)
+    fail_as(runtime, ALARM)
     with runtime.store.read() as con:
         turn = turns.get(con, turn_once(runtime))
     briefs = {brief.intent.name: brief for brief in turn.record.briefs}

@@ -14,7 +14,7 @@ from runtimes import (
 )
 
 from flywheel.config import TrainingTable
-from flywheel.label_queue.queue import trained_texts
+from flywheel.label_queue.known_texts import trained_texts
 from flywheel.records import Prediction
 from flywheel.store import events, turns
 from flywheel.store.erasure import Person

@@ -58,6 +58,7 @@ def _with_config(
     incoming.predictions(config, daemon, seen)
     yield from incoming.sources(config, daemon, seen)
     yield from incoming.named(learning.listed(config), seen, _golden(daemon))
+    yield from incoming.labels(daemon)
     announce("checking the base model…")
     texts = [*learning.texts(daemon), *seen.texts()]
     spoken = bool(texts) or seen.n > 0

@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.doctor.environment import Finding, Running, fail, ok, skip, warn
@@ -296,6 +297,19 @@ def named(
     if not found:
         words = f"{plural(seen.n, 'recent prediction')} of {seen.where}"
         yield ok("traffic", f"{words}; {share(seen.intents[NONE] / seen.n)} without a call")
+
+
+def labels(running: Running) -> Iterator[Finding]:
+    """Whether raters name intents that there are; only a running daemon knows."""
+    unknown = (running.status.get("input") or {}).get("unknown_labels") or {}
+    for name, count in sorted(unknown.items(), key=lambda pair: (-pair[1], pair[0])):
+        said = "1 label says" if count == 1 else f"{count:,} labels say"
+        line = f"add [[intent]] name = {json.dumps(name, ensure_ascii=False)} to the intents"
+        yield warn(
+            "labels",
+            f"{said} `{name}`, which is no intent; they count against none",
+            f"{line}, or map it: flywheel intents alias {quote(name)} NEW",
+        )
 
 
 def _usual_none(seen: SeenTraffic, golden: Mapping[str, int]) -> float | None:

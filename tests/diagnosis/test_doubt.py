@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.labelling import Doubt, labels_that_tell, shares, worth_asking
+from flywheel.diagnosis import Doubt, labels_that_tell, shares, worth_asking
 
 counts = st.integers(0, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
