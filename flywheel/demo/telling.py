@@ -18,6 +18,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from flywheel.diagnosis import SUSPECTED
+
 _WIDTH = 80
 _PLAIN_S = 10.0  # between two lines where there is no terminal
 _BORDER = "border"  # kind of a brief for an intent that stands beside a failing one
@@ -85,7 +87,8 @@ def tell_turn(teller: Teller, turn: Mapping[str, Any]) -> None:
     """What failed, and what was written for it."""
     for why, briefs in _by_reason(turn["briefs"]).items():
         beside = all(brief["failure"] == _BORDER for brief in briefs)
-        _wrapped(teller, "  beside:  " if beside else "  failing: ", why)
+        title = "  suspect: " if why.endswith(SUSPECTED) else "  failing: "
+        _wrapped(teller, "  beside:  " if beside else title, why)
         for intent in dict.fromkeys(brief["intent"] for brief in briefs):
             written = turn["written"].get(intent, 0)
             _wrapped(teller, " " * 11, f"the teacher wrote {written} samples of {intent}")

@@ -1,6 +1,6 @@
 """Diagnosis: failing intents, the kinds of their failures, and briefs for the teacher. Pure."""
 
-from flywheel.diagnosis.briefs import Failed, briefs, classify, is_written_for
+from flywheel.diagnosis.briefs import SUSPECTED, Failed, briefs, classify, is_written_for
 from flywheel.diagnosis.budget import Lesson, Prices, learned
 from flywheel.diagnosis.doubt import Doubt, labels_that_tell, shares, worth_asking
 from flywheel.diagnosis.health import ChampionLabels, feedback_stream, health
@@ -14,6 +14,7 @@ from flywheel.diagnosis.input_check import (
 )
 
 __all__ = [
+    "SUSPECTED",
     "ChampionLabels",
     "Doubt",
     "Failed",

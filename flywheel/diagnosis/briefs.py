@@ -19,6 +19,9 @@ from flywheel.diagnosis.budget import Claim, Prices, allocate, learned
 from flywheel.diagnosis.health import worst_first
 from flywheel.records import NONE, Arguments, Brief, FailureClass, Intent, IntentHealth
 
+SUSPECTED = "; suspected, not shown."
+"""How the reason of a brief ends whose intent is not shown to fail."""
+
 _OUT_OF_SCOPE = Intent(name=NONE, description="Asks for none of the functions: out of scope")
 _SHOWN = 10  # accepted samples of an intent, and of its neighbour, shown in a brief
 _MAX_KINDS = 3  # briefs of one intent
@@ -358,5 +361,5 @@ def _reason(item: IntentHealth) -> str:
     confused = (
         f", most often confused with {item.confused_with[0][0]}" if item.confused_with else ""
     )
-    proof = "" if item.failing else "; suspected, not shown"
-    return f"{item.intent} is {' and '.join(parts)}{confused}{proof}."
+    end = "." if item.failing else SUSPECTED
+    return f"{item.intent} is {' and '.join(parts)}{confused}{end}"

@@ -37,6 +37,12 @@ def test_an_intent_beside_a_failing_one_is_not_said_to_fail(
     assert "failing: play_music" not in printed
 
 
+def test_a_suspected_intent_is_not_said_to_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    doubted = brief("play_music", "play_music is wrong in 4 of 9; suspected, not shown.")
+    tell_turn(Teller(), {"briefs": [doubted], "written": {"play_music": 10}, "steps": STEPS})
+    assert "  suspect: play_music is wrong in 4 of 9" in capsys.readouterr().out
+
+
 def test_an_intent_with_two_kinds_of_failures_is_told_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
