@@ -70,6 +70,11 @@ _TO_ANSWER = """
     ORDER BY max(labelled_at) OVER (PARTITION BY prediction_id) DESC, prediction_id LIMIT $most
 """
 
+_ANSWERED_ANEW = """
+    SELECT count(*) FROM champion_answers AS c JOIN predictions AS p ON p.id = c.prediction_id
+    WHERE c.adapter = $adapter AND NOT c.learned AND p.adapter IS DISTINCT FROM c.adapter
+"""
+
 # Volunteered labels, on the answers of today's champion; of all where no champion can be asked.
 # Answers of another adapter count once the champion was asked the same; those of nobody that the
 # registry knows count as given until then. Where the champion calls otherwise than production did,
@@ -177,6 +182,12 @@ class SeenAnswer:
     adapter: str  # "": not said
     learned: bool
     anew: str | None  # None: it was not asked
+
+
+def answered_anew(con: Connection, adapter: str) -> int:
+    """Return how many labelled texts it was asked that production did not ask it."""
+    row = con.execute(_ANSWERED_ANEW, {"adapter": adapter}).fetchone()
+    return row[0] if row else 0
 
 
 def to_answer(con: Connection, adapter: str, since: datetime, most: int) -> list[LabelledAnswer]:

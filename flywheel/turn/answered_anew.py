@@ -46,16 +46,18 @@ def refresh(runtime: Runtime, turn: Turn, since: datetime) -> str:
         since: labels given before are left.
 
     Returns:
-        What to tell of it; "" where nothing was asked. A champion that could not be asked stops no
-        turn: its diagnosis rests on what is known of it then.
+        What to tell of it, the same where a crash came between; "" where it was asked nothing so
+        far. A champion that could not be asked stops no turn: its diagnosis rests on what is known
+        of it then.
     """
     with runtime.store.read() as con:
         champion = asked_champion(con)
         if champion is None:
             return ""
         waiting = champion_answers.to_answer(con, champion.id, since, _LOOKED_AT)
+        known = _told(champion_answers.answered_anew(con, champion.id), champion)
     if not waiting:
-        return ""
+        return known
     learned = _learned(runtime, champion, waiting)
     settled = [
         ChampionAnswer(prediction_id=row.prediction_id, learned=True)
@@ -65,7 +67,7 @@ def refresh(runtime: Runtime, turn: Turn, since: datetime) -> str:
     unlearned = [row for row in waiting if row.prediction_id not in learned]
     settled += [_as_given(row) for row in unlearned if row.own]
     asked = [row for row in unlearned if not row.own][:_ASKED]
-    told = f"{len(asked)} labelled texts answered anew by {champion.id}" if asked else ""
+    told = ""
     try:
         settled += _answers(runtime, turn, champion, asked)
     except FlywheelError as error:
@@ -73,7 +75,11 @@ def refresh(runtime: Runtime, turn: Turn, since: datetime) -> str:
         log.warning("%s", told, extra={"event": "champion.not_asked", "turn": turn.id})
     with runtime.store.write() as con:
         champion_answers.add(con, champion.id, settled)
-    return told
+        return told or _told(champion_answers.answered_anew(con, champion.id), champion)
+
+
+def _told(count: int, champion: Adapter) -> str:
+    return f"{count} labelled texts answered anew by {champion.id}" if count else ""
 
 
 def _learned(

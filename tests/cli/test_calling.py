@@ -86,7 +86,7 @@ def test_the_steps_after_init_can_be_pasted(tmp_path):
     program = Path(sys.executable).parent / "flywheel"
     options = {"capture_output": True, "text": True, "env": {"PATH": "/usr/bin:/bin"}}
     made = subprocess.run([program, "init", "my router"], cwd=tmp_path, check=True, **options)
-    steps = made.stdout.split("next:\n")[1].splitlines()
+    steps = made.stdout.split("next:\n")[1].split("\n\n")[0].splitlines()
     assert steps[0] == "  list your functions in my router/intents.toml"
     assert steps[1:] == [
         f"  {program} doctor --config 'my router/config.toml'",
