@@ -131,14 +131,23 @@ class RunningDaemon(ChildProcess):
         Raises:
             RuntimeError: it failed; the daemon's last words are in it.
         """
-        while True:
-            view: dict[str, Any] = self.get("turns", turn)
-            if view["state"] in ENDED:
-                break
+        while (view := self._turn_now(turn))["state"] not in ENDED:
             time.sleep(poll_s)
         if view["state"] in ("failed", "cancelled"):
             raise RuntimeError(f"{turn} {view['state']}: {view['error']} {self._last_words()}")
         return view
+
+    def _turn_now(self, turn: str) -> dict[str, Any]:
+        """The turn; asked again where the daemon lives and only did not answer in time."""
+        while True:
+            try:
+                view: dict[str, Any] = self.get("turns", turn)
+            except DaemonUnreachable:
+                if self._process is None or self._process.poll() is not None:
+                    raise
+                time.sleep(1.0)
+            else:
+                return view
 
     def champion(self) -> Path:
         """The folder of the adapter in service.
