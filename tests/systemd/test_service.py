@@ -319,14 +319,17 @@ def it_stops_soon_and_wrote_nothing_elsewhere(machine):
     assert machine.run("pgrep -u flywheel", check=False).stdout == ""
     elsewhere = "-path /var/lib/flywheel -prune -o -path /var/log/flywheel -prune"
     # Files of the machine below may vanish meanwhile: that is no failure of the search.
-    found = machine.run(f"find / -xdev {elsewhere} -o -user flywheel -print; echo searched")
+    found = machine.run(
+        f"find / -xdev {elsewhere} -o -user flywheel -print; echo searched", timeout=1500
+    )
     assert found == "searched\n"
 
 
 def uninstall(machine):
     for command in commands_under("Uninstall"):
         machine.run(command)
-    left = machine.run("find / -xdev -iname '*flywheel*' -newer /etc/hostname", check=False).stdout
+    named = "find / -xdev -iname '*flywheel*' -newer /etc/hostname"
+    left = machine.run(named, check=False, timeout=1500).stdout
     kept = [line for line in left.splitlines() if not line.startswith((CHECKOUT, "/srv", "/proc"))]
     assert not [line for line in kept if line.startswith(("/etc", "/opt", "/var/lib/flywheel"))]
 
