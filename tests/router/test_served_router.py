@@ -149,6 +149,9 @@ class ServiceManager:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"  # httpcore leaves a refused socket to the gc
+)
 def test_a_restart_loses_no_request_of_openais_client(folder, monkeypatch):
     """New connections wait for the next process, kept ones are told that they end.
 
