@@ -200,7 +200,7 @@ def test_readers_see_whole_transactions_while_another_thread_writes(store, now):
             if first != second or first.predictions != first.labelled:
                 torn.append((first, second))
 
-    readers = [threading.Thread(target=look) for _ in range(3)]
+    readers = [threading.Thread(target=look) for _ in range(2)]
     for reader in readers:
         reader.start()
     for i in range(15):
