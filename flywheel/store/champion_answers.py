@@ -186,8 +186,8 @@ class SeenAnswer:
 
 def answered_anew(con: Connection, adapter: str) -> int:
     """Return how many labelled texts it was asked that production did not ask it."""
-    row = con.execute(_ANSWERED_ANEW, {"adapter": adapter}).fetchone()
-    return row[0] if row else 0
+    ((count,),) = con.execute(_ANSWERED_ANEW, {"adapter": adapter}).fetchall()
+    return int(count)
 
 
 def to_answer(con: Connection, adapter: str, since: datetime, most: int) -> list[LabelledAnswer]:

@@ -255,6 +255,7 @@ PROSE = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _KEY = re.compile(r"`\[([a-z_]+(?:\.[a-z_]+)*)\] ([a-z_]+)")
 _BLOCK = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _OPEN = {"SourceTable", "CustomRule"}  # their further keys are a plug-in's own
+_NAMES = {"feedback.scores", "gates.intents.groups"}  # keys are scores of others, or intents
 _MANY = {"TokenTable"}  # tables of the reader's naming, with keys of ours
 
 
@@ -262,8 +263,8 @@ def key_trouble(table: str, key: str) -> str:
     """What is wrong with `[table] key`; "" when there is such a key."""
     types = types_of(Config)
     here = "Config"
-    if table == "feedback.scores":
-        return ""  # names of scores are their producers'
+    if table in _NAMES:
+        return ""
     parts = iter(table.split("."))
     for part in parts:
         if here in _OPEN:
