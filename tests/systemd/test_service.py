@@ -210,7 +210,7 @@ def events_of(machine):
 
 
 def approve(machine, decision):
-    overridden = "--override overall --override intents"
+    overridden = "--override overall"
     because = f'--because "looked at it" {overridden}'
     machine.run(f"flywheel review approve {decision} {because}", user="alice")
 
