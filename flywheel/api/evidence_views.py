@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
-from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +18,6 @@ from flywheel.store.turns import Turn
 from flywheel.turn import Runtime, evidence
 from flywheel.web.http import answer
 
-_JUDGEMENT = TypeAdapter(gates.Judgement)
 NOT_SHOWN = (
     "A pool shows that its intents did not lose the margin together. Of one intent inside it shows "
     "little: one that lost 20 points passes nearly as often as before, and one that lost all more "
@@ -133,7 +131,7 @@ def ahead(con: Connection, decision: Decision, turn: Turn | None) -> AheadView |
         return None
     if turn.record.judgement is None or decision.champion is None:
         return None
-    judged = _JUDGEMENT.validate_python(turn.record.judgement)
+    judged = evidence.JUDGEMENT.validate_python(turn.record.judgement)
     shown = evidence.EVIDENCE.validate_python(turn.record.evidence)
     rules: Mapping[str, Any] | None = turn.record.rules
     if rules is None or shown.offered is None:

@@ -71,6 +71,10 @@ class IntentsRule:
     pools: Literal["auto", "off"] = "auto"  # auto: intents too rare for it are judged together
     groups: dict[str, str] = field(default_factory=dict)  # together: { a = "few", b = "few" }
 
+    def margin_of(self, *, critical: bool) -> float:
+        """The margin of a critical intent, or of a pool with one; else that of all others."""
+        return self.critical_margin if critical else self.margin
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlicesRule:

@@ -22,7 +22,6 @@ from flywheel.gates.outlook import (
     GoldenThatPays,
     Outlook,
     golden_that_pays,
-    margin_of,
     outlook,
 )
 from flywheel.gates.overall import fresh, overall, prescreen
@@ -62,7 +61,6 @@ __all__ = [
     "latency",
     "look_code",
     "make_pools",
-    "margin_of",
     "measures",
     "must_pass",
     "out_of_scope",

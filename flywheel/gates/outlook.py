@@ -65,7 +65,9 @@ def outlook(
     pooled = {name for pool in pools for name in pool.intents}
     alone = [intent for intent in known if intent.name not in pooled]
     parts = [(pool.name, pool.intents, pool.margin) for pool in pools]
-    parts += [(intent.name, (intent.name,), margin_of(intent, rule)) for intent in alone]
+    parts += [
+        (intent.name, (intent.name,), rule.margin_of(critical=intent.critical)) for intent in alone
+    ]
     labels = have = 0
     chance, beyond = 1.0, {}
     for name, members, margin in parts:
@@ -94,7 +96,8 @@ def golden_that_pays(known: Sequence[Intent], table: GatesTable) -> GoldenThatPa
         known: the intents in force.
         table: `[gates]`.
     """
-    each = {intent.name: likely_rows(margin_of(intent, table.intents)) for intent in known}
+    margins = {i.name: table.intents.margin_of(critical=i.critical) for i in known}
+    each = {name: likely_rows(margin) for name, margin in margins.items()}
     rule = table.overall
     level = rule.alpha_fast if rule.profile == "fast" else rule.alpha / rule.queries
     texts = sum(each.values())
@@ -104,8 +107,3 @@ def golden_that_pays(known: Sequence[Intent], table: GatesTable) -> GoldenThatPa
         gain=minimum_detectable_gain(texts, _USUAL_DISCORDANCE, level) if texts else math.inf,
         turns=rule.queries,
     )
-
-
-def margin_of(intent: Intent, rule: IntentsRule) -> float:
-    """The recall that an intent may not have lost."""
-    return rule.critical_margin if intent.critical else rule.margin

@@ -76,7 +76,7 @@ def intents(
     lines, stuck, parts = [], [], _pool_parts(together, grouped)
     for name in sorted(grouped):
         critical = name in by_name and by_name[name].critical
-        units, margin = pair(grouped[name]), rule.critical_margin if critical else rule.margin
+        units, margin = pair(grouped[name]), rule.margin_of(critical=critical)
         unknown = name not in by_name and name != NONE
         line = _line(name, grouped[name], units, kept(units, margin, groups), unknown=unknown)
         if name in pool_of:

@@ -77,7 +77,7 @@ def make_pools(
         Pool(
             name=group,
             intents=tuple(members),
-            margin=rule.critical_margin if critical & set(members) else rule.margin,
+            margin=rule.margin_of(critical=bool(critical & set(members))),
         )
         for group, members in sorted(groups.items())
         if len(members) > 1
@@ -89,7 +89,7 @@ def make_pools(
         name: rows.get(name, 0) + min(offered.get(name, 0), rule.max_labels_per_intent)
         for name in sorted(names - grouped)
     }
-    margins = {name: rule.critical_margin if name in critical else rule.margin for name in reach}
+    margins = {name: rule.margin_of(critical=name in critical) for name in reach}
     rare = [name for name in reach if reach[name] < fewest_rows(margins[name])]
     if len(rare) == len(reach):
         return tuple(pools)
@@ -193,7 +193,7 @@ def group_line(
     members = [name for name in dict.fromkeys(stuck) if name in rows]
     if not members:
         return ""
-    margin = rule.critical_margin if critical & set(members) else rule.margin
+    margin = rule.margin_of(critical=bool(critical & set(members)))
     others = sorted(set(rows) - set(members) - critical, key=lambda name: (rows[name], name))
 
     def reach(names: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ Used in one event loop. What is refused here has not left this machine, and cost
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 _Found = TypeVar("_Found")
+_Given = TypeVar("_Given")
 
 
 class NoPlace(Exception):
@@ -84,7 +85,9 @@ async def while_asked(request: Request, work: Coroutine[Any, Any, _Found]) -> _F
         await _cancelled(doing, leaving)
 
 
-async def all_or_none(work: Callable[[Any], Coroutine[Any, Any, _Found]], of: Any) -> list[_Found]:
+async def all_or_none(
+    work: Callable[[_Given], Coroutine[Any, Any, _Found]], of: Iterable[_Given]
+) -> list[_Found]:
     """What the work returns for each, asked together; where one fails the others are cancelled."""
     tasks = [asyncio.create_task(work(one)) for one in of]
     try:

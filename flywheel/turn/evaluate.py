@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from flywheel import curation, datasets, gates, lineage
+from flywheel import curation, datasets, lineage
 from flywheel.content import same_arguments
 from flywheel.errors import FlywheelError, Refused
 from flywheel.metrics import fewest_rows
@@ -107,7 +107,7 @@ def _rare(runtime: Runtime, con: Connection) -> frozenset[str]:
     few = {
         intent.name
         for intent in runtime.intents
-        if rows[intent.name] < fewest_rows(gates.margin_of(intent, rule))
+        if rows[intent.name] < fewest_rows(rule.margin_of(critical=intent.critical))
     }
     return frozenset(few | {name for one in few for name in former.get(one, ())})
 

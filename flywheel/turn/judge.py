@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from flywheel import gates, promotion
 from flywheel.config import PromotionTable
 from flywheel.content import content_id
@@ -17,8 +15,6 @@ from flywheel.turn import evidence
 from flywheel.turn.apply import replace_waiting
 from flywheel.turn.artifacts import dataset_rows
 from flywheel.turn.runtime import Runtime, StepResult
-
-_JUDGEMENT = TypeAdapter(gates.Judgement)
 
 
 def gate(runtime: Runtime, turn: Turn) -> StepResult:
@@ -37,7 +33,7 @@ def gate(runtime: Runtime, turn: Turn) -> StepResult:
         detail=", ".join(f"{line.gate} {line.verdict}" for line in judgement.gates),
         outputs=lambda record: replace(
             record,
-            judgement=_JUDGEMENT.dump_python(judgement, mode="json"),
+            judgement=evidence.JUDGEMENT.dump_python(judgement, mode="json"),
             evidence=evidence.EVIDENCE.dump_python(evidence.bare(gathered), mode="json"),
             revision=revision,
             seal=hygiene.sealed_hash,
@@ -69,7 +65,7 @@ def _write_query(runtime: Runtime, turn: Turn) -> int:
 
 def decide(runtime: Runtime, turn: Turn) -> StepResult:
     """Turn the judgement into a decision: applied next, waiting for a person, or refused."""
-    judgement = _JUDGEMENT.validate_python(turn.record.judgement)
+    judgement = evidence.JUDGEMENT.validate_python(turn.record.judgement)
     table = runtime.config.promotion  # a reload may replace it while this runs
     with runtime.store.read() as con:
         identity = decisions.next_id(con)
