@@ -197,7 +197,9 @@ def test_without_dev_rows_the_class_none_decides():
     st.data(),
 )
 @settings(max_examples=100)
-def test_the_chosen_threshold_costs_a_stated_share_of_right_calls_on_dev(rows, labels, times, data):
+def test_the_threshold_costs_a_stated_share_of_right_calls_or_what_dev_says_it_is_worth(
+    rows, labels, times, data
+):
     logits = torch.tensor(rows)[:, : len(labels)].repeat(times, 1)
     truth = [data.draw(st.sampled_from(["a", "b", "none"])) for _ in rows] * times
     rule = out_of_scope.choose(logits, labels, truth)
@@ -205,8 +207,29 @@ def test_the_chosen_threshold_costs_a_stated_share_of_right_calls_on_dev(rows, l
     after = out_of_scope.answer(logits, labels, rule).intents
     inside = [n for n, intent in enumerate(truth) if intent != "none"]
     lost = sum(before[n] == truth[n] != after[n] for n in inside)
+    found = sum(truth[n] == "none" == after[n] for n in range(len(truth)))
     if any(before[n] == truth[n] for n in inside):
-        assert lost <= out_of_scope.LOST * (len(inside) + 1)
+        assert lost <= max(out_of_scope.LOST * (len(inside) + 1), 2 * found)
+
+
+def test_where_dev_is_small_what_it_has_of_none_is_found_all_the_same():
+    scores = [*torch.arange(2.0, 12.0, 0.1).tolist(), *torch.arange(0.0, 2.6, 0.2).tolist()]
+    logits = torch.stack(
+        [torch.tensor(scores), torch.zeros(len(scores))], 1
+    )  # 100 in scope, 13 not
+    rule = out_of_scope.choose(logits, ["a", "b"], ["a"] * 100 + ["none"] * 13)
+    below = out_of_scope.score(logits, ["a", "b"], rule.score) < rule.threshold
+    assert int(below[100:].sum()) >= 10
+    assert int(below[:100].sum()) <= 6
+
+
+def test_without_dev_rows_of_none_the_threshold_of_few_rows_lies_below_all_that_are_right():
+    logits = torch.stack([torch.arange(5.0, 25.0), torch.zeros(20), torch.zeros(20)], 1)
+    rule = out_of_scope.choose(logits, ["a", "b", "none"], ["a"] * 20)
+    scores = out_of_scope.score(logits, ["a", "b", "none"], rule.score)
+    assert rule.score == "both"
+    spread = scores.max() - scores.min()
+    assert scores.min() - spread < rule.threshold < scores.min()
 
 
 def test_with_few_dev_rows_the_threshold_lies_below_all_that_are_right():

@@ -22,6 +22,9 @@ Score = Literal["energy", "confidence", "margin", "both", "always"]
 LOST = 0.005
 """Of the dev rows of intents this share may be called `none` though the call would be right."""
 
+_NONE_COUNTS = 2
+"""A dev row of `none` weighs as much as two others: they are few, and a wrong call costs more."""
+
 _TAIL = 10
 """Lowest scores that tell the tail below them, where dev has fewer rows than 1 / `LOST`."""
 
@@ -73,7 +76,11 @@ def answer(logits: Tensor, labels: Sequence[str], scope: ScopeRule) -> ScopedAns
 
 
 def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> ScopeRule:
-    """The rule that calls most dev rows of `none` so, among those that cost `LOST` right calls.
+    """The rule that gains most on dev, among those that cost `LOST` right calls or are worth more.
+
+    A threshold may always cost that much. It costs more where dev itself says that this pays, a row
+    of `none` counted twice: where dev is small, `LOST` of it is less than a row. Of scores that
+    differ by one row of `none` or less the first is taken: `both` where there is a class.
 
     Args:
         logits: float32 (n, labels) of the dev rows.
@@ -92,13 +99,18 @@ def choose(logits: Tensor, labels: Sequence[str], truth: Sequence[str]) -> Scope
         return ScopeRule("margin", 0.0) if has_class else ScopeRule()
     names: list[Score] = ["energy", "confidence"]
     if has_class:
-        names = ["both", "energy", "margin", "confidence"]  # the first one on a tie
-    rules, found = [], []
+        names = ["both", "energy", "margin", "confidence"]
+    rules, points = [], []
     for name in names:
         scores = score(logits, labels, name)
-        rules.append(ScopeRule(name, _cut(scores[right], int((~outside).sum()))))
-        found.append(int((scores[outside] < rules[-1].threshold).sum()))
-    return rules[found.index(max(found))]
+        at = _cut(scores[right], int((~outside).sum()))
+        if outside.any():
+            at = max(at, _most_right(scores, right, outside))
+        rules.append(ScopeRule(name, at))
+        below = scores < at
+        points.append(int(_NONE_COUNTS * (below & outside).sum() - (below & right).sum()))
+    best = max(points)
+    return next(rule for rule, got in zip(rules, points, strict=True) if got >= best - _NONE_COUNTS)
 
 
 def _cut(right: Tensor, rows: int) -> float:
@@ -122,6 +134,26 @@ def _cut(right: Tensor, rows: int) -> float:
     some = min(_TAIL, len(ranked) - 1)
     scale = float(ranked[some] - ranked[:some].mean()) if some else 0.0
     return float(ranked[0]) + scale * math.log(place)
+
+
+def _most_right(scores: Tensor, right: Tensor, outside: Tensor) -> float:
+    """The threshold that is right most often on dev: the middle one of the cuts that are.
+
+    Args:
+        scores: float32 (n,).
+        right: bool (n,), in scope and called right.
+        outside: bool (n,), `none`.
+    """
+    order = scores.argsort()
+    ranked = scores[order].double()  # (n,), the lowest first
+    gain = _NONE_COUNTS * outside[order].long() - right[order].long()
+    points = torch.cat([torch.zeros(1, dtype=torch.long), gain.cumsum(0)])  # (n + 1,)
+    low = torch.cat([ranked[:1] - 1, ranked])
+    high = torch.cat([ranked, ranked[-1:] + 1])
+    points = torch.where(high > low, points, points.min() - 1)  # no threshold parts equal scores
+    points[0] = 0  # below all
+    edges = ((low + high) / 2)[points == points.max()]
+    return float(edges[len(edges) // 2])
 
 
 _SCALES = (0.5, 2.0)
