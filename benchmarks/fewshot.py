@@ -18,7 +18,7 @@ the training set, those out of scope among them, without their labels, as produc
 beside it.
 
 Beside it stands SetFit's documented recipe, run to its end on the same rows: as recorded in
-setfit.jsonl, or, with `--setfit`, made now by an interpreter that has it, and recorded.
+peers.jsonl, or, with `--setfit`, made now by an interpreter that has it, and recorded.
 `--setfit-steps` makes a shorter run, which is shown and never compared. The last line is one JSON
 object; per cents are of test rows, and cpu_vs_setfit compares the sizes that SetFit has run.
 """
@@ -34,7 +34,7 @@ from statistics import mean
 from typing import Any
 
 import jobs
-import setfit_runs
+import peer_runs
 import torch
 from partition import Row, read
 
@@ -191,11 +191,11 @@ def _setfit(
 ) -> dict[str, float]:
     """The complete run on the same rows: recorded, or made now where a Python for it is given."""
     test = [(row.text, row.intent) for row in sets["test"] if row.intent != NONE]
-    done = setfit_runs.recorded(train, test, seed)
+    done = peer_runs.recorded("setfit", train, test, seed)
     if asked.setfit and (done is None or asked.setfit_steps > 0):
         model, path = base.load(jobs.BASE).folder, place / f"setfit-{size}-{seed}.json"
         steps = asked.setfit_steps or -1
-        made = setfit_runs.run(path, train, test, seed, model, asked.setfit, steps)
+        made = peer_runs.run("setfit", path, train, test, seed, model, asked.setfit, steps)
         print(f"{size} seed {seed} SetFit, {made.steps} steps: {made.accuracy:.2f} "
               f"in {made.cpu_s:.0f} CPU s", flush=True)  # fmt: skip
         done = made if steps < 0 else done

@@ -192,7 +192,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, a core each (2)")
     parser.add_argument("--tree", type=Path, help="measure the code of this checkout")
     parser.add_argument("--cache", type=Path, help="keep states of texts here for further runs")
-    recorded = "SetFit too: as recorded, or run now by a Python that has it"
+    recorded = "SetFit and AutoIntent too: as recorded, or run now by a Python that has them"
     parser.add_argument("--peers", nargs="?", const="", metavar="PYTHON", help=recorded)
     parser.add_argument("--out", type=Path, default=Path("loopbench.out"), help="table and PNG")
     asked = parser.parse_args()

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jobs
+import peer_runs
 import pyarrow as pa
 import pyarrow.parquet as pq
-import setfit_runs
 import torch
 from loopbench_answers import BASE, Answers
 from partition import Row
@@ -83,24 +83,29 @@ def recipe(
     return answers.intents(folder / "job" / "adapter", texts)
 
 
-def setfit(
+def peers(
     folder: Path, rows: Sequence[Row], test: Sequence[Row], seed: int, python: str
-) -> float | None:
-    """Accuracy of SetFit's complete recipe on in-scope test rows, per cent; None: it was not run.
+) -> dict[str, float]:
+    """Accuracy of each peer's complete recipe on in-scope test rows, per cent, by its name.
 
     Args:
         folder: where the rows are written.
         rows: labelled texts; those out of scope are left out, since SetFit has no threshold.
         test: to be answered.
         seed: of the training.
-        python: an interpreter that has SetFit; "" takes only a run that was recorded.
+        python: an interpreter that has peers; "" takes only runs that were recorded. A peer that it
+            does not have, and of which no run was recorded, is left out.
     """
     train, asked = ([(r.text, r.intent) for r in part if r.intent != NONE] for part in (rows, test))
-    done = setfit_runs.recorded(train, asked, seed)
-    if done is None and python:
-        place, model = folder / "setfit.json", bases.load(BASE).folder
-        done = setfit_runs.run(place, train, asked, seed, model, python, steps=-1)
-    return None if done is None else done.accuracy
+    found = {}
+    for peer in peer_runs.PEERS:
+        done = peer_runs.recorded(peer, train, asked, seed)
+        if done is None and python and peer_runs.installed(peer, python):
+            place, model = folder / f"{peer}.json", bases.load(BASE).folder
+            done = peer_runs.run(peer, place, train, asked, seed, model, python)
+        if done is not None:
+            found[peer] = done.accuracy
+    return found
 
 
 def _margin(logits: Tensor, labels: Sequence[str]) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import peer_runs
 from loopbench_rots import BY_NAME, CLEAN
 from loopbench_scoring import StreamRun, failing_counts
 from PIL import Image, ImageDraw, ImageFont
@@ -89,7 +90,10 @@ def figures(runs: Sequence[StreamRun]) -> dict[str, Any]:
         "labelled_macro": _mean(run.last.labelled.macro for run in clean if run.last.labelled),
         "naive_macro": _mean(run.last.naive.macro for run in clean if run.last.naive),
         "recipe_macro": _mean(run.recipe.macro for run in clean if run.recipe),
-        "setfit_micro": _mean(run.setfit for run in clean if run.setfit is not None),
+        **{
+            f"{peer}_micro": _mean(run.peers[peer] for run in clean if peer in run.peers)
+            for peer in peer_runs.PEERS
+        },
         "rot_passed": sum(run.passed for run in rots),
         "rot_cases": len(rots),
         "beats_naive": sum(run.beats_naive for run in rots),

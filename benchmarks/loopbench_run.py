@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon_harness import RunningDaemon
 from loopbench_answers import Answers, neighbours
-from loopbench_baselines import logistic, recipe, setfit
+from loopbench_baselines import logistic, peers, recipe
 from loopbench_people import Labeller, Word, review
 from loopbench_rots import BY_NAME, CLEAN, Rot, Spoiled, spoil, thinned
 from loopbench_scoring import Flagged, StreamRun, TurnRecord, curated, flags, paired
@@ -252,7 +252,7 @@ class _Running:
         run.recipe = score(test, answered)
         if self.case.peers is not None and self.rot is CLEAN:
             rows = [*self.dealt.seeds, *self.dealt.dev, *self.dealt.golden]
-            run.setfit = setfit(folder, rows, test, self.case.seed, self.case.peers)
+            run.peers = peers(folder, rows, test, self.case.seed, self.case.peers)
 
     def _keep(self, record: TurnRecord) -> None:
         self.run.turns.append(record)

@@ -75,7 +75,7 @@ class StreamRun:
     seed: int
     turns: list[TurnRecord] = field(default_factory=list)
     recipe: Score | None = None  # baseline (2), at the end
-    setfit: float | None = None  # per cent of in-scope test rows, on the labels of the start
+    peers: Mapping[str, float] = field(default_factory=dict)  # per cent of in-scope test rows
     ahead: tuple[float, float] = (0.0, 0.0)  # points over baseline (1), and the standard error
     refused_right: int = 0  # labels that the noise rule refused in the last turn
     refused_wrong: int = 0

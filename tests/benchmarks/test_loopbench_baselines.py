@@ -3,11 +3,11 @@
 import json
 import math
 
+import peer_runs
 import pytest
-import setfit_runs
 import torch
 from loopbench_answers import neighbours
-from loopbench_baselines import logistic, setfit
+from loopbench_baselines import logistic, peers
 from partition import Row
 
 ANGLES = {"play_music": 0, "set_alarm": 40, "订票": 200, "none": 120}  # degrees on a circle
@@ -55,16 +55,18 @@ def test_the_nearest_intent_is_another_one_and_never_none(name, other):
 
 
 def test_a_recorded_run_of_a_peer_counts_for_its_rows_alone(tmp_path, monkeypatch):
-    record = tmp_path / "setfit.jsonl"
-    monkeypatch.setattr(setfit_runs, "RECORD", record)
+    record = tmp_path / "peers.jsonl"
+    monkeypatch.setattr(peer_runs, "RECORD", record)
     pairs = [(row.text, row.intent) for row in IN_SCOPE]
     line = {
-        "rows": setfit_runs.rows_id(pairs, pairs[:3], 0),
+        "peer": "setfit",
+        "rows": peer_runs.rows_id(pairs, pairs[:3], 0),
         "accuracy": 91.5,
         "cpu_s": 1,
         "steps": 9,
     }
     record.write_text(json.dumps(line) + "\n", encoding="utf-8")
     outside = [Row("120", "none")]
-    assert setfit(tmp_path, IN_SCOPE + outside, IN_SCOPE[:3] + outside, 0, "") == 91.5
-    assert setfit(tmp_path, IN_SCOPE[1:], IN_SCOPE[:3], 0, "") is None
+    said = peers(tmp_path, IN_SCOPE + outside, IN_SCOPE[:3] + outside, 0, "")
+    assert said == {"setfit": 91.5}
+    assert peers(tmp_path, IN_SCOPE[1:], IN_SCOPE[:3], 0, "") == {}
