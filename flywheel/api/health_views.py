@@ -9,6 +9,7 @@ from flywheel import diagnosis
 from flywheel.api.personal import View
 from flywheel.metrics import wilson
 from flywheel.records import IntentHealth, ShownBy, StreamKind
+from flywheel.turn.answered_anew import Waiting
 
 
 class AuditedIntentView(View):
@@ -54,10 +55,37 @@ class IntentView(View):
     nearest: str | None = None  # of an unknown name: the intent it may mean
     labels: int = 0  # of an unknown name: labels by which it is the right intent
     next_step: str = ""  # of an unknown name: what adds or maps it
+    adapter: str | None = None  # whose answers are judged; None: whatever production answered
+    pending: int = 0  # labelled texts that concern it and wait for this adapter's answer: what
+    # they say is in no figure beside them
 
 
-def intent_view(item: IntentHealth, confidence: float) -> IntentView:
-    """One intent, with the interval of what labels by lot say."""
+class HealthStatusView(View):
+    """Whose health is shown, and what of it is not known yet."""
+
+    champion: str | None  # whose labelled answers are judged; None: whatever production answered
+    pending: int  # labelled texts that wait for its answer; the health does not rest on them
+    waiting: str  # the same in words, and why it could not be asked; "" for nothing
+
+
+def health_status(waiting: Waiting, unasked: str) -> HealthStatusView:
+    """What is still to be put to today's champion; `unasked` as of `Runtime`."""
+    words = ""
+    if waiting.texts:
+        wait = (
+            "1 labelled text waits"
+            if waiting.texts == 1
+            else f"{waiting.texts} labelled texts wait"
+        )
+        then = unasked or "the daemon asks it by itself"
+        words = f"{wait} for the answer of {waiting.champion}: {then}"
+    return HealthStatusView(champion=waiting.champion, pending=waiting.texts, waiting=words)
+
+
+def intent_view(
+    item: IntentHealth, confidence: float, adapter: str | None, pending: int
+) -> IntentView:
+    """One intent, with the interval of what labels by lot say; further fields as of the view."""
     audit = None
     if item.audit_n:
         low, high = wilson(item.audit_errors, item.audit_n, confidence)
@@ -73,6 +101,8 @@ def intent_view(item: IntentHealth, confidence: float) -> IntentView:
             ConfusionCountView(intent=name, count=count) for name, count in item.confused_with
         ],
         audit=audit,
+        adapter=adapter,
+        pending=pending,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from flywheel.api.evidence_views import AheadView, OfferView
+from flywheel.api.health_views import HealthStatusView
 from flywheel.api.personal import Raters, Text, Texts, View
 from flywheel.api.rollout_views import ChampionServingView, ParityView
 from flywheel.api.traffic_views import FirstChampionView, TrafficCostView
@@ -134,6 +135,7 @@ class StatusView(View):
     next_turn: str | None
     backlog: BacklogView
     audit: AuditView
+    health: HealthStatusView
     costs: list[TrafficCostView]
     sources: list[SourceView]
     serving: ChampionServingView

@@ -49,7 +49,7 @@ from flywheel.store import (
 )
 from flywheel.store.golden_set import Generation
 from flywheel.store.turns import Turn
-from flywheel.turn import control, diagnose
+from flywheel.turn import answered_anew, control, diagnose
 from flywheel.turn.diagnose import intent_health, wanted
 from flywheel.turn.evidence import of
 from flywheel.turn.runtime import Runtime
@@ -61,16 +61,20 @@ def intents(
     runtime: Runtime, *, failing_only: bool = False, scope: health.HealthScope = health.EVERYTHING
 ) -> list[IntentView]:
     """Health of each intent with its interval, the worst first; `audit`: by labels of texts that
-    were drawn by lot."""
+    were drawn by lot; `pending`: what today's champion was not asked yet is in no figure."""
     with runtime.store.read() as con:
         found = intent_health(runtime, con, runtime.clock(), scope)
         unknown: tuple[diagnosis.UnknownName, ...] = ()
+        waiting = answered_anew.Waiting(champion=scope.adapter)
         if scope == health.EVERYTHING:
+            waiting = answered_anew.waiting(runtime, con)
             tallies = diagnose.recent_tallies(runtime, con, runtime.clock())
             unknown = diagnosis.unknown_names(tallies, runtime.intents)
     confidence = runtime.config.intents.confidence
     known = [
-        health_views.intent_view(item, confidence)
+        health_views.intent_view(
+            item, confidence, waiting.champion, waiting.by_intent.get(item.intent, 0)
+        )
         for item in found
         if item.failing or not failing_only
     ]
@@ -324,6 +328,7 @@ def status(
         backlog = _backlog(con, waiting)
         serving = rollout_views.serving_view(runtime, con)
         audit = AuditView(**label_state.audited_accuracy(runtime, con))
+        asked = health_views.health_status(answered_anew.waiting(runtime, con), runtime.unasked)
         first, costs = traffic_views.of_traffic(runtime, con)
         came, unusual = _input(runtime, con, loaded)
         found = [*problems, *_problems(runtime, con, champion), *unusual]
@@ -336,6 +341,7 @@ def status(
         next_turn=next_turn,
         backlog=backlog,
         audit=audit,
+        health=asked,
         costs=costs,
         sources=[SourceView(**source) for source in sources],
         serving=serving,

@@ -36,6 +36,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 *_archive(now.get("archive") or {}),
                 ("golden", _golden(now.get("golden"))),
                 *_audit(now.get("audit")),
+                *_health_of(now.get("health") or {}),
                 *_costs(now.get("costs") or []),
                 ("sources", _sources(now.get("sources"))),
                 *_overrides(now.get("overrides") or []),
@@ -161,6 +162,11 @@ def _audit(audit: Any) -> list[tuple[str, str]]:
     return [("audit", f"{right}{plural(audit['n'], 'audited prediction')}{more}")]
 
 
+def _health_of(health: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the health of intents does not rest on yet; nothing where that is all."""
+    return [("health", clean(health["waiting"]))] if health.get("waiting") else []
+
+
 def _costs(costs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """What answers cost, where that is known: those of a model that somebody else serves."""
     lines = [
@@ -241,9 +247,11 @@ def intents(
     """Show the health of each intent, with an interval.
 
     Served: predictions of it. Judged: labelled answers of today's champion that concern it; what a
-    champion before it got wrong is only in the trend. FAILING: its errors would hardly come about
-    while its error rate is within [intents] max_error_rate. Suspect: errors lean that way and do
-    not show it. `dev 6/10`: it has no feedback, and the champion got 6 of its 10 dev samples wrong.
+    champion before it got wrong is only in the trend. Labelled texts that it was not asked yet,
+    right after a promotion or a rollback, are in no figure; their number is told. FAILING: its
+    errors would hardly come about while its error rate is within [intents] max_error_rate.
+    Suspect: errors lean that way and do not show it. `dev 6/10`: it has no feedback, and the
+    champion got 6 of its 10 dev samples wrong.
     Below the table: what this rests on, how many labels drawn by lot would tell more, and what
     those that there are say; feedback is given more often when an answer was wrong.
     """
@@ -255,9 +263,10 @@ def intents(
         return raw_json(json.dumps(wanted, ensure_ascii=False).encode() if failing else reply.body)
     rows = sorted(wanted, key=_worst_first)
     if not rows:
-        say("no intent is failing" if failing else "no intents yet")
+        say("no intent is failing" if failing else "no intents yet", *_pending(reply.value))
         return None
     _say_health(rows)
+    say(*_pending(reply.value))
     known = [row for row in rows if not row.get("unknown")]
     failures = sum(bool(row.get("failing")) for row in known)
     suspects = sum(bool(row.get("suspect")) for row in known)
@@ -295,6 +304,16 @@ def _unknown(row: Mapping[str, Any]) -> str:
     name = clean(row["intent"])
     step = clean(row.get("next_step") or "") or f"flywheel intents alias {quote(name)} {new}"
     return f"{name} ({seen}): {step}"
+
+
+def _pending(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What today's champion was not asked yet, by intent: the figures are without it."""
+    asked = {row["intent"]: row["pending"] for row in rows if row.get("pending")}
+    if not asked:
+        return []
+    champion = clean(next(row["adapter"] for row in rows if row.get("pending")))
+    told = f"pending: labelled texts that {champion} was not asked yet, in no figure: "
+    return ["", *prose(f"{told}{counted(asked)}", "")]
 
 
 _SHOWN_BY = {

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from flywheel import label_queue, turn
-from flywheel.store import DiskFull, StoreFailed, turns
-from flywheel.turn import Runtime
+from flywheel.store import DiskFull, StoreFailed, adapters, turns
+from flywheel.turn import Runtime, answered_anew
 from flywheel.turn.artifacts import cancel_jobs
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,7 @@ IDLE_S = 30.0
 """The thread looks around at least this often while it has nothing to do."""
 _SILENT_S = 4 * IDLE_S  # longer than this without a sign: the thread hangs
 _EXPIRE_S = 600.0  # decisions that waited too long are let go of this often
+_FOLLOW_S = 600.0  # labels that came late are put to the champion this often
 _NO_ROOM_S = 30.0  # a turn that finds the disk full is tried again after this
 _BACKOFF_S = (5.0, 30.0, 120.0, 600.0)  # after a defect outside every step
 
@@ -45,6 +46,8 @@ class TurnThread:
         self._defects = 0
         self._no_room = ""  # what found the disk full, at the last try
         self._expired = float("-inf")
+        self._followed: str | None = None  # the champion that knows what is labelled, and when
+        self._followed_at = float("-inf")
         self.failure: StoreFailed | None = None  # the database is lost: the process must end
 
     def start(self) -> None:
@@ -102,6 +105,7 @@ class TurnThread:
             self._expired = time.monotonic()
             self._catch_up()
             turn.run_until_idle(self._runtime)
+            self._follow_champion()
             self._idle()
             self._defects, self._no_room = 0, ""
         except DiskFull as error:
@@ -127,7 +131,22 @@ class TurnThread:
         except turn.NotServed as error:
             log.error("%s", error.message, extra={"event": "champion.not_served"})  # noqa: TRY400
 
+    def _follow_champion(self) -> None:
+        """Put labelled texts to a champion that is new, and now and then those that came since."""
+        if self._runtime.stopping.is_set():
+            return
+        with self._runtime.store.read() as con:
+            champion = adapters.champion(con)
+        now = time.monotonic()
+        if champion == self._followed and now - self._followed_at < _FOLLOW_S:
+            return
+        if turn.follow(self._runtime):
+            self._runtime.wake.set()  # more of them wait; a turn may go between
+        else:
+            self._followed, self._followed_at = champion, now
+
     def _end_jobs(self) -> None:
+        answered_anew.end_jobs(self._runtime)
         try:
             with self._runtime.store.read() as con:
                 open_turns = turns.open_turns(con)

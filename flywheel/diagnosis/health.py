@@ -87,18 +87,42 @@ def health(
     return tuple(sorted(judged, key=worst_first))
 
 
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """Answers, and what people said of some of them: what nobody rated counts as right."""
+
+    given: IntentCounts
+    volume: Mapping[str, int]
+
+    def errors(self, name: str) -> tuple[int, int]:
+        """(errors, answers) that concern an intent. Of what should have been answered as the
+        intent only the rated misses are known."""
+        missed = self.given.labels[name] - self.given.answered[name]
+        answered = max(self.volume.get(name, 0), self.given.answered[name])
+        return self.given.errors[name], answered + missed
+
+    @property
+    def usual(self) -> float:
+        """Share of all answers that people complain of."""
+        total = max(sum(self.volume.values()), self.given.total)
+        return self.given.total_errors / total if total else 0.0
+
+
 class _Gathered:
     """The counts of every kind of evidence."""
 
     def __init__(self, tallies: Tallies, intents: Sequence[Intent], labels: ChampionLabels) -> None:
         served = labels.served or tallies
         self.volunteered = IntentCounts(tallies.pairs, intents)
-        self.served = IntentCounts(served.pairs, intents)
         self.audit = IntentCounts(labels.audit, intents)
         self.asked = IntentCounts(labels.asked, intents)
         self.everything = IntentCounts((*tallies.pairs, *labels.audit, *labels.asked), intents)
         self.volume = volumes(tallies.volume, intents)
-        self.served_volume = volumes(served.volume, intents)
+        own = _Traffic(IntentCounts(served.pairs, intents), volumes(served.volume, intents))
+        self.own = own  # what it answered itself
+        # All of the window: it is known to be wrong where it was asked a text anew and somebody had
+        # named another intent. Whom the other texts are answered as is not known of it.
+        self.window = _Traffic(self.volunteered, self.volume)
         self.dev = labels.dev
         given = self.volunteered
         self.reference = _reference(self.audit, labels.dev)
@@ -121,15 +145,6 @@ class _Gathered:
         """(errors, examples) on dev."""
         n, errors = self.dev.get(name, (0, 0))
         return errors, n
-
-    def complaints(self, name: str) -> tuple[int, int]:
-        """(errors, answers) of all that the champion answered: what nobody rated counts as right.
-
-        Of what it should have answered as the intent only the rated misses are known.
-        """
-        missed = self.served.labels[name] - self.served.answered[name]
-        answered = max(self.served_volume[name], self.served.answered[name])
-        return self.served.errors[name], answered + missed
 
 
 def _reference(audit: IntentCounts, dev: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
@@ -182,7 +197,7 @@ class _Verdicts:
         """Half on the rate of what was rated, read with the stream's bias, and half on the errors
         among all answers, which need no such reading."""
         gathered, bound = self._gathered, self._table.max_error_rate
-        of_all = error_e_value(*gathered.complaints(name), bound)
+        of_all = error_e_value(*gathered.own.errors(name), bound)
         if gathered.stream.kind == "complaints":
             return of_all
         given = gathered.volunteered
@@ -215,17 +230,19 @@ class _Verdicts:
         return self._above(given.errors[name], given.labels[name], read_as)
 
     def _complained_of_most(self, name: str) -> bool:
-        """Whether complaints are as many among all its answers as a bad error rate would bring.
+        """Whether complaints are as many among all answers as a bad error rate would bring: among
+        its own, or among all of the window, where it repeats what was complained of.
 
         The share of errors that people complain of is taken from all answers, where the audit or
         dev says how often the champion errs; else twice the usual share of complaints is too many.
         """
-        gathered, bound = self._gathered, self._table.max_error_rate
-        total = max(sum(gathered.served_volume.values()), gathered.served.total)
-        usual = gathered.served.total_errors / total if total else 0.0
-        errors, n = gathered.reference
+        bound = self._table.max_error_rate
+        errors, n = self._gathered.reference
         times = bound * n / errors if errors >= _LEAST_ERRORS else _TIMES_USUAL
-        return self._above(*gathered.complaints(name), min(bound, usual * times))
+        return any(
+            self._above(*each.errors(name), min(bound, each.usual * times))
+            for each in (self._gathered.own, self._gathered.window)
+        )
 
     def _above(self, errors: int, n: int, bound: float | None = None) -> bool:
         low, _ = wilson(errors, n, self._table.confidence)

@@ -80,13 +80,15 @@ def health_texts(runtime: Runtime, con: Connection) -> frozenset[str]:
 def _drawn(
     runtime: Runtime, con: Connection, intents: Collection[str], most: int
 ) -> list[SeenPrediction]:
-    """Unlabelled answers of today's champion with these intents, by lot, `most` of each."""
-    former = lineage.former_names(runtime.intents)
+    """Unlabelled answers of today's champion with these intents since its reign began, by lot,
+    `most` of each."""
+    former, since = lineage.former_names(runtime.intents), window_start(runtime, con)
+    reign = adapters.champion_since(con) or since
     names = {*intents, *(name for intent in intents for name in former.get(intent, ()))}
     return label_candidates.answered_as(
         con,
         names,
-        window_start(runtime, con),
+        max(since, reign),
         labelling.bar(runtime.config.labelling.audit),
         most,
         draw="health",

@@ -110,6 +110,12 @@ def champion(con: Connection) -> str | None:
     return None if adapter is None else str(adapter)
 
 
+def champion_since(con: Connection) -> datetime | None:
+    """Return since when the champion is that; None where there is none."""
+    since = scalar(con, "SELECT since FROM champions ORDER BY number DESC LIMIT 1")
+    return None if since is None else moment(since)
+
+
 def set_champion(con: Connection, adapter_id: str, decision_id: str | None, at: datetime) -> None:
     """Make an adapter the champion, by a decision; None: production's own, by an import.
 

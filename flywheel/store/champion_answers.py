@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow
@@ -24,6 +24,7 @@ from flywheel.store.columns import (
     changed,
     pack,
     records,
+    scalar,
     stamp,
     table,
     unpack,
@@ -33,6 +34,7 @@ from flywheel.store.health import FailedAnswer, failed_answer
 DRAWN_BY_LOT = ("audit", "health")
 """Kinds of labels whose texts were drawn by lot: they are no volunteered feedback."""
 
+_EVER = datetime(1, 1, 1, tzinfo=UTC)
 _ANSWERS = pyarrow.schema(
     {"prediction_id": TEXT, "learned": FLAG, "intent": TEXT, "arguments": TEXT}
 )
@@ -75,11 +77,33 @@ _ANSWERED_ANEW = """
     WHERE c.adapter = $adapter AND NOT c.learned AND p.adapter IS DISTINCT FROM c.adapter
 """
 
+# Labelled texts that the champion was not asked, and that count for nothing until it was.
+_WAITING = """
+    WITH labelled_texts AS (
+        SELECT prediction_id, text, ts, predicted, truth, adapter, feedback_ts AS labelled_at
+        FROM labelled_since($since) WHERE part = 0
+        UNION ALL
+        SELECT l.prediction, l.text, p.ts, p.intent, l.intent, p.adapter, l.said_at
+        FROM labels_standing AS l JOIN predictions AS p ON p.id = l.prediction
+        WHERE list_contains($kinds, l.kind) AND l.said_at >= $since
+    ),
+    latest AS (
+        SELECT * FROM labelled_texts AS t
+        ANTI JOIN (SELECT prediction_id FROM champion_answers WHERE adapter = $adapter) AS c
+            ON c.prediction_id = t.prediction_id
+        WHERE trim(text) <> '' AND adapter IS DISTINCT FROM $adapter
+            AND (ts < $reign OR adapter IN (SELECT id FROM adapters))
+        QUALIFY row_number() OVER (PARTITION BY t.prediction_id ORDER BY labelled_at DESC) = 1
+    )
+    SELECT predicted, truth, CAST(count(*) AS BIGINT) AS count FROM latest
+    GROUP BY ALL ORDER BY predicted, truth NULLS FIRST
+"""
+
 # Volunteered labels, on the answers of today's champion; of all where no champion can be asked.
-# Answers of another adapter count once the champion was asked the same; those of nobody that the
-# registry knows count as given until then. Where the champion calls otherwise than production did,
-# only a rater who named the right call says how that is; arguments that no rater named are not
-# judged. `own`: production gave this answer, as far as it is known, by the champion.
+# Answers of another adapter count once the champion was asked the same; those since its reign of
+# nobody that the registry knows count as given until then. Where the champion calls otherwise than
+# production did, only a rater who named the right call says how that is; arguments that no rater
+# named are not judged. `own`: production gave this answer, as far as it is known, by the champion.
 _STANDING = """
     WITH by_lot AS (
         SELECT DISTINCT prediction FROM labels_standing
@@ -87,9 +111,9 @@ _STANDING = """
     ),
     answered AS (
         SELECT l.*, c.intent AS anew, c.arguments AS anew_arguments,
-            coalesce(l.adapter = $adapter, true) AS by_it,
-            by_it OR r.id IS NULL AS ours,
-            by_it OR (r.id IS NULL AND c.prediction_id IS NULL) AS as_given
+            $adapter::VARCHAR IS NULL OR coalesce(l.adapter, '') = $adapter AS by_it,
+            by_it OR (r.id IS NULL AND l.ts >= $reign) AS ours,
+            by_it OR (ours AND c.prediction_id IS NULL) AS as_given
         FROM labelled_since($since) AS l
         ANTI JOIN by_lot AS b ON b.prediction = l.prediction_id
         LEFT JOIN champion_answers AS c
@@ -176,6 +200,15 @@ class StandingPair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingTexts:
+    """Labelled texts that wait for the champion's answer, as production answered them."""
+
+    predicted: str
+    truth: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeenAnswer:
     """Who gave an answer, and what today's champion says to its text."""
 
@@ -188,6 +221,11 @@ def answered_anew(con: Connection, adapter: str) -> int:
     """Return how many labelled texts it was asked that production did not ask it."""
     ((count,),) = con.execute(_ANSWERED_ANEW, {"adapter": adapter}).fetchall()
     return int(count)
+
+
+def compared(con: Connection, adapter: str) -> int:
+    """Return how many labelled texts were compared with it, learned ones among them."""
+    return int(scalar(con, "SELECT count(*) FROM champion_answers WHERE adapter = ?", [adapter]))
 
 
 def to_answer(con: Connection, adapter: str, since: datetime, most: int) -> list[LabelledAnswer]:
@@ -210,6 +248,24 @@ def to_answer(con: Connection, adapter: str, since: datetime, most: int) -> list
     ]
 
 
+def waiting(con: Connection, adapter: str, reign: datetime, since: datetime) -> list[WaitingTexts]:
+    """Count the labelled texts that say nothing of the champion until it was asked them.
+
+    Args:
+        con: a connection.
+        adapter: the champion.
+        reign: since when it is that.
+        since: when the labels were given.
+    """
+    asked = {
+        "adapter": adapter,
+        "reign": stamp(reign),
+        "since": stamp(since),
+        "kinds": list(DRAWN_BY_LOT),
+    }
+    return [WaitingTexts(**row) for row in records(con, _WAITING, asked)]
+
+
 def add(con: Connection, adapter: str, answers: Sequence[ChampionAnswer]) -> int:
     """Store what the champion answers, and forget the answers of champions before it.
 
@@ -226,15 +282,23 @@ def add(con: Connection, adapter: str, answers: Sequence[ChampionAnswer]) -> int
         return changed(con, _ADD, {"adapter": adapter})
 
 
-def standing_pairs(con: Connection, adapter: str | None, since: datetime) -> list[StandingPair]:
+def standing_pairs(
+    con: Connection, adapter: str | None, since: datetime, reign: datetime | None = None
+) -> list[StandingPair]:
     """Count volunteered labels since `since` on what today's champion answers.
 
     Args:
         con: a connection.
         adapter: the champion; None: none can be asked, and all that production answered counts.
         since: when the labels were given.
+        reign: since when it is the champion; None: for ever.
     """
-    asked = {"adapter": adapter, "since": stamp(since), "kinds": list(DRAWN_BY_LOT)}
+    asked = {
+        "adapter": adapter,
+        "since": stamp(since),
+        "kinds": list(DRAWN_BY_LOT),
+        "reign": stamp(reign or _EVER),
+    }
     return [
         StandingPair(own=row.pop("own"), pair=IntentPair(**row))
         for row in records(con, _PAIRS, asked)
@@ -242,7 +306,12 @@ def standing_pairs(con: Connection, adapter: str | None, since: datetime) -> lis
 
 
 def failures(
-    con: Connection, adapter: str | None, intent: str, since: datetime, limit: int
+    con: Connection,
+    adapter: str | None,
+    intent: str,
+    since: datetime,
+    limit: int,
+    reign: datetime | None = None,
 ) -> list[FailedAnswer]:
     """Return wrong answers of today's champion to different texts, newest first, that concern
     `intent`; further arguments as of `standing_pairs`.
@@ -255,6 +324,7 @@ def failures(
         "kinds": [],  # a label drawn by lot shows a failure as any other
         "intent": intent,
         "most": limit,
+        "reign": stamp(reign or _EVER),
     }
     return [failed_answer(row) for row in records(con, _FAILURES, asked)]
 

@@ -5,6 +5,7 @@ schedule (request, cancel, approve, reject, roll back).
 """
 
 from flywheel.turn.adapter_files import record_unknown
+from flywheel.turn.answered_anew import follow
 from flywheel.turn.control import NotReady, approve, cancel, expire, reject, request, rollback
 from flywheel.turn.integrity import verify
 from flywheel.turn.rollout import NotServed, reconcile, serve
@@ -23,6 +24,7 @@ __all__ = [
     "cancel",
     "dispute",
     "expire",
+    "follow",
     "reconcile",
     "record_unknown",
     "reject",

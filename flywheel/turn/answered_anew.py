@@ -3,28 +3,36 @@ learned them: `diagnose` judges the champion, and not those before it.
 
 A text is learned where it, or one near it, is in the champion's dataset. The texts of the window
 are looked at, the newest labels first; what was compared once stays (`store.champion_answers`).
+`follow` does it as soon as the champion has changed, without a turn; what waits until then is
+counted (`waiting`), and no figure shows it as the champion's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
-from flywheel import curation, datasets
+from flywheel import curation, datasets, lineage
+from flywheel.content import content_id
 from flywheel.errors import FlywheelError, Refused
 from flywheel.records import Adapter
-from flywheel.store import Connection, adapters, champion_answers
+from flywheel.store import Connection, adapters, champion_answers, health
 from flywheel.store.champion_answers import ChampionAnswer, LabelledAnswer
 from flywheel.store.turns import Turn
-from flywheel.turn.artifacts import arguments_of, learned_rows, run_job
+from flywheel.turn.artifacts import arguments_of, learned_rows, run_job, run_loose_job
 from flywheel.turn.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 20_000  # labelled texts compared with the champion's dataset at a time
+_LOOSE = "anew"  # how the job's name begins that belongs to no turn
 _ASKED = 2_000  # texts put to the champion in one turn, about a minute on two cores
 
 
@@ -36,13 +44,84 @@ def asked_champion(con: Connection) -> Adapter | None:
     return None if adapter is None or adapter.state == "external" else adapter
 
 
-def refresh(runtime: Runtime, turn: Turn, since: datetime) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Labelled texts that today's champion was not asked yet: nothing is known of it by them."""
+
+    champion: str | None = None  # None: there is none that could be asked
+    texts: int = 0
+    by_intent: Mapping[str, int] = field(default_factory=dict)  # a text counts with both its names
+    compared: int = 0  # labelled texts of which it is known what it answers, or that it learned
+
+
+def window_start(runtime: Runtime, con: Connection, now: datetime) -> datetime:
+    """The health window ends at the newest label, so an imported archive is evaluated as of its own
+    dates.
+    """
+    newest = min(now, health.newest_label(con) or now)
+    return newest - timedelta(days=runtime.config.intents.window_days)
+
+
+def waiting(runtime: Runtime, con: Connection) -> Waiting:
+    """Return what is still to be put to today's champion."""
+    champion, reign = asked_champion(con), adapters.champion_since(con)
+    if champion is None or reign is None:
+        return Waiting()
+    since = window_start(runtime, con, runtime.clock())
+    today = lineage.current_names(runtime.intents)
+    found = champion_answers.waiting(con, champion.id, reign, since)
+    counts: Counter[str] = Counter()
+    for texts in found:
+        names = {today.get(name, name) for name in (texts.predicted, texts.truth) if name}
+        counts.update(dict.fromkeys(names, texts.count))
+    return Waiting(
+        champion=champion.id,
+        texts=sum(texts.count for texts in found),
+        by_intent=dict(counts),
+        compared=champion_answers.compared(con, champion.id),
+    )
+
+
+def follow(runtime: Runtime) -> bool:
+    """Put labelled texts to today's champion now, outside of turns; those of one turn at most.
+
+    Called once the champion may have changed, by the thread of the turns. What comes of it is in
+    `waiting`, and `Runtime.unasked` says why it could not be asked.
+
+    Returns:
+        Whether more of them wait that can be asked at once.
+    """
+    with runtime.store.read() as con:
+        before = waiting(runtime, con)
+        since = window_start(runtime, con, runtime.clock())
+    if not before.texts:
+        runtime.unasked = ""
+        return False
+    told = refresh(runtime, None, since)
+    with runtime.store.read() as con:
+        after = waiting(runtime, con)
+    log.info(
+        "health follows %s: %s", after.champion, told or "no labelled text is new to it",
+        extra={"event": "health.followed", "waiting": after.texts},
+    )  # fmt: skip
+    moved = (after.champion, after.compared) != (before.champion, before.compared)
+    return bool(after.texts) and moved
+
+
+def end_jobs(runtime: Runtime) -> None:
+    """End the job that `follow` waits for: the daemon stops."""
+    for job_id in [*runtime.cancelled_jobs]:
+        if job_id.startswith(f"{_LOOSE}-"):
+            runtime.jobs.cancel(job_id)
+
+
+def refresh(runtime: Runtime, turn: Turn | None, since: datetime) -> str:
     """Compare labelled texts with the champion, and ask it those that it has neither learned nor
     answered.
 
     Args:
         runtime: the loop.
-        turn: whose step this is; the job of the worker is its own.
+        turn: whose step this is, and whose own the job of the worker is; None: outside of turns.
         since: labels given before are left.
 
     Returns:
@@ -54,28 +133,31 @@ def refresh(runtime: Runtime, turn: Turn, since: datetime) -> str:
         champion = asked_champion(con)
         if champion is None:
             return ""
-        waiting = champion_answers.to_answer(con, champion.id, since, _LOOKED_AT)
+        rows = champion_answers.to_answer(con, champion.id, since, _LOOKED_AT)
         known = _told(champion_answers.answered_anew(con, champion.id), champion)
-    if not waiting:
+    if not rows:
         return known
-    learned = _learned(runtime, champion, waiting)
+    learned = _learned(runtime, champion, rows)
     settled = [
         ChampionAnswer(prediction_id=row.prediction_id, learned=True)
-        for row in waiting
+        for row in rows
         if row.prediction_id in learned
     ]
-    unlearned = [row for row in waiting if row.prediction_id not in learned]
+    unlearned = [row for row in rows if row.prediction_id not in learned]
     settled += [_as_given(row) for row in unlearned if row.own]
     asked = [row for row in unlearned if not row.own][:_ASKED]
-    told = ""
+    runtime.unasked = ""
     try:
         settled += _answers(runtime, turn, champion, asked)
     except FlywheelError as error:
-        told = f"{champion.id} could not be asked anew: {error.message}"
-        log.warning("%s", told, extra={"event": "champion.not_asked", "turn": turn.id})
+        runtime.unasked = f"{champion.id} could not be asked anew: {error.message}"
+        extra = {"event": "champion.not_asked", "turn": turn.id if turn else None}
+        log.warning("%s", runtime.unasked, extra=extra)
     with runtime.store.write() as con:
+        if adapters.champion(con) != champion.id:
+            return ""  # another one meanwhile, whose own answers are to be asked
         champion_answers.add(con, champion.id, settled)
-        return told or _told(champion_answers.answered_anew(con, champion.id), champion)
+        return runtime.unasked or _told(champion_answers.answered_anew(con, champion.id), champion)
 
 
 def _told(count: int, champion: Adapter) -> str:
@@ -104,7 +186,7 @@ def _as_given(row: LabelledAnswer) -> ChampionAnswer:
 
 
 def _answers(
-    runtime: Runtime, turn: Turn, champion: Adapter, asked: Sequence[LabelledAnswer]
+    runtime: Runtime, turn: Turn | None, champion: Adapter, asked: Sequence[LabelledAnswer]
 ) -> list[ChampionAnswer]:
     """What the worker answers to these texts; equal texts are asked once."""
     if not asked:
@@ -112,11 +194,13 @@ def _answers(
     texts = {row.text: row.prediction_id for row in asked}
     rows = datasets.rows_table([(name, text) for text, name in texts.items()])
     spec = {"adapters": {champion.id: str(runtime.adapters_dir / champion.id)}, "timed": 0}
-    job = run_job(runtime, turn, f"anew-{champion.id}", "predict", spec, rows)
-    if (answered_as := job.values.get("hashes", {}).get(champion.id)) != champion.id:
-        raise Refused(f"{champion.id} answered as {answered_as}: its files were changed")
-    table = pq.read_table(runtime.job_dir(job.id) / "predictions.parquet").to_pylist()
-    answered = {row["id"]: row for row in table if row["adapter"] == champion.id}
+    if turn is not None:
+        job = run_job(runtime, turn, f"anew-{champion.id}", "predict", spec, rows)
+        answered = _read(champion, runtime.job_dir(job.id), job.values)
+    else:
+        job_id = content_id(_LOOSE, [champion.id, *texts.values()])
+        with run_loose_job(runtime, job_id, "predict", spec, rows) as job:
+            answered = _read(champion, runtime.job_dir(job_id), job.values)
     return [
         ChampionAnswer(
             prediction_id=row.prediction_id,
@@ -127,3 +211,17 @@ def _answers(
         for row in asked
         if texts[row.text] in answered
     ]
+
+
+def _read(
+    champion: Adapter, folder: Path, values: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any]]:
+    """The champion's answers in a job's folder, by id.
+
+    Raises:
+        Refused: the worker read another adapter.
+    """
+    if (answered_as := values.get("hashes", {}).get(champion.id)) != champion.id:
+        raise Refused(f"{champion.id} answered as {answered_as}: its files were changed")
+    table = pq.read_table(folder / "predictions.parquet").to_pylist()
+    return {row["id"]: row for row in table if row["adapter"] == champion.id}

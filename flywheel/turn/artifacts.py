@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,31 @@ def run_job(
         timeout_s=runtime.job_timeout_s,
     )
     return runtime.jobs.run(job)
+
+
+@contextlib.contextmanager
+def run_loose_job(
+    runtime: Runtime, job_id: str, kind: Any, spec: Mapping[str, Any], rows: pa.Table
+) -> Iterator[JobResult]:
+    """Run a job that belongs to no turn; its folder goes when the caller has read it.
+
+    Args:
+        runtime: the loop.
+        job_id: made of what is asked, so that the job of a killed daemon is adopted.
+        kind, spec, rows: as of `run_job`.
+
+    Raises:
+        JobFailed: the job has no result, or the result is a failure.
+    """
+    folder = runtime.job_dir(job_id)
+    if not (folder / "result.json").exists():
+        write_table(folder / "rows.parquet", rows)
+    full = {**runtime.worker_spec(), **spec}
+    job = Job(id=job_id, kind=kind, spec=full, timeout_s=runtime.job_timeout_s)
+    try:
+        yield runtime.jobs.run(job)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cancel_jobs(runtime: Runtime, ended: Sequence[str]) -> None:

@@ -291,11 +291,12 @@ def _judged_again(con: Connection, decision: Decision) -> bool:
 
 
 def _serve(runtime: Runtime) -> None:
-    """Serve the champion that was just committed.
+    """Serve the champion that was just committed, and have the diagnosis follow it.
 
     Raises:
         NotServed: it cannot be served now; the committed decision stays.
     """
+    runtime.wake.set()
     try:
         serve(runtime)
     except NotServed as error:

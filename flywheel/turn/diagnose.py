@@ -86,7 +86,7 @@ def diagnose(runtime: Runtime, turn: Turn) -> StepResult:
     What is labelled is put to today's champion first: what a turn mended is not bought for again.
     """
     with runtime.store.read() as con:
-        since = _window_start(runtime, con, runtime.clock())
+        since = answered_anew.window_start(runtime, con, runtime.clock())
     asked = answered_anew.refresh(runtime, turn, since)
     with runtime.store.read() as con:
         intents, briefs = wanted(runtime, con)
@@ -139,7 +139,7 @@ def intent_health(
     there, by whomever.
     """
     table = runtime.config.intents
-    since = _window_start(runtime, con, now)
+    since = answered_anew.window_start(runtime, con, now)
     middle = since + timedelta(days=table.window_days) / 2
     until = now + _AHEAD
     whole, earlier, recent = health.halves(con, since, middle, until, scope)
@@ -163,20 +163,20 @@ def champion_labels(
         whole: of the window, whoever answered.
         since, until: the window.
     """
+    reign = adapters.champion_since(con)
     known = {adapter.id: adapter for adapter in adapters.list_adapters(con)}
     serving = adapters.champion(con)
     champion = answered_anew.asked_champion(con)
     asked = champion.id if champion else None
-    lots = lot_labels(con, asked, frozenset(known), since)
+    lots = lot_labels(con, asked, frozenset(known), since, reign)
     metrics = known[serving].metrics if serving in known else {}
     dev = {name: (n, errors) for name, (errors, n) in metrics.get("dev_intents", {}).items()}
     if champion is None and not lots.any_given:  # sums by day say the same, and are quicker
         return whole.pairs, ChampionLabels(dev=dev)
-    standing = champion_answers.standing_pairs(con, asked, since)
-    others = set(known) - {asked} if champion else set()
+    standing = champion_answers.standing_pairs(con, asked, since, reign)
     return _summed(standing), ChampionLabels(
         served=Tallies(
-            volume=health.predictions(con, since, until, others=others),
+            volume=_served_volume(con, asked, set(known), (since, until), reign),
             pairs=_summed(row for row in standing if row.own),
         ),
         audit=lots.audit,
@@ -184,6 +184,23 @@ def champion_labels(
         recorded=champion_answers.verdicts(con, since),
         dev=dev,
     )
+
+
+def _served_volume(
+    con: Connection,
+    champion: str | None,
+    registered: Collection[str],
+    window: tuple[datetime, datetime],
+    reign: datetime | None,
+) -> Mapping[str, int]:
+    """Predictions of each intent that count as the champion's own: those that name it, and those
+    since its reign began that name no adapter of the registry."""
+    since, until = window
+    if champion is None or reign is None:
+        return health.predictions(con, since, until)
+    own = health.predictions(con, since, until, health.HealthScope(adapter=champion))
+    nobodys = health.predictions(con, max(since, reign), until, others=registered)
+    return Counter(own) + Counter(nobodys)
 
 
 def _summed(rows: Iterable[champion_answers.StandingPair]) -> tuple[IntentPair, ...]:
@@ -199,25 +216,17 @@ def _summed(rows: Iterable[champion_answers.StandingPair]) -> tuple[IntentPair, 
 
 def recent_tallies(runtime: Runtime, con: Connection, now: datetime) -> Tallies:
     """Return the predictions and labels of the configured window, whatever their names."""
-    since = _window_start(runtime, con, now)
+    since = answered_anew.window_start(runtime, con, now)
     until = now + timedelta(days=1)
     whole, _, _ = health.halves(con, since, since, until)
     return whole
-
-
-def _window_start(runtime: Runtime, con: Connection, now: datetime) -> datetime:
-    """The health window ends at the newest label, so an imported archive is evaluated as of its own
-    dates.
-    """
-    newest = min(now, health.newest_label(con) or now)
-    return newest - timedelta(days=runtime.config.intents.window_days)
 
 
 def _failures(
     runtime: Runtime, con: Connection, failing: Sequence[IntentHealth], kept_out: Sequence[str]
 ) -> dict[str, list[Failed]]:
     """Wrong answers by intent, newest first, without texts that a teacher must not see."""
-    since = _window_start(runtime, con, runtime.clock())
+    since = answered_anew.window_start(runtime, con, runtime.clock())
     limit = runtime.config.synthesis.failed_texts * _LOOKED_AT
     trained = samples.training(con)
     slices = {f"{name}={value}" for sample in trained for name, value in sample.slices.items()}
@@ -253,10 +262,10 @@ def _wrong_answers(
     """Wrong answers of today's champion; those under an intent's former names come last."""
     names = lineage.current_names(runtime.intents)
     asked = answered_anew.asked_champion(con)
-    champion = asked.id if asked else None
+    champion, reign = asked.id if asked else None, adapters.champion_since(con)
     by_text: dict[str, health.FailedAnswer] = {}
     for name in (intent, *lineage.former_names(runtime.intents).get(intent, ())):
-        for answer in champion_answers.failures(con, champion, name, since, limit):
+        for answer in champion_answers.failures(con, champion, name, since, limit, reign):
             predicted = names.get(answer.predicted, answer.predicted)
             truth = answer.truth and names.get(answer.truth, answer.truth)
             right = predicted == truth and answer.predicted != answer.truth  # by a renamed intent

@@ -6,7 +6,6 @@ of an earlier version, and of samples that came later, one job of the worker giv
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 import pyarrow.parquet as pq
@@ -15,9 +14,9 @@ from flywheel import datasets
 from flywheel.content import content_id
 from flywheel.errors import Refused
 from flywheel.promotion import parity
-from flywheel.records import EvaluatedAnswer, Job, Sample
+from flywheel.records import EvaluatedAnswer, Sample
 from flywheel.store import Connection, parity_checks, samples
-from flywheel.turn.artifacts import arguments_of, write_table
+from flywheel.turn.artifacts import arguments_of, run_loose_job
 from flywheel.turn.runtime import Runtime
 
 _AGAIN = 4
@@ -72,26 +71,13 @@ def to_ask(
 def _made(runtime: Runtime, adapter: str, missing: Sequence[Sample]) -> list[EvaluatedAnswer]:
     """What the worker answers for the adapter now; the job's folder goes with it."""
     asked = content_id("parity", [adapter, *(sample.id for sample in missing)])
-    job_id = f"{asked}-{adapter}"  # a killed daemon's job over the same samples is adopted
-    folder = runtime.job_dir(job_id)
-    if not (folder / "result.json").exists():
-        rows = datasets.rows_table([(sample.id, sample.text) for sample in missing])
-        write_table(folder / "rows.parquet", rows)
+    job_id = f"{asked}-{adapter}"
+    rows = datasets.rows_table([(sample.id, sample.text) for sample in missing])
     spec = {"adapters": {adapter: str(runtime.adapters_dir / adapter)}, "timed": 0}
-    try:
-        result = runtime.jobs.run(
-            Job(
-                id=job_id,
-                kind="predict",
-                spec={**runtime.worker_spec(), **spec},
-                timeout_s=runtime.job_timeout_s,
-            )
-        )
+    with run_loose_job(runtime, job_id, "predict", spec, rows) as result:
         if (answered_as := result.values.get("hashes", {}).get(adapter)) != adapter:
             raise Refused(f"{adapter} answered as {answered_as}: its files were changed")
-        return answers_in(folder / "predictions.parquet", adapter)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return answers_in(runtime.job_dir(job_id) / "predictions.parquet", adapter)
 
 
 def answers_in(path: object, adapter: str) -> list[EvaluatedAnswer]:

@@ -26,7 +26,11 @@ class LotLabels:
 
 
 def lot_labels(
-    con: Connection, champion: str | None, registered: frozenset[str], since: datetime
+    con: Connection,
+    champion: str | None,
+    registered: frozenset[str],
+    since: datetime,
+    reign: datetime | None = None,
 ) -> LotLabels:
     """Return the agreed labels of what was answered since `since`.
 
@@ -35,6 +39,7 @@ def lot_labels(
         champion: today's; None: none can be asked, and production's answers count as they are.
         registered: ids of all adapters.
         since: no older predictions.
+        reign: since when it is the champion; None: for ever.
     """
     state = label_state(con)
     drawn = {
@@ -51,7 +56,8 @@ def lot_labels(
     pairs: dict[str, list[IntentPair]] = {kind: [] for kind in DRAWN_BY_LOT}
     for item, answer in drawn.items():
         before = seen.get(answer.prediction or "")
-        given = _given_by_champion(before, answer.predicted, champion, registered)
+        served = answer.predicted_at is not None and (not reign or answer.predicted_at >= reign)
+        given = _given_by_champion(before, answer.predicted, champion, registered, in_reign=served)
         predicted = answer.predicted if given else before.anew if before else None
         label = state.standings[item].label
         if predicted is None or (before and before.learned):
@@ -68,16 +74,17 @@ def _given_by_champion(
     predicted: str | None,
     champion: str | None,
     registered: frozenset[str],
+    *,
+    in_reign: bool,
 ) -> bool:
-    """Whether the recorded answer counts as the champion's own: it is, or nobody knows whose it is
-    and the champion, once asked, says the same."""
+    """Whether the recorded answer counts as the champion's own: it is, or nobody knows whose it is,
+    it was given in its reign, and the champion, once asked, says the same."""
     if champion is None:
         return True
     if seen is None:
         return False
-    return seen.adapter == champion or (
-        seen.adapter not in registered and seen.anew in (None, predicted)
-    )
+    nobodys = in_reign and seen.adapter not in registered
+    return seen.adapter == champion or (nobodys and seen.anew in (None, predicted))
 
 
 def _pair(predicted: str, label: str | None) -> IntentPair:

@@ -85,9 +85,10 @@ def reconcile(runtime: Runtime) -> str | None:
         try:
             champion = _follow(runtime)
         except ServingAway as error:
-            waiting = waiting or _waits_for("the champion", error)
             with runtime.store.read() as con:
                 champion = adapters.champion(con)
+            if champion is not None:  # else there is nothing that a server could answer with
+                waiting = waiting or _waits_for("the champion", error)
         finally:
             runtime.rollout.waiting = waiting
     return champion
@@ -169,6 +170,7 @@ def _apply_waiting(runtime: Runtime) -> str:
         return _waits_for(decision.id, error)
     ended, outcome = _settle(runtime, decision, check)
     cancel_jobs(runtime, ended)
+    runtime.wake.set()  # the diagnosis follows the champion
     if outcome == "applied" and check is not None:
         runtime.rollout.proved = (check.adapter, check.instance)
     elif isinstance(runtime.serving, AskedServing):

@@ -56,6 +56,7 @@ class Runtime:
     forged: str = ""  # what of champions and decisions nobody decided, found at the start
     rollout: RolloutState = field(default_factory=RolloutState)
     unserved: str = ""  # why the champion of the database is not served as it was trained
+    unasked: str = ""  # why the champion could not be asked what is labelled
     cancelled_jobs: dict[str, threading.Event] = field(default_factory=dict, init=False)  # by id
 
     @property

@@ -301,3 +301,31 @@ def test_a_label_that_is_no_intent_is_listed_with_what_adds_it(daemon):
     }
     told = daemon.says("GET /v1/intents", [name]).run("intents").stdout
     assert f"  qa_factoid (0 predictions, 32 judged): {step}\n" in told
+
+
+PENDING = [
+    {**INTENTS[0], "adapter": "a-2", "pending": 12, "feedback": 0, "errors": 0, "error_rate": None},
+    {**INTENTS[2], "adapter": "a-2", "pending": 0},
+    {**INTENTS[3], "adapter": "a-2", "pending": 30, "failing": False},
+]
+
+
+def test_what_a_new_champion_was_not_asked_yet_is_told_and_is_no_good_news(daemon):
+    daemon.says("GET /v1/intents", PENDING)
+    told = """\
+pending: labelled texts that a-2 was not asked yet, in no figure: set_timer 30,
+set_alarm 12
+"""
+    result = daemon.run("intents", "--failing")
+    assert (result.exit_code, result.stdout) == (0, f"no intent is failing\n\n{told}")
+    assert told in daemon.run("intents").stdout
+
+
+def test_status_says_whose_answers_the_health_lacks(daemon):
+    waits = "42 labelled texts wait for the answer of a-2: the daemon asks it by itself"
+    health = {"champion": "a-2", "pending": 42, "waiting": waits}
+    daemon.says("GET /v1/status", {**STATUS, "health": health})
+    told = " ".join(daemon.run("status").stdout.split())
+    assert f" health {waits} " in told
+    daemon.says("GET /v1/status", {**STATUS, "health": {**health, "pending": 0, "waiting": ""}})
+    assert "health" not in daemon.run("status").stdout

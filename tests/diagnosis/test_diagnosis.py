@@ -71,6 +71,17 @@ def test_no_intent_fails_with_fewer_labels_than_can_show_it(window, rate):
             assert item.error_rate > rate
 
 
+def test_complaints_that_todays_champion_repeats_make_a_suspect_and_prove_nothing():
+    """Labelled texts of champions before it, all of them complaints, that it answers as wrongly."""
+    again = tallies(pair("set_timer", "set_alarm", 30), set_alarm=40, set_timer=200, play_music=400)
+    found = health(again, INTENTS, TABLE, labels=ChampionLabels(served=Tallies()))
+    assert [(item.intent, item.state) for item in found] == [
+        ("set_alarm", "suspect"),
+        ("set_timer", "suspect"),  # which it answers instead
+        ("play_music", "unknown"),
+    ]
+
+
 @given(windows, st.integers(1, 50), st.none() | names)
 def test_more_errors_never_mend_an_intent(window, more, truth):
     assume(truth not in ("set_alarm", "unknown"))

@@ -24,9 +24,9 @@ def start(folder, *fate):
 
 
 @contextlib.contextmanager
-def running(folder):
+def running(folder, *fate):
     """A daemon and its client; it has to be there until the end, and to stop well."""
-    daemon = start(folder)
+    daemon = start(folder, *fate)
     client = DaemonClient(folder / "var" / "flywheel.sock")
     try:
         yield daemon, client

@@ -2,7 +2,7 @@
 
 `mortal_daemon.py CONFIG [STEP MOMENT]`, or `CONFIG operation N`: before the N-th of its operations
 on files in CONFIG's folder; or `CONFIG rollout FUNCTION before|after` of `turn.rollout`. Its clock
-stands still, its teacher and its workers are
+stands still, an hour later by `CONFIG later` (and then it lives); its teacher and its workers are
 plain ones; everything else is what `flywheel run` starts.
 """
 
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from runtimes import NOW, Parrot
@@ -120,9 +121,10 @@ def main(config: Path, *fate: str) -> int:
         count_down(config.parent, int(fate[1]))
     elif fate[:1] == ("rollout",):
         plant_in_rollout(*fate[1:])
-    elif fate:
+    elif fate and fate != ("later",):
         plant(*fate)
-    wiring._now = lambda: NOW
+    now = NOW + timedelta(hours=fate == ("later",))
+    wiring._now = lambda: now
     EXECUTORS["local"] = lambda jobs: LocalExecutor(jobs, command=WORKER)
     wiring.teacher_of = lambda config, *_: Accountant(config.state_dir / "bought")
     return run(config, once=False)

@@ -1,6 +1,7 @@
 """A worker without torch: a process over a job's folder, whose model is a count of words.
 
-`plain_worker.py FOLDER`; a file `FOLDER/../die-KIND-MOMENT` kills it there, once.
+`plain_worker.py FOLDER`; a file `FOLDER/../../die-KIND-MOMENT` kills it there, once; a named pipe
+`FOLDER/../../hold-KIND` holds it until somebody opens the pipe to write.
 """
 
 import json
@@ -16,6 +17,9 @@ def main(folder: Path) -> None:
     told = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     kind = told["kind"]
     die_if_told(folder, kind, "before")
+    hold = folder.parent.parent / f"hold-{kind}"
+    if hold.exists():
+        hold.open("rb").close()
     values = getattr(Memoriser(folder.parent), f"_{kind}")(folder, told["spec"])
     die_if_told(folder, kind, "in")
     staged = folder / "result.tmp"

@@ -103,6 +103,35 @@ def test_answers_of_nobody_known_stand_until_the_champion_says_otherwise(con):
     assert standing(con) == [counted("timer", "timer", True, own=False)]
 
 
+def test_answers_of_nobody_known_before_its_reign_wait_until_the_champion_was_asked(con):
+    produce(con, "p-1", "alarm", "timer", day=1)
+    produce(con, "p-2", "alarm", "timer", day=3)
+    reign = START + 2 * DAY
+    since = champion_answers.standing_pairs(con, NOW, START, reign)
+    assert since == [counted("alarm", "timer", False, own=True)]
+    champion_answers.add(con, NOW, [answered("p-1", "alarm"), answered("p-2", "alarm")])
+    assert champion_answers.standing_pairs(con, NOW, START, reign) == [
+        counted("alarm", "timer", False, own=False),
+        counted("alarm", "timer", False, own=True),
+    ]
+
+
+def test_what_waits_for_the_champion_is_counted_until_it_was_compared(con):
+    for key, adapter in (("p-1", OLD), ("p-2", OLD), ("p-3", NOW), ("p-4", ""), ("p-5", "gpt")):
+        produce(con, key, "alarm", "timer", adapter=adapter)
+    produce(con, "p-6", "alarm", None, adapter="gpt", day=3)  # in its reign: as given
+
+    def waiting():
+        found = champion_answers.waiting(con, NOW, START + 2 * DAY, START)
+        return [(one.predicted, one.truth, one.count) for one in found]
+
+    assert waiting() == [("alarm", "timer", 4)]
+    champion_answers.add(con, NOW, [answered("p-1"), answered("p-4", "timer")])
+    assert waiting() == [("alarm", "timer", 2)]
+    champion_answers.add(con, OLD, [answered("p-2", "timer")])  # it was champion in between
+    assert waiting() == [("alarm", "timer", 4)]
+
+
 def test_a_bare_verdict_says_nothing_of_another_answer(con):
     produce(con, "p-1", "alarm", None, adapter=OLD)
     produce(con, "p-2", "alarm", None, adapter=OLD)
