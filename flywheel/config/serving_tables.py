@@ -42,6 +42,7 @@ class ServingTable:
     kind: str = "link"  # or local: proved by `flywheel serve` here; directory; command
     directory: str = ""  # a folder, or s3://bucket/prefix; of kind directory
     command: tuple[str, ...] = ()  # program and first arguments; of kind command
+    command_env: tuple[str, ...] = ()  # variables it gets beside PATH, HOME, LANG and their like
     url: str = ""  # where kind command is proved, below it /v1/predict
     token_env: str = ""  # variable, or systemd credential, with the bearer token for `url`
     parity_texts: int = 200  # dev texts whose answers must be the evaluated ones, beside must-pass

@@ -393,6 +393,7 @@ class HooksTable:
     """[promotion.hooks]: what is told of a decision, after it is committed."""
 
     command: tuple[str, ...] = ()  # program and arguments; the event is JSON on its standard input
+    command_env: tuple[str, ...] = ()  # variables it gets beside PATH, HOME, LANG and their like
     webhook: str = ""  # URL that the event is posted to as JSON
     token_env: str = ""  # variable, or systemd credential, with the webhook's bearer token
     events: tuple[str, ...] = (

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import threading
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flywheel import programs
 from flywheel.config import HooksTable, secret
 from flywheel.store import StoreFailed, decisions
 from flywheel.turn import Runtime
+from flywheel.web.outgoing import send
 
 log = logging.getLogger(__name__)
 
@@ -101,19 +101,12 @@ class Hooks:
 
 
 def _run(table: HooksTable, body: bytes, number: int) -> None:
-    finished = subprocess.run(
-        list(table.command), input=body, capture_output=True, timeout=table.timeout_s, check=False
-    )
-    if finished.returncode:
-        raise OSError(f"exit {finished.returncode} on event {number}: {finished.stderr[-100:]!r}")
+    done = programs.run(table.command, timeout_s=table.timeout_s, body=body, also=table.command_env)
+    if done.code:
+        raise OSError(f"exit {done.code} on event {number}: {done.said[-100:]!r}")
 
 
 def _post(table: HooksTable, body: bytes, number: int) -> None:
-    if not table.webhook.startswith(("http://", "https://")):
-        raise ValueError(f"{table.webhook} is no http or https address")
-    headers = {"Content-Type": "application/json", "Flywheel-Event": str(number)}
-    if token := secret(table.token_env):
-        headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(table.webhook, body, headers)  # noqa: S310  checked above
-    with urllib.request.urlopen(request, timeout=table.timeout_s):  # noqa: S310
-        pass
+    about = {"Content_Type": "application/json", "Flywheel_Event": str(number)}
+    token = secret(table.token_env) or ""
+    send(table.webhook, timeout_s=table.timeout_s, token=token, body=body, **about)

@@ -17,14 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flywheel.programs import inherited
 from flywheel.protocols import Handle, JobPhase, JobState
 from flywheel.records import Job
 
 _PROC = Path("/proc")
 _PAUSE_S = 0.02
 _DYING_S = 5.0  # what was killed is waited for; the kernel may hold it longer, for a slow disk
-_KEPT_ENV = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-_KEPT_PREFIXES = ("LC_", "HF_", "PYTHON", "XDG_", "http", "HTTP", "https", "HTTPS", "no_")
 
 
 class LocalExecutor:
@@ -140,8 +139,7 @@ def _started(pid: int) -> str | None:
 
 def _environment(spec: Mapping[str, Any]) -> dict[str, str]:
     """What a worker may know; keys and tokens of the daemon stay behind."""
-    kept = {k: v for k, v in os.environ.items() if k in _KEPT_ENV or k.startswith(_KEPT_PREFIXES)}
-    return kept | {
+    return inherited(os.environ) | {
         "OMP_NUM_THREADS": str(spec.get("threads", 1)),
         "OMP_WAIT_POLICY": "PASSIVE",  # idle threads must not keep other processes from a core
         "TOKENIZERS_PARALLELISM": "false",

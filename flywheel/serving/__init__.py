@@ -41,7 +41,9 @@ def _command(config: Config) -> Serving:
         )
     try:
         token = secret(table.token_env) or ""
-        return CommandServing(config.state_dir / "adapters", table.command, table.url, token)
+        return CommandServing(
+            config.state_dir / "adapters", table.command, table.url, token, table.command_env
+        )
     except ValueError as error:
         raise ConfigError(
             f"[serving] url: {error}", hint='for example url = "https://router.example.org"'

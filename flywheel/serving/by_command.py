@@ -10,10 +10,10 @@ later; anything else: this adapter cannot be loaded.
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from flywheel import programs
 from flywheel.errors import FlywheelError, NotLoaded, ServingAway
 from flywheel.protocols import ServingState
 from flywheel.records import ServedAnswer
@@ -36,16 +36,23 @@ class CommandServing:
         command: program and first arguments.
         url: below which `/v1/predict` is asked.
         token: sent as a bearer token; "" for none.
+        command_env: names of variables that the command gets beside the usual ones.
     """
 
     immediate = False
 
     def __init__(
-        self, adapters_dir: Path, command: Sequence[str], url: str, token: str = ""
+        self,
+        adapters_dir: Path,
+        command: Sequence[str],
+        url: str,
+        token: str = "",
+        command_env: Sequence[str] = (),
     ) -> None:
         self._link = ChampionLink(adapters_dir)
         self._adapters = adapters_dir
         self._command = tuple(command)
+        self._command_env = tuple(command_env)
         self._endpoint = at_url(url, token, _ANSWER_S)
 
     def state(self) -> ServingState:
@@ -91,17 +98,12 @@ class CommandServing:
     def _run(self, arguments: Sequence[str]) -> None:
         named = f"{self._command[0]} {' '.join(arguments[:2])}"
         try:
-            finished = subprocess.run(
-                [*self._command, *arguments],
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-                stdin=subprocess.DEVNULL,
+            finished = programs.run(
+                [*self._command, *arguments], timeout_s=_TIMEOUT_S, also=self._command_env
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except OSError as error:
             raise ServingAway(f"{named}: {error}") from error
-        if finished.returncode == 0:
+        if finished.code == 0:
             return
-        said = finished.stderr[-_SHOWN:].decode("utf-8", "replace").strip()
-        kind = ServingAway if finished.returncode == LATER else NotLoaded
-        raise kind(f"{named} ended with {finished.returncode}", hint=said)
+        kind = ServingAway if finished.code == LATER else NotLoaded
+        raise kind(f"{named} ended with {finished.code}", hint=finished.said[-_SHOWN:])

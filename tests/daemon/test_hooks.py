@@ -1,6 +1,7 @@
 """Hooks are told of decisions after the commit, in order, at least once, and hold up nothing."""
 
 import json
+import os
 import sys
 import threading
 from datetime import UTC, datetime
@@ -124,6 +125,58 @@ def test_a_hook_that_fails_is_tried_again_and_shown(make, tmp_path):
     assert told(tmp_path) == [("d-1", "rejected")] * 2
     (problem,) = failing.problems()
     assert problem.startswith("the command hook failed 2 times on d-1: OSError: exit 3")
+
+
+def test_a_command_gets_no_secret_but_those_that_are_named_for_it(make, tmp_path, monkeypatch):
+    for name in ("TEACHER_KEY", "CHAT_TOKEN", "MY_SETTING"):
+        monkeypatch.setenv(name, "s3cret")
+    script = (
+        "import json, os, pathlib\n"
+        f"pathlib.Path({str(tmp_path / 'told')!r}).write_text(json.dumps(dict(os.environ)))\n"
+    )
+    runtime, hooks = make(command=(sys.executable, "-c", script), command_env=("CHAT_TOKEN",))
+    hooks.tell()
+    decide(runtime, 1, "reject", "rejected")
+    hooks.tell()
+    given = json.loads((tmp_path / "told").read_text())
+    assert given["CHAT_TOKEN"] == "s3cret"
+    assert given["PATH"] == os.environ["PATH"]
+    assert not {"TEACHER_KEY", "MY_SETTING"} & set(given)
+
+
+def test_a_webhook_that_redirects_is_refused_and_its_token_goes_nowhere(make, monkeypatch):
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("HOOK_TOKEN", "s3cret")
+    runtime, hooks = make(
+        webhook=f"http://127.0.0.1:{server.server_port}/tell", token_env="HOOK_TOKEN"
+    )
+    hooks.tell()
+    decide(runtime, 1, "hold", "pending")
+    hooks.tell()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    assert asked == ["/tell"]
+    (problem,) = hooks.problems()
+    assert "HTTP Error 302: it redirects, which is not followed" in problem
 
 
 def test_a_webhook_gets_json_with_its_token_and_the_number_of_the_event(make, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -120,16 +119,18 @@ def _leaving(config: Config) -> Finding:
 
 
 def _reached(url: str, key: str | None, shown: str) -> Finding:
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310  http(s), checked above
+    from flywheel.web.outgoing import send
+
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            return ok("teacher", f"{shown} answers ({answer.status})")
+        status = send(url, timeout_s=_TIMEOUT_S, token=key or "")
+        return ok("teacher", f"{shown} answers ({status})")
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             return warn("teacher", f"{shown} refuses the key ({error.code})", "is the key right?")
         if error.code in (404, 405):
             return ok("teacher", f"{shown} answers, without a list of models")
+        if error.code < 400:
+            return warn("teacher", f"{shown} redirects elsewhere", "name the last address")
         return warn("teacher", f"{shown} answers {error.code}", "try again later")
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
