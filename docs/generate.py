@@ -92,10 +92,6 @@ def configuration() -> str:
         table, said = title.groups()
         parts += [f"## `{table}`", "", said[0].upper() + said[1:].strip(), ""]
         rows = [_row(lines, key) for key in node.body if _is_key(key)]
-        if any("Rule" in row for row in rows):  # [gates.NAME] lists tables, not keys
-            parts.pop()
-            parts += [""]
-            continue
         parts += ["| key | type | default | |", "| --- | --- | --- | --- |", *rows, ""]
     return "\n".join(parts)
 
@@ -106,15 +102,18 @@ def _is_class(node: ast.stmt) -> TypeGuard[ast.ClassDef]:
 
 def _is_key(node: ast.stmt) -> TypeGuard[ast.AnnAssign]:
     """A key with a value; a table within a table has a title of its own."""
-    return isinstance(node, ast.AnnAssign) and not ast.unparse(node.annotation).endswith("Table")
+    if not isinstance(node, ast.AnnAssign):
+        return False
+    kind = ast.unparse(node.annotation)
+    return not kind.endswith(("Table", "Rule", "CustomRule]"))
 
 
 def _row(lines: list[str], key: ast.AnnAssign) -> str:
     found = _KEY.fullmatch(lines[key.lineno - 1])
     note = (found["note"] if found else "") or ""
     kind = ast.unparse(key.annotation)
-    if kind.startswith("Literal"):
-        kind = kind.removeprefix("Literal[").removesuffix("]").replace("'", "`")
+    kind = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "`"), kind)
+    kind = kind.replace(" | ", " or ")
     default = "required" if key.value is None else f"`{_default(key.value)}`"
     return f"| `{ast.unparse(key.target)}` | {kind} | {default} | {note} |"
 

@@ -78,6 +78,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: int | UnsetType = UNSET  # another event is stored under the id
     generation: int | UnsetType | None = UNSET  # of samples: the golden generation they joined
     bought: int | UnsetType = UNSET  # of samples: labels that a gate had asked for
+    learned: int | UnsetType = UNSET  # of samples: golden rows that training got at once, if any
     overlaps: tuple[Overlap, ...] | UnsetType = UNSET  # of samples, where there are any
 
 
@@ -278,15 +279,8 @@ def keep(
     events.add_feedback(con, derived)  # which nobody sent, and nobody counts
     stored += events.add_feedback(con, sent)
     stored += events.add_scores(con, parsed.scores)
-    receipt = Receipt(
-        accepted=tally.accepted,
-        duplicates=tally.repeated,
-        rejected=_rejections(parsed.rejected),
-        skipped=sum(each.count for each in tally.skipped),
-        skips=tally.skipped,
-        new=stored.new,
-        known=stored.known,
-        conflicts=stored.conflicts,
+    receipt = msgspec.structs.replace(
+        _read(parsed, tally), new=stored.new, known=stored.known, conflicts=stored.conflicts
     )
     if not parsed.samples and sent_as != "samples":
         return receipt
@@ -304,7 +298,19 @@ def keep(
         known=stored.known + imported["duplicates"],
         generation=imported["generation"],
         bought=imported["bought"],
+        learned=imported["learned"] or UNSET,
         overlaps=tuple(Overlap(**pair) for pair in imported["overlaps"]) or UNSET,
+    )
+
+
+def _read(parsed: Parsed, tally: LineTally) -> Receipt:
+    """What became of the lines as such."""
+    return Receipt(
+        accepted=tally.accepted,
+        duplicates=tally.repeated,
+        rejected=_rejections(parsed.rejected),
+        skipped=sum(each.count for each in tally.skipped),
+        skips=tally.skipped,
     )
 
 

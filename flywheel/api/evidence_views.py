@@ -13,7 +13,7 @@ from starlette.responses import Response
 from flywheel import gates
 from flywheel.api.personal import View
 from flywheel.records import Decision
-from flywheel.store import Connection
+from flywheel.store import Connection, golden_set, retired, samples
 from flywheel.store.turns import Turn
 from flywheel.turn import Runtime, evidence
 from flywheel.web.http import answer
@@ -61,6 +61,26 @@ class AheadView(View):
     not_shown: str  # what a pool does not show of one intent; "" without pools
 
 
+class NextGenerationView(View):
+    """The golden generation to come."""
+
+    rows: int  # to import
+    each: dict[str, int]
+    by: str | None  # when this one is worn, at the pace of its queries; None: not known yet
+    due: bool  # it is time to collect them
+
+
+class GenerationView(View):
+    """The current golden generation: what judges, and what has retired into training."""
+
+    number: int
+    judging: int  # rows, bought ones too
+    learned: dict[str, int]  # rows of it by the rule that gave them to training
+    worn: int  # rows of generations before it that are learned
+    queries_left: int
+    next: NextGenerationView
+
+
 class GoldenView(View):
     """The golden set: rows by intent, what it can decide, and the smallest that pays."""
 
@@ -71,6 +91,7 @@ class GoldenView(View):
     pays_each: dict[str, int]
     pays_gain: float | None  # smallest gain that such a set finds four times in five
     pays_turns: int  # that one generation of it answers
+    generation: GenerationView | None = None  # None: there is none
 
 
 async def golden(request: Request) -> Response:
@@ -82,6 +103,7 @@ def _golden(runtime: Runtime) -> GoldenView:
     with runtime.store.read() as con:
         standing = evidence.undisputed(runtime, con)
         offered = evidence.offered(runtime, con)
+        generation = generation_view(runtime, con)
     table, known = runtime.config.gates, runtime.intents
     pairs = evidence.contradictions(standing)
     aside = {name for pair in pairs for name in pair}
@@ -103,6 +125,30 @@ def _golden(runtime: Runtime) -> GoldenView:
         pays_each=dict(pays.each),
         pays_gain=pays.gain if pays.gain < 1 else None,
         pays_turns=pays.turns,
+        generation=generation,
+    )
+
+
+def generation_view(runtime: Runtime, con: Connection) -> GenerationView | None:
+    """The current generation: how many rows judge, how many retired by which rule, what is next."""
+    current = golden_set.current_generation(con)
+    if current is None:
+        return None
+    table = runtime.config.gates
+    asked = [row["at"] for row in golden_set.queries(con, current.number)]
+    wanted = gates.next_generation(asked, runtime.intents, table, runtime.clock())
+    return GenerationView(
+        number=current.number,
+        judging=len(samples.golden(con)),
+        learned=retired.counts(con, current.number),
+        worn=retired.worn(con, current.number),
+        queries_left=max(0, table.overall.queries - current.queries_used),
+        next=NextGenerationView(
+            rows=wanted.rows,
+            each=dict(wanted.each),
+            by=wanted.by.isoformat() if wanted.by else None,
+            due=wanted.due,
+        ),
     )
 
 

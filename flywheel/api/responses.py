@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from flywheel.api.evidence_views import AheadView, OfferView
+from flywheel.api.evidence_views import AheadView, GenerationView, OfferView
 from flywheel.api.health_views import HealthStatusView
 from flywheel.api.personal import Raters, Text, Texts, View
 from flywheel.api.rollout_views import ChampionServingView, ParityView
@@ -101,8 +101,9 @@ class GoldenSetView(View):
     """The current golden generation."""
 
     generation: int | None
-    rows: int
+    rows: int  # that judge, without labels bought since
     queries_left: int
+    learned: int = 0  # rows of it that have retired into training
 
 
 class LoadedView(View):
@@ -405,6 +406,7 @@ class DecisionDetailView(_DecisionView):
     parity: ParityView | None
     labels_wanted: dict[str, int]
     ahead: AheadView | None  # what deciding takes; None where nothing was compared
+    generation: GenerationView | None  # the golden generation of now; None without one
     rests_on: dict[str, str]
     offers: list[OfferView]
     events: list[DecisionEventView]

@@ -179,7 +179,7 @@ def moved(con: Connection, report: Report | None) -> tuple[list[ExampleView], li
     """
     if report is None:
         return [], []
-    texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
+    texts = {row.sample.id: row.sample.text for row in samples.golden(con, retired=True)}
     fixed: list[ExampleView] = []
     broken: list[ExampleView] = []
     for row in report.outcomes:

@@ -43,6 +43,7 @@ from flywheel.store import (
     events,
     golden_set,
     health,
+    retired,
     samples,
     scores,
     turns,
@@ -146,6 +147,7 @@ def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
             changed=review.changed(turn, runtime.config.gates.changed_answers),
             labels_wanted=labels_wanted(con, [decision]) if decision.status == "pending" else {},
             ahead=evidence_views.ahead(con, decision, turn),
+            generation=evidence_views.generation_view(runtime, con),
             rests_on=dict(decision.rests_on),
             offers=offers(runtime, con, decision),
             events=[DecisionEventView(**event) for event in decisions.events(con, decision_id)],
@@ -322,6 +324,7 @@ def status(
     with runtime.store.read() as con:
         archived = archive.archived(con)
         generation = golden_set.current_generation(con)
+        learned = retired.counts(con, generation.number) if generation else {}
         running = turns.open_turns(con)
         waiting = decisions.list_decisions(con, status="pending")
         champion = adapters.champion(con)
@@ -352,19 +355,22 @@ def status(
             before=archived.before.isoformat() if archived.before else None,
             keep_days=runtime.config.flywheel.keep_days,
         ),
-        golden=_golden(runtime, generation),
+        golden=_golden(runtime, generation, sum(learned.values())),
         input=came,
         overrides=list(runtime.config.overrides),
         problems=found,
     )
 
 
-def _golden(runtime: Runtime, generation: Generation | None) -> GoldenSetView:
+def _golden(runtime: Runtime, generation: Generation | None, learned: int) -> GoldenSetView:
     if generation is None:
         return GoldenSetView(generation=None, rows=0, queries_left=0)
     left = runtime.config.gates.overall.queries - generation.queries_used
     return GoldenSetView(
-        generation=generation.number, rows=generation.rows, queries_left=max(0, left)
+        generation=generation.number,
+        rows=generation.rows,
+        queries_left=max(0, left),
+        learned=learned,
     )
 
 

@@ -15,7 +15,9 @@ from flywheel.cli.text import (
     clean,
     counted,
     moment,
+    next_generation,
     number,
+    on_generation,
     on_golden,
     plural,
     share,
@@ -230,12 +232,22 @@ def _top(decision: Decision) -> list[str]:
                 ("challenger", clean(decision.get("challenger") or "-")),
                 ("champion", clean(decision.get("champion") or "none yet")),
                 *on_golden(decision),
+                *_of_generation(decision),
                 ("turn", clean(decision.get("turn") or "-")),
                 ("decided", f"{moment(decision.get('at'))} by {clean(decision.get('by') or '-')}"),
                 *([] if because.lower() in summary.lower() else [("because", because)]),
             ]
         ),
     ]
+
+
+def _of_generation(decision: Decision) -> list[tuple[str, str]]:
+    """What the golden generation of now has: rows that judge, rows that are learned, queries."""
+    generation = decision.get("generation")
+    if not generation:
+        return []
+    wanted = next_generation(generation)
+    return [("golden now", on_generation(generation) + (f"; {wanted}" if wanted else ""))]
 
 
 def _gates(decision: Decision) -> list[str]:

@@ -289,6 +289,7 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)  # records by why they are none
     loaded: Counter[str] = field(default_factory=Counter)  # new, known, conflicts: with `wait`
     generation: int | None = None
+    learned: int = 0  # golden rows that training got at once
     overlaps: list[overlapping.Overlap] = field(default_factory=list)  # never learned
 
     @property
@@ -300,16 +301,11 @@ class Tally:
         """The tally as JSON."""
         rejected = [{"file": f, "line": line, "why": why} for f, line, why in self.rejected]
         skips = [{"why": why, "count": count} for why, count in self.skipped.most_common()]
-        known = {
-            "sent": self.sent,
-            "accepted": self.accepted,
-            "duplicates": self.duplicates,
-            "skipped": self.skipped.total(),
-            "skips": skips,
-            "rejected": rejected,
-            **self.loaded,
-        }
-        known |= {"overlaps": self.overlaps} if self.overlaps else {}
+        counts = {name: getattr(self, name) for name in ("sent", "accepted", "duplicates")}
+        known = {**counts, "skipped": self.skipped.total(), "skips": skips, "rejected": rejected}
+        known |= self.loaded
+        sometimes = {"learned": self.learned, "overlaps": self.overlaps}
+        known |= {name: value for name, value in sometimes.items() if value}
         return known | ({} if self.generation is None else {"generation": self.generation})
 
 
@@ -411,6 +407,7 @@ class Sender:
         if answer.get("generation") is not None:
             tally.generation = int(answer["generation"])
             self._query = {k: v for k, v in self._query.items() if k != "new_generation"}
+        tally.learned += int(answer.get("learned") or 0)
         tally.overlaps += overlapping.of(answer, name, [place.number for place in batch.places])
         for refused in answer.get("rejected") or []:
             at = int(refused.get("line") or 0)
@@ -478,6 +475,7 @@ def report(tally: Tally) -> None:
         parts = [f"{tally.accepted:,} new", f"{tally.duplicates:,} known already"]
     parts += [f"{tally.skipped.total():,} skipped"] if tally.skipped else []
     parts += [f"{len(tally.rejected):,} rejected"] if tally.rejected else []
+    parts += [f"{tally.learned:,} learned at once"] if tally.learned else []
     golden = "" if tally.generation is None else f" (golden generation {tally.generation})"
     several = f" ({tally.told:,} records)" if tally.told > tally.sent else ""
     say(f"{plural(tally.sent, 'line')} sent{several}: {', '.join(parts)}{golden}")

@@ -149,7 +149,8 @@ def _golden(golden: Any) -> str:
     left = golden.get("queries_left")
     queries = "" if left is None else f", {plural(left, 'query', 'queries')} left"
     rows = f", {plural(golden['rows'], 'row')}" if golden.get("rows") else ""
-    return f"generation {number(golden['generation'])}{rows}{queries}"
+    learned = f", {number(golden['learned'])} more learned" if golden.get("learned") else ""
+    return f"generation {number(golden['generation'])}{rows}{learned}{queries}"
 
 
 def _audit(audit: Any) -> list[tuple[str, str]]:

@@ -199,6 +199,61 @@ def on_golden(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("on golden", told)]
 
 
+_RETIRED = {
+    "share": "at import",
+    "near": "near those",
+    "judged": "having judged often enough",
+    "bought": "bought, and judged",
+    "worn": "worn",
+    "earlier": "of earlier generations",
+}
+
+
+def on_generation(generation: Mapping[str, Any]) -> str:
+    """How many golden rows judge, how many are learned and why, and what is left of them.
+
+    >>> on_generation({"number": 2, "judging": 19, "learned": {"share": 11}, "worn": 0,
+    ... "queries_left": 30})
+    'generation 2: 19 rows judge, 11 are learned (11 at import); 30 queries left'
+    """
+    by_rule = dict(generation.get("learned") or {})
+    if generation.get("worn"):
+        by_rule["earlier"] = int(generation["worn"])
+    told = f"generation {number(generation['number'])}: {plural(generation['judging'], 'row')} "
+    told += "judge" if generation["judging"] != 1 else "judges"
+    if by_rule:
+        named = {**_RETIRED, "earlier": "of earlier generations"}
+        why = ", ".join(
+            f"{number(count)} {named.get(rule, rule)}" for rule, count in by_rule.items()
+        )
+        total = sum(by_rule.values())
+        told += f", {number(total)} {'is' if total == 1 else 'are'} learned ({clean(why)})"
+    return f"{told}; {plural(generation['queries_left'], 'query', 'queries')} left"
+
+
+def next_generation(generation: Mapping[str, Any]) -> str:
+    """What to import next, by when, in a sentence's part; "" while it is not time.
+
+    >>> next_generation({"next": {"due": True, "rows": 80, "each": {"a": 40, "b": 40},
+    ... "by": "2026-12-24T05:17:00+00:00"}})
+    'import 80 rows (40 each of 2 intents) by 2026-12-24'
+    """
+    wanted = generation["next"]
+    if not wanted["due"] or not wanted["rows"]:
+        return ""
+    sizes: dict[int, list[str]] = {}
+    for name, count in wanted["each"].items():
+        sizes.setdefault(int(count), []).append(name)
+    parts = [
+        f"{number(count)} each of {plural(len(names), 'intent')}"
+        if len(names) > 1
+        else f"{number(count)} of {clean(names[0])}"
+        for count, names in sorted(sizes.items())
+    ]
+    by = f" by {clean(str(wanted['by'])[:10])}" if wanted["by"] else ""
+    return f"import {plural(wanted['rows'], 'row')} ({', '.join(parts)}){by}"
+
+
 def wrong_raters(raters: Mapping[str, Any]) -> str:
     """Return who is shown to err more often than most, "" for nobody:
     `u-7 62 % (46–75 %) of 40 labels; usual 4 %`.

@@ -126,7 +126,15 @@ class CustomRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatesTable:
-    """[gates.NAME]: one table a gate."""
+    """[gates]: golden rows that are learned, by counts and lot; [gates.NAME] is a table a gate.
+
+    What judges a challenger is unseen by it and by the champion, whatever is set here. Rows marked
+    `must_pass` are never learned, and an intent keeps as many rows as its margin needs.
+    """
+
+    share: Literal["auto"] | float = 0.0  # of an intent's rows, learned at import; auto: <= half
+    retire: Literal["auto", "off"] = "off"  # off: rows that have judged are not learned
+    retire_after: int = 10  # queries that a row answers before it may retire
 
     hygiene: HygieneRule = HygieneRule()
     must_pass: MustPassRule = MustPassRule()
@@ -139,6 +147,10 @@ class GatesTable:
     calibration: CalibrationRule = CalibrationRule()
     latency: LatencyRule = LatencyRule()
     custom: dict[str, CustomRule] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.share != "auto" and not 0 <= self.share <= 1:
+            raise ValueError(f'`share` is {self.share}, not "auto" and not in 0..1')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

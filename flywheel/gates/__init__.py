@@ -18,6 +18,7 @@ from flywheel.gates.evidence import (
 from flywheel.gates.groups import out_of_scope, slices
 from flywheel.gates.judge import GATES, CustomGate, Gate, check, custom_gates, judge, measures
 from flywheel.gates.measures import calibration, latency
+from flywheel.gates.next_generation import NextGeneration, next_generation
 from flywheel.gates.outlook import (
     GoldenThatPays,
     Outlook,
@@ -28,6 +29,7 @@ from flywheel.gates.overall import fresh, overall, prescreen
 from flywheel.gates.per_intent import IntentsJudged, intents
 from flywheel.gates.pools import Pool, PoolVerdict, group_line, make_pools
 from flywheel.gates.prerequisites import hygiene, must_pass
+from flywheel.gates.retirement import GoldenRow, judged_enough, shared
 from flywheel.gates.units import Kept, Units, kept, pair
 
 __all__ = [
@@ -36,12 +38,14 @@ __all__ = [
     "CustomGate",
     "Evidence",
     "Gate",
+    "GoldenRow",
     "GoldenThatPays",
     "HygieneFacts",
     "IntentsJudged",
     "Judgement",
     "Kept",
     "Ledger",
+    "NextGeneration",
     "Outlook",
     "Pool",
     "PoolVerdict",
@@ -57,17 +61,20 @@ __all__ = [
     "hygiene",
     "intents",
     "judge",
+    "judged_enough",
     "kept",
     "latency",
     "look_code",
     "make_pools",
     "measures",
     "must_pass",
+    "next_generation",
     "out_of_scope",
     "outlook",
     "overall",
     "pair",
     "prescreen",
+    "shared",
     "slices",
     "suspicious",
 ]

@@ -86,6 +86,7 @@ class Evidence:
     fresh_judges: bool = False  # fresh rows judge single intents too; not in earlier versions
     contradicting: tuple[tuple[str, str], ...] = ()
     # pairs of golden samples with one text and two labels: neither judges
+    learned: tuple[str, ...] = ()  # golden samples that the champion learned, or learned their like
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class Gate:
     # of the evidence and its rule; None: there was nothing to judge
     measures: str = ""  # what `value` of its result is, and when it passes
     compares: bool = True  # it needs a champion
-    disputed: bool = False  # it is shown rows whose label a person disputes, too
+    disputed: bool = False  # it is shown rows that are set aside, too
     labels: Literal["after PASS", "unless FAIL"] = "unless FAIL"  # when labels are worth buying
     on: Callable[[GatesTable], bool] = lambda table: True
     off: str = ""  # note where it is not on
@@ -278,11 +278,13 @@ def _judge(evidence: Evidence, table: GatesTable, custom: Sequence[CustomGate]) 
 
     Labels are wanted only of a challenger that every earlier gate passed and none failed.
     A gate that is off, or has nothing to judge, is left out and leaves a note, for a gate
-    that looked at nothing must not read as passed. Rows whose label a person disputes are
-    judged by no gate but hygiene and must-pass.
+    that looked at nothing must not read as passed. Rows whose label a person disputes, and those
+    that the champion has learned, are judged by no gate but hygiene and must-pass.
     """
     undisputed, notes = _without_disputed(evidence)
     undisputed, told = _without_contradicting(undisputed)
+    notes += told
+    undisputed, told = _without_learned(undisputed)
     notes += told
     results: list[GateResult] = []
     by_intent: IntentsJudged | None = None
@@ -345,6 +347,18 @@ def _without_contradicting(evidence: Evidence) -> tuple[Evidence, list[str]]:
     named += f" and {len(pairs) - _NAMED} pairs more" if len(pairs) > _NAMED else ""
     return replace(evidence, outcomes=rows), [
         f"golden samples with one text and two labels are set aside: {named}"
+    ]
+
+
+def _without_learned(evidence: Evidence) -> tuple[Evidence, list[str]]:
+    """The evidence without rows that the champion has learned, and the note on them."""
+    if not evidence.learned:
+        return evidence, []
+    learned = frozenset(evidence.learned)
+    rows = tuple(row for row in evidence.outcomes if row.sample not in learned)
+    count = len(evidence.outcomes) - len(rows)
+    return replace(evidence, outcomes=rows), [
+        f"{count} golden rows compare nothing: the champion has learned them, or rows near them"
     ]
 
 

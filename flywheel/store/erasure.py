@@ -80,6 +80,7 @@ _DELETIONS = {
     "samples": "list_contains($samples, id) OR list_contains($texts, text)",
     "refusals": "list_contains($samples, id) OR list_contains($texts, text)",
     "golden_rows": "list_contains($samples, sample)",
+    "retired_rows": "list_contains($samples, sample) OR list_contains($samples, learned_as)",
     "sample_answers": "list_contains($samples, sample)",
     "outcomes": "list_contains($samples, sample)",
     "label_effects": "list_contains($samples, sample) OR item IN (SELECT item FROM labels WHERE "

@@ -96,8 +96,8 @@ def disputed_by(con: Connection) -> dict[str, set[str]]:
 
 _CURRENT = """
     SELECT number, seal, row_count, opened_at,
-        (SELECT count(*) FROM golden_queries AS q WHERE q.generation = number) AS queries_used
-    FROM generations ORDER BY number DESC LIMIT 1
+        (SELECT count(*) FROM golden_queries AS q WHERE q.generation = g.number) AS queries_used
+    FROM generations AS g ORDER BY number DESC LIMIT 1
 """
 
 _OPEN = """

@@ -137,6 +137,17 @@ _ADD_GOLDEN = """
 
 _OF_SPLIT = "SELECT * FROM samples WHERE split = ? ORDER BY id"
 
+# A retired golden row whose label a person doubts teaches nothing, whenever that was said.
+_TRAINING = """
+    SELECT * FROM samples WHERE split = 'train' AND id NOT IN (
+        SELECT r.learned_as FROM retired_rows AS r JOIN (
+            SELECT sample, disputed FROM disputes
+            QUALIFY row_number() OVER (PARTITION BY sample ORDER BY number DESC) = 1
+        ) AS d ON d.sample = r.sample AND d.disputed
+    )
+    ORDER BY id
+"""
+
 _FRESH = """
     SELECT * FROM samples AS s
     WHERE split = 'fresh' AND CASE WHEN $turn IS NULL
@@ -161,6 +172,7 @@ _GOLDEN = """
         $adapter, (SELECT adapter FROM champions ORDER BY number DESC LIMIT 1)
     )
     WHERE g.generation = coalesce($generation, (SELECT max(number) FROM generations))
+        AND ($retired OR s.id NOT IN (SELECT sample FROM retired_rows))
     ORDER BY s.id
 """
 
@@ -169,6 +181,7 @@ _STATS = """
     WHERE split <> 'golden' OR id IN (
         SELECT sample FROM golden_rows
         WHERE generation = (SELECT max(number) FROM generations)
+            AND sample NOT IN (SELECT sample FROM retired_rows)
     )
     GROUP BY ALL ORDER BY split, origin, intent
 """
@@ -249,8 +262,8 @@ def add(
 
 
 def training(con: Connection) -> list[Sample]:
-    """Return the samples of split train."""
-    return [sample_of(row) for row in records(con, _OF_SPLIT, ["train"])]
+    """Return the samples of split train, those of retired golden rows among them."""
+    return [sample_of(row) for row in records(con, _TRAINING)]
 
 
 def dev(con: Connection) -> list[Sample]:
@@ -278,13 +291,21 @@ def use_fresh(
 
 
 def golden(
-    con: Connection, generation: int | None = None, *, answered_by: str | None = None
+    con: Connection,
+    generation: int | None = None,
+    *,
+    answered_by: str | None = None,
+    retired: bool = False,
 ) -> list[GoldenSample]:
-    """Return a golden generation, by default the current one.
+    """Return the rows of a golden generation that judge, by default of the current one.
 
-    `answer` holds what `answered_by`, by default the champion, was recorded to have answered.
+    Args:
+        con: a connection.
+        generation: its number; None: the newest.
+        answered_by: whose recorded answers `answer` holds; None: the champion's.
+        retired: with the rows that judged once and are learned now (`store.retired`).
     """
-    bound = {"generation": generation, "adapter": answered_by}
+    bound = {"generation": generation, "adapter": answered_by, "retired": retired}
     return [
         GoldenSample(
             sample=sample_of(row),
@@ -300,7 +321,7 @@ def golden(
 
 
 def stats(con: Connection) -> list[dict[str, Any]]:
-    """Count samples: {split, origin, intent, count}; golden ones of the current generation."""
+    """Count samples: {split, origin, intent, count}; golden ones are those that judge now."""
     return records(con, _STATS)
 
 

@@ -22,7 +22,7 @@ from flywheel.store import (
     turns,
 )
 from flywheel.store.turns import Turn
-from flywheel.turn import adapter_files, evaluate
+from flywheel.turn import adapter_files, evaluate, retire_rows
 from flywheel.turn.apply import candidate_of, end_turn, put_forward, roll_back
 from flywheel.turn.artifacts import cancel_jobs
 from flywheel.turn.first_champion import FirstChampion, Need, needs
@@ -111,6 +111,7 @@ def request(runtime: Runtime, trigger: str) -> Turn:
         refuse_unready(runtime.config, con)
         evaluate.set_aside(runtime, con)  # before anything of it is trained on
         turn = turns.open_turn(con, trigger, runtime.clock(), FIRST_STATE)
+        retire_rows.as_a_turn_opens(runtime, con, turn.id)
     runtime.wake.set()
     return turn
 

@@ -79,7 +79,7 @@ def _reseal(runtime: Runtime, con: Any) -> None:
     """Seal the current golden generation again, without the removed rows."""
     current = golden_set.current_generation(con)
     if current is not None:
-        rows = [row.sample for row in samples.golden(con)]
+        rows = [row.sample for row in samples.golden(con) if not row.bought]
         golden_set.reseal(con, current.number, datasets.seal(rows), len(rows))
 
 

@@ -376,8 +376,13 @@ def _outcome(
         family=sample.family,
         must_pass=sample.must_pass,
         bought=row.bought,
-        slices={"length": _length(sample.text), **sample.slices},
+        slices=slices_of(sample),
     )
+
+
+def slices_of(sample: Sample) -> dict[str, str]:
+    """Return the slices that a row is judged in: its own, and how long its text is."""
+    return {"length": _length(sample.text), **sample.slices}
 
 
 def _length(text: str) -> str:

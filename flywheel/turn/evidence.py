@@ -79,6 +79,7 @@ def gathered(
         offered=standing.offered,
         fresh_judges=True,
         contradicting=standing.contradicting,
+        learned=_learned_by_champion(runtime, con, turn, golden),
     )
 
 
@@ -215,7 +216,7 @@ def _met_in_training(
     They arrived after the dataset was written, so curation could not exclude near texts. They are
     no evidence on this challenger, and no leak either.
     """
-    texts = {row.sample.id: row.sample.text for row in samples.golden(con)}
+    texts = {row.sample.id: row.sample.text for row in samples.golden(con, retired=True)}
     bought = [row.sample for row in judged if row.bought]
     trained = learned_rows(runtime.datasets_dir / f"{turn.record.dataset}.parquet")
     matches = curation.near_duplicates(
@@ -226,13 +227,36 @@ def _met_in_training(
     return tuple(sorted({bought[match.i] for match in matches}))
 
 
+def _learned_by_champion(
+    runtime: Runtime, con: Connection, turn: Turn, judged: Sequence[Outcome]
+) -> tuple[str, ...]:
+    """Golden samples that the champion was trained on, or on texts near them, sorted by id.
+
+    By whatever way: a text that retired and was imported again, or one that traffic had taught
+    before it became golden. They say how well it remembers, and nothing of the challenger.
+    """
+    champion = turn.record.champion
+    dataset = adapters.get(con, champion).dataset if champion else ""
+    if not dataset:
+        return ()
+    texts = {row.sample.id: row.sample.text for row in samples.golden(con, retired=True)}
+    names = [row.sample for row in judged if row.sample in texts]
+    matches = curation.near_duplicates(
+        [texts[name] for name in names],
+        [row["text"] for row in learned_rows(runtime.datasets_dir / f"{dataset}.parquet")],
+        runtime.config.gates.hygiene.jaccard,
+    )
+    return tuple(sorted({names[match.i] for match in matches}))
+
+
 def _hygiene(
     runtime: Runtime, con: Connection, turn: Turn, sealed: str, judged: Sequence[Outcome]
 ) -> gates.HygieneFacts:
     """Facts for the hygiene gate (G0): leaks into training and prompts, seals, and row counts."""
     golden = samples.golden(con)
     judged_ids = {row.sample for row in judged}
-    texts = [row.sample.text for row in golden if row.sample.id in judged_ids]
+    stored = samples.golden(con, retired=True)
+    texts = [row.sample.text for row in stored if row.sample.id in judged_ids]
     jaccard = runtime.config.gates.hygiene.jaccard
     trained = learned_rows(runtime.datasets_dir / f"{turn.record.dataset}.parquet")
     briefs = turn.record.briefs

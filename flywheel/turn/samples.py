@@ -15,6 +15,7 @@ from flywheel.promotion import person_of
 from flywheel.records import Decision, Sample
 from flywheel.store import Connection, adapters, decisions, golden_set, samples, turns
 from flywheel.store.turns import Turn
+from flywheel.turn import retire_rows
 from flywheel.turn.apply import EXTERNAL, adopt_external
 from flywheel.turn.artifacts import cancel_jobs
 from flywheel.turn.overlaps import overlaps
@@ -41,9 +42,10 @@ def add_samples(
     are recorded with `by`, who gave them, in the chain of decision events.
 
     Returns:
-        {"accepted", "duplicates", "generation", "bought", "contradicting", "overlaps"};
-        `contradicting` are the refused rows as {"line", "field", "why"}, `overlaps` the samples
-        that are never learned since they are near held-out ones, as `overlaps.overlaps` tells them.
+        {"accepted", "duplicates", "generation", "bought", "learned", "contradicting", "overlaps"};
+        `learned` is the number of golden rows that training got at once; `contradicting` are the
+        refused rows as {"line", "field", "why"}, `overlaps` the samples that are never learned
+        since they are near held-out ones, as `overlaps.overlaps` tells them.
     """
     now = runtime.clock()
     with runtime.store.write() as con:
@@ -56,6 +58,7 @@ def add_samples(
         if golden:
             number, added_golden, bought = _add_golden(con, golden, new_generation, by, now)
             added += added_golden
+        learned = retire_rows.at_import(runtime, con, by) if golden else {}
         ended = _keep_answers(runtime, con, rows, by)
         lines = {row.sample.id: row.line for row in rows}
         jaccard = runtime.config.curation.leak
@@ -69,6 +72,7 @@ def add_samples(
         "duplicates": len(rows) - added,
         "generation": number,
         "bought": bought,
+        "learned": sum(learned.values()),
         "contradicting": list(refused.values()),
         "overlaps": near,
     }

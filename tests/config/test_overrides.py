@@ -44,6 +44,7 @@ def values(hint: object) -> st.SearchStrategy:
         tuple[str, ...]: st.lists(WORDS, max_size=3),
         dict[str, str]: st.dictionaries(WORDS.filter(bool), RULES, max_size=2),
         dict[str, float]: st.dictionaries(WORDS.filter(bool), st.floats(0, 1), max_size=2),
+        typing.Literal["auto"] | float: st.just("auto") | st.floats(0, 1),
     }[hint]
 
 

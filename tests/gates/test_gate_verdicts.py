@@ -1,7 +1,7 @@
 """Each gate's word on a hand-made case, and that missing evidence never passes."""
 
 import math
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 from gate_cases import ALARM, MUSIC, NONE, TIMER, better, evidence, facts, row, rows
@@ -456,7 +456,8 @@ def test_a_better_rejector_that_loses_in_scope_is_told_so_and_not_called_better(
 
 
 def test_every_shipped_gate_has_its_rule_and_every_rule_its_gate():
-    rules = {field.name for field in fields(GatesTable)} - {"custom"}
+    tables = (field for field in fields(GatesTable) if is_dataclass(field.default))
+    rules = {field.name for field in tables}
     assert sorted(gate.name for gate in gates.GATES) == sorted(rules)
 
 

@@ -118,6 +118,7 @@ def test_the_ledger_is_written_before_the_answer_is_read(tmp_path, now):
     with store.write() as con:  # the step is repeated: the same question is free
         samples.write_query(con, 1, "t-1", "a-2", "overall", now)
         samples.write_query(con, 1, "t-2", "a-3", "overall", now)
+        assert samples.current_generation(con).queries_used == 2
         samples.open_generation(con, now)
         samples.write_query(con, 2, "t-3", "a-4", "overall", now)
     with store.read() as con:

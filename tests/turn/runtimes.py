@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from memoriser import Memoriser
 
@@ -78,15 +78,24 @@ class Parrot:
         return answers
 
 
-def runtime_in(folder: Path, *, teacher: Parrot | None = None, **tables: Any) -> Runtime:
-    """Build a runtime over a folder, as the daemon does at start."""
+def runtime_in(
+    folder: Path,
+    *,
+    teacher: Parrot | None = None,
+    share: Literal["auto"] | float = 0.0,
+    **tables: Any,
+) -> Runtime:
+    """Build a runtime over a folder, as the daemon does at start; all golden rows judge, unless
+    `share` gives some of them to training."""
+    gates = tables.pop(
+        "gates",
+        GatesTable(overall=OverallRule(profile="fast"), intents=IntentsRule(margin=0.30)),
+    )
     config = Config(
         path=folder / "config.toml",
         flywheel=FlywheelTable(state_dir="var"),
         **{
-            "gates": GatesTable(
-                overall=OverallRule(profile="fast"), intents=IntentsRule(margin=0.30)
-            ),
+            "gates": replace(gates, share=share),
             "promotion": PromotionTable(mode="auto", bootstrap="auto"),
             **tables,
         },

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flywheel.cli.doctor.environment import Finding, Running, fail, ok, skip, warn
+from flywheel.cli.text import next_generation, on_generation
 from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 
@@ -166,6 +167,7 @@ def golden(config: Config, running: Running) -> Iterator[Finding]:
         )
         return
     yield _resolved(config, counts)
+    yield from _generation(running)
     yield from _ahead(running)
     left = (running.status.get("golden") or {}).get("queries_left")
     if left is not None and left <= 0:
@@ -174,6 +176,23 @@ def golden(config: Config, running: Running) -> Iterator[Finding]:
             "this generation has no query left",
             "import new rows: flywheel samples import FILE --split golden --new-generation",
         )
+
+
+def _generation(running: Running) -> Iterator[Finding]:
+    """What judges, what is learned of it, and when the next generation is wanted."""
+    assert running.daemon is not None
+    try:
+        generation = running.daemon.get("golden").value.get("generation")
+    except FlywheelError:
+        return  # an older daemon
+    if not generation:
+        return
+    told = on_generation(generation)
+    if wanted := next_generation(generation):
+        fix = f"{wanted}: flywheel samples import FILE --split golden --new-generation"
+        yield warn("generation", told, fix)
+    else:
+        yield ok("generation", told)
 
 
 def that_pays(config: Config) -> str:

@@ -1,0 +1,295 @@
+"""A golden row judges while no compared model has learned it, and is learned afterwards."""
+
+import dataclasses
+
+import pytest
+from runtimes import NOW, WORDS, Parrot, produce_failures, runtime_in, sample, turn_once
+
+from flywheel.config import GatesTable, IntentsRule, OverallRule
+from flywheel.metrics import fewest_rows, likely_rows
+from flywheel.store import decisions, golden_set, retired, samples, turns
+from flywheel.store.erasure import Person
+from flywheel.turn import add_samples, dispute, integrity, request, rollback, verify
+from flywheel.turn.artifacts import learned_rows
+from flywheel.turn.erase import erase
+from tests.fakes import json_views as views
+
+ALARM = "set_alarm"
+FEWEST, LIKELY = fewest_rows(0.30), likely_rows(0.30)
+
+
+def rows(intent, count, name="golden", **more):
+    words = WORDS[intent]
+    return [
+        sample(f"{words[i % 6]} {name}{intent}{i}", intent, "golden", **more) for i in range(count)
+    ]
+
+
+def others():
+    """Seeds and dev rows of every intent."""
+    found = []
+    for intent, words in WORDS.items():
+        found += [sample(f"{word} seed", intent, "train") for word in words[:2]]
+        found += [sample(f"{words[i % 6]} dev{intent}{i}", intent, "dev") for i in range(6)]
+    return found
+
+
+def everything(count=40):
+    return [*others(), *(row for intent in WORDS for row in rows(intent, count))]
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Build a runtime in one folder; `share` and the keys of [gates] as given."""
+    opened = []
+
+    def build(share="auto", **gates):
+        table = GatesTable(
+            overall=OverallRule(profile="fast"),
+            intents=IntentsRule(margin=0.30),
+            **{"retire": "auto", **gates},
+        )
+        opened.append(runtime_in(tmp_path, teacher=Parrot(), share=share, gates=table))
+        return opened[-1]
+
+    yield build
+    for runtime in opened:
+        runtime.store.close()
+
+
+def judging(runtime):
+    with runtime.store.read() as con:
+        return {row.sample.text for row in samples.golden(con)}
+
+
+def learned(runtime):
+    """Texts of training samples that were golden."""
+    with runtime.store.read() as con:
+        return {one.text for one in samples.training(con) if "golden" in one.provenance}
+
+
+def by_rule(runtime, generation=1):
+    with runtime.store.read() as con:
+        return retired.counts(con, generation)
+
+
+def dataset_texts(runtime, turn_id):
+    with runtime.store.read() as con:
+        record = turns.get(con, turn_id).record
+    return {row["text"] for row in learned_rows(runtime.datasets_dir / f"{record.dataset}.parquet")}
+
+
+def problems(runtime):
+    return integrity.check(runtime.store, runtime.config.state_dir)["problems"]
+
+
+# A share of what is imported.
+
+
+def test_half_of_a_golden_set_is_learned_at_once_and_the_rest_is_sealed(made):
+    runtime = made()
+    added = add_samples(runtime, everything(), by="ana")
+    assert (added["learned"], by_rule(runtime)) == (3 * 20, {"share": 3 * 20})
+    assert len(judging(runtime)) == len(learned(runtime)) == 3 * 20
+    assert not judging(runtime) & learned(runtime)
+    with runtime.store.read() as con:
+        assert golden_set.current_generation(con).rows == 3 * 20
+        events = [one["what"] for one in decisions.acts(con)]
+    assert "golden.retired" in events
+    assert problems(runtime) == []
+
+
+def test_the_first_champion_learns_the_share_and_is_judged_on_the_rest(made):
+    runtime = made()
+    add_samples(runtime, everything(), by="ana")
+    turn_id = turn_once(runtime)
+    decision = views.decision_view(runtime, views.turn_view(runtime, turn_id)["decision"])
+    assert decision["gates"][0]["verdict"] == "PASS"  # hygiene
+    assert decision["golden"]["challenger"]["n"] == 3 * 20
+    assert learned(runtime) <= dataset_texts(runtime, turn_id)
+    assert not judging(runtime) & dataset_texts(runtime, turn_id)
+    assert verify(runtime, decision["id"])["same"]
+
+
+def test_a_small_golden_set_gives_nothing(made):
+    runtime = made()
+    assert add_samples(runtime, everything(FEWEST), by="ana")["learned"] == 0
+    assert len(judging(runtime)) == 3 * FEWEST
+
+
+def test_the_share_is_decided_once_however_often_and_in_whatever_parts_the_rows_come(made):
+    runtime = made()
+    whole = everything()
+    for start in range(0, len(whole), 25):
+        add_samples(runtime, whole[start : start + 25], by="ana")
+    before = (judging(runtime), learned(runtime))
+    assert len(before[1]) == 3 * 20
+    again = add_samples(runtime, whole, by="ana")
+    assert (again["accepted"], again["learned"]) == (0, 0)
+    assert (judging(runtime), learned(runtime)) == before
+
+
+def test_what_was_learned_judges_in_no_later_generation(made):
+    runtime = made()
+    whole = everything()
+    add_samples(runtime, whole, by="ana")
+    gone = learned(runtime)
+    add_samples(runtime, whole, by="ana", new_generation=True)
+    assert not judging(runtime) & gone
+    assert gone <= learned(runtime)
+    assert problems(runtime) == []
+
+
+def test_a_text_near_a_learned_one_is_learned_with_it(made):
+    runtime = made()
+    add_samples(runtime, everything(), by="ana")
+    text = min(learned(runtime))
+    (intent,) = (one for one in WORDS if one in text)
+    near = sample(f"{text}!", intent, "golden")
+    assert add_samples(runtime, [near], by="ana")["learned"] == 1
+    assert f"{text}!" not in judging(runtime)
+    assert by_rule(runtime)["near"] == 1
+
+
+def test_a_must_pass_row_near_a_learned_one_still_has_to_be_right_and_compares_nothing(made):
+    runtime = made()
+    add_samples(runtime, everything(), by="ana")
+    turn_once(runtime)
+    text = min(learned(runtime))
+    (intent,) = (one for one in WORDS if one in text)
+    marked = sample(f"{text}!", intent, "golden", must_pass=True)
+    add_samples(runtime, [marked], by="ana")
+    assert marked.sample.text in judging(runtime)
+    produce_failures(runtime)
+    turn_id = turn_once(runtime)
+    decision = views.decision_view(runtime, views.turn_view(runtime, turn_id)["decision"])
+    assert text not in dataset_texts(runtime, turn_id)  # it leaks into what has to pass
+    assert [line["n"] for line in decision["gates"] if line["gate"] == "must_pass"] == [1]
+    with runtime.store.read() as con:
+        assert turns.get(con, turn_id).record.evidence["learned"] == [marked.sample.id]
+    assert verify(runtime, decision["id"])["same"]
+
+
+def test_no_must_pass_and_no_disputed_row_is_learned(made):
+    runtime = made()
+    marked = rows(ALARM, 20, "marked", must_pass=True)
+    add_samples(runtime, [*marked, *rows(ALARM, 5)], by="ana")
+    assert not learned(runtime) & {row.sample.text for row in marked}
+
+
+def test_a_retired_label_that_is_disputed_teaches_nothing_any_more(made):
+    runtime = made()
+    add_samples(runtime, everything(), by="ana")
+    with runtime.store.read() as con:
+        wrong = retired.listed(con)[0].sample
+    dispute(runtime, wrong.id, "mira", "it is a timer", disputed=True)
+    assert wrong.text not in learned(runtime)
+    assert wrong.text not in judging(runtime)
+    dispute(runtime, wrong.id, "mira", "it was right", disputed=False)
+    assert wrong.text in learned(runtime)
+
+
+def test_nothing_retires_while_a_turn_is_open(made):
+    runtime = made()
+    add_samples(runtime, everything(FEWEST), by="ana")
+    opened = request(runtime, "manual")
+    assert add_samples(runtime, rows(ALARM, 20, "more"), by="ana")["learned"] == 0
+    with runtime.store.write() as con:
+        turns.close(con, opened.id, NOW, state="cancelled", error="test")
+    request(runtime, "manual")
+    assert by_rule(runtime) == {"share": (FEWEST + 20) // 2}
+
+
+# Rows that have judged.
+
+
+def judged_twice(made, **gates):
+    """A runtime whose second turn asked its golden set once."""
+    runtime = made(share=0.0, retire_after=1, **gates)
+    add_samples(runtime, everything(), by="ana")
+    turn_once(runtime)
+    produce_failures(runtime)
+    turn_once(runtime)
+    return runtime
+
+
+def test_rows_that_judged_are_learned_by_the_next_turn_and_buy_no_query(made):
+    runtime = judged_twice(made)
+    assert learned(runtime) == set()
+    with runtime.store.read() as con:
+        used = golden_set.current_generation(con).queries_used
+    turn_id = turn_once(runtime)
+    assert by_rule(runtime) == {"judged": 3 * (40 - LIKELY)}
+    assert len(judging(runtime)) == 3 * LIKELY
+    assert learned(runtime) <= dataset_texts(runtime, turn_id)
+    with runtime.store.read() as con:
+        generation = golden_set.current_generation(con)
+        turn = turns.get(con, turn_id)
+    assert (generation.number, generation.rows) == (1, 3 * LIKELY)
+    assert generation.queries_used == used + 1
+    assert turn.record.evidence["hygiene"]["leaks"] == []
+    assert problems(runtime) == []
+    for decision in ("d-1", "d-2", turn.decision):
+        assert verify(runtime, decision)["same"]
+
+
+def test_off_keeps_every_row_judging(made):
+    runtime = judged_twice(made, retire="off")
+    turn_once(runtime)
+    assert len(judging(runtime)) == 3 * 40
+
+
+def test_a_champion_rolled_back_to_has_not_learned_what_judges(made):
+    runtime = judged_twice(made)
+    turn_once(runtime)
+    first = views.decision_view(runtime, "d-1")["challenger"]
+    rollback(runtime, first, "ana (uid 1000)", "it was better")
+    turn_id = turn_once(runtime)
+    with runtime.store.read() as con:
+        shown = turns.get(con, turn_id).record.evidence
+    assert (shown["learned"], shown["hygiene"]["leaks"]) == ([], [])
+
+
+def test_a_row_that_the_champion_learned_from_traffic_compares_nothing(made):
+    runtime = judged_twice(made)
+    text = f"{WORDS[ALARM][2]} prod{ALARM}-{WORDS[ALARM][2]}-0"  # of `produce_failures`
+    fresh = [*rows(ALARM, 30, "next"), sample(text, ALARM, "golden")]
+    add_samples(runtime, fresh, by="ana", new_generation=True)
+    turn_id = turn_once(runtime)
+    with runtime.store.read() as con:
+        shown = turns.get(con, turn_id).record.evidence
+    assert shown["learned"] == [sample(text, ALARM, "golden").sample.id]
+
+
+def test_a_worn_generation_is_learned_once_the_next_one_judges(made):
+    runtime = judged_twice(made)
+    kept = rows(ALARM, 1)
+    marked = sample("wake me or else", ALARM, "golden", must_pass=True)
+    add_samples(runtime, [marked], by="ana")
+    fresh = [row for intent in WORDS for row in rows(intent, 30, "next")]
+    add_samples(runtime, [*fresh, *kept], by="ana", new_generation=True)
+    assert learned(runtime) == set()  # until the import is whole
+    turn_once(runtime)
+    assert by_rule(runtime) == {"worn": 3 * 40 - 1}
+    assert not learned(runtime) & judging(runtime)
+    assert marked.sample.text not in learned(runtime)
+    assert kept[0].sample.text in judging(runtime)
+    assert problems(runtime) == []
+
+
+def test_an_erasure_takes_the_retired_row_and_its_lesson(made):
+    runtime = made()
+    spoken = [
+        dataclasses.replace(
+            row,
+            sample=sample(row.sample.text, ALARM, "golden", provenance={"rater": "u-7"}).sample,
+        )
+        for row in rows(ALARM, 40)
+    ]
+    add_samples(runtime, [*others(), *spoken], by="ana")
+    assert len(learned(runtime)) == 20
+    told = erase(runtime, Person(rater="u-7"), "ana")
+    assert told["removed"]["retired_rows"] == 20
+    assert told["left"] == {}
+    assert (learned(runtime), judging(runtime)) == (set(), set())
+    assert problems(runtime) == []
