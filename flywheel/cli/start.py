@@ -61,7 +61,8 @@ def init(
 
 
 def _golden_that_pays() -> list[str]:
-    """How large a golden set is worth having; `doctor` counts it for the intents as listed."""
+    """How large a golden set is worth having; `doctor` says it for the intents as listed, and a
+    running daemon knows what there is."""
     from flywheel.config.tables import GatesTable
     from flywheel.metrics import likely_rows
 
@@ -69,7 +70,8 @@ def _golden_that_pays() -> list[str]:
     return [
         f"a golden set that pays has about {likely_rows(table.intents.margin)} verified texts an "
         f"intent, and lasts {table.overall.queries} turns;",
-        "`flywheel doctor` counts them for your intents",
+        "`flywheel doctor` says how many that is for your intents, and counts those that are there",
+        "once the daemon runs (`flywheel run`)",
     ]
 
 

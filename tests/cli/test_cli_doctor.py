@@ -305,6 +305,19 @@ def test_what_deciding_takes_is_said_before_the_first_turn(running):
     assert checks["golden"][1] == "1 text has two labels and judges nothing: s-1 and s-2"
 
 
+def test_the_margin_is_said_of_the_intents_that_are_judged_alone(running):
+    running.says("GET /v1/samples", golden(set_alarm=40, set_timer=40, a=3, b=2))
+    running.says("GET /v1/golden", {**AHEAD, "contradicting": []})
+    checks, _ = found(running)
+    margin = "a margin of 0.14 is resolved by each of the 2 intents that are judged alone"
+    assert checks["golden"] == (
+        "ok",
+        f"{margin} (40 rows of set_alarm); [gates.intents] margin = 0.2 can be decided; the 2 "
+        "rarer ones are judged together",
+        "",
+    )
+
+
 def test_what_can_be_decided_is_said_with_its_turns(running):
     can = {**AHEAD["ahead"], "turns": 1, "pools": [], "beyond": {}, "group": ""}
     running.says("GET /v1/samples", golden(set_alarm=40))
@@ -322,7 +335,7 @@ def test_the_smallest_golden_set_that_pays_is_counted_for_the_intents_as_listed(
     checks, _ = found(running)
     told = checks["golden"][1]
     assert told.endswith(
-        "one that pays has 40 texts for 1 intent (40 each), lasts 30 turns, and finds a gain of "
+        "a set that pays has 40 texts for 1 intent (40 each), lasts 30 turns, and finds a gain of "
         "29.3 points"
     )
 

@@ -51,6 +51,16 @@ def test_init_writes_a_folder_that_can_be_loaded(tmp_path):
     assert f"flywheel run --config {tmp_path / 'new' / 'config.toml'}" in result.stdout
 
 
+def test_init_says_what_counts_the_golden_rows_and_when(tmp_path):
+    assert init(tmp_path).stdout.endswith(
+        """\
+a golden set that pays has about 40 verified texts an intent, and lasts 30 turns;
+`flywheel doctor` says how many that is for your intents, and counts those that are there
+once the daemon runs (`flywheel run`)
+"""
+    )
+
+
 def test_init_writes_the_sample_plugin(tmp_path):
     init(tmp_path)
     sample = ROOT / "plugins" / "csv_drop.py"

@@ -50,6 +50,17 @@ def test_a_server_that_is_away_fails_where_there_is_a_champion(said, tmp_path):
     assert said() == [("warn", text, todo)]
 
 
+def test_without_a_champion_a_server_that_is_away_is_nothing_to_mend(said):
+    nothing = "not needed yet: there is nothing that it could answer with"
+    assert said(version="0.1.0", champion=None) == [("skip", nothing, "")]
+
+
+def test_a_server_that_answers_although_nothing_is_champion_is_warned_of(server, said):
+    text = "answers with a-1 by words; there is no champion"
+    todo = "see `flywheel status`"
+    assert said(version="0.1.0", champion=None) == [("warn", text, todo)]
+
+
 def test_of_a_link_there_is_nothing_to_say_and_a_directory_is_not_asked(said):
     assert said("link") == []
     assert said("directory") == [

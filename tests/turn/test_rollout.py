@@ -196,6 +196,12 @@ def test_while_the_server_is_away_the_decision_waits_and_says_so(story, folder, 
         assert (decision(runtime).status, runtime.rollout.waiting) == ("applied", "")
 
 
+def test_before_the_first_champion_nothing_waits_for_a_server(tmp_path):
+    with opened(tmp_path) as built:
+        assert turning.reconcile(built) is None
+        assert built.rollout.waiting == ""
+
+
 def test_a_server_that_goes_away_while_it_is_asked_is_asked_from_the_beginning(
     story, runtime, server
 ):

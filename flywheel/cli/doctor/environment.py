@@ -425,6 +425,9 @@ def server(config: Config, running: Running) -> Iterator[Finding]:
             return
         state = serving.state()
     except FlywheelError as error:
+        if running.status and champion is None:
+            yield skip("server", "not needed yet: there is nothing that it could answer with")
+            return
         level = warn if champion is None else fail
         yield level("server", error.message, error.hint)
         return
@@ -432,6 +435,7 @@ def server(config: Config, running: Running) -> Iterator[Finding]:
     answers = f"answers with {state.adapter or 'no adapter'}{engine}"
     if running.status and state.adapter != champion:
         waiting = (running.status.get("serving") or {}).get("waiting") or "see `flywheel status`"
-        yield warn("server", f"{answers}; the champion is {champion or 'none'}", waiting)
+        other = f"the champion is {champion}" if champion else "there is no champion"
+        yield warn("server", f"{answers}; {other}", waiting)
     else:
         yield ok("server", answers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.doctor.environment import Finding, Running, fail, ok, skip, warn
 from flywheel.cli.text import next_generation, on_generation
@@ -151,7 +151,7 @@ def golden_rows(running: Running) -> Counter[str]:
 def golden(config: Config, running: Running) -> Iterator[Finding]:
     """Which margin the golden set can resolve, intent by intent."""
     if running.daemon is None:
-        yield skip("golden", "not looked at: no daemon runs")
+        yield skip("golden", f"not counted: no daemon runs; {that_pays(config)}")
         return
     try:
         counts = golden_rows(running)
@@ -166,9 +166,14 @@ def golden(config: Config, running: Running) -> Iterator[Finding]:
             "flywheel samples import FILE --split golden",
         )
         return
-    yield _resolved(config, counts)
-    yield from _generation(running)
-    yield from _ahead(running)
+    try:
+        found = running.daemon.get("golden").value
+    except FlywheelError:
+        found = None  # an older daemon
+    yield _resolved(config, counts, found["ahead"]["pools"] if found else [])
+    if found:
+        yield from _generation(found.get("generation"))
+        yield from _ahead(found)
     left = (running.status.get("golden") or {}).get("queries_left")
     if left is not None and left <= 0:
         yield warn(
@@ -178,13 +183,8 @@ def golden(config: Config, running: Running) -> Iterator[Finding]:
         )
 
 
-def _generation(running: Running) -> Iterator[Finding]:
+def _generation(generation: Mapping[str, Any] | None) -> Iterator[Finding]:
     """What judges, what is learned of it, and when the next generation is wanted."""
-    assert running.daemon is not None
-    try:
-        generation = running.daemon.get("golden").value.get("generation")
-    except FlywheelError:
-        return  # an older daemon
     if not generation:
         return
     told = on_generation(generation)
@@ -199,24 +199,22 @@ def that_pays(config: Config) -> str:
     """The smallest golden set that pays for the intents of this router, in a sentence's part."""
     from flywheel.gates import golden_that_pays
 
-    pays = golden_that_pays(listed(config), config.gates)
+    try:
+        pays = golden_that_pays(listed(config), config.gates)
+    except ValueError:
+        return "no set shows this [gates.intents] margin"
     if not pays.texts:
         return "intents come first"
     each = sorted(set(pays.each.values()))
     rows = f"{each[0]} each" if len(each) == 1 else f"{each[0]} each, {each[-1]} of a critical one"
     many = "1 intent" if len(pays.each) == 1 else f"{len(pays.each)} intents"
-    text = f"one that pays has {pays.texts} texts for {many} ({rows})"
+    text = f"a set that pays has {pays.texts} texts for {many} ({rows})"
     gain = f", and finds a gain of {100 * pays.gain:.1f} points" if pays.gain < 1 else ""
     return f"{text}, lasts {pays.turns} turns{gain}"
 
 
-def _ahead(running: Running) -> Iterator[Finding]:
+def _ahead(found: Mapping[str, Any]) -> Iterator[Finding]:
     """What deciding will take, before the first turn: labels, turns, pools, contradictions."""
-    assert running.daemon is not None
-    try:
-        found = running.daemon.get("golden").value
-    except FlywheelError:
-        return  # an older daemon
     if pairs := found["contradicting"]:
         named = ", ".join(" and ".join(pair) for pair in pairs[:3])
         many = f"{len(pairs)} texts have two labels and judge"
@@ -246,23 +244,32 @@ def _ahead(running: Running) -> Iterator[Finding]:
     yield warn("deciding", f"{text}; it can never be decided by what there is", ways)
 
 
-def _resolved(config: Config, counts: Counter[str]) -> Finding:
+def _resolved(config: Config, counts: Counter[str], pools: Sequence[Mapping[str, Any]]) -> Finding:
+    """Which margin the intents that are judged alone resolve; those in pools are not among them."""
     from flywheel.metrics import resolvable_margin
 
-    margin = config.gates.intents.margin
-    weak = []
-    for name, count in counts.items():
-        resolved = resolvable_margin(count)
-        if resolved is None or resolved > margin + 1e-9:
-            weak.append(name)
-    least = min(counts, key=lambda name: counts[name])
-    best = resolvable_margin(counts[least])
-    shown = "no margin" if best is None else f"a margin of {best:.2f}"
-    text = f"{shown} is resolved by every intent ({counts[least]} rows of {least})"
+    rule, known = config.gates.intents, listed(config)
+    critical = {intent.name for intent in known if intent.critical}
+    pooled = {name for pool in pools for name in pool["intents"]}
+    rows = dict.fromkeys((intent.name for intent in known), 0) | counts
+    alone = {name: count for name, count in rows.items() if name not in pooled} or rows
+    best = {name: resolvable_margin(count) for name, count in alone.items()}
+    margin = {name: rule.margin_of(critical=name in critical) for name in alone}
+    weak = [n for n, m in best.items() if m is None or m > margin[n] + 1e-9]
+    least = min(alone, key=lambda name: alone[name])
+    shown = "no margin" if best[least] is None else f"a margin of {best[least]:.2f}"
+    judged = f"each of the {len(alone)} intents that are judged alone" if pooled else "every intent"
+    text = f"{shown} is resolved by {judged} ({alone[least]} rows of {least})"
+    those = (
+        f"{len(weak)} of these {len(alone)}" if pooled else f"{len(weak)} of {len(alone)} intents"
+    )
+    beside = f"; the {len(pooled)} rarer ones are judged together" if pooled else ""
     if not weak:
-        return ok("golden", f"{text}; [gates.intents] margin = {margin:g} can be decided")
+        can = f"[gates.intents] margin = {rule.margin:g} can be decided"
+        return ok("golden", f"{text}; {can}{beside}")
     return warn(
         "golden",
-        f"{text}; margin = {margin:g} stays undecided for {len(weak)} of {len(counts)} intents",
-        "add golden rows, or raise [gates.intents] margin",
+        f"{text}; margin = {rule.margin:g} stays undecided for {those} until rows of them are "
+        f"added{beside}",
+        "add golden rows, or label what a turn asks for: flywheel samples label",
     )
