@@ -25,19 +25,31 @@ from flywheel.promotion.admission import (
     words_of,
 )
 from flywheel.promotion.ruling import Judged, Ruling, Situation, decide, expired
-from flywheel.promotion.watching import Arm, WatchVerdict, watch
+from flywheel.promotion.watching import (
+    ArmCounts,
+    Bet,
+    HarmWealth,
+    WatchVerdict,
+    answers_to_see,
+    harm_e_value,
+    no_harm_e_value,
+    watch,
+)
 
 __all__ = [
     "MACHINES",
     "MUST_SPEAK",
     "NEVER_OVERRIDDEN",
-    "Arm",
+    "ArmCounts",
+    "Bet",
     "Candidate",
+    "HarmWealth",
     "Judged",
     "Ruling",
     "Situation",
     "WatchVerdict",
     "admit",
+    "answers_to_see",
     "approvals",
     "approved",
     "as_decided",
@@ -48,8 +60,10 @@ __all__ = [
     "decide",
     "expired",
     "gates_to_override",
+    "harm_e_value",
     "lifts_rejection",
     "may_approve",
+    "no_harm_e_value",
     "overridden_in",
     "people",
     "person_of",
