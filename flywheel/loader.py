@@ -112,6 +112,17 @@ class Loader:
             found.append("events wait to be loaded and the spool is full: see [flywheel] spool_mb")
         return tuple(found)
 
+    def strays(self) -> tuple[str, ...]:
+        """What lies in the spool's folder and is not loaded, in words; loading goes on."""
+        names = [repr(name) for name in self.spool.strays]
+        if not names:
+            return ()
+        some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return (
+            f"in {self.spool.folder} lies what is no segment and is not loaded: {some}; "
+            "`flywheel ingest FILE` takes events in; move it elsewhere and restart",
+        )
+
     def _run(self) -> None:
         lower_priority()
         while not self._stop.is_set():

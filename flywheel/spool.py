@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ Done = Callable[[Exception | None], object]
 """Told once, from the writing thread: None when the lines are on disk, else why they are not."""
 
 _GROUP_BYTES = 16 << 20  # written with one fdatasync
-_SUFFIX = ".ndjson"
+_NAME = re.compile(r"(\d{12,})\.ndjson", re.ASCII)
 
 
 class SpoolFull(FlywheelError):
@@ -31,6 +32,18 @@ class SpoolFull(FlywheelError):
 
 class SpoolFailed(FlywheelError):
     """The spool could not be written; whether the lines are on disk is not known."""
+
+
+def segments(folder: Path) -> list[Path]:
+    """The segments in a spool's folder, oldest first; nothing else that lies there."""
+    found = [(number, path) for path, number in _entries(folder) if number is not None]
+    return [path for _, path in sorted(found) if path.is_file() and not path.is_symlink()]
+
+
+def _entries(folder: Path) -> list[tuple[Path, int | None]]:
+    """What is in the folder, with its number where its name is that of a segment."""
+    names = [(path, _NAME.fullmatch(path.name)) for path in sorted(folder.glob("*"))]
+    return [(path, int(name[1]) if name else None) for path, name in names]
 
 
 class Spool:
@@ -47,8 +60,11 @@ class Spool:
         self.folder = folder
         self._limit = limit_bytes
         self._segment_bytes = segment_bytes
-        self._closed = sorted(folder.glob(f"*{_SUFFIX}"))
-        self._number = int(self._closed[-1].stem) if self._closed else 0
+        self._closed = segments(folder)
+        there = _entries(folder)
+        self.strays = tuple(path.name for path, _ in there if path not in self._closed)
+        """What lay in the folder at the start and is no segment: it is never read or removed."""
+        self._number = max((number for _, number in there if number is not None), default=0)
         self._sizes = {path: path.stat().st_size for path in self._closed}
         self._path: Path | None = None
         self._file = -1
@@ -204,7 +220,7 @@ class Spool:
         return error
 
     def _open_segment(self) -> None:
-        path = self.folder / f"{self._number + 1:012d}{_SUFFIX}"
+        path = self.folder / f"{self._number + 1:012d}.ndjson"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o640)
         self._number += 1

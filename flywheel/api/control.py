@@ -233,12 +233,19 @@ def status_of(request: Request, *, up_to_date: bool = True) -> StatusView:
     process_status = _process_status(request)
     hidden = peer.hidden_logins(_runtime(request).config.promotion)
     following = process_status.next_turn()
+    loader: Loader | None = request.app.state.loader
+    strays = loader.strays() if loader is not None else ()
     return views.status(
         _runtime(request),
         uptime_s=process_status.uptime_s,
         next_turn=following.isoformat() if following else None,
         sources=process_status.sources(),
-        problems=(*process_status.problems(), *process_status.serving_problems(), *hidden),
+        problems=(
+            *process_status.problems(),
+            *process_status.serving_problems(),
+            *hidden,
+            *strays,
+        ),
         loaded=_loaded(request),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,8 +47,11 @@ class Place:
 def find_config(named: Path | None) -> Path:
     """Return the config file to use: `named`, else FLYWHEEL_CONFIG, ./config.toml, or /etc.
 
+    A config.toml names code to run: plug-ins, commands. So the one that merely lies here is taken
+    when it is the caller's or root's, with its folder and the plug-ins beside it.
+
     Raises:
-        ConfigError: there is none, or the one named does not exist.
+        ConfigError: there is none, the one named does not exist, or the one here is a stranger's.
     """
     from_variable = os.environ.get(VARIABLE)
     for path, whose in ((named, "--config"), (from_variable, VARIABLE)):
@@ -58,13 +62,37 @@ def find_config(named: Path | None) -> Path:
                 f"{path}: no such file (named by {whose})",
                 hint="name a config.toml, or write one with `flywheel init`",
             )
-    for path in (Path("config.toml"), SYSTEM_WIDE):
-        if path.is_file():
-            return path
+    here = Path("config.toml")
+    if here.is_file():
+        if strange := _not_ones_own(here):
+            raise ConfigError(
+                f"{strange} is another user's (uid {strange.stat().st_uid}), and config.toml names "
+                "code to run",
+                hint=f"if you trust it, name it: --config {shlex.quote(str(here.resolve()))}",
+            )
+        return here
+    if SYSTEM_WIDE.is_file():
+        return SYSTEM_WIDE
     raise ConfigError(
         f"no config.toml here ({Path.cwd()}) and no {SYSTEM_WIDE}",
         hint="write one with `flywheel init`, or name one with --config FILE",
     )
+
+
+def _not_ones_own(config: Path) -> Path | None:
+    """The first of the file, its folder and its plug-ins that is neither the caller's nor root's.
+
+    Under sudo the caller is the user who called it too, as git has it.
+    """
+    mine = {0, os.geteuid()}
+    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdecimal():
+        mine.add(int(os.environ["SUDO_UID"]))
+    folder = config.resolve().parent
+    plugins = folder / "plugins"
+    for path in (config.resolve(), folder, plugins, *sorted(plugins.glob("*.py"))):
+        if path.exists() and path.stat().st_uid not in mine:
+            return path
+    return None
 
 
 def find(named: Path | None) -> Place:

@@ -193,7 +193,7 @@ class LoadedAdapters:
 def _facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FlywheelError(
             f"adapter {folder.name} cannot be read: {error}",
             hint=f"{folder} is damaged; restore it from a backup",

@@ -106,7 +106,7 @@ def _facts(folder: Path) -> Mapping[str, Any]:
     """An adapter's `flywheel.json`; empty where it cannot be read, which the server says itself."""
     try:
         facts = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
 

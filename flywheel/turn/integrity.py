@@ -17,6 +17,7 @@ from typing import Any
 from flywheel import content, datasets, formats, gates, promotion
 from flywheel.errors import Refused
 from flywheel.records import Report
+from flywheel.spool import segments
 from flywheel.store import (
     Connection,
     Settings,
@@ -244,7 +245,7 @@ def _end_open_turns(con: Connection, now: datetime) -> None:
 def _spooled(folder: Path) -> dict[str, list[str]]:
     """Ids of the events in the spool, by kind."""
     ids: dict[str, list[str]] = {kind: [] for kind in archive.KINDS}
-    for path in sorted(folder.glob("*.ndjson")):
+    for path in segments(folder):
         with contextlib.suppress(FileNotFoundError):  # loaded meanwhile
             for row in formats.rows_of(path.read_bytes())[0]:
                 if isinstance(row, formats.PredictionLine):

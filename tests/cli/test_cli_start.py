@@ -1,6 +1,7 @@
 """`flywheel init`, where the config is found, and the template that everybody starts from."""
 
 import dataclasses
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -138,6 +139,45 @@ def test_the_config_is_the_named_one_else_the_variables_else_here_else_etc(nowhe
     assert find_config(nowhere / "named.toml") == nowhere / "named.toml"
     with pytest.raises(ConfigError, match="no such file"):
         find_config(nowhere / "missing.toml")
+
+
+STRANGER = 54_321
+
+
+@pytest.fixture
+def given_to_a_stranger(monkeypatch):
+    """Make a path another user's; only root can give files away, so else it is us who changes."""
+
+    def give(path):
+        if os.geteuid() == 0:
+            os.chown(path, STRANGER, -1)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+
+    return give
+
+
+@pytest.mark.parametrize("whose", ["config.toml", ".", "plugins", "plugins/source.py"])
+def test_a_config_in_a_strangers_folder_is_taken_only_when_it_is_named(
+    nowhere, given_to_a_stranger, whose
+):
+    (nowhere / "plugins").mkdir()
+    (nowhere / "plugins" / "source.py").write_text("")
+    (nowhere / "config.toml").write_text("")
+    assert find_config(None) == Path("config.toml")
+    given_to_a_stranger(nowhere / whose)
+    with pytest.raises(ConfigError, match=r"is another user's \(uid \d+\)") as refused:
+        find_config(None)
+    assert refused.value.hint == f"if you trust it, name it: --config {nowhere / 'config.toml'}"
+    assert find_config(nowhere / "config.toml") == nowhere / "config.toml"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be called by sudo")
+def test_under_sudo_the_folder_of_who_called_it_is_ones_own(nowhere, monkeypatch):
+    (nowhere / "config.toml").write_text("")
+    os.chown(nowhere / "config.toml", STRANGER, -1)
+    monkeypatch.setenv("SUDO_UID", str(STRANGER))
+    assert find_config(None) == Path("config.toml")
 
 
 def test_folders_are_relative_to_the_config(nowhere):

@@ -149,3 +149,20 @@ def test_at_its_end_everything_is_loaded_and_the_spool_is_empty(store, spool):
     loader.stop()
     assert counts(store).predictions == 1
     assert list(spool.folder.iterdir()) == []
+
+
+def test_a_stray_file_in_the_spool_is_told_and_not_loaded(store, tmp_path):
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "old\nday.ndjson").write_text(json.dumps({"kind": "predictions", **prediction(9)}))
+    spool = Spool(folder, 1 << 24)
+    loader = Loader(store, spool)
+    send(spool, "predictions", prediction(1))
+    loader.drain()
+    spool.close()
+    assert loader.strays() == (
+        f"in {folder} lies what is no segment and is not loaded: 'old\\nday.ndjson'; "
+        "`flywheel ingest FILE` takes events in; move it elsewhere and restart",
+    )
+    with store.read() as con:
+        assert con.execute("SELECT id FROM predictions").fetchall() == [("p-1",)]

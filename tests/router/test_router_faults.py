@@ -32,6 +32,29 @@ def other_base(adapter, folder, **changed):
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"base": str(folder)}))
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["kind", "base", "base_sha256", "max_length", "depth", "rank", "alpha", "labels", "arguments",
+     "slots", "scope", "graph_sha256", "id"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [None, [[]], {"x": []}, 10**9, -1, "x"])
+def test_a_field_of_flywheel_json_that_was_damaged_is_an_error_and_no_traceback(
+    adapter, field, value
+):
+    path = adapter / "flywheel.json"
+    facts = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(facts | {field: value}), encoding="utf-8")
+    with pytest.raises(FlywheelError):
+        Router.load(adapter, engine="torch", verify=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000, b"[]", b'{"base": NaN}'])
+def test_a_flywheel_json_that_is_no_object_is_an_error_and_no_traceback(adapter, content):
+    (adapter / "flywheel.json").write_bytes(content)
+    with pytest.raises(FlywheelError, match="cannot be read"):
+        Router.load(adapter, engine="torch", verify=False)
+
+
 def test_the_whole_vector_is_asked(adapter):
     assert Router.load(adapter, engine="torch").proved == 20
     assert Router.load(adapter, engine="torch", verify=False).proved == 0

@@ -149,3 +149,33 @@ def test_a_failed_fdatasync_is_never_acknowledged(open_spool, monkeypatch):
     append_and_wait(spool, b"after\n")
     assert contents(spool) == b"kept\nafter\n"
     assert spool.alive()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["notes.ndjson", "000000000001 (copy).ndjson", "1.ndjson", "٣٣٣٣٣٣٣٣٣٣٣٣.ndjson", "备份.ndjson",
+     "000000000007.ndjson.bak"],
+)  # fmt: skip
+def test_a_stray_file_stops_nothing_and_is_told_read_by_nobody_and_kept(open_spool, name):
+    spool = open_spool()
+    append_and_wait(spool, b"one\n")
+    spool.close()
+    (spool.folder / name).write_bytes(b"stray\n")
+    again = open_spool()
+    append_and_wait(again, b"two\n")
+    assert contents(again) == b"one\ntwo\n"
+    assert again.strays == (name,)
+    again.remove(again.close_segment())
+    assert (again.folder / name).read_bytes() == b"stray\n"
+
+
+def test_what_has_a_segments_name_and_is_none_takes_no_number_of_one(open_spool, tmp_path):
+    spool = open_spool()
+    spool.close()
+    (spool.folder / "000000000003.ndjson").mkdir()
+    (spool.folder / "000000000004.ndjson").symlink_to(tmp_path / "nowhere")
+    again = open_spool()
+    append_and_wait(again, b"one\n")
+    (segment,) = again.close_segment()
+    assert segment.name == "000000000005.ndjson"
+    assert again.strays == ("000000000003.ndjson", "000000000004.ndjson")

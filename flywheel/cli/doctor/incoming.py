@@ -252,8 +252,10 @@ def predictions(config: Config, running: Running, seen: SeenTraffic) -> None:
 
 def _of_the_spool(folder: Path) -> Iterator[tuple[str, str, int]]:
     """Intent, text and answers of predictions that wait to be loaded."""
+    from flywheel.spool import segments
+
     left = _LINES
-    for segment in sorted(folder.glob("*.ndjson"), reverse=True):
+    for segment in reversed(segments(folder)):
         with suppress(OSError), segment.open("rb") as file:
             for line in file:
                 left -= 1

@@ -101,7 +101,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
         if not isinstance(facts, dict):
             raise ValueError("flywheel.json is not a JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise unreadable(folder, error) from error
     return facts
 

@@ -13,8 +13,9 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,7 +25,7 @@ from flywheel.errors import FlywheelError
 from flywheel.worker.logistic import Linear
 from flywheel.worker.models.encoder import lora
 from flywheel.worker.models.encoder.layers import Encoder
-from flywheel.worker.models.encoder.out_of_scope import ScopeRule
+from flywheel.worker.models.encoder.out_of_scope import ScopeRule, Score
 
 GRAPH = "graph.onnx"
 
@@ -110,15 +111,51 @@ def load(folder: Path) -> EncoderAdapter:
         FlywheelError: a file is missing or is not what `write` writes.
     """
     try:
-        facts = json.loads((folder / "flywheel.json").read_text(encoding="utf-8"))
+        facts = _FACTS.decode((folder / "flywheel.json").read_bytes())
         factors = load_file(folder / "adapter_model.safetensors")
         heads = load_file(folder / "heads.safetensors")
-        return _read(facts, factors, heads, _graph(folder, facts.get("graph_sha256", "")))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        return _read(facts, factors, heads, _graph(folder, facts.graph_sha256))
+    except _DAMAGED as error:
         raise FlywheelError(
             f"adapter {folder.name} cannot be read: {error}",
             hint=f"{folder} is damaged; restore it from a backup",
         ) from error
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class _Scope(msgspec.Struct, frozen=True):
+    score: Score
+    threshold: float
+
+
+class _Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What of flywheel.json answers depend on; the file says more."""
+
+    base: str
+    base_sha256: str
+    tokenizer_sha256: str = ""
+    max_length: _Count
+    depth: _Count
+    rank: _Count
+    alpha: _Count
+    labels: list[str]
+    arguments: dict[str, list[str]]
+    slots: list[str]
+    scope: _Scope
+    graph_sha256: str = ""
+
+
+_FACTS = msgspec.json.Decoder(_Facts)
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    RecursionError,
+    SafetensorError,
+    msgspec.MsgspecError,
+)
 
 
 def _graph(folder: Path, sha256: str) -> bytes:
@@ -132,24 +169,24 @@ def _graph(folder: Path, sha256: str) -> bytes:
 
 
 def _read(
-    facts: Mapping[str, Any],
+    facts: _Facts,
     factors: Mapping[str, Tensor],
     heads: Mapping[str, Tensor],
     graph: bytes,
 ) -> EncoderAdapter:
     has_tags = "tags.weight" in heads
     return EncoderAdapter(
-        base=facts["base"],
-        base_sha256=facts["base_sha256"],
-        tokenizer_sha256=facts.get("tokenizer_sha256", ""),
-        max_length=facts["max_length"],
-        depth=facts["depth"],
-        rank=facts["rank"],
-        alpha=facts["alpha"],
-        labels=facts["labels"],
-        arguments=facts["arguments"],
-        slots=facts["slots"],
-        scope=ScopeRule(facts["scope"]["score"], facts["scope"]["threshold"]),
+        base=facts.base,
+        base_sha256=facts.base_sha256,
+        tokenizer_sha256=facts.tokenizer_sha256,
+        max_length=facts.max_length,
+        depth=facts.depth,
+        rank=facts.rank,
+        alpha=facts.alpha,
+        labels=facts.labels,
+        arguments=facts.arguments,
+        slots=facts.slots,
+        scope=ScopeRule(facts.scope.score, facts.scope.threshold),
         factors=factors,
         head=Linear(heads["intents.weight"], heads["intents.bias"]),
         tag_head=Linear(heads["tags.weight"], heads["tags.bias"]) if has_tags else None,
