@@ -37,6 +37,15 @@ class ExportSplit(StrEnum):
     fresh = "fresh"
 
 
+Encoding = Annotated[str, typer.Option(metavar="NAME", help="Of the file, such as cp1252 or gbk.")]
+Lot = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW", help="How fresh samples were drawn, kept with each: '1 % of June, by lot'."
+    ),
+]
+
+
 @app.command(
     name="import",
     epilog=examples(
@@ -70,9 +79,8 @@ def import_(
             help='Names of labels: ["first", "second"], {"theirs": "yours"}, or one a line.',
         ),
     ] = None,
-    encoding: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the file, such as cp1252 or gbk.")
-    ] = "",
+    encoding: Encoding = "",
+    lot: Lot = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the counts and every rejected line as JSON.")
     ] = False,
@@ -84,13 +92,16 @@ def import_(
     `text`, `utterance`, `query`, `sentence` or `input`, the label in `intent`, `label`, `labels`,
     `intent_name`, `label_text` or `category`; a label null or `none` means no call. A golden
     sample may carry `must_pass`, `family`, and the production model's stored `answer`. A line that
-    names another split than --split is rejected, and so is a golden text with two labels.
+    names another split than --split is rejected, and so is a golden text with two labels. Fresh
+    samples are drawn by lot: one that is there because the champion was wrong favours whatever
+    replaces it.
     """
     if new_generation and split not in (None, ImportSplit.golden):
         raise typer.BadParameter("only golden samples have generations", param_hint="--split")
     from flywheel.cli import training
 
     read = [training.read(path, split, encoding, training.names(labels)) for path in files]
+    training.say_drawn(read, lot.strip())
     training.send(daemon(ctx), read, new_generation=new_generation, as_json=as_json)
 
 

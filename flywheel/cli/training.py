@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,12 @@ import msgspec
 import typer
 
 from flywheel.cli import overlapping, sending
-from flywheel.cli.screen import say
+from flywheel.cli.screen import prose, say
 from flywheel.cli.text import clean, counted, plural
 from flywheel.errors import FlywheelError
 from flywheel.file_records import decoding
 from flywheel.formats.training_files import (
+    LabelledLine,
     TrainingFile,
     read_training_file,
     refuse_contradictions,
@@ -112,6 +114,33 @@ def _decoded(path: Path, body: bytes, encoding: str) -> str:
         ) from error
 
 
+def say_drawn(files: Sequence[Read], lot: str) -> None:
+    """Write into each fresh row how it was drawn, where the row does not say so itself."""
+    for _, file in files:
+        file.rows[:] = [_drawn(line, lot) if lot else line for line in file.rows]
+
+
+def _drawn(line: LabelledLine, lot: str) -> LabelledLine:
+    provenance = line.event.get("provenance") or {}
+    if line.event.get("split") != "fresh" or not isinstance(provenance, dict):
+        return line
+    return replace(line, event={**line.event, "provenance": {"lot": lot, **provenance}})
+
+
+def _on_lots(files: Sequence[Read]) -> list[str]:
+    """What fresh rows rest on: a lot, or the word of whoever imports them."""
+    events = [line.event for _, file in files for line in file.rows]
+    fresh = [event for event in events if event.get("split") == "fresh"]
+    drawn = [row for row in fresh if "lot" in (row.get("provenance") or {})]
+    told = [f"{plural(len(drawn), 'fresh sample')}: drawn as recorded"] if drawn else []
+    if missing := len(fresh) - len(drawn):
+        told += [
+            f"{plural(missing, 'fresh sample')} without a word on how they were drawn (--lot HOW): "
+            "judging only where [gates.fresh] asks for such, on your word that nobody chose them"
+        ]
+    return told
+
+
 def send(ask: DaemonClient, files: Sequence[Read], *, new_generation: bool, as_json: bool) -> None:
     """Send the rows of the files, print what became of them, and exit 1 when one was rejected."""
     refuse_contradictions(files)
@@ -133,6 +162,7 @@ def send(ask: DaemonClient, files: Sequence[Read], *, new_generation: bool, as_j
         for name, file in files:
             _tell(name, file)
         sending.report(tally)
+        say(*(line for told in _on_lots(files) for line in prose(told)))
         overlapping.tell(tally.overlaps)
     if tally.rejected:
         raise typer.Exit(1)

@@ -118,6 +118,9 @@ def _add_others(con: Connection, rows: Sequence[Sample], by: str, now: datetime)
     if added and judging:
         given = ", ".join(f"{count} {split}" for split, count in sorted(judging.items()))
         because = f"{given} samples were given; with those to learn {added} are new"
+        if judging["fresh"]:
+            drawn = sum(each.split == "fresh" and "lot" in each.provenance for each in rows)
+            because += f"; how they were drawn is said of {drawn} of the {judging['fresh']} fresh"
         decisions.record_act(con, "samples.imported", by, because, now)
     return added
 

@@ -37,6 +37,24 @@ def test_the_answer_says_how_the_file_was_read(taking):
     ]
 
 
+def test_fresh_samples_say_how_they_were_drawn_and_the_answer_whose_word_it_is(taking, tmp_path):
+    rows = [{"text": "wake me", "intent": "set_alarm"}, {"text": "play", "intent": "play_music"}]
+    rows[1]["provenance"] = {"lot": "every tenth call"}
+    file = tmp_path / "fresh.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    silent = taking.run("samples", "import", file, "--split", "fresh")
+    assert silent.stdout == (
+        "2 lines sent: 2 new, 0 known already\n"
+        "1 fresh sample: drawn as recorded\n"
+        "1 fresh sample without a word on how they were drawn (--lot HOW): judging only\n"
+        "where [gates.fresh] asks for such, on your word that nobody chose them\n"
+    )
+    said = taking.run("samples", "import", file, "--split", "fresh", "--lot", "1 % of June")
+    assert said.stdout.endswith("2 fresh samples: drawn as recorded\n")
+    sent = taking.bodies("/v1/samples")[-1]
+    assert [row["provenance"]["lot"] for row in sent] == ["1 % of June", "every tenth call"]
+
+
 def test_a_rejected_row_is_named_by_its_place_in_the_file(daemon):
     bad = {"line": 2, "field": "intent", "why": "`y` is not known; `x`?"}
     daemon.says("POST /v1/samples", {"accepted": 1, "duplicates": 0, "rejected": [bad]})

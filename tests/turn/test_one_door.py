@@ -567,7 +567,12 @@ def test_what_judges_has_an_author_in_the_chain(tmp_path):
             "source log",
             "generation 1: 1 rows added, 0 of them after its first query",
         ),
-        ("samples.imported", "token", "1 fresh samples were given; with those to learn 1 are new"),
+        (
+            "samples.imported",
+            "token",
+            "1 fresh samples were given; with those to learn 1 are new; how they were drawn is "
+            "said of 0 of the 1 fresh",
+        ),
         (
             "golden.generation.opened",
             BOB,
