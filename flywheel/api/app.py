@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from flywheel.api.attempts import of_forbidden, of_refused
@@ -17,10 +20,26 @@ from flywheel.errors import FlywheelError, Refused
 from flywheel.loader import Loader
 from flywheel.turn import Runtime
 from flywheel.web.guard import BearerToken, Guard, bearer
-from flywheel.web.http import Forbidden, of_defect, of_flywheel_error, of_http_exception
+from flywheel.web.http import (
+    Forbidden,
+    of_defect,
+    of_flywheel_error,
+    of_http_exception,
+    of_os_error,
+)
 from flywheel.web.openapi import describing, document, gated_by_role
 from flywheel.web.refusals import Refusals
 from flywheel.web.request_metrics import Meter
+
+_ANSWERS: dict[Any, Callable[[Request, Exception], Response | Awaitable[Response]]] = {
+    Forbidden: of_forbidden,
+    Refused: of_refused,
+    FlywheelError: of_flywheel_error,
+    HTTPException: of_http_exception,
+    OSError: of_os_error,
+    Exception: of_defect,
+}
+"""What answers where a handler raised."""
 
 
 def create_app(
@@ -60,13 +79,7 @@ def create_app(
             Route("/openapi.json", describing(document(ROUTES))),  # for whoever is known
         ],
         middleware=[Middleware(Meter, requests=process_status.requests), guard],
-        exception_handlers={
-            Forbidden: of_forbidden,
-            Refused: of_refused,
-            FlywheelError: of_flywheel_error,
-            HTTPException: of_http_exception,
-            Exception: of_defect,
-        },
+        exception_handlers=_ANSWERS,
     )
     app.state.runtime = runtime
     app.state.loader = loader

@@ -143,6 +143,7 @@ def create_serve_app(
             ClientGone: of_client_gone,
             FlywheelError: refused.of_flywheel_error,
             HTTPException: refused.of_http_exception,
+            OSError: refused.of_os_error,
             Exception: refused.of_defect,
         },
     )

@@ -5,7 +5,9 @@ OpenAI's form is {"error": {"message", "type", "param", "code"}}; ours {"error",
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.errors import FlywheelError
+from flywheel.errors import NO_ROOM, FlywheelError, no_room
 from flywheel.inference.batching import DeadlinePassed, EngineFailed, QueueFull
 from flywheel.web import http
 from flywheel.web.http import Forbidden, not_found, tell_defect
@@ -133,6 +135,14 @@ def of_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = not_found(request, error)
     return refuse(request.scope["path"], error.status_code, *words, error.headers)
+
+
+def of_os_error(request: Request, error: Exception) -> Response:
+    """507 where a file could not be written for want of room; else a defect."""
+    assert isinstance(error, OSError)
+    if error.errno in NO_ROOM:
+        return of_flywheel_error(request, no_room(Path(os.fsdecode(error.filename or "a file"))))
+    return of_defect(request, error)
 
 
 def of_defect(request: Request, error: Exception) -> Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from email.message import Message
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,6 +47,10 @@ class Forbidden(FlywheelError):
     """The caller is known, and has not the role that this takes."""
 
 
+class TooSlow(FlywheelError):
+    """The request's body does not come."""
+
+
 class TooLarge(FlywheelError):
     """The request's body is over the limit."""
 
@@ -55,6 +61,7 @@ _STATUS: Mapping[type[FlywheelError], int] = {
     Forbidden: 403,
     NotFound: 404,
     Refused: 409,
+    TooSlow: 408,
     TooLarge: 413,
     SpoolFull: 429,
     DatabaseHeld: 503,
@@ -65,6 +72,7 @@ _STATUS: Mapping[type[FlywheelError], int] = {
     DiskFull: 507,
 }
 _HEADERS: Mapping[int, Mapping[str, str]] = {
+    408: {"Connection": "close"},
     413: {"Connection": "close"},  # the rest of a body that is too large is not read
     429: {"Retry-After": "1"},
 }
@@ -113,6 +121,14 @@ def of_defect(request: Request, error: Exception) -> Response:
     return problem(500, "the daemon failed on this request", "see `flywheel log`")
 
 
+def of_os_error(request: Request, error: Exception) -> Response:
+    """507 where a file could not be written for want of room; else a defect."""
+    assert isinstance(error, OSError)
+    if error.errno in NO_ROOM:
+        return of_flywheel_error(request, no_room(Path(os.fsdecode(error.filename or "a file"))))
+    return of_defect(request, error)
+
+
 def tell_defect(request: Request, error: Exception, event: str) -> None:
     """Log what broke on a request, with its places."""
     method, path = request.method, request.scope.get("path")
@@ -127,6 +143,37 @@ MAX_LINES = 200_000
 _PIECE = 1 << 20  # bytes written at once
 
 
+STALLED_S = 30.0
+"""A body of which nothing comes for so long is not waited for."""
+SLOWEST = 16_384
+"""Bytes a second that a body has to come with, after its first `STALLED_S`."""
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes. Only the time that is spent waiting for it counts.
+
+    Raises:
+        TooSlow: nothing came for `STALLED_S`, or it came slower than `SLOWEST`.
+    """
+    clock = asyncio.get_running_loop().time
+    stream, waited, seen = request.stream(), 0.0, 0
+    while True:
+        left = STALLED_S + seen / SLOWEST - waited
+        began = clock()
+        try:
+            async with asyncio.timeout(min(STALLED_S, max(left, 0.0))):
+                piece = await anext(stream, None)
+        except TimeoutError as error:
+            raise TooSlow(
+                f"the body stalled after {seen:,} bytes", hint="send it again, in smaller batches"
+            ) from error
+        if piece is None:
+            return
+        waited += clock() - began
+        seen += len(piece)
+        yield piece
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body.
 
@@ -136,12 +183,13 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         TooLarge: it is longer; at most `limit` bytes and one chunk were read.
+        TooSlow: it stalled.
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in _pieces(request):
         body += chunk
         if len(body) > limit:
             raise _too_large(limit)
@@ -201,6 +249,7 @@ async def save_body(request: Request, file: BinaryIO) -> None:
 
     Raises:
         BadRequest: the caller cut it off.
+        TooSlow: it stalled.
         DiskFull: it has no room; what was written is the caller's to remove.
     """
     path = Path(file.name)
@@ -209,7 +258,7 @@ async def save_body(request: Request, file: BinaryIO) -> None:
         raise no_room(path)
     piece = bytearray()
     try:
-        async for chunk in request.stream():
+        async for chunk in _pieces(request):
             piece += chunk
             if len(piece) >= _PIECE:
                 await run_in_threadpool(file.write, bytes(piece))

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import get_args
 
 from starlette.requests import Request
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flywheel.config import PromotionTable, Role
 from flywheel.unix_socket import BY_FOLDER, LONGEST_PATH
+from flywheel.web.connections import BoundedProtocol
 
 UID = "flywheel.uid"
 """Key of the connection scope: the peer's uid on a Unix socket."""
@@ -121,7 +121,7 @@ def on_socket(uid: int, login: int, roles: frozenset[Role]) -> Caller:
     return Caller(name=name, uid=uid, person=person, roles=roles)
 
 
-class PeerProtocol(HttpToolsProtocol):
+class PeerProtocol(BoundedProtocol):
     """HTTP/1.1 that tells the application who is at the other end of a Unix socket."""
 
     _peer: Mapping[str, object] | None = None

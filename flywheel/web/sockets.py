@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from flywheel.errors import ConfigError, DatabaseHeld, FlywheelError
 from flywheel.unix_socket import address_of
+from flywheel.web.connections import BoundedConfig, allowed_connections
 from flywheel.web.peer import DRAINING, PeerProtocol
 
 MODE = 0o660
@@ -275,19 +276,18 @@ def server(
         keep_alive_s: after which an idle connection is closed.
         linger_s: idle for so long, a connection is closed when the process stops.
     """
-    return Server(
-        uvicorn.Config(
-            app,
-            http=PeerProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level=logging.WARNING,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=keep_alive_s,
-            timeout_graceful_shutdown=math.ceil(grace_s),
-        ),
-        linger_s,
+    config = BoundedConfig(
+        app,
+        http=PeerProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.ERROR,  # what a stranger sends that is no HTTP is no line of the log
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=keep_alive_s,
+        timeout_graceful_shutdown=math.ceil(grace_s),
     )
+    config.most_connections = allowed_connections()
+    return Server(config, linger_s)
