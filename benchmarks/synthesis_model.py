@@ -191,9 +191,9 @@ class Model:
         ]
         new = curation.without_paraphrases(samples, pairs, _CURATION.paraphrase, "")
         placed = curation.in_their_neighbourhood(new.kept, scores)
-        bars = curation.bars(placed.kept, curation.believe(samples, scores))
-        ratio, share = _CURATION.noise_ratio, _CURATION.noise_share
-        return [new, placed, curation.label_noise(placed.kept, scores, ratio, share, bars)]
+        believed = curation.believe(samples, scores)
+        noise = curation.mislabelled(placed.kept, (), scores, believed, _CURATION)
+        return [new, placed, curation.Curated(kept=noise.kept, refused=noise.refused)]
 
 
 def round_of(dealt: Partition, model: Model, load: Load, seed: int) -> Round:

@@ -6,8 +6,9 @@ Pure functions from samples to tables and ids. Nothing here reads or writes a fi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -130,12 +131,14 @@ def rows_table(
     *,
     intent: Sequence[str] | None = None,
     origin: Sequence[str] | None = None,
+    weights: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> pa.Table:
     """Return the input table of a job.
 
     Args:
         rows: (id, text).
         intent, origin: optional columns, one value a row.
+        weights: further columns of numbers, by name.
 
     Raises:
         ValueError: a column has another length than `rows`.
@@ -147,7 +150,9 @@ def rows_table(
         if len(values) != len(rows):
             raise ValueError(f"`{name}` has {len(values)} values for {len(rows)} rows")
         columns[name] = list(values)
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    texts = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    numbers = {name: pa.array(values, pa.float64()) for name, values in weights.items()}
+    return pa.table({**texts, **numbers})
 
 
 def name_row(text: str, intent: str) -> dict[str, Any]:

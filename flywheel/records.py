@@ -257,6 +257,8 @@ class TurnRecord:
     by_origin: Mapping[str, int] = field(default_factory=dict)  # its samples by origin
     new: int = 0  # samples that the champion's dataset lacks
     refused: Mapping[str, int] = field(default_factory=dict)  # samples kept out, by reason
+    noise: Mapping[str, Any] = field(default_factory=dict)  # wrong labels: `turn.curate`
+    held_out: tuple[tuple[str, str], ...] = ()  # ids: a seed not learned, the sample it is near
     raters: Mapping[str, Any] = field(default_factory=dict)  # by rater: how far it is believed
     spread: Mapping[str, float] = field(default_factory=dict)  # by intent: diversity of samples
     # train
@@ -297,7 +299,7 @@ class Job:
     """A heavy step, run in a child process over a directory."""
 
     id: str  # also the directory's name under jobs/
-    kind: Literal["train", "predict", "crossfit"]
+    kind: Literal["train", "predict", "crossfit", "noise_check"]
     spec: Mapping[str, Any]  # written to job.json
     timeout_s: float
 

@@ -185,6 +185,8 @@ class TurnDetailView(TurnView):
     briefs: list[BriefView]
     written: dict[str, int]  # samples by intent
     refused: dict[str, int]  # samples by reason
+    noise: dict[str, Any]  # wrong labels: refused, down_weighted, estimated precision, on_dev
+    held_out: dict[str, str]  # ids: of a seed that is not learned, the sample it is near
     raters: Raters
     spread: dict[str, Any]
     dataset: str | None

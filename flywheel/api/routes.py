@@ -10,6 +10,7 @@ from flywheel.api import (
     health_views,
     ingest,
     labels,
+    not_learned,
     operations,
     page,
     received,
@@ -107,6 +108,12 @@ ROUTES: tuple[ApiRoute, ...] = (
         "decide", "/v1/turns", control.start_turn, requests.Nothing, responses.TurnDetailView, 202
     ),
     _get("look", "/v1/turns/{id}", control.one_turn, responses.TurnDetailView),
+    _get(
+        "decide",
+        "/v1/turns/{id}/refused",
+        not_learned.refused_samples,
+        list[not_learned.RefusedSampleView],
+    ),
     _post(
         "decide",
         "/v1/turns/{id}/cancel",

@@ -104,6 +104,8 @@ def turn_view(runtime: Runtime, turn_id: str) -> TurnDetailView:
         briefs=[BriefView(**_brief_fields(brief), usd=brief.usd) for brief in record.briefs],
         written=dict(record.written),
         refused=dict(record.refused),
+        noise=dict(record.noise),
+        held_out=dict(record.held_out),
         raters=dict(record.raters),
         spread=dict(record.spread),
         dataset=record.dataset or None,

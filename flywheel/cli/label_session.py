@@ -41,6 +41,7 @@ class QuestionKind(StrEnum):
     health = "health"
     audit = "audit"
     conflict = "conflict"
+    doubted = "doubted"
     uncertain = "uncertain"
 
 
@@ -237,6 +238,7 @@ _WHY = {
     "health": "does it fail?",
     "audit": "audit",
     "conflict": "people differ",
+    "doubted": "its label is doubted",
     "uncertain": "the champion was unsure",
 }
 _CALLED = {SKIP: "skipped", UNDO: "taken back", QUIT: "done"}

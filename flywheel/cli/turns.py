@@ -205,6 +205,46 @@ def show(
     return None
 
 
+@app.command(
+    epilog=examples("flywheel turn refused", "flywheel turn refused t-3 --reason label_noise")
+)
+def refused(
+    ctx: typer.Context,
+    turn_id: Annotated[
+        str | None,
+        typer.Argument(metavar="TURN", help="Default: the newest.", show_default=False),
+    ] = None,
+    *,
+    reason: Annotated[
+        str, typer.Option(help="One kind: leak, label_noise, doubted, conflict, duplicate, …")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """List samples that were refused or count less, with why.
+
+    leak: near a golden, fresh or dev text; a seed so is named with the sample it is near.
+    label_noise: its label is likely wrong. doubted: it is learned, and counts less.
+    """
+    ask = daemon(ctx)
+    query = {"reason": reason} if reason else None
+    reply = ask.get("turns", turn_id or _newest(ask), "refused", query=query)
+    if as_json:
+        return raw_json(reply.body)
+    rows: list[Mapping[str, Any]] = reply.value
+    if not rows:
+        say("nothing was refused")
+        return None
+    say(*table(_REFUSED, [_refused(row) for row in rows]))
+    if any(row["near"] for row in rows):
+        say(
+            "",
+            "what judges is never learned: where an intent has no other seed, write others, or",
+            "leave the text out of golden: flywheel samples import FILE --split golden "
+            "--new-generation",
+        )
+    return None
+
+
 @app.command(epilog=examples("flywheel turn cancel t-3"))
 def cancel(ctx: typer.Context, turn_id: TurnId, *, as_json: Json = False) -> None:
     """End an open turn; its worker is stopped and the champion stays."""
@@ -229,6 +269,13 @@ _BRIEFS = (
     Column(title="samples", right=True),
     Column(title="mends", right=True),  # errors, by expectation
     Column(title="per $", right=True, spare=1),
+    Column(title="why", least=30),
+)
+_REFUSED = (
+    Column(title="reason"),
+    Column(title="origin"),
+    Column(title="intent", least=12, names=True),
+    Column(title="text", least=20),
     Column(title="why", least=30),
 )
 _TURNS = (
@@ -321,3 +368,8 @@ def _ending(turn: Mapping[str, Any]) -> list[str]:
     state = str(turn["state"])
     head = f"{clean(turn['id'])} {words.get(state, f'is {clean(state)}')}{why}"
     return [head, *_after(turn)[1:]]
+
+
+def _refused(row: Mapping[str, Any]) -> list[str]:
+    why = f"{row['detail']} ({row['near']})" if row["near"] else row["detail"]
+    return [clean(cell) for cell in (row["reason"], row["origin"], row["intent"], row["text"], why)]

@@ -328,10 +328,16 @@ class CurationTable:
     leak: float = 0.80  # word-set Jaccard against golden, fresh and dev
     paraphrase: float = 0.98  # cosine of a written text to a kept one of its intent
     copied: float = 0.90  # share of a written text's words that stand in one failed text it saw
-    noise_ratio: float = 6.0  # refused where another intent fits this many times better
+    noise_precision: float = 0.80  # share of the labels refused as wrong that is wrong, at least
+    noise_ratio: float = 1.5  # none is refused unless another intent fits this many times better
     noise_share: float = 0.5  # of an intent's unverified labels that may be refused so
     noise_folds: int = 5
+    noise_on_dev: bool = True  # learn the labels as they came where dev does better so
     rater_cap: float = 0.3  # share of an intent's feedback from one rater; 1: no bound
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.noise_precision < 1:
+            raise ValueError(f"`noise_precision` is {self.noise_precision}, not in 0.5..1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,13 +349,14 @@ class LabellingTable:
     health: int = 20  # texts at a time that tell whether doubtful intents fail; 0: none are asked
     uncertain: float = 0.50  # predictions less confident than this are asked about
     second_opinion: float = 0.10  # share of what is asked that two people are asked
+    doubted: int = 30  # texts whose label the last turn doubts that are asked about; 0: none
     disputes: int = 10  # rows of a golden generation that one person may dispute
 
     def __post_init__(self) -> None:
         for name in ("audit", "uncertain", "second_opinion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, not in 0..1")
-        for name in ("first", "health"):
+        for name in ("first", "health", "doubted"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, not 0 or more")
 

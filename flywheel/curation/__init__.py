@@ -8,16 +8,15 @@ from flywheel.curation.duplicates import (
     normalise,
     word_set,
 )
+from flywheel.curation.mislabelled import LabelDoubt, Mislabelled, mislabelled, most_valuable
 from flywheel.curation.probing import FewTaught, Turned, few_taught, probe, turned
 from flywheel.curation.raters import (
     Believed,
     NoiseScore,
     aged,
-    bars,
     believe,
     capped,
     contradicted,
-    label_noise,
     weighed,
 )
 from flywheel.curation.screening import (
@@ -55,6 +54,8 @@ __all__ = [
     "Curated",
     "FewTaught",
     "KnownWording",
+    "LabelDoubt",
+    "Mislabelled",
     "Near",
     "NearHeldOut",
     "Neighbourhood",
@@ -65,7 +66,6 @@ __all__ = [
     "Turned",
     "Voices",
     "aged",
-    "bars",
     "believe",
     "capped",
     "contradicted",
@@ -73,9 +73,10 @@ __all__ = [
     "few_taught",
     "form",
     "in_their_neighbourhood",
-    "label_noise",
     "leaks",
     "lessons",
+    "mislabelled",
+    "most_valuable",
     "name_texts",
     "near_duplicates",
     "near_held_out",

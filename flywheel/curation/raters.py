@@ -1,8 +1,8 @@
-"""Which labels are likely wrong, who gave them, how far raters are believed, how old labels weigh.
+"""Who gave a label, how far raters are believed, how old labels weigh.
 
 Pure. A label is as good as the best of those who gave it. Raters who work together are one voice
 (`curation.voices`) and are judged and capped as one. Experts are judged like everybody and are
-never capped.
+never capped. Which labels are likely wrong, `curation.mislabelled` says.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_score
 from datetime import datetime
-from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -22,14 +21,6 @@ from flywheel.curation.voices import UNNAMED, Voices
 from flywheel.metrics import Raters, Vote, judge_raters
 from flywheel.metrics.distributions import betainc
 from flywheel.records import Refusal, Sample
-
-# Label noise: refuse labels that an out-of-fold model finds unlikely.
-#
-# Two errors must be balanced: wrong labels that are learned, and correct labels of a weak intent
-# that are refused until too few samples of it are left. Measured on CLINC150, five seeds an
-# intent, 2,940 feedback labels with a tenth wrong: refusing at odds of 6 finds 84 % of the wrong
-# labels, and 92 % of the refused labels are wrong. The figures in docs/explanation/learning.md
-# were measured the same way.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,80 +35,10 @@ class NoiseScore:
     anchor: float | None = None  # odds by seeds and people's samples alone; None: they say nothing
 
 
-_CERTAIN_FACTOR = 5.0  # times the threshold: refused regardless of the intent's `share`
-
-
-def label_noise(
-    candidates: Sequence[Sample],
-    scores: Mapping[str, NoiseScore],
-    ratio: float,
-    share: float,
-    bars: Mapping[str, float] = MappingProxyType({}),
-) -> Curated:
-    """Refuse samples where another intent fits more than `ratio` times as well as the label.
-
-    At most a share `share` of an intent's samples is refused, the likeliest wrong first: a model
-    that doubts most samples of an intent does not know the intent. Beyond that share only samples
-    at five times the threshold are refused. The threshold of a teacher's sample whose label was
-    confirmed by the blind question is five times as high. Seeds, samples labelled by a person and
-    samples without a score are never refused.
-
-    Reason: `label_noise`.
-
-    Args:
-        candidates: samples to judge.
-        scores: by sample id.
-        ratio: threshold of the odds, 1 or more; larger refuses less.
-        share: 0..1, of an intent's samples that are neither seeds nor a person's.
-        bars: by sample id, a factor of `ratio`: smaller where the rater errs more.
-    """
-    judged = [s for s in candidates if s.id in scores and s.origin not in TRUSTED]
-    doubted: dict[str, list[Sample]] = defaultdict(list)
-    bar_of = {sample.id: max(1.0, ratio * bars.get(sample.id, 1.0)) for sample in judged}
-    for sample in judged:
-        bar = bar_of[sample.id] * (_CERTAIN_FACTOR if _confirmed_blind(sample) else 1)
-        if scores[sample.id].top != sample.intent and scores[sample.id].odds > bar:
-            doubted[sample.intent].append(sample)
-    sizes = Counter(sample.intent for sample in judged)
-    refused: dict[str, Refusal] = {}
-    for intent, suspects in doubted.items():
-        suspects.sort(key=lambda sample: _likeliest(sample, scores[sample.id], bar_of[sample.id]))
-        for rank, sample in enumerate(suspects):
-            score = scores[sample.id]
-            if (
-                rank < int(share * sizes[intent])
-                or score.odds > _CERTAIN_FACTOR * bar_of[sample.id]
-            ):
-                refused[sample.id] = _refusal(sample, score)
-    return Curated(
-        kept=tuple(sample for sample in candidates if sample.id not in refused),
-        refused=tuple(refused[s.id] for s in candidates if s.id in refused),
-    )
-
-
-def _likeliest(sample: Sample, score: NoiseScore, bar: float) -> tuple[float, float, str]:
-    """Sorts the likeliest wrong first; two odds may be one number once divided by the bar."""
-    return -score.odds / bar, -score.odds, sample.id
-
-
-def _confirmed_blind(sample: Sample) -> bool:
-    """Whether the teacher's answer to the blind question was the sample's label."""
-    return bool((sample.provenance.get("blind") or {}).get("intent") == sample.intent)
-
-
-def _refusal(sample: Sample, score: NoiseScore) -> Refusal:
-    detail = (
-        f"{score.top} fits {score.odds:.0f} times better "
-        f"({score.p_top:.2f}, its label {score.p_label:.2f})"
-    )
-    return Refusal(sample=sample, reason="label_noise", detail=detail)
-
-
 # `Vote.doubt` from the odds of an out-of-fold model: likelihood ratio, label wrong to label right.
 # Measured on CLINC150 with 10 and 20 % of the labels wrong in four ways: the ratio grew as the odds
 # to the power of 1.6, and was .03 where the model would have given the same label.
 _AGREEING, _EXPONENT, _MAX_DOUBT = 0.04, 1.6, 1000.0
-_NOMINAL_ERROR_RATE = 0.10  # share of wrong labels for which `noise_ratio` is set
 _CONFIRMED, _CONTRADICTED = 0.02, 50.0  # doubt where a trusted label of the text exists
 _UNCAPPED = 5  # samples of an intent that one rater may always give
 
@@ -274,21 +195,6 @@ def undisturbed(scores: Mapping[str, NoiseScore], believed: Believed) -> Mapping
         else score
         for name, score in scores.items()
     }
-
-
-def bars(samples: Sequence[Sample], believed: Believed) -> dict[str, float]:
-    """Return by sample id a factor for `noise_ratio`: smaller for raters who err more.
-
-    With it, the refused samples are equally likely to be wrong whoever labelled them.
-    """
-    factors = {}
-    for sample in samples:
-        error_rate = believed.wrong_of(sample)
-        if error_rate is not None:
-            factors[sample.id] = (
-                (1 - error_rate) / error_rate * _NOMINAL_ERROR_RATE / (1 - _NOMINAL_ERROR_RATE)
-            ) ** (1 / _EXPONENT)
-    return factors
 
 
 def weighed(samples: Sequence[Sample], believed: Believed) -> tuple[Sample, ...]:

@@ -9,14 +9,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flywheel.config.tables import CurationTable, RatersTable
+from flywheel.curation.mislabelled import Mislabelled, mislabelled
 from flywheel.curation.raters import (
     Believed,
     NoiseScore,
-    bars,
     believe,
     capped,
     contradicted,
-    label_noise,
     undisturbed,
     weighed,
 )
@@ -58,6 +57,7 @@ class SiftRules:
     turn: str
     curation: CurationTable
     raters: RatersTable
+    dev: Sequence[Sample] = ()  # scored with the candidates; their labels are known to be right
 
     def voices(self, candidates: Sequence[Sample]) -> Voices:
         """The voices behind the candidates; each rater is one where none must be independent."""
@@ -76,17 +76,18 @@ class SiftRules:
     def on_scores(
         self, scored: Scored, believed: Believed, named: Voices, verified_texts: Collection[str]
     ) -> tuple[Rule, ...]:
-        """New wording, paraphrases, neighbourhood, label noise, cap of raters."""
+        """New wording, paraphrases, neighbourhood."""
         table, scores = self.curation, scored.scores
         return (
             lambda kept: unvouched(kept, verified_texts, believed, named, scores, self.raters),
             lambda kept: without_paraphrases(kept, scored.pairs, table.paraphrase, self.turn),
             lambda kept: in_their_neighbourhood(kept, scores),
-            lambda kept: label_noise(
-                kept, scores, table.noise_ratio, table.noise_share, bars(kept, believed)
-            ),
-            lambda kept: capped(kept, believed, scores, table.rater_cap),
         )
+
+    def within_cap(self, samples: Sequence[Sample], believed: Believed, scored: Scored) -> Curated:
+        """Cap the share of each rater."""
+        table = self.curation
+        return capped(samples, believed, scored.scores, table.rater_cap)
 
     def verified_texts(self, candidates: Sequence[Sample]) -> frozenset[str]:
         """Texts whose wording nobody needs to vouch for."""
@@ -108,6 +109,16 @@ class Sifted:
     believed: Believed
     voices: Voices
     scored: Scored
+    noise: Mislabelled  # the rule on label noise by itself
+    as_given: tuple[Sample, ...] = ()  # accepted samples without that rule, with their weights
+    unruled: tuple[Refusal, ...] = ()  # those refused then
+
+    def without_noise_rule(self) -> Sifted:
+        """Return the samples as the other rules leave them."""
+        left_out = replace(
+            self.noise, kept=self.as_given, refused=(), doubted={}, refused_doubts={}
+        )
+        return replace(self, kept=self.as_given, refused=self.unruled, noise=left_out)
 
 
 def sift(candidates: Sequence[Sample], rules: SiftRules, ask: Ask) -> Sifted:
@@ -133,13 +144,20 @@ def sift(candidates: Sequence[Sample], rules: SiftRules, ask: Ask) -> Sifted:
     scored = replace(scored, scores=undisturbed(scored.scores, believed))
     known = rules.verified_texts(candidates)
     accepted, doubted = _apply(screened, rules.on_scores(scored, believed, named, known))
+    noise = mislabelled(accepted, rules.dev, scored.scores, believed, rules.curation)
+    learned = rules.within_cap(noise.kept, believed, scored)
+    as_given = rules.within_cap(accepted, believed, scored)
+    before = against + unread + doubted
     return Sifted(
-        kept=weighed(accepted, believed),
-        refused=against + unread + doubted,
+        kept=weighed(learned.kept, believed),
+        refused=before + noise.refused + learned.refused,
         screened=tuple(screened),
         believed=believed,
         voices=named,
         scored=scored,
+        noise=noise,
+        as_given=weighed(as_given.kept, believed),
+        unruled=before + as_given.refused,
     )
 
 

@@ -2,11 +2,11 @@
 
 Labels take effect when the person is done, when the gates have the labels they wait for, or after
 ten minutes without an answer. A gate's label becomes a bought golden sample. A label of the audit
-sample, or of a doubtful intent, becomes an expert's feedback. A resolved conflict or an uncertain
-text becomes a training sample, which outvotes the raters. A label for a first champion becomes
-what the lot of its text says: a training, dev or golden sample. Uncertain texts do not become
-feedback: they were selected by the champion's low confidence, so they would bias the health of
-intents and the fresh set. A label that changes later, by a second opinion or a withdrawal,
+sample, or of a doubtful intent, becomes an expert's feedback. A resolved conflict, a doubted or an
+uncertain text becomes a training sample, which outvotes the raters. A label for a first champion
+becomes what the lot of its text says: a training, dev or golden sample. Uncertain texts do not
+become feedback: they were selected by the champion's low confidence, so they would bias the health
+of intents and the fresh set. A label that changes later, by a second opinion or a withdrawal,
 updates its effect.
 """
 
@@ -72,7 +72,9 @@ def settle(
         ]
         judging += by_kind.get("gate", [])
         counts = _add_golden(runtime, con, state, effects, judging, places)
-        learned = [*by_kind.get("conflict", []), *by_kind.get("uncertain", [])]
+        learned = [
+            item for kind in ("conflict", "doubted", "uncertain") for item in by_kind.get(kind, [])
+        ]
         learned += [item for item in places if item not in judging]
         counts["train"], withdrawn = _add_training(runtime, con, state, effects, learned, places)
         counts["withdrawn"] += withdrawn

@@ -19,7 +19,7 @@ from flywheel.label_queue.known_texts import without_near_texts
 from flywheel.label_queue.label_state import asked_for_gates, held_turns, still_wanted
 from flywheel.labelling import Item, Kind
 from flywheel.records import NONE
-from flywheel.store import Connection, adapters, label_candidates, samples
+from flywheel.store import Connection, adapters, label_candidates, samples, turns
 from flywheel.turn import evidence
 from flywheel.turn.curate import window_start
 from flywheel.turn.diagnose import held_out, intent_health
@@ -31,6 +31,7 @@ _CANDIDATES_PER_LABEL = 2  # some texts turn out to have another intent
 _LOOKED_AT = 10  # predictions read for each candidate: many are near known texts
 _MOST_UNCERTAIN = 500
 _GUESSES = 5
+_TURNS = 20  # looked back at for one that curated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ def queue(runtime: Runtime, con: Connection, person: str, most: int) -> Queue:
         *health_items(runtime, con, known_health),
         *(_item("audit", prediction, rank=(0.0, prediction.lot)) for prediction in audited),
         *_conflict_items(runtime, con, state),
+        *_doubted_items(runtime, con, state),
         *(
             item
             for item in _uncertain_items(runtime, con, since, bar, confused)
@@ -220,6 +222,39 @@ def _conflict_items(runtime: Runtime, con: Connection, state: LabelState) -> lis
             rank=(-float(row.votes), key),
         )
     return list(items.values())
+
+
+def _doubted_items(runtime: Runtime, con: Connection, state: LabelState) -> list[Item]:
+    """Texts whose label the newest curation doubts, those worth most first.
+
+    The raters' label and what fits better are shown: the answer is learned, and judges nothing.
+    """
+    latest = next((one for one in turns.list_turns(con, _TURNS) if one.record.noise), None)
+    asked = latest.record.noise.get("ask", ()) if latest else ()
+    seen = label_candidates.named(con, [each["prediction"] for each in asked])
+    rows = [(each, seen[each["prediction"]]) for each in asked if each["prediction"] in seen]
+    leaked = _leaked(runtime, con, [prediction.text for _, prediction in rows])
+    trusted = [row.text for row in samples.training(con) if row.origin in curation.TRUSTED]
+    settled = {conflict_key(text) for text in trusted}
+    share = runtime.config.labelling.audit
+    return [
+        Item(
+            id=labelling.item_id("doubted", prediction.id),
+            kind="doubted",
+            text=prediction.text,
+            prediction=prediction.id,
+            guesses=tuple(
+                name for name in (each["label"], each["fits"]) if name in runtime.known_intents
+            ),
+            said=(each["label"],),
+            rank=(float(index), prediction.id),
+        )
+        for index, (each, prediction) in enumerate(rows)
+        if index not in leaked
+        and conflict_key(prediction.text) not in settled
+        and labelling.item_id("doubted", prediction.id) not in state.said
+        and not labelling.drawn("audit", prediction.id, share)
+    ]
 
 
 def _uncertain_items(

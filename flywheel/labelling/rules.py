@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["gate", "first", "health", "audit", "conflict", "uncertain"]
-KINDS: tuple[Kind, ...] = ("gate", "first", "health", "audit", "conflict", "uncertain")
+Kind = Literal["gate", "first", "health", "audit", "conflict", "doubted", "uncertain"]
+KINDS: tuple[Kind, ...] = ("gate", "first", "health", "audit", "conflict", "doubted", "uncertain")
 """Most valuable first: labels that gates wait for, labels that a first champion is made of, labels
 that tell whether an intent fails, the audit sample of production, texts on which raters disagree,
-texts with low confidence."""
+labels that curation doubts, texts with low confidence."""
 
 BLIND: frozenset[str] = frozenset({"gate", "first", "health", "audit"})
 """Kinds whose labels are evidence on models: the labeller sees no model's answer."""

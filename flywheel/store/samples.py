@@ -108,6 +108,7 @@ __all__ = [
     "golden",
     "open_generation",
     "queries",
+    "refusals",
     "reseal",
     "stats",
     "training",
@@ -204,6 +205,11 @@ _ADD_REFUSALS = """
     )
     QUALIFY row_number() OVER (PARTITION BY id, reason, detail ORDER BY position) = 1
     ORDER BY position
+"""
+
+
+_REFUSALS = """
+    SELECT * FROM refusals WHERE turn = $turn AND ($reason = '' OR reason = $reason) ORDER BY rowid
 """
 
 
@@ -343,6 +349,12 @@ def answers(con: Connection, adapter: str) -> dict[str, tuple[str, Arguments | N
         sample: (intent, unpack_or_none(arguments))
         for sample, intent, arguments in con.execute(sql, [adapter]).fetchall()
     }
+
+
+def refusals(con: Connection, turn: str, reason: str = "") -> list[Refusal]:
+    """Return what a turn's curation refused or doubted, in its order; "" is every reason."""
+    rows = records(con, _REFUSALS, {"turn": turn, "reason": reason})
+    return [Refusal(sample=sample_of(r), reason=r["reason"], detail=r["detail"]) for r in rows]
 
 
 def add_refusals(con: Connection, turn: str, refused: Sequence[Refusal], at: datetime) -> int:

@@ -21,22 +21,30 @@ from flywheel.store.label_candidates import votes
 from flywheel.store.turns import Turn
 from flywheel.turn.artifacts import dataset_rows, run_job, write_table
 from flywheel.turn.diagnose import away_from_judges, held_out, judged_by
+from flywheel.turn.overlaps import held_out_samples
 from flywheel.turn.runtime import Runtime, StepResult
 
+_IMPORT = "import labelled texts: `flywheel samples import FILE --split seed`"
 _SHOWN = 10  # raters named in the turn's record
 
 
 def sift(
-    runtime: Runtime, turn: Turn, candidates: Sequence[Sample], kept_out: Sequence[str]
+    runtime: Runtime,
+    turn: Turn,
+    candidates: Sequence[Sample],
+    kept_out: Sequence[str],
+    dev: Sequence[Sample],
 ) -> curation.Sifted:
     """Apply every rule of curation; the model that scores samples runs in the worker."""
-    rules = sift_rules(runtime, turn, kept_out)
+    rules = sift_rules(runtime, turn, kept_out, dev)
     return curation.sift(
-        candidates, rules, lambda samples, aside: _scored(runtime, turn, samples, aside)
+        candidates, rules, lambda samples, aside: _scored(runtime, turn, samples, aside, dev)
     )
 
 
-def sift_rules(runtime: Runtime, turn: Turn, kept_out: Sequence[str]) -> curation.SiftRules:
+def sift_rules(
+    runtime: Runtime, turn: Turn, kept_out: Sequence[str], dev: Sequence[Sample] = ()
+) -> curation.SiftRules:
     """Return the rules of curation as this turn is told them."""
     return curation.SiftRules(
         intents=runtime.intents,
@@ -45,21 +53,25 @@ def sift_rules(runtime: Runtime, turn: Turn, kept_out: Sequence[str]) -> curatio
         turn=turn.id,
         curation=runtime.config.curation,
         raters=runtime.config.raters,
+        dev=dev,
     )
 
 
 def _scored(
-    runtime: Runtime, turn: Turn, candidates: Sequence[Sample], aside: Sequence[Sample]
+    runtime: Runtime,
+    turn: Turn,
+    candidates: Sequence[Sample],
+    aside: Sequence[Sample],
+    dev: Sequence[Sample],
 ) -> curation.Scored:
     """By out-of-fold logistic regression and the frozen base's embedding, in the worker."""
     if not any(sample.origin in ("feedback", "teacher") for sample in candidates):
         return curation.Scored()
     unsettled = {sample.id: sample for sample in aside}
-    both = [*candidates, *unsettled.values()]
+    scored = [*candidates, *unsettled.values(), *dev]
+    origins = [s.origin for s in candidates] + ["unsettled"] * len(unsettled) + ["dev"] * len(dev)
     rows = datasets.rows_table(
-        [(s.id, s.text) for s in both],
-        intent=[s.intent for s in both],
-        origin=["unsettled" if s.id in unsettled else s.origin for s in both],
+        [(s.id, s.text) for s in scored], intent=[s.intent for s in scored], origin=origins
     )
     spec = {"folds": runtime.config.curation.noise_folds}
     job = run_job(runtime, turn, "crossfit", "crossfit", spec, rows)
@@ -70,6 +82,102 @@ def _scored(
     return curation.Scored(
         scores={row.pop("id"): curation.NoiseScore(**row) for row in scores},
         pairs=[curation.Alike(**row) for row in pairs],
+    )
+
+
+def _checked_on_dev(
+    runtime: Runtime, turn: Turn, sifted: curation.Sifted, dev: Sequence[Sample]
+) -> tuple[curation.Sifted, dict[str, Any]]:
+    """Leave the rule on label noise out where dev says that it harms; return what it came to.
+
+    Logistic regression learns the samples with the rule and without it. The rule is left out where
+    dev rows that only the other has right outnumber by more than one standard error: dev is small,
+    and by itself the rule is right at least as often as `noise_precision` says.
+    """
+    summary: dict[str, Any] = sifted.noise.summary() | {"ask": _to_ask(runtime, sifted)}
+    acted = bool(sifted.noise.refused or sifted.noise.doubted)
+    if not (runtime.config.curation.noise_on_dev and dev and acted):
+        return sifted, summary
+    ruled, given = ({s.id: s.weight for s in kept} for kept in (sifted.kept, sifted.as_given))
+    learned = {sample.id: sample for sample in (*sifted.kept, *sifted.as_given)}
+    both = [*learned.values(), *dev]
+    rows = datasets.rows_table(
+        [(s.id, s.text) for s in both],
+        intent=[s.intent for s in both],
+        origin=["train"] * len(learned) + ["dev"] * len(dev),
+        weights={
+            "ruled": [ruled.get(s.id, 0.0) for s in both],
+            "given": [given.get(s.id, 0.0) for s in both],
+        },
+    )
+    found = run_job(runtime, turn, "noise-check", "noise_check", {}, rows).values
+    gained, lost = int(found["gained"]), int(found["lost"])
+    left_out = lost - gained > (lost + gained) ** 0.5
+    summary |= {"on_dev": dict(found), "left_out": left_out}
+    return (sifted.without_noise_rule() if left_out else sifted), summary
+
+
+def _to_ask(runtime: Runtime, sifted: curation.Sifted) -> list[dict[str, str]]:
+    """Doubted labels of feedback that a person is asked about, those worth most first."""
+    judged = [*sifted.as_given, *(item.sample for item in sifted.noise.refused)]
+    unique = tuple({s.id: s for s in judged if s.provenance.get("prediction")}.values())
+    return [
+        {
+            "prediction": str(sample.provenance["prediction"]),
+            "label": sample.intent,
+            "fits": doubt.score.top,
+        }
+        for sample, doubt in curation.most_valuable(
+            sifted.noise, unique, runtime.config.labelling.doubted
+        )
+    ]
+
+
+def _noise_detail(noise: Mapping[str, Any]) -> str:
+    if noise.get("left_out"):
+        on_dev = noise["on_dev"]
+        return (
+            f"; the rule on label noise is left out: on dev it loses {on_dev['lost']} and gains "
+            f"{on_dev['gained']} of {on_dev['dev']}"
+        )
+    refused, lowered = noise["refused"], noise["down_weighted"]
+    if not refused and not lowered:
+        return ""
+    sure = f", {noise['precision']:.0%} of them wrong by estimate" if refused else ""
+    return f"; labels refused as noise: {refused}{sure}; {lowered} doubted ones count less"
+
+
+def _explained(sifted: curation.Sifted) -> list[Refusal]:
+    """Refused samples and those that count less, each with why; the latter as `doubted`."""
+    by_id = {sample.id: sample for sample in sifted.kept}
+    doubted = [
+        Refusal(sample=by_id[name], reason="doubted", detail=f"counts less: {doubt.told()}")
+        for name, doubt in sorted(sifted.noise.doubted.items())
+        if name in by_id
+    ]
+    return [*sifted.refused, *doubted]
+
+
+def _held_out_seeds(runtime: Runtime, refused: Sequence[Refusal]) -> tuple[tuple[str, str], ...]:
+    """Ids of the seeds and people's samples that are not learned, each with the one it is near."""
+    seeds = [
+        item.sample
+        for item in refused
+        if item.reason == "leak" and item.sample.origin in curation.TRUSTED
+    ]
+    with runtime.store.read() as con:
+        judging = held_out_samples(con)
+    near = curation.near_held_out(seeds, judging, runtime.config.curation.leak)
+    return tuple((pair.sample.id, pair.held_out.id) for pair in near)
+
+
+def _held_out_detail(held_out_seeds: Sequence[tuple[str, str]], turn: str) -> str:
+    if not held_out_seeds:
+        return ""
+    count = f"{len(held_out_seeds)} seed" + ("s" if len(held_out_seeds) > 1 else "")
+    return (
+        f"; {count} not learned, being near what judges: "
+        f"`flywheel turn refused {turn} --reason leak` names them"
     )
 
 
@@ -119,33 +227,31 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         kept_out, judging_texts = held_out(con), judged_by(con)
         unlabelled, threshold = _without_labels(runtime, con, kept_out)
     if not candidates:
-        raise FlywheelError(
-            "there is nothing to train on",
-            hint="import labelled texts: `flywheel samples import FILE --split seed`",
-        )
-    sifted = sift(runtime, turn, candidates, kept_out)
+        raise FlywheelError("there is nothing to train on", hint=_IMPORT)
+    given = sift(runtime, turn, candidates, kept_out, dev)
+    sifted, noise = _checked_on_dev(runtime, turn, given, dev)
+    held_out_seeds = _held_out_seeds(runtime, sifted.refused)
     summary, spread = _rater_summary(sifted), _spread(turn, sifted)
-    dataset, rows = datasets.assemble(
-        datasets.TrainingSet(
-            train=curation.aged(sifted.kept, candidates, runtime.config.training.half_life_days),
-            dev=tuple(dev),
-            learned=_learned_dev(runtime, dev, judging_texts),
-            unlabelled=unlabelled if champion else (),
-            threshold=threshold,
-            names=_names(runtime, sifted.kept, kept_out),
-        ),
-        runtime.config.training.balance,
+    learned = datasets.TrainingSet(
+        train=curation.aged(sifted.kept, candidates, runtime.config.training.half_life_days),
+        dev=tuple(dev),
+        learned=_learned_dev(runtime, dev, judging_texts),
+        unlabelled=unlabelled if champion else (),
+        threshold=threshold,
+        names=_names(runtime, sifted.kept, kept_out),
     )
+    dataset, rows = datasets.assemble(learned, runtime.config.training.balance)
     write_table(runtime.config.state_dir / dataset.path, rows)
     added = _count_new(sifted.kept, runtime.datasets_dir / f"{before}.parquet")
     enough = not before or added >= runtime.config.training.min_new_samples
 
     def writes(con: Connection) -> None:
-        samples.add_refusals(con, turn.id, sifted.refused, runtime.clock())
+        samples.add_refusals(con, turn.id, _explained(sifted), runtime.clock())
 
     return StepResult(
         next_state="train" if enough else "done",
         detail=f"samples kept: {len(sifted.kept)}, {added} of them new; {_reasons(sifted.refused)}"
+        f"{_noise_detail(noise)}{_held_out_detail(held_out_seeds, turn.id)}"
         f"{_rater_detail(summary)}{_spread_detail(spread)}"
         + ("" if enough else "; too little is new to train on"),
         outputs=lambda record: replace(
@@ -154,6 +260,8 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
             by_origin=dataset.by_origin,
             new=added,
             refused=Counter(item.reason for item in sifted.refused),
+            noise=noise,
+            held_out=held_out_seeds,
             raters=summary,
             spread=spread,
         ),

@@ -82,7 +82,8 @@ def alike(
 def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
     """Read rows.parquet (id, text, intent, origin), write scores.parquet and pairs.parquet.
 
-    Rows of origin `unsettled`, whose text has other labels too, are scored and teach nothing.
+    Rows of origin `unsettled`, whose text has other labels too, are scored and teach nothing. Those
+    of origin `dev` are scored and teach, but they are no neighbours, and no anchor.
 
     Scores: id, p_label, top (the class that fits best), p_top, odds (see `fit_odds`), agree
     (share of the nearest rows with its label), anchor (see `anchored`; null where it says
@@ -100,10 +101,11 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     labels = sorted(set(rows["intent"]))
     y = class_numbers(rows["intent"], labels)  # (n,)
     fold = folds(rows["text"], rows["intent"], int(spec["folds"]), int(spec["seed"]))
-    trusted = torch.tensor([origin in _TRUSTED for origin in rows["origin"]], dtype=torch.bool)
-    aside = torch.tensor([origin == "unsettled" for origin in rows["origin"]], dtype=torch.bool)
+    trusted = _of_origin(rows["origin"], _TRUSTED)
+    aside = _of_origin(rows["origin"], ("unsettled",))
+    dev = _of_origin(rows["origin"], ("dev",))
     fitting = progress.part(0.5, 1.0, "fitting")
-    p = out_of_fold(x, y, fold, max(1, len(labels)), trusted, fitting, aside)
+    p = out_of_fold(x, y, fold, max(1, len(labels)), trusted | dev, fitting, aside)
     odds, top = fit_odds(p, y, aside)
     scores = {
         "id": pa.array(rows["id"], pa.string()),
@@ -113,21 +115,76 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
         "odds": odds.numpy(),
         "anchor": pa.array(anchored(x, y, fold, trusted), pa.float64()),
     }
-    written = torch.tensor([origin == "teacher" for origin in rows["origin"]], dtype=torch.bool)
-    written |= aside
+    written = _of_origin(rows["origin"], ("teacher", "unsettled"))
     unit = torch.nn.functional.normalize(x.float(), dim=1)  # (n, width)
-    scores["agree"] = agreement(unit, y, written).numpy()
-    ones, others, cosines = alike(unit, y, written, _ALIKE)
-    pairs = {
-        "id": pa.array([rows["id"][i] for i in ones], pa.string()),
-        "other": pa.array([rows["id"][j] for j in others], pa.string()),
-        "cosine": pa.array(cosines, pa.float64()),
-    }
+    scores["agree"] = agreement(unit, y, written | dev).numpy()
+    apart = torch.where(dev, -1, y)  # a dev row is of no sample's label here
+    pairs = _pairs(rows["id"], *alike(unit, apart, written, _ALIKE))
     for name, columns in (("pairs", pairs), ("scores", scores)):
         with files.replacing(folder / f"{name}.parquet") as staged:
             pq.write_table(pa.table(columns), staged)
     agreed = float((top == y).float().mean()) if len(p) else 1.0
     return {"rows": len(y), "agreed": round(agreed, 4)}
+
+
+def _pairs(
+    ids: Sequence[str], ones: Sequence[int], others: Sequence[int], cosines: Sequence[float]
+) -> dict[str, pa.Array]:
+    return {
+        "id": pa.array([ids[i] for i in ones], pa.string()),
+        "other": pa.array([ids[j] for j in others], pa.string()),
+        "cosine": pa.array(cosines, pa.float64()),
+    }
+
+
+def check(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[str, Any]:
+    """How does dev do with the rule on label noise, and without it? Logistic regression, twice.
+
+    Reads rows.parquet (id, text, intent, origin: `dev` or another, ruled, given): the weight of
+    each row with the rule and without, 0 where it is not learned.
+
+    Returns:
+        values: dev (rows), ruled and given (macro accuracy on dev, 0..1), gained and lost (dev rows
+        that are right with the rule alone, and without it alone).
+    """
+    rows = pq.read_table(folder / "rows.parquet").to_pydict()
+    model = models.open_model(ModelSettings.of(spec))
+    x = model.embed(rows["text"], progress.part(0.0, 0.8, "reading texts"))  # (n, width)
+    labels = sorted(set(rows["intent"]))
+    y = class_numbers(rows["intent"], labels)  # (n,)
+    dev = _of_origin(rows["origin"], ("dev",))
+    right: dict[str, Tensor] = {}
+    for name in ("ruled", "given"):
+        weights = _balanced(torch.tensor(rows[name], dtype=torch.float32), y, len(labels))
+        shown = weights > 0
+        head = logistic.fit(x[shown], y[shown], len(labels), weights=weights[shown])
+        right[name] = head.logits(x[dev]).argmax(1) == y[dev]
+    return {
+        "dev": int(dev.sum()),
+        **{name: round(_macro(hits, y[dev]), 4) for name, hits in right.items()},
+        "gained": int((right["ruled"] & ~right["given"]).sum()),
+        "lost": int((right["given"] & ~right["ruled"]).sum()),
+    }
+
+
+def _balanced(weights: Tensor, y: Tensor, classes: int) -> Tensor:
+    """Weights with which every class has the same sum; the mean of those above zero is one."""
+    sums = torch.zeros(classes).index_add_(0, y, weights)
+    even = weights / sums.clamp(min=1e-9)[y]
+    return even * int((weights > 0).sum()) / even.sum().clamp(min=1e-9)
+
+
+def _macro(hits: Tensor, y: Tensor) -> float:
+    """Mean over classes of the share of rows that are right."""
+    if not len(y):
+        return 0.0
+    shares = [hits[y == label].float().mean() for label in sorted(set(y.tolist()))]
+    return float(torch.stack(shares).mean())
+
+
+def _of_origin(origins: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Which rows are of these origins, bool (n,)."""
+    return torch.tensor([origin in names for origin in origins], dtype=torch.bool)
 
 
 def folds(texts: Sequence[str], intents: Sequence[str], count: int, seed: int) -> Tensor:

@@ -60,6 +60,7 @@ def _run(kind: str, folder: Path, spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
     torch.set_num_threads(threads)
     jobs = {"train": train.run, "predict": predict.run, "crossfit": crossfit.run}
+    jobs["noise_check"] = crossfit.check
     if kind not in jobs:
         raise FlywheelError(f"there is no job kind {kind!r}")
     return jobs[kind](folder, spec, ProgressLog(folder / "progress.jsonl"))

@@ -65,6 +65,7 @@ def test_the_queue_names_its_caller_and_what_waits(client, traffic):
         "health": 0,
         "audit": 0,
         "conflict": 1,
+        "doubted": 0,
         "uncertain": 3,
     }
     assert [item["text"] for item in said["items"]] == ["quiet", *traffic]

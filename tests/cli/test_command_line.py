@@ -26,7 +26,7 @@ PYDANTIC = {
 PROMISED = {
     "": "demo init run serve predict doctor status reload intents ingest erase log",
     "samples": "import export dispute label stats",
-    "turn": "start list show cancel",
+    "turn": "start list show refused cancel",
     "review": "list acts show verify approve reject",
     "adapters": "list show export rollback",
     "plugins": "list check",

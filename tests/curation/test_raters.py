@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.curation import NoiseScore, bars, believe, capped, label_noise, weighed
+from flywheel.curation import NoiseScore, believe, capped, weighed
 from flywheel.records import Sample
 
 
@@ -36,16 +36,6 @@ def test_labels_of_a_rater_who_is_often_wrong_weigh_less_and_those_of_others_do_
     weights = {s.id: s.weight for s in weighed([*GOOD, *BAD], believed)}
     assert all(weights[s.id] == 1 for s in GOOD)
     assert all(weights[s.id] < 0.5 for s in BAD)
-
-
-def test_a_smaller_doubt_is_enough_against_a_rater_who_is_often_wrong():
-    believed = believe([*GOOD, *BAD], SCORES)
-    multiplied = bars([*GOOD, *BAD], believed)
-    assert all(multiplied[s.id] > 1 for s in GOOD)
-    refused = label_noise([*GOOD, *BAD], SCORES, 6.0, 1.0, multiplied).refused
-    assert {one.sample.id for one in refused} == {s.id for s in BAD}
-    unknowing = label_noise([*GOOD, *BAD], SCORES, 6.0, 1.0).refused
-    assert len(unknowing) == len(BAD) // 2
 
 
 def test_a_label_is_as_good_as_the_best_who_gave_it():

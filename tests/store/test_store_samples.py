@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flywheel.errors import NotFound
 from flywheel.records import Adapter, Refusal, Sample
 from flywheel.store import adapters, open_store, samples
-from tests.fakes.refusals import refusals
+from flywheel.store.samples import refusals
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 JSON = st.recursive(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from flywheel.store import golden_set, turns
+from flywheel.store.samples import refusals
 from tests.fakes import json_views as views
-from tests.fakes.refusals import refusals
 
 
 def state_of(runtime) -> dict:

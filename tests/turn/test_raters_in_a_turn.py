@@ -9,8 +9,8 @@ from runtimes import ALARM, NOW, PLAY, turn_once
 from flywheel.config import RatersTable
 from flywheel.records import Feedback, Prediction
 from flywheel.store import events
+from flywheel.store.samples import refusals
 from tests.fakes import json_views as views
-from tests.fakes.refusals import refusals
 
 
 def tell(runtime, said):

@@ -23,9 +23,9 @@ from runtimes import (
 from flywheel.lineage import current_names, judging, parted, under_names
 from flywheel.records import Feedback, Intent, Prediction
 from flywheel.store import adapters, decisions, events, label_candidates, turns
+from flywheel.store.samples import refusals
 from flywheel.turn import add_samples
 from flywheel.turn.artifacts import dataset_rows
-from tests.fakes.refusals import refusals
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,54 @@ def test_a_wrong_label_is_doubted_out_of_fold(tmp_path):
     assert scores[-1]["top"] == "play_music"
 
 
+def test_dev_rows_teach_the_crossfit_and_are_neither_neighbours_nor_anchors(tmp_path):
+    lines = [(line, "play_music") for line in TEXTS["play_music"]]
+    lines += [(line, "weather") for line in TEXTS["weather"]]
+    half = len(lines) // 2
+    odds, others = {}, {}
+    for origin in ("unsettled", "dev"):  # what is unsettled teaches nothing
+        rows = [*lines, ("is it going to rain", "play_music")]
+        told = {
+            "id": [f"s{i}" for i in range(len(rows))],
+            "text": [text for text, _ in rows],
+            "intent": [intent for _, intent in rows],
+            "origin": [origin if i % 2 else "feedback" for i in range(2 * half)] + ["feedback"],
+        }
+        told["origin"] += ["feedback"] * (len(rows) - len(told["origin"]))
+        pq.write_table(pa.table(told), tmp_path / "rows.parquet")
+        crossfit.run(tmp_path, spec(tmp_path, folds=5), ProgressLog(tmp_path / "p"))
+        scores = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+        odds[origin] = scores[-1]["odds"]
+        others[origin] = ({row["anchor"] for row in scores}, scores[-1]["agree"])
+    assert odds["dev"] > odds["unsettled"]
+    assert others["dev"] == others["unsettled"]
+    assert others["dev"][0] == {None}
+
+
+def test_dev_tells_labels_that_were_rightly_refused_from_those_that_were_not(tmp_path):
+    music, weather = TEXTS["play_music"], TEXTS["weather"]
+    half = min(len(music), len(weather)) // 2
+    taught = [(line, "play_music") for line in music[:half]]
+    taught += [(line, "weather") for line in weather[:half]]
+    wrong = [(line, "weather") for line in music[:half]]
+    dev = [(line, "play_music") for line in music[half:]]
+    dev += [(line, "weather") for line in weather[half:]]
+    rows = [*taught, *wrong, *dev]
+    told = {
+        "id": [str(n) for n in range(len(rows))],
+        "text": [text for text, _ in rows],
+        "intent": [intent for _, intent in rows],
+        "origin": ["train"] * (len(rows) - len(dev)) + ["dev"] * len(dev),
+        "ruled": [1.0] * len(taught) + [0.0] * (len(rows) - len(taught)),
+        "given": [0.2] * half + [1.0] * (len(taught) - half + len(wrong)) + [0.0] * len(dev),
+    }
+    pq.write_table(pa.table(told), tmp_path / "rows.parquet")
+    found = crossfit.check(tmp_path, spec(tmp_path), ProgressLog(tmp_path / "p"))
+    assert found["dev"] == len(dev)
+    assert found["ruled"] > found["given"]
+    assert found["gained"] > found["lost"] == 0
+
+
 texts_and_intents = st.lists(
     st.tuples(st.sampled_from(["a", "b", "A", "音乐", "c", "d", "e"]), st.sampled_from("xyz")),
     min_size=1,
