@@ -17,7 +17,7 @@ from tests.fakes import json_views as views
 
 ANN = "ann (uid 1)"
 WRONG = {f"tick {n}": 400.0 + n for n in range(6)}
-DOUBTED = WRONG | {"tick 6": 1.8}  # odds against their labels
+DOUBTED = WRONG | {"tick 6": 1.8, "tick 7": 17.0}  # odds against their labels
 
 
 @pytest.fixture
