@@ -2,12 +2,15 @@
 
 Pure. An out-of-fold model says how many times better another intent fits than a label. What that is
 worth differs between sets: where intents overlap, right labels are doubted too. So the rule is
-calibrated on every batch by labels that are known to be right (seeds, people's samples, dev),
+calibrated on every batch by labels that are known to be right (seeds, people's labels, dev),
 scored in the same way. They say how many right labels of the batch to expect at each score or
-above; what the batch has beyond that is wrong. It is the estimate of target-decoy competition.
+above; what the batch has beyond that is wrong. It is the estimate of target-decoy competition,
+with its correction: one right label more than were seen. Where no label is known to be right,
+nothing is refused.
 
 Source: the two-groups model of Efron, "Microarrays, empirical Bayes and the two-groups model"
-(2008); Elias and Gygi, "Target-decoy search strategy" (2007); isotonic regression by
+(2008); Elias and Gygi, "Target-decoy search strategy" (2007), with the +1 of He et al., "A
+theoretical foundation of the target-decoy search strategy" (2015); isotonic regression by
 pool-adjacent-violators. docs/adr/0098-curation-estimates-its-own-precision.md
 """
 
@@ -24,7 +27,7 @@ from numpy.typing import NDArray
 
 from flywheel.config.tables import CurationTable
 from flywheel.curation.raters import Believed, NoiseScore
-from flywheel.curation.screening import TRUSTED
+from flywheel.curation.screening import is_trusted
 from flywheel.records import Refusal, Sample
 
 Floats = NDArray[np.float64]
@@ -32,13 +35,14 @@ Floats = NDArray[np.float64]
 _SHRINK = 10.0  # known labels of an intent that weigh as much as all others in how hard it is
 _SLOPE = 2.0  # an intent e² times as hard has its scores lowered by one
 _LIKELIER_WRONG = 0.5  # never refused below, whatever the precision of all refused ones
-_MARGIN = 1.0  # standard errors by which the expected right labels are raised
+_MARGIN = 0.5  # standard errors by which the expected right labels are raised
 _DOUBTED = 0.2  # from here on a label counts less
 _CERTAIN = 0.95  # refused also beyond an intent's `noise_share`
-_ROUNDS = 8  # of the share of wrong labels, which the expected right labels depend on
+_ROUNDS = 8  # of the share of right labels, which the expected right labels depend on
+_LEAST_RIGHT = 0.5  # share of a batch that is taken for right, at least
 
-# What is known before any label is known to be right: 20 right labels, of which one in ten is
-# doubted, at odds that fall off as 1/odds.
+# What is supposed beside the labels that are known to be right: 20 more, of which one in ten is
+# doubted, at odds that fall off as 1/odds. They raise what is expected, and are no evidence.
 _PRIOR_LABELS, _PRIOR_DOUBTED = 20.0, 0.1
 _PRIOR_SCORES = -np.log(1 - (np.arange(8) + 0.5) / 8)  # (8,), quantiles of log odds
 
@@ -66,13 +70,15 @@ class LabelDoubt:
 class Mislabelled:
     """Labels as they are learned, those refused, and how sure the rule is on this set.
 
-    `kept` carries the lowered weights; `doubted` are its samples of lowered weight, by id.
+    `kept` carries the lowered weights; `doubted` are its samples of lowered weight, by id. `spared`
+    are doubted ones that keep their weight: of their intent no label is known to be right.
     """
 
     kept: tuple[Sample, ...]
     refused: tuple[Refusal, ...] = ()
     doubted: Mapping[str, LabelDoubt] = field(default_factory=dict)
     refused_doubts: Mapping[str, LabelDoubt] = field(default_factory=dict)  # of refused ones
+    spared: Mapping[str, LabelDoubt] = field(default_factory=dict)
     judged: int = 0  # labels that were scored and nobody vouches for
     known: int = 0  # labels known to be right, by which the rule was calibrated
     wrong: float = 0.0  # estimated share of wrong labels among those judged, 0..1
@@ -87,6 +93,7 @@ class Mislabelled:
             "refused": len(self.refused),
             "precision": None if self.precision is None else round(self.precision, 4),
             "down_weighted": len(self.doubted),
+            "spared": len(self.spared),
         }
 
 
@@ -103,8 +110,9 @@ def mislabelled(
     set, and none is likelier right. They are refused from the likeliest wrong down, of an intent at
     most `table.noise_share` unless nearly certain, and only where another intent fits more than
     `table.noise_ratio` times as well. A label that stays has its weight multiplied by the
-    probability that it is right, where that is below .8. Seeds, people's samples and those without
-    a score are never refused.
+    probability that it is right, where that is below .8. Never refused and never weighed less are
+    seeds, what people and experts labelled, samples without a score, and labels of an intent of
+    which no scored label is known to be right.
 
     Reason: `label_noise`.
 
@@ -115,17 +123,19 @@ def mislabelled(
         believed: error rates of the voices, which move the odds of their labels.
         table: [curation].
     """
-    trusted = [*(s for s in candidates if s.origin in TRUSTED), *known]
-    reference = [(s.intent, _doubt_score(scores[s.id])) for s in trusted if s.id in scores]
-    judged = [s for s in candidates if s.origin not in TRUSTED and s.id in scores]
+    told = {name: score for name, score in scores.items() if score.taught}
+    trusted = [*(s for s in candidates if is_trusted(s)), *known]
+    reference = [(s.intent, _doubt_score(told[s.id])) for s in trusted if s.id in told]
+    judged = [s for s in candidates if not is_trusted(s) and s.id in told]
     doubts = _doubts(judged, reference, scores, believed)
-    refused = _refused(judged, doubts, len(judged) / (len(reference) + _PRIOR_LABELS), table)
-    lowered = {
-        name: doubt
-        for name, doubt in doubts.items()
-        if doubt.wrong >= _DOUBTED and name not in refused
+    vouched = {intent for intent, _ in reference}
+    mine = [sample for sample in judged if sample.intent in vouched]
+    refused, precision = _refused(mine, doubts, len(judged) / max(1, len(reference)), table)
+    doubted = {
+        s.id: doubts[s.id] for s in judged if s.id not in refused and doubts[s.id].wrong >= _DOUBTED
     }
-    sure = _mean([doubts[name].wrong for name in sorted(refused)])
+    spared = {s.id for s in judged if s.intent not in vouched}
+    lowered = {name: doubt for name, doubt in doubted.items() if name not in spared}
     return Mislabelled(
         kept=tuple(_weighed(s, lowered.get(s.id)) for s in candidates if s.id not in refused),
         refused=tuple(
@@ -135,10 +145,11 @@ def mislabelled(
         ),
         doubted=lowered,
         refused_doubts={name: doubts[name] for name in sorted(refused)},
+        spared={name: doubt for name, doubt in doubted.items() if name in spared},
         judged=len(judged),
         known=len(reference),
-        wrong=_mean([doubt.wrong for doubt in doubts.values()]) or 0.0,
-        precision=sure,
+        wrong=_mean([doubt.wrong for doubt in doubts.values()]),
+        precision=precision,
     )
 
 
@@ -148,7 +159,7 @@ def _doubts(
     scores: Mapping[str, NoiseScore],
     believed: Believed,
 ) -> dict[str, LabelDoubt]:
-    """What is believed of each label; those of one origin are one batch, with its own share."""
+    """What is believed of each label; those of one origin are one batch."""
     wrong: dict[str, float] = {}
     for origin in sorted({sample.origin for sample in judged}):
         batch = [sample for sample in judged if sample.origin == origin]
@@ -156,12 +167,12 @@ def _doubts(
     return {s.id: LabelDoubt(wrong=wrong[s.id], score=scores[s.id]) for s in judged}
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
 
 
 def most_valuable(
-    noise: Mislabelled, judged: Sequence[Sample], most: int
+    noise: Mislabelled, asked: Sequence[Sample], learned: Sequence[Sample], most: int
 ) -> tuple[tuple[Sample, LabelDoubt], ...]:
     """Return the doubted labels that are worth most to ask a person about, at most `most`.
 
@@ -171,16 +182,17 @@ def most_valuable(
 
     Args:
         noise: of the batch.
-        judged: samples by the side of which the intents are counted, the refused ones included.
+        asked: samples that a person can be asked about.
+        learned: samples by which the intents are counted.
         most: 0 or more.
     """
-    sizes = Counter(sample.intent for sample in judged)
-    doubts = {**noise.refused_doubts, **noise.doubted}
-    asked = [sample for sample in judged if sample.id in doubts]
-    asked.sort(
-        key=lambda s: (-_variance(doubts[s.id].wrong) / sizes[s.intent], s.id),
+    sizes = Counter(sample.intent for sample in learned)
+    doubts = {**noise.refused_doubts, **noise.doubted, **noise.spared}
+    doubted = [sample for sample in asked if sample.id in doubts]
+    doubted.sort(
+        key=lambda s: (-_variance(doubts[s.id].wrong) / max(1, sizes[s.intent]), s.id),
     )
-    return tuple((sample, doubts[sample.id]) for sample in asked[:most])
+    return tuple((sample, doubts[sample.id]) for sample in doubted[:most])
 
 
 def _variance(wrong: float) -> float:
@@ -202,8 +214,8 @@ def _refused(
     doubts: Mapping[str, LabelDoubt],
     per_known: float,
     table: CurationTable,
-) -> frozenset[str]:
-    """Ids of the labels to refuse.
+) -> tuple[frozenset[str], float | None]:
+    """Ids of the labels to refuse, and the share of them that is wrong by estimate.
 
     Args:
         judged: whose ids are asked.
@@ -221,7 +233,7 @@ def _refused(
     ]
     suspects.sort(key=lambda s: (-doubts[s.id].wrong, -doubts[s.id].score.odds, s.id))
     refused: list[str] = []
-    longest, right = 0, 0.0
+    longest, precision, right = 0, None, 0.0
     taken: Counter[str] = Counter()
     for sample in suspects:
         doubt = doubts[sample.id]
@@ -231,11 +243,12 @@ def _refused(
         taken[sample.intent] += 1
         refused.append(sample.id)
         right += 1 - doubt.wrong
-        if right + _MARGIN * math.sqrt(right * per_known) <= (1 - table.noise_precision) * len(
+        expected = right + per_known
+        if expected + _MARGIN * math.sqrt(right * per_known) <= (1 - table.noise_precision) * len(
             refused
         ):
-            longest = len(refused)
-    return frozenset(refused[:longest])
+            longest, precision = len(refused), 1 - expected / len(refused)
+    return frozenset(refused[:longest]), precision
 
 
 def _wrong(
@@ -317,7 +330,8 @@ class _Hardness:
 def _right(z: Floats, size: int, z_known: Floats, weights: Floats) -> Floats:
     """Probability that a doubted label is right, float (d,): falls with its score, isotonic.
 
-    At each score: right labels to be expected over labels there are.
+    At each score: right labels to be expected over labels there are. The share of right labels in
+    the batch, which the expected ones depend on, is a fixed point.
 
     Args:
         z: float (d,), scores of the doubted labels of a batch.
@@ -330,8 +344,8 @@ def _right(z: Floats, size: int, z_known: Floats, weights: Floats) -> Floats:
     expected = np.bincount(places, weights, len(levels)) / counts  # (l,)
     share = 0.9
     for _ in range(_ROUNDS):
-        right = np.minimum(1.0, _falling(share * expected, counts))[at]  # (d,)
-        before, share = share, 1 - float((1 - right).sum()) / size
+        right: Floats = np.minimum(1.0, _falling(share * expected, counts))[at]  # (d,)
+        before, share = share, max(_LEAST_RIGHT, 1 - float((1 - right).sum()) / size)
         if abs(share - before) < 1e-4:
             break
     return right
@@ -351,10 +365,14 @@ def _falling(values: Floats, weights: NDArray[np.int64]) -> Floats:
 
 
 def _prior_factor(sample: Sample, believed: Believed) -> float:
-    """Odds of being wrong of labels given in this way, over those of the usual label."""
+    """Odds of being wrong of labels given in this way, over those of the usual label.
+
+    A voice's error rate was estimated by the same scores, this label's among them. So it raises the
+    odds only as far as it is surely above the usual.
+    """
     if (sample.provenance.get("blind") or {}).get("intent") == sample.intent:
         return _BLIND_FACTOR
-    error_rate = believed.wrong_of(sample)
+    error_rate = believed.surely_wrong_of(sample)
     if error_rate is None:
         return 1.0
     usual = min(0.99, max(0.01, believed.raters.usual))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as replace_score
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from flywheel.curation.duplicates import normalise
 from flywheel.curation.screening import TRUSTED, Curated, is_trusted
 from flywheel.curation.voices import UNNAMED, Voices
-from flywheel.metrics import Raters, Vote, judge_raters
+from flywheel.metrics import Raters, Vote, judge_raters, wilson
 from flywheel.metrics.distributions import betainc
 from flywheel.records import Refusal, Sample
 
@@ -33,6 +33,7 @@ class NoiseScore:
     odds: float  # how many times better `top` fits than the label; 1 when they are the same
     agree: float = 1.0  # share of the nearest samples with its label, teacher samples left out
     anchor: float | None = None  # odds by seeds and people's samples alone; None: they say nothing
+    taught: bool = True  # the model had another sample of its label; else the odds are no doubt
 
 
 # `Vote.doubt` from the odds of an out-of-fold model: likelihood ratio, label wrong to label right.
@@ -68,13 +69,23 @@ class Believed:
     voters: Mapping[Label, frozenset[str]]  # voices of a label; "" is an unknown rater
     experts: frozenset[str]
     contrary: frozenset[str] = frozenset()  # voices far more often against trusted samples
+    surely_wrong: Mapping[str, float] = field(
+        default_factory=dict
+    )  # by voice, of its 95 % interval
 
     def wrong_of(self, sample: Sample) -> float | None:
         """Error rate of the sample's best voice; None for a sample that is not feedback."""
+        return self._of_best(sample, self.wrong)
+
+    def surely_wrong_of(self, sample: Sample) -> float | None:
+        """As `wrong_of`, but above the usual rate only as far as 95 % intervals are."""
+        return self._of_best(sample, self.surely_wrong)
+
+    def _of_best(self, sample: Sample, rates: Mapping[str, float]) -> float | None:
         voters = self.voters.get(_label(sample)) if sample.origin == "feedback" else None
         if not voters:
             return None
-        return min(self.wrong.get(rater, self.raters.usual) for rater in voters)
+        return min(rates.get(rater, self.raters.usual) for rater in voters)
 
 
 def believe(
@@ -97,11 +108,15 @@ def believe(
         voices.of(s) for s in feedback if is_trusted(s) or voices.of(s) in voices.trusted
     )
     answered = {normalise(s.text): s.intent for s in candidates if s.origin in TRUSTED}
-    odds = {_label(s): scores[s.id].odds for s in candidates if s.id in scores}
+    odds = {
+        _label(s): scores[s.id].odds for s in candidates if s.id in scores and scores[s.id].taught
+    }
     anchors = {_label(s): scores[s.id].anchor for s in candidates if s.id in scores}
     contrary = _contrary(voters, anchors) - experts
     sterner = odds | {
-        label: max(odds[label], anchor) for label, anchor in anchors.items() if anchor is not None
+        label: max(odds.get(label, 1.0), anchor)
+        for label, anchor in anchors.items()
+        if anchor is not None
     }
     raters = judge_raters(
         [
@@ -121,7 +136,17 @@ def believe(
         voters={label: frozenset(of_label) for label, of_label in voters.items()},
         experts=experts,
         contrary=contrary,
+        surely_wrong=_surely_wrong(raters),
     )
+
+
+def _surely_wrong(raters: Raters) -> dict[str, float]:
+    """Error rates by voice; above the usual one, the lower end of the 95 % interval."""
+    lows = {tally.rater: wilson(tally.errors, tally.votes)[0] for tally in raters.known}
+    return {
+        tally.rater: min(tally.wrong, max(raters.usual, lows[tally.rater]))
+        for tally in raters.known
+    }
 
 
 def _contrary(

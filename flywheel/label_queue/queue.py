@@ -227,7 +227,8 @@ def _conflict_items(runtime: Runtime, con: Connection, state: LabelState) -> lis
 def _doubted_items(runtime: Runtime, con: Connection, state: LabelState) -> list[Item]:
     """Texts whose label the newest curation doubts, those worth most first.
 
-    The raters' label and what fits better are shown: the answer is learned, and judges nothing.
+    The raters' label and what fits better are shown: the answer is learned, and judges nothing. A
+    text that was asked about before, whatever for and whatever was said, is not asked again.
     """
     latest = next((one for one in turns.list_turns(con, _TURNS) if one.record.noise), None)
     asked = latest.record.noise.get("ask", ()) if latest else ()
@@ -235,7 +236,8 @@ def _doubted_items(runtime: Runtime, con: Connection, state: LabelState) -> list
     rows = [(each, seen[each["prediction"]]) for each in asked if each["prediction"] in seen]
     leaked = _leaked(runtime, con, [prediction.text for _, prediction in rows])
     trusted = [row.text for row in samples.training(con) if row.origin in curation.TRUSTED]
-    settled = {conflict_key(text) for text in trusted}
+    answered = [answer.text for answer in state.said.values()]
+    settled = {conflict_key(text) for text in (*trusted, *answered)}
     share = runtime.config.labelling.audit
     return [
         Item(
@@ -252,7 +254,6 @@ def _doubted_items(runtime: Runtime, con: Connection, state: LabelState) -> list
         for index, (each, prediction) in enumerate(rows)
         if index not in leaked
         and conflict_key(prediction.text) not in settled
-        and labelling.item_id("doubted", prediction.id) not in state.said
         and not labelling.drawn("audit", prediction.id, share)
     ]
 

@@ -119,17 +119,18 @@ def _checked_on_dev(
 
 def _to_ask(runtime: Runtime, sifted: curation.Sifted) -> list[dict[str, str]]:
     """Doubted labels of feedback that a person is asked about, those worth most first."""
-    judged = [*sifted.as_given, *(item.sample for item in sifted.noise.refused)]
-    unique = tuple({s.id: s for s in judged if s.provenance.get("prediction")}.values())
+    learned = {s.id: s for s in sifted.as_given}
+    learned |= {item.sample.id: item.sample for item in sifted.noise.refused}
+    asked = [s for s in learned.values() if s.origin == "feedback" and "prediction" in s.provenance]
+    most = runtime.config.labelling.doubted
+    worth = curation.most_valuable(sifted.noise, asked, tuple(learned.values()), most)
     return [
         {
             "prediction": str(sample.provenance["prediction"]),
             "label": sample.intent,
             "fits": doubt.score.top,
         }
-        for sample, doubt in curation.most_valuable(
-            sifted.noise, unique, runtime.config.labelling.doubted
-        )
+        for sample, doubt in worth
     ]
 
 

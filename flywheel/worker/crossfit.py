@@ -85,10 +85,10 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     Rows of origin `unsettled`, whose text has other labels too, are scored and teach nothing. Those
     of origin `dev` are scored and teach, but they are no neighbours, and no anchor.
 
-    Scores: id, p_label, top (the class that fits best), p_top, odds (see `fit_odds`), agree
-    (share of the nearest rows with its label), anchor (see `anchored`; null where it says
-    nothing). Pairs: id of a teacher's row, other (a row of the same label) and their cosine, where
-    it is `_ALIKE` or more.
+    Scores: id, p_label, top (the class that fits best), p_top, odds (see `fit_odds`), taught (some
+    row of another fold has its label: else its odds are no doubt), agree (share of the nearest rows
+    with its label), anchor (see `anchored`; null where it says nothing). Pairs: id of a teacher's
+    row, other (a row of the same label) and their cosine, where it is `_ALIKE` or more.
 
     Returns:
         values: rows, and agreed (share of rows whose likeliest class is the label).
@@ -113,6 +113,7 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
         "top": pa.array([labels[i] for i in top.tolist()], pa.string()),
         "p_top": p.gather(1, top[:, None])[:, 0].numpy(),
         "odds": odds.numpy(),
+        "taught": taught(y, fold, aside).numpy(),
         "anchor": pa.array(anchored(x, y, fold, trusted), pa.float64()),
     }
     written = _of_origin(rows["origin"], ("teacher", "unsettled"))
@@ -199,6 +200,22 @@ def folds(texts: Sequence[str], intents: Sequence[str], count: int, seed: int) -
             used[intents[row]] = turn + 1
             of_text[key] = turn % count
     return torch.tensor([of_text[text.casefold()] for text in texts], dtype=torch.int64)
+
+
+def taught(y: Tensor, fold: Tensor, aside: Tensor) -> Tensor:
+    """Which rows have a label that a row of another fold teaches, bool (n,).
+
+    No model has seen the label of any other row, so whatever it says of that label is no doubt.
+
+    Args:
+        y: int64 (n,), labels.
+        fold: int64 (n,), of `folds`.
+        aside: bool (n,), rows that teach nothing.
+    """
+    shape = (int(y.max()) + 1, int(fold.max()) + 1) if len(y) else (0, 0)
+    counts = torch.zeros(shape, dtype=torch.int64)  # teaching rows (labels, folds)
+    counts.index_put_((y[~aside], fold[~aside]), torch.ones(1, dtype=torch.int64), accumulate=True)
+    return counts.sum(1)[y] > counts[y, fold]
 
 
 def out_of_fold(

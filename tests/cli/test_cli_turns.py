@@ -214,3 +214,23 @@ def test_show_without_any_turn_says_how_to_start_one(daemon):
 def test_the_steps_that_are_shown_are_those_of_the_turn():
     assert tuple(table.STEPS) == turns.STEPS  # the command knows them without importing the turn
     assert turns.ENDED == stored.ENDED
+
+
+def test_refused_lists_rows_with_why_and_lets_no_text_reach_the_terminal_raw(daemon):
+    row = {
+        "sample": "s-1",
+        "text": "evil \x1b]0;title\x07 text",
+        "intent": "set_timer",
+        "origin": "feedback",
+        "reason": "label_noise",
+        "detail": "wrong with probability 0.97: \x1b[31mset_alarm fits 40 times better",
+        "near": None,
+    }
+    daemon.says("GET /v1/turns/t-3/refused", [row])
+    result = daemon.run("turn", "refused", "t-3")
+    assert result.exit_code == 0
+    assert "label_noise" in result.stdout
+    assert "set_alarm fits 40" in result.stdout
+    assert not {"\x1b", "\x07"} & set(result.stdout)
+    daemon.says("GET /v1/turns/t-3/refused", [])
+    assert daemon.run("turn", "refused", "t-3").stdout == "nothing was refused\n"

@@ -67,6 +67,80 @@ def test_what_a_person_labelled_is_never_refused_and_nothing_is_lost(known, give
     assert sorted(names) == sorted(s.id for s in candidates)
 
 
+def test_an_experts_word_and_a_label_of_the_audit_sample_stand():
+    told = [sample(f"x-{n}") for n in range(30)]
+    expert = [replace_provenance(s, {"rater": "eve", "rater_kind": "expert"}) for s in told[:3]]
+    candidates, odds, dev = drawn(6, right=300, wrong=40, known=300)
+    odds |= {s.id: 5000.0 for s in told}
+    result = ruled([*candidates, *expert, *told[3:]], odds, dev)
+    assert {s.id for s in told[3:]} <= {item.sample.id for item in result.refused}
+    assert {s.id: s.weight for s in result.kept if s.id in {"x-0", "x-1", "x-2"}} == {
+        "x-0": 1.0, "x-1": 1.0, "x-2": 1.0,
+    }  # fmt: skip
+    assert result.known == 303  # and it tells how hard the set is
+
+
+def test_where_no_label_is_known_to_be_right_nothing_is_refused_and_people_are_asked():
+    candidates, odds, _ = drawn(7, right=300, wrong=60, known=0)
+    result = ruled(candidates, odds)
+    assert (result.refused, result.doubted, result.precision) == ((), {}, None)
+    assert result.kept == tuple(candidates)
+    asked = [one for one, _ in most_valuable(result, candidates, candidates, 20)]
+    assert len(asked) == 20
+    assert {s.id for s in asked} <= result.spared.keys()
+
+
+def test_an_intent_of_which_no_label_is_known_to_be_right_keeps_its_labels():
+    candidates, odds, dev = drawn(8, right=300, wrong=60, known=300)
+    new = [sample(f"new-{n}", intent="new") for n in range(10)]
+    odds |= {s.id: 900.0 for s in new}
+    result = ruled([*candidates, *new], odds, dev)
+    assert {item.sample.intent for item in result.refused} == {"play"}
+    assert result.spared.keys() == {s.id for s in new}
+    assert result.summary()["spared"] == 10
+    named = [*dev, sample("d-new", "seed", "new")]
+    odds |= {"d-new": 1.0}
+    assert "new" in {item.sample.intent for item in ruled([*candidates, *new], odds, named).refused}
+
+
+@pytest.mark.parametrize("known", [1, 20, 300])
+def test_one_right_label_more_than_was_seen_is_expected_so_few_known_ones_refuse_little(known):
+    candidates, odds, dev = drawn(9, right=300, wrong=12, known=known, hard=0.02)
+    refused = ruled(candidates, odds, dev).refused
+    assert len(refused) >= 10 if known == 300 else refused == ()
+
+
+def test_where_nothing_is_wrong_nothing_is_refused():
+    for seed in range(20):
+        candidates, odds, dev = drawn(seed, right=200, wrong=0, known=100, hard=0.3)
+        assert ruled(candidates, odds, dev).refused == ()
+
+
+def test_a_label_that_nothing_else_teaches_is_not_judged_and_calibrates_nothing():
+    candidates, odds, dev = drawn(10, right=300, wrong=60, known=300)
+    lone, known = sample("lone"), sample("known", "seed")
+    scores = {s.id: fits_better(odds[s.id]) for s in (*candidates, *dev)}
+    scores |= {s.id: replace(fits_better(9e6), taught=False) for s in (lone, known)}
+    everyone = [*candidates, lone, known]
+    result = mislabelled(everyone, dev, scores, believe(everyone, {}), TABLE)
+    assert lone in result.kept
+    assert (result.judged, result.known) == (360, 300)
+    assert result == replace(
+        mislabelled(candidates, dev, scores, believe(candidates, {}), TABLE),
+        kept=result.kept,
+    )
+
+
+@pytest.mark.parametrize("intents", [1, 3])
+def test_few_intents_and_no_feedback_are_no_trouble(intents):
+    seeds = [sample(f"s-{n}", "seed", f"i-{n % intents}") for n in range(intents)]
+    odds = {s.id: 1.0 for s in seeds}
+    result = ruled(seeds, odds)
+    assert (result.kept, result.refused, result.wrong) == (tuple(seeds), (), 0.0)
+    one = sample("one", intent="i-0")
+    assert ruled([*seeds, one], odds | {"one": 1.0}).kept == (*seeds, one)
+
+
 @pytest.mark.parametrize("hard", [0.05, 0.3, 0.6])
 def test_the_refused_labels_are_as_often_wrong_as_promised_however_hard_the_set_is(hard):
     refused = wrong = 0
@@ -119,8 +193,8 @@ def test_a_label_that_is_doubted_and_stays_counts_less_and_says_why():
 
 
 def test_an_intent_that_is_hard_is_doubted_less_than_an_easy_one_at_the_same_odds():
-    dev = [sample(f"h-{n}", "seed", "hard") for n in range(30)]
-    dev += [sample(f"e-{n}", "seed", "easy") for n in range(30)]
+    dev = [sample(f"h-{n}", "seed", "hard") for n in range(60)]
+    dev += [sample(f"e-{n}", "seed", "easy") for n in range(60)]
     odds = {s.id: 9.0 if s.intent == "hard" and n % 2 else 1.0 for n, s in enumerate(dev)}
     candidates = [sample(f"{i}-{n}", intent=i) for i in ("hard", "easy") for n in range(40)]
     odds |= {s.id: 12.0 if n % 40 < 8 else 1.0 for n, s in enumerate(candidates)}
@@ -139,6 +213,18 @@ def test_of_an_intent_that_is_doubted_as_a_whole_half_is_left():
     assert len(half.refused) <= len(everything.refused)
     sure = [d for d in half.refused_doubts.values() if d.wrong >= 0.95]
     assert len(half.refused) - len(sure) <= 10
+
+
+def test_a_rater_is_doubted_only_as_far_as_it_is_sure_that_he_errs_more():
+    few = [sample(f"a-{n}", rater="u-few") for n in range(3)]
+    many = [sample(f"b-{n}", rater="u-many") for n in range(40)]
+    usual = [sample(f"c-{n}", rater=f"u-{n % 20}") for n in range(200)]
+    scores = {s.id: fits_better(50.0 if s in few[:1] or s in many[:30] else 1.0) for s in
+              (*few, *many, *usual)}  # fmt: skip
+    believed = believe([*few, *many, *usual], scores)
+    assert believed.wrong_of(few[0]) > believed.raters.usual
+    assert believed.surely_wrong_of(few[0]) == believed.raters.usual
+    assert believed.wrong_of(many[0]) > believed.surely_wrong_of(many[0]) > believed.raters.usual
 
 
 def test_the_word_of_a_rater_who_is_often_wrong_is_doubted_sooner():
@@ -187,11 +273,16 @@ def test_a_sample_without_a_score_is_kept_as_it_is():
 def test_a_person_is_asked_first_about_what_is_least_sure_and_of_the_rarest_intent():
     candidates, odds, dev = drawn(5, right=200, wrong=40, known=200, hard=0.3)
     rare = [sample(f"rare-{n}", intent="rare") for n in range(4)]
+    dev += [sample(f"known-{n}", "seed", "rare") for n in range(4)]
+    odds |= {s.id: 1.0 for s in dev[-4:]}
     odds |= {s.id: 6.0 if s.id == "rare-0" else 1.0 for s in rare}
     result = ruled([*candidates, *rare], odds, dev)
-    asked = most_valuable(result, [*candidates, *rare], 5)
+    learned = [*candidates, *rare]
+    asked = most_valuable(result, learned, learned, 5)
     assert len(asked) == 5
     assert asked[0][0].id == "rare-0"
     others = [doubt.wrong * (1 - doubt.wrong) for one, doubt in asked[1:]]
     assert others == sorted(others, reverse=True)
-    assert most_valuable(result, candidates, 0) == ()
+    assert most_valuable(result, learned, learned, 0) == ()
+    beside_seeds = [*learned, *(sample(f"s-{n}", "seed", "rare") for n in range(400))]
+    assert most_valuable(result, learned, beside_seeds, 5)[0][0].id != "rare-0"

@@ -152,6 +152,15 @@ def test_dev_rows_teach_the_crossfit_and_are_neither_neighbours_nor_anchors(tmp_
     assert others["dev"][0] == {None}
 
 
+def test_a_label_that_no_row_of_another_fold_has_is_not_taught():
+    y, fold = torch.tensor([0, 0, 1, 2, 2, 3, 3]), torch.tensor([0, 1, 0, 1, 1, 0, 1])
+    aside = torch.tensor([0, 0, 0, 0, 0, 1, 0], dtype=torch.bool)
+    taught = crossfit.taught(y, fold, aside).tolist()
+    assert taught == [True, True, False, False, False, True, False]
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert crossfit.taught(nothing, nothing, nothing.bool()).tolist() == []
+
+
 def test_dev_tells_labels_that_were_rightly_refused_from_those_that_were_not(tmp_path):
     music, weather = TEXTS["play_music"], TEXTS["weather"]
     half = min(len(music), len(weather)) // 2
