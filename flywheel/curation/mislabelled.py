@@ -131,26 +131,25 @@ def mislabelled(
     vouched = {intent for intent, _ in reference}
     mine = [sample for sample in judged if sample.intent in vouched]
     refused, precision = _refused(mine, doubts, len(judged) / max(1, len(reference)), table)
-    doubted = {
-        s.id: doubts[s.id] for s in judged if s.id not in refused and doubts[s.id].wrong >= _DOUBTED
-    }
+    left = {s.id: doubts[s.id] for s in judged if s.id not in refused}
+    left = {name: doubt for name, doubt in left.items() if doubt.wrong >= _DOUBTED}
     spared = {s.id for s in judged if s.intent not in vouched}
-    lowered = {name: doubt for name, doubt in doubted.items() if name not in spared}
+    lowered = {name: doubt for name, doubt in left.items() if name not in spared}
     return Mislabelled(
         kept=tuple(_weighed(s, lowered.get(s.id)) for s in candidates if s.id not in refused),
-        refused=tuple(
-            Refusal(sample=s, reason="label_noise", detail=doubts[s.id].told())
-            for s in judged
-            if s.id in refused
-        ),
+        refused=tuple(_refusal(s, doubts[s.id]) for s in judged if s.id in refused),
         doubted=lowered,
         refused_doubts={name: doubts[name] for name in sorted(refused)},
-        spared={name: doubt for name, doubt in doubted.items() if name in spared},
+        spared={name: doubt for name, doubt in left.items() if name in spared},
         judged=len(judged),
         known=len(reference),
         wrong=_mean([doubt.wrong for doubt in doubts.values()]),
         precision=precision,
     )
+
+
+def _refusal(sample: Sample, doubt: LabelDoubt) -> Refusal:
+    return Refusal(sample=sample, reason="label_noise", detail=doubt.told())
 
 
 def _doubts(
