@@ -63,10 +63,10 @@ class Tally:
     hits: int = 0
     losses: list[float] = field(default_factory=list)
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float | None]:
         """precision and recall in percent, loss in points; precision is None without refusals."""
         return {
-            "precision": round(100 * self.hits / self.refused, 1) if self.refused else 100.0,
+            "precision": round(100 * self.hits / self.refused, 1) if self.refused else None,
             "recall": round(100 * self.hits / max(1, self.wrong), 1),
             "refused": self.refused,
             "loss": round(mean(self.losses), 2),
