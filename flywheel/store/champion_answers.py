@@ -79,23 +79,26 @@ _ANSWERED_ANEW = """
 
 # Labelled texts that the champion was not asked, and that count for nothing until it was.
 _WAITING = """
-    WITH labelled_texts AS (
-        SELECT prediction_id, text, ts, predicted, truth, adapter, feedback_ts AS labelled_at
-        FROM labelled_since($since) WHERE part = 0
-        UNION ALL
-        SELECT l.prediction, l.text, p.ts, p.intent, l.intent, p.adapter, l.said_at
+    WITH by_lot AS (
+        SELECT l.prediction AS prediction_id, any_value(l.text) AS text, any_value(p.ts) AS ts,
+            any_value(p.intent) AS predicted, arg_max(l.intent, l.said_at) AS truth,
+            any_value(p.adapter) AS adapter
         FROM labels_standing AS l JOIN predictions AS p ON p.id = l.prediction
         WHERE list_contains($kinds, l.kind) AND l.said_at >= $since
+        GROUP BY l.prediction
     ),
-    latest AS (
-        SELECT * FROM labelled_texts AS t
-        ANTI JOIN (SELECT prediction_id FROM champion_answers WHERE adapter = $adapter) AS c
-            ON c.prediction_id = t.prediction_id
-        WHERE trim(text) <> '' AND adapter IS DISTINCT FROM $adapter
-            AND (ts < $reign OR adapter IN (SELECT id FROM adapters))
-        QUALIFY row_number() OVER (PARTITION BY t.prediction_id ORDER BY labelled_at DESC) = 1
+    labelled_texts AS (
+        SELECT l.prediction_id, text, ts, predicted, truth, adapter
+        FROM labelled_since($since) AS l
+        ANTI JOIN by_lot AS b ON b.prediction_id = l.prediction_id WHERE part = 0
+        UNION ALL
+        SELECT prediction_id, text, ts, predicted, truth, adapter FROM by_lot
     )
-    SELECT predicted, truth, CAST(count(*) AS BIGINT) AS count FROM latest
+    SELECT predicted, truth, CAST(count(*) AS BIGINT) AS count FROM labelled_texts AS t
+    ANTI JOIN (SELECT prediction_id FROM champion_answers WHERE adapter = $adapter) AS c
+        ON c.prediction_id = t.prediction_id
+    WHERE adapter IS DISTINCT FROM $adapter
+        AND (ts < $reign OR adapter IN (SELECT id FROM adapters)) AND trim(text) <> ''
     GROUP BY ALL ORDER BY predicted, truth NULLS FIRST
 """
 

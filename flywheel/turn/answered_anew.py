@@ -97,7 +97,11 @@ def follow(runtime: Runtime) -> bool:
     if not before.texts:
         runtime.unasked = ""
         return False
-    told = refresh(runtime, None, since)
+    try:
+        told = refresh(runtime, None, since)
+    except OSError as error:  # what it needs of the disk is not there; the turns go on
+        runtime.unasked = told = f"{before.champion} could not be asked anew: {error}"
+        log.warning("%s", told, extra={"event": "champion.not_asked"})
     with runtime.store.read() as con:
         after = waiting(runtime, con)
     log.info(
