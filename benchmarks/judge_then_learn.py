@@ -87,6 +87,7 @@ class Embedded:
 
     def of(self, texts: Sequence[str]) -> torch.Tensor:
         """Embeddings float32 (n, width)."""
+        self.read(texts)
         return torch.stack([self._known[text] for text in texts])
 
 
@@ -238,9 +239,10 @@ def loop_of(
 ) -> Loop:
     """A loop at its start, its share already dealt."""
     share, retire = POLICIES[policy]
+    share = share and asked.share
     table = replace(
         GatesTable(overall=OverallRule(profile=asked.profile)),
-        share=share or 0.0,
+        share="auto" if share == "auto" else float(share or 0),
         retire=retire,
         retire_after=asked.after,
     )
@@ -373,18 +375,24 @@ def main() -> int:
         for seed in range(asked.seeds):
             quota = replace(ALL, golden=asked.golden)
             dealt = deal_all(*files, seed=seed, quota=quota, most_intents=asked.intents)
-            everything = (dealt.seeds, dealt.dev, dealt.golden, dealt.test, *dealt.traffic.values())
-            embedded.read(row.text for rows in everything for row in rows)
+            always = (*dealt.seeds, *dealt.dev, *dealt.golden, *dealt.test)
+            embedded.read(row.text for row in always)
             for policy in asked.policies:
-                gains[policy].append(gain(dealt, embedded, policy, asked, seed))
-                harms[policy] += harm(dealt, embedded, policy, asked, seed)
-                print(f"seed {seed} {policy:7}", _line(gains[policy][-1]), flush=True)
+                told = f"seed {seed} {policy:7}"
+                if asked.only != "harm":
+                    gains[policy].append(gain(dealt, embedded, policy, asked, seed))
+                    told += " " + _line(gains[policy][-1])
+                if asked.only != "gain":
+                    one = harm(dealt, embedded, policy, asked, seed)
+                    harms[policy] += one
+                    told += f" {dict(one)}"
+                print(told, flush=True)
     found = {
         policy: {key: round(statistics.fmean(one[key] for one in runs), 2) for key in runs[0]}
         for policy, runs in gains.items()
     }
-    for policy, means in found.items():
-        print(f"{policy:7}", _line(means), dict(harms[policy]))
+    for policy in asked.policies:
+        print(f"{policy:7}", _line(found.get(policy, {})), dict(harms[policy]))
     told = {"gain": found, "harm": {policy: dict(harms[policy]) for policy in asked.policies}}
     print(json.dumps({**told, "seeds": asked.seeds, "data": asked.data.name, "after": asked.after}))
     return 0
@@ -401,8 +409,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--intents", type=int, help="keep only this many (all)")
     parser.add_argument("--turns", type=int, default=30, help="challengers of a harm stream (30)")
     parser.add_argument("--golden", type=int, default=ALL.golden, help="rows an intent (30)")
+    parser.add_argument("--share", default="auto", help="auto, or a number")
     parser.add_argument("--after", type=int, default=GatesTable().retire_after)
     parser.add_argument("--profile", choices=("strict", "fast"), default="strict")
+    parser.add_argument("--only", choices=("gain", "harm"), default="")
     parser.add_argument("--policies", nargs="+", default=list(POLICIES), choices=list(POLICIES))
     parser.add_argument("--data", type=Path, default=DATA, help="folder with train and test")
     parser.add_argument("--cache", type=Path, help="folder that keeps the states of texts")

@@ -132,8 +132,8 @@ class GatesTable:
     `must_pass` are never learned, and an intent keeps as many rows as its margin needs.
     """
 
-    share: Literal["auto"] | float = 0.0  # of an intent's rows, learned at import; auto: <= half
-    retire: Literal["auto", "off"] = "off"  # off: rows that have judged are not learned
+    share: Literal["auto"] | float = "auto"  # of an intent's rows, learned at import; auto: <= half
+    retire: Literal["auto", "off"] = "auto"  # off: rows that have judged are not learned
     retire_after: int = 10  # queries that a row answers before it may retire
 
     hygiene: HygieneRule = HygieneRule()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from flywheel.config.tables import GatesTable
 from flywheel.content import content_id
-from flywheel.metrics import fewest_rows, likely_rows
+from flywheel.metrics import fewest_rows, labels_to_decide, likely_rows
 from flywheel.records import NONE, Intent
 
 _AUTO = 0.5
@@ -33,6 +33,7 @@ class GoldenRow:
     family: str = ""  # rows of one family are one unit to the gates
     stays: bool = False  # must pass, or its label is in doubt
     bought: bool = False  # it came after the generation was first asked
+    asked: bool = False  # a model was asked it, so that somebody may know an answer
     answered: int = 0  # queries of the ledger
     slices: tuple[str, ...] = ()  # "key=value"
 
@@ -48,18 +49,20 @@ def shared(
     Args:
         rows: those of the generation that judge.
         known: the intents in force.
-        table: `[gates]`; a share of "auto" takes at most half of an intent's rows.
+        table: `[gates]`. A share of "auto" takes at most half of an intent's rows, and leaves as
+            many as are expected to decide; a number leaves those without which nothing decides.
         taken: units by intent that this generation gave before.
     """
-    share = _AUTO if table.share == "auto" else table.share
+    auto = table.share == "auto"
+    share = _AUTO if auto else float(table.share)
     units = _units(rows)
-    room = _room(units, known, table, fewest_rows)
+    room = _room(units, known, table, _expected_rows if auto else fewest_rows)
     for kind, name in room:
         if kind == "intent":
             before = taken.get(name, 0)
             most = int(share * (units[kind, name] + before)) - before
             room[kind, name] = min(room[kind, name], most)
-    return _chosen(rows, room, lambda row: not (row.answered or row.bought))
+    return _chosen(rows, room, lambda row: not (row.asked or row.bought))
 
 
 def judged_enough(
@@ -82,6 +85,11 @@ def judged_enough(
     return _chosen(
         rows, room, lambda row: row.answered >= (1 if row.bought else table.retire_after)
     )
+
+
+def _expected_rows(margin: float) -> int:
+    """Rows after which an unharmed intent is expected to have shown that it kept its margin."""
+    return labels_to_decide(1.0, margin)
 
 
 def _room(

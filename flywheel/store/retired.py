@@ -98,10 +98,15 @@ def add(
 
 
 def as_training(golden: Sample) -> Sample:
-    """Return the training sample of a retired row: the same text and label, and whose they are."""
+    """Return the training sample of a retired row: the same text and label, and whose they are.
+
+    A person vouches for a golden label, whoever gave it first.
+    """
+    origin = golden.origin if golden.origin in ("seed", "person") else "person"
     return msgspec.structs.replace(
         golden,
-        id=sample_id(golden.text, golden.intent, golden.arguments, golden.origin, "train"),
+        id=sample_id(golden.text, golden.intent, golden.arguments, origin, "train"),
+        origin=origin,
         split="train",
         must_pass=False,
         provenance={**golden.provenance, "golden": golden.id},
@@ -130,6 +135,12 @@ def worn(con: Connection, generation: int) -> int:
 def queries_answered(con: Connection, generation: int) -> dict[str, int]:
     """Return how many queries of a generation's ledger each sample answered; the others: none."""
     return dict(con.execute(_ANSWERED, {"generation": generation}).fetchall())
+
+
+def asked(con: Connection) -> frozenset[str]:
+    """Return the golden samples that a model was asked in the evaluation of a turn."""
+    found = con.execute("SELECT DISTINCT sample FROM outcomes WHERE split = 'golden'").fetchall()
+    return frozenset(name for (name,) in found)
 
 
 def of_older_generations(con: Connection) -> list[tuple[Sample, int]]:

@@ -63,7 +63,7 @@ def needs(config: Config, con: Connection) -> FirstChampion | None:
     if adapters.champion(con) is not None:
         return None
     stored = [*samples.training(con), *samples.dev(con)]
-    golden = [row.sample for row in samples.golden(con)]
+    golden = [row.sample for row in samples.golden(con, retired=True)]  # some may be learned
     votes = Counter(label_candidates.vote_counts(con))
     learned = [sample for sample in stored if sample.split == "train"]
     judging = [sample for sample in stored if sample.split == "dev"]

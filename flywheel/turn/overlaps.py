@@ -11,7 +11,7 @@ from typing import Any
 
 from flywheel import curation
 from flywheel.records import Sample
-from flywheel.store import Connection, samples
+from flywheel.store import Connection, retired, samples
 
 
 def held_out_samples(con: Connection) -> list[Sample]:
@@ -58,7 +58,8 @@ def _pairs(
 ) -> Iterable[curation.NearHeldOut]:
     """Pairs of which one sample or both arrived, each once."""
     learned = {s.id: s for s in added if s.split == "train" and s.origin in curation.TRUSTED}
-    judging = {s.id: s for s in added if s.split != "train"}
+    gone = {row.sample.id for row in retired.listed(con)}
+    judging = {s.id: s for s in added if s.split != "train" and s.id not in gone}
     pairs: dict[str, curation.NearHeldOut] = {}
     if judging:
         before = [s for s in samples.training(con) if s.origin in curation.TRUSTED]

@@ -34,8 +34,8 @@ class _Golden:
 def at_import(runtime: Runtime, con: Connection, by: str) -> dict[str, int]:
     """Give training its share of a golden set that was not asked yet; return rows by rule.
 
-    Rows near one that retired before follow it. Nothing moves while a turn is under way: then it
-    does when the next one opens.
+    Rows near one that retired before follow it. While a turn is under way nothing else moves that
+    it could be asked: that is done when the next one opens.
 
     Args:
         runtime: the loop.
@@ -43,9 +43,10 @@ def at_import(runtime: Runtime, con: Connection, by: str) -> dict[str, int]:
         by: who imported.
     """
     generation = golden_set.current_generation(con)
-    if generation is None or turns.open_turns(con) or turns.held_turns(con):
+    if generation is None:
         return {}
-    return _retire(runtime, con, generation, None, by)
+    under_way = bool(turns.open_turns(con) or turns.held_turns(con))
+    return _retire(runtime, con, generation, None, by, only_near=under_way)
 
 
 def as_a_turn_opens(runtime: Runtime, con: Connection, turn: str) -> dict[str, int]:
@@ -63,27 +64,22 @@ def as_a_turn_opens(runtime: Runtime, con: Connection, turn: str) -> dict[str, i
 
 
 def _retire(
-    runtime: Runtime, con: Connection, generation: Generation, turn: str | None, by: str
+    runtime: Runtime,
+    con: Connection,
+    generation: Generation,
+    turn: str | None,
+    by: str,
+    *,
+    only_near: bool = False,
 ) -> dict[str, int]:
     golden = _judging(runtime, con, generation)
     chosen: dict[str, RetiredBy] = dict.fromkeys(golden.near_retired, "near")
-    rest = [row for row in golden.rows if row.sample not in chosen]
-    table = runtime.config.gates
-    if not generation.queries_used:
-        taken = _taken_by_share(runtime, con, generation.number)
-        chosen |= dict.fromkeys(gates.shared(rest, runtime.intents, table, taken), "share")
-    elif turn is not None:
-        bought = {row.sample for row in rest if row.bought}
-        for name in gates.judged_enough(rest, runtime.intents, table):
-            chosen[name] = "bought" if name in bought else "judged"
-    counts = _recorded(
-        con,
-        [(golden.samples[name], rule) for name, rule in sorted(chosen.items())],
-        runtime,
-        generation.number,
-        turn,
-    )
-    if table.retire == "auto" and turn is not None:  # an import may bring more of the next rows
+    if not only_near:
+        chosen |= _chosen(runtime, con, generation, golden, opens=turn is not None)
+    rows = [(golden.samples[name], rule) for name, rule in sorted(chosen.items())]
+    counts = _recorded(con, rows, runtime, generation.number, turn)
+    # Not at an import, which may bring more of the next rows.
+    if runtime.config.gates.retire == "auto" and turn is not None:
         counts += _worn(runtime, con, generation.number, turn)
     if counts:
         _reseal(con, generation.number)
@@ -91,6 +87,25 @@ def _retire(
         because = f"generation {generation.number}: {told} are learned and judge no more"
         decisions.record_act(con, "golden.retired", by, because, runtime.clock())
     return dict(counts)
+
+
+def _chosen(
+    runtime: Runtime, con: Connection, generation: Generation, golden: _Golden, *, opens: bool
+) -> dict[str, RetiredBy]:
+    """Rows that the rules take, beside those near retired ones: a share of what nobody was asked,
+    or, as a turn opens, what has judged often enough."""
+    rest = [row for row in golden.rows if row.sample not in golden.near_retired]
+    table = runtime.config.gates
+    if not generation.queries_used:
+        taken = _taken_by_share(runtime, con, generation.number)
+        return dict.fromkeys(gates.shared(rest, runtime.intents, table, taken), "share")
+    if not opens:
+        return {}
+    bought = {row.sample for row in rest if row.bought}
+    return {
+        name: "bought" if name in bought else "judged"
+        for name in gates.judged_enough(rest, runtime.intents, table)
+    }
 
 
 def _recorded(
@@ -136,9 +151,11 @@ def _judging(runtime: Runtime, con: Connection, generation: Generation) -> _Gold
     disputed = set(golden_set.disputed_samples(con))
     before = [sample for sample in before if sample.id not in disputed]
     pairs = evidence.contradictions([*named.values()])
-    doubted = disputed | {name for pair in pairs for name in pair}
+    doubted = {name for pair in pairs for name in pair}
+    # A doubt that came after the rows were asked chooses none of them: it may go by the answers.
+    doubted |= set(golden_set.disputed_samples(con, generation.number))
     groups = groups_of([*(row.sample for row in stored), *before], _likeness(runtime))
-    answered = retired.queries_answered(con, generation.number)
+    answered, asked = retired.queries_answered(con, generation.number), retired.asked(con)
     left = {groups[sample.id] for sample in before}
     rows = tuple(
         gates.GoldenRow(
@@ -148,6 +165,7 @@ def _judging(runtime: Runtime, con: Connection, generation: Generation) -> _Gold
             family=row.sample.family,
             stays=row.sample.must_pass or row.sample.id in doubted,
             bought=row.bought,
+            asked=row.sample.id in asked,
             answered=answered.get(row.sample.id, 0),
             slices=tuple(f"{key}={value}" for key, value in slices_of(row.sample).items()),
         )
@@ -156,7 +174,9 @@ def _judging(runtime: Runtime, con: Connection, generation: Generation) -> _Gold
     return _Golden(
         rows=rows,
         samples={row.sample.id: row.sample for row in stored},
-        near_retired=frozenset(row.sample for row in rows if row.group in left and not row.stays),
+        near_retired=frozenset(
+            row.sample for row in rows if row.group in left and not row.stays and not row.asked
+        ),
     )
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from flywheel.config import GatesTable, IntentsRule, OutOfScopeRule, SlicesRule
 from flywheel.gates import GoldenRow, judged_enough, shared
-from flywheel.metrics import fewest_rows, likely_rows
+from flywheel.metrics import fewest_rows, labels_to_decide, likely_rows
 from flywheel.records import NONE, Intent
 
 KNOWN = (Intent(name="play"), Intent(name="call", critical=True))
 AUTO = GatesTable(share="auto", retire="auto")
-FEWEST, LIKELY = fewest_rows(0.20), likely_rows(0.20)
+FEWEST, EXPECTED, LIKELY = fewest_rows(0.20), labels_to_decide(1.0, 0.20), likely_rows(0.20)
 
 
 def rows(count, intent="play", **more):
@@ -29,22 +29,22 @@ def share(golden, table=AUTO, taken=()):
 
 @pytest.mark.parametrize(
     ("count", "taken"),
-    [(0, 0), (5, 0), (FEWEST, 0), (FEWEST + 1, 1), (30, 11), (38, 19), (39, 19), (60, 30)],
+    [(0, 0), (FEWEST, 0), (EXPECTED, 0), (EXPECTED + 1, 1), (30, 7), (46, 23), (47, 23), (60, 30)],
 )
 def test_auto_takes_at_most_half_and_leaves_what_the_margin_needs(count, taken):
     assert len(share(rows(count))) == taken
 
 
 def test_a_critical_intent_keeps_what_its_own_margin_needs():
-    critical = fewest_rows(0.10)
+    critical = labels_to_decide(1.0, 0.10)
     assert len(share(rows(critical + 7, "call"))) == 7
 
 
 def test_what_asks_for_nothing_keeps_what_its_own_gate_needs():
     golden = rows(60, NONE)
     assert len(share(golden)) == 30
-    guarded = replace(AUTO, out_of_scope=OutOfScopeRule(required=True, margin=0.10))
-    assert len(share(golden, guarded)) == 60 - fewest_rows(0.10)
+    guarded = replace(AUTO, out_of_scope=OutOfScopeRule(required=True, margin=0.15))
+    assert len(share(golden, guarded)) == 60 - labels_to_decide(1.0, 0.15)
 
 
 @pytest.mark.parametrize(("number", "taken"), [(0.0, 0), (0.1, 6), (0.5, 30), (1.0, 60 - FEWEST)])
@@ -65,7 +65,7 @@ def test_rows_that_came_in_parts_give_the_same_share_as_at_once():
 
 
 def test_what_was_asked_or_bought_is_no_part_of_the_share():
-    assert share(rows(60, answered=1)) == share(rows(60, bought=True)) == frozenset()
+    assert share(rows(60, asked=True)) == share(rows(60, bought=True)) == frozenset()
 
 
 def test_a_group_goes_whole_or_stays_whole():
@@ -79,7 +79,7 @@ def test_a_group_goes_whole_or_stays_whole():
 def test_a_family_counts_once_and_goes_together():
     family = [
         GoldenRow(sample=f"{i}-{k}", intent="play", group=str(i), family=f"f{i}")
-        for i in range(FEWEST + 2)
+        for i in range(EXPECTED + 2)
         for k in range(3)
     ]
     assert len(share(family)) == 2 * 3
@@ -92,17 +92,17 @@ def test_one_row_that_stays_keeps_its_whole_group():
 
 
 def test_a_group_of_two_intents_leaves_both_what_they_need():
-    play, call = rows(60), rows(fewest_rows(0.10), "call")
+    play, call = rows(60), rows(labels_to_decide(1.0, 0.10), "call")
     mixed = [replace(row, group="both") for row in (play[0], call[0])]
     assert not share([*mixed, *play[1:], *call[1:]]) & {play[0].sample, call[0].sample}
 
 
 def test_a_slice_with_a_margin_keeps_its_rows_too():
-    voice = [replace(row, slices=("channel=voice",)) for row in rows(60)[:20]]
+    voice = [replace(row, slices=("channel=voice",)) for row in rows(60)[:EXPECTED]]
     table = replace(AUTO, slices=SlicesRule(margins={"channel=voice": 0.20}))
-    taken = share([*voice, *rows(60)[20:]], table)
+    taken = share([*voice, *rows(60)[EXPECTED:]], table)
     assert len(taken) == 30
-    assert len(taken & {row.sample for row in voice}) <= 20 - FEWEST
+    assert not taken & {row.sample for row in voice}
 
 
 @given(st.permutations(range(60)))
@@ -152,4 +152,4 @@ def test_pools_keep_their_rare_intents_whole():
 def test_a_wider_margin_needs_fewer_rows():
     table = replace(AUTO, intents=IntentsRule(margin=0.30))
     assert len(share(rows(30), table)) == 15
-    assert len(share(rows(20), table)) == 20 - fewest_rows(0.30)
+    assert len(share(rows(20), table)) == 20 - labels_to_decide(1.0, 0.30)
