@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel.config.tables import WatchTable
+from flywheel.config.serving_tables import WatchTable
 from flywheel.promotion import ArmCounts, Bet, HarmWealth, watch
 from flywheel.promotion.watching import AUDIT_WEIGHT
 

@@ -35,6 +35,7 @@ FailureClass = Literal[
     "unseen_slice",
     "border",  # does not fail, but stands beside an intent that does
 ]
+ArmName = Literal["", "champion", "earlier"]
 DecisionVerdict = Literal["promote", "hold", "reject", "rollback"]
 DecisionStatus = Literal["pending", "applying", "applied", "parity_failed", "rejected", "expired"]
 """applying: decided, and not in service before the server is seen to answer as evaluated.
@@ -101,6 +102,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     precedence: int = 0  # among the records of one exchange
     answers: _Count = 1  # that it stands for, where not all are logged; labels judge it alone
     cost_usd: _Cost | None = None  # of all of them; None: not known
+    arm: ArmName = ""  # while a promotion is watched: the new champion gave it, or the earlier one
 
     def __post_init__(self) -> None:
         _refuse_naive(self.ts, f"prediction {self.id}")

@@ -76,7 +76,7 @@ class _StatusGauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         status, backlog, serving = self._status, self._status["backlog"], self._status["serving"]
-        parity = serving["parity"] or {}
+        parity, watch = serving["parity"] or {}, status["watch"]
         about = {"version": status["version"], "champion": status["champion"] or ""}
         info = GaugeMetricFamily("flywheel_info", "Version and champion.", labels=list(about))
         info.add_metric(list(about.values()), 1)
@@ -98,6 +98,9 @@ class _StatusGauges(Collector):
             ("decisions_applying", "Waiting for the server.", int(bool(serving["applying"]))),
             ("parity_asked", "Texts of the last round.", parity.get("asked", 0)),
             ("parity_differing", "Answered otherwise than evaluated.", parity.get("differing", 0)),
+            ("watch_open", "1 while two champions answer.", int(bool(watch["since"]))),
+            ("watch_harm", "1 while harm is seen.", int(watch["state"] == "harm")),
+            ("watch_e_value", "Against no harm; 1/alpha shows it.", watch["e_value"] or 0.0),
             ("serving_waits", "1 while something waits for it.", int(bool(serving["waiting"]))),
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
             ("rejected_lines", "Kept, not taken.", backlog["rejected"]),

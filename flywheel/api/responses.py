@@ -18,6 +18,7 @@ from flywheel.api.health_views import HealthStatusView
 from flywheel.api.personal import Raters, Text, Texts, View
 from flywheel.api.rollout_views import ChampionServingView, ParityView
 from flywheel.api.traffic_views import FirstChampionView, TrafficCostView
+from flywheel.api.watch_views import WatchView
 from flywheel.records import (
     DecisionStatus,
     DecisionVerdict,
@@ -140,6 +141,7 @@ class StatusView(View):
     costs: list[TrafficCostView]
     sources: list[SourceView]
     serving: ChampionServingView
+    watch: WatchView
     archive: ArchiveView
     golden: GoldenSetView
     input: InputView

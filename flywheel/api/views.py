@@ -7,7 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from flywheel import __version__, diagnosis, gates
-from flywheel.api import evidence_views, health_views, review, rollout_views, traffic_views
+from flywheel.api import (
+    evidence_views,
+    health_views,
+    review,
+    rollout_views,
+    traffic_views,
+    watch_views,
+)
 from flywheel.api.health_views import IntentView
 from flywheel.api.responses import (
     AdapterView,
@@ -33,6 +40,7 @@ from flywheel.api.responses import (
     TurnView,
 )
 from flywheel.api.review import moved, offers, report_of, training
+from flywheel.api.watch_views import WatchView
 from flywheel.label_queue import label_state
 from flywheel.records import NONE, Adapter, Brief, Decision
 from flywheel.store import (
@@ -298,7 +306,10 @@ def _would(runtime: Runtime, decision: Decision) -> str:
             f"The server is asked for the answers of {decision.challenger}; where all are those "
         )
         moved += "that were evaluated, it serves"
-    return f"{moved}; {replaced}.{without}"
+    undone = ""
+    if runtime.config.watch.mode == "rollback" and decision.verdict != "rollback":
+        undone = " The watch may roll it back by itself, whoever approved it."
+    return f"{moved}; {replaced}.{without}{undone}"
 
 
 def labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:
@@ -332,11 +343,12 @@ def status(
         champion = adapters.champion(con)
         backlog = _backlog(con, waiting)
         serving = rollout_views.serving_view(runtime, con)
+        watch = watch_views.watch_view(runtime, con)
         audit = AuditView(**label_state.audited_accuracy(runtime, con))
         asked = health_views.health_status(answered_anew.waiting(runtime, con), runtime.unasked)
         first, costs = traffic_views.of_traffic(runtime, con)
         came, unusual = _input(runtime, con, loaded)
-        found = [*problems, *_problems(runtime, con, champion), *unusual]
+        found = [*problems, *_problems(runtime, con, champion, watch), *unusual]
     return StatusView(
         version=__version__,
         uptime_s=round(uptime_s, 1),
@@ -350,17 +362,22 @@ def status(
         costs=costs,
         sources=[SourceView(**source) for source in sources],
         serving=serving,
-        archive=ArchiveView(
-            predictions=archived.predictions,
-            feedback=archived.feedback,
-            files=archived.files,
-            before=archived.before.isoformat() if archived.before else None,
-            keep_days=runtime.config.flywheel.keep_days,
-        ),
+        watch=watch,
+        archive=_archive(runtime, archived),
         golden=_golden(runtime, generation, sum(learned.values())),
         input=came,
         overrides=list(runtime.config.overrides),
         problems=found,
+    )
+
+
+def _archive(runtime: Runtime, archived: archive.Archived) -> ArchiveView:
+    return ArchiveView(
+        predictions=archived.predictions,
+        feedback=archived.feedback,
+        files=archived.files,
+        before=archived.before.isoformat() if archived.before else None,
+        keep_days=runtime.config.flywheel.keep_days,
     )
 
 
@@ -419,8 +436,10 @@ def _backlog(con: Connection, waiting: Sequence[Decision]) -> BacklogView:
     )
 
 
-def _problems(runtime: Runtime, con: Connection, champion: str | None) -> list[str]:
-    found = []
+def _problems(
+    runtime: Runtime, con: Connection, champion: str | None, watch: WatchView
+) -> list[str]:
+    found = watch_views.watch_problems(watch)
     lacks = control.missing(runtime.config, con)
     found += [f"no turn can be opened: {each}" for each in lacks]
     decided = decisions.applying(con) or any(

@@ -168,6 +168,15 @@ def approve(
     more: dict[str, Any] = {"override": override} if override else {}
     more |= {"looked": looked} if looked else {}
     _give(ctx, decision_id, "approve", because, as_json=as_json, more=more, wait=wait)
+    if not as_json and _rolls_back(daemon(ctx).get("status").value):
+        say('the watch may roll it back by itself, whoever approved: [watch] mode = "rollback"')
+
+
+def _rolls_back(status: Mapping[str, Any]) -> bool:
+    """Whether the watch rolls back what does harm, and is watching a promotion now."""
+    watch: Mapping[str, Any] = status.get("watch") or {}
+    serving: Mapping[str, Any] = status.get("serving") or {}
+    return watch.get("mode") == "rollback" and bool(watch.get("since") or serving.get("applying"))
 
 
 @app.command(epilog=examples('flywheel review reject d-7 --because "refunds must not get worse"'))

@@ -29,6 +29,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 ("champion", clean(now.get("champion") or "none yet")),
                 *_first_champion(now.get("first_champion")),
                 *_serving(now.get("serving") or {}),
+                *_watch(now.get("watch") or {}),
                 ("turn", _turn(now.get("turn"))),
                 ("next turn", moment(now.get("next_turn"))),
                 *_backlog(backlog),
@@ -65,6 +66,42 @@ def _serving(serving: Mapping[str, Any]) -> list[tuple[str, str]]:
     if serving.get("applying"):
         pairs.append(("", f"{clean(serving['applying'])} is being applied"))
     return pairs
+
+
+def _watch(watch: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The two arms of a watched promotion, and what would be seen; nothing while it is off."""
+    if watch.get("mode") in (None, "off"):
+        return []
+    pairs = [("watch", f"{clean(watch['mode'])}; nothing is watched")]
+    if watch.get("since"):
+        new, earlier = watch["champion"], watch["earlier"]
+        arms = [
+            f"{clean(arm['adapter'])}: {plural(arm['answers'], 'answer')} to "
+            f"{plural(arm['keys'], 'key')}, {number(arm['corrected'])} corrected"
+            for arm in (new, earlier)
+        ]
+        evidence = f"E = {watch['e_value']:.3g} of {watch['threshold']:.3g}"
+        head = f"{clean(watch['mode'])}; {share(watch['share'])} of keys; {evidence}"
+        pairs = [("watch", head), ("", arms[0]), ("", arms[1])]
+    elif watch.get("last"):
+        pairs.append(("", f"{clean(watch['decision'])} ended: {clean(watch['last'])}"))
+    if sees := watch.get("sees"):
+        named = [
+            f"{clean(each['intent'])} ×{each['multiple']:g} in {number(each['answers'])}"
+            for each in sees[:_NAMED]
+        ]
+        pairs.append(("", f"would see, in answers: {', '.join(named)}{_more(sees)}"))
+    if unseen := watch.get("unseen"):
+        names = ", ".join(clean(each) for each in unseen[:_NAMED])
+        pairs.append(("", f"cannot see harm to: {names}{_more(unseen)}"))
+    return pairs
+
+
+_NAMED = 4  # intents of a line
+
+
+def _more(listed: Sequence[object]) -> str:
+    return f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
 
 
 def _first_champion(first: Any) -> list[tuple[str, str]]:

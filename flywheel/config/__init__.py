@@ -6,7 +6,7 @@ Secrets are never in the file: it names an environment variable or a systemd cre
 
 from flywheel.config.intents import load_intents
 from flywheel.config.load import changed, live, load, needs_restart, secret, without_effect
-from flywheel.config.serving_tables import ServingTable, UpstreamTable
+from flywheel.config.serving_tables import ServingTable, UpstreamTable, WatchTable
 from flywheel.config.tables import (
     ApiTable,
     CalibrationRule,
@@ -40,7 +40,6 @@ from flywheel.config.tables import (
     TokenTable,
     TrainingTable,
     TriggersTable,
-    WatchTable,
 )
 
 __all__ = [

@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from flywheel.config.tables import Config, GatesTable, SourceTable, WatchTable
+from flywheel.config.tables import Config, GatesTable, SourceTable
 from flywheel.errors import ConfigError
 from flywheel.score_rules import rule_of
 
@@ -373,7 +373,7 @@ _AT_START = (
 )
 """Keys and tables that are read once, when the daemon starts."""
 
-_LIVE = ("serving.parity_texts", "serving.parity_minutes")
+_LIVE = ("serving.canary", "serving.parity_texts", "serving.parity_minutes")
 """Of those tables, keys that are read whenever they are used."""
 
 
@@ -408,6 +408,7 @@ def live(old: Config, new: Config) -> Config:
         executor=old.executor,
         serving=dataclasses.replace(
             old.serving,
+            canary=new.serving.canary,
             parity_texts=new.serving.parity_texts,
             parity_minutes=new.serving.parity_minutes,
         ),
@@ -428,7 +429,11 @@ def _flat(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(item, f"{where}.{name}" if where else name)
 
 
-# Keys that nothing acts on yet: to set one is a problem that is said. Pure.
+# Keys that have no effect beside others: to set one is a problem that is said. Pure.
+
+
+WITH_ARMS = ("link", "local")
+"""Kinds of serving in which `flywheel serve` answers with two champions beside each other."""
 
 
 def without_effect(config: Config) -> tuple[str, ...]:
@@ -437,10 +442,18 @@ def without_effect(config: Config) -> tuple[str, ...]:
     >>> without_effect(Config())
     ()
     """
-    if config.watch == WatchTable():
+    if config.watch.mode == "off":
+        return ()
+    table = config.serving
+    if table.kind not in WITH_ARMS:
+        why = (
+            f'[serving] kind is "{table.kind}", and two champions answer with link and local alone'
+        )
+    elif not table.canary:
+        why = "[serving] canary is 0, so no earlier champion answers beside a new one"
+    else:
         return ()
     return (
-        f'[watch] is set (mode = "{config.watch.mode}"), but nothing watches a new champion yet: '
-        "look at `flywheel intents`, and go back with `flywheel adapters rollback`; "
+        f'[watch] mode is "{config.watch.mode}", but there is nothing to compare with: {why}; '
         'mode = "off" ends this warning',
     )

@@ -1,4 +1,4 @@
-"""Tables of config.toml for what answers with the champion: [serving] and [serving.upstream]."""
+"""Tables of config.toml for what answers with the champion, and what is watched of it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class ServingTable:
     command_env: tuple[str, ...] = ()  # variables it gets beside PATH, HOME, LANG and their like
     url: str = ""  # where kind command is proved, below it /v1/predict
     token_env: str = ""  # variable, or systemd credential, with the bearer token for `url`
+    canary: float = 0.10  # of keys that a promotion answers first while it is watched; 0: all
     parity_texts: int = 200  # dev texts whose answers must be the evaluated ones, beside must-pass
     parity_minutes: float = 60.0  # what serves is asked again after so long
     socket: str = "serve.sock"  # Unix socket of `flywheel serve`, from the state folder
@@ -63,7 +64,28 @@ class ServingTable:
         for name in ("max_batch", "queue", "deadline_s", "parity_texts", "parity_minutes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, not above 0")
+        if not 0 <= self.canary < 1:
+            raise ValueError(f"`canary` is {self.canary}, not in 0..1, 1 excluded")
         if self.threads < 0:
             raise ValueError(f"`threads` is {self.threads}, not 0 or more")
         if not 0 <= self.log_share <= 1:
             raise ValueError(f"`log_share` is {self.log_share}, not in 0..1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchTable:
+    """[watch]: a new champion beside the earlier one, as `flywheel serve` answers with both.
+
+    `report` proposes a rollback to a person, `rollback` makes it by itself, whoever approved the
+    promotion. What a person decides after the promotion is never undone.
+    """
+
+    mode: Literal["off", "report", "rollback"] = "off"
+    alpha: float = 0.01  # chance that a promotion without harm is called harmful
+    answers: int = 20_000  # of both arms, after which the new champion answers everything
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"`alpha` is {self.alpha}, not between 0 and 1")
+        if self.answers < 1:
+            raise ValueError(f"`answers` is {self.answers}, not 1 or more")

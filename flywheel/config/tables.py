@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flywheel.config.serving_tables import ServingTable
+from flywheel.config.serving_tables import ServingTable, WatchTable
 
 
 def time_zone(name: str) -> tzinfo:
@@ -421,6 +421,7 @@ class HooksTable:
         "rejected",
         "rolled_back",
         "parity_failed",
+        "harm",
     )
     timeout_s: float = 10.0
 
@@ -436,14 +437,6 @@ class PromotionTable:
     allow_override: tuple[str, ...] = ()  # gates a person may override by name; never hygiene
     approvals: Literal[1, 2] = 1  # different people it takes to approve
     hooks: HooksTable = HooksTable()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchTable:
-    """[watch]: after a promotion. Nothing watches yet: anything but the defaults is warned of."""
-
-    alpha: float = 0.01  # chance of a false alarm
-    mode: Literal["off", "report", "rollback"] = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -467,7 +460,7 @@ class Config:
     gates: GatesTable = field(default_factory=GatesTable)
     promotion: PromotionTable = PromotionTable()
     serving: ServingTable = field(default_factory=ServingTable)
-    watch: WatchTable = WatchTable()
+    watch: WatchTable = field(default_factory=WatchTable)
     path: Path = Path("config.toml")  # where it was read from; not a key
     overrides: tuple[str, ...] = ()  # variables of the environment that set keys; not a key
 

@@ -334,8 +334,14 @@ class Daemon:
             await asyncio.sleep(LOOK_S)
             try:
                 await asyncio.to_thread(self._triggers.look)
+                await asyncio.to_thread(self._watch)
             except DiskFull:
                 continue  # the pulse tells
+
+    def _watch(self) -> None:
+        """See what production says of a new champion; what cannot be served is told already."""
+        with contextlib.suppress(turn.NotServed):
+            turn.look(self._runtime)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Give up when a part of the daemon failed: whoever started it starts it anew."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flywheel.inference.batching import GivenAnswer
+from flywheel.records import ArmName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class AskedText:
     slices: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()  # other ids of the answer
     tools: str = ""  # fingerprint of the tool list that was offered
+    arm: ArmName = ""  # that the lot gave to its key
 
 
 def new_id(prefix: str) -> str:
@@ -52,7 +54,7 @@ def event_of(asked: AskedText, answer: GivenAnswer, ts: float, latency_ms: float
         "adapter": answer.adapter,
         "latency_ms": round(latency_ms, 3),
     }
-    for name in ("session", "rater", "slices", "aliases", "tools"):
+    for name in ("session", "rater", "slices", "aliases", "tools", "arm"):
         if value := getattr(asked, name):
             event[name] = value
     return event

@@ -103,6 +103,22 @@ def _unreadable(content: Any, place: str) -> Iterator[tuple[str, str]]:
             yield f"{place}[{number}]", str(kind)
 
 
+def identities(request: Mapping[str, Any]) -> tuple[str, str]:
+    """Whose conversation it is, and who asks; "" where the request does not say.
+
+    Raises:
+        NotServable: what says it is no text.
+    """
+    fields = Fields(_FORMAT, request)
+    try:
+        among = [fields, metadata_of(fields)]
+        return identity_in(among, SESSIONS), identity_in(among, RATERS)
+    except BadEvent as error:
+        raise NotServable(
+            f"`{error.field}` {error.why}", param=error.field, code="invalid_value"
+        ) from error
+
+
 def asked_text(
     request: Mapping[str, Any], name: str, text: str, slices: frozenset[str], **more: Any
 ) -> AskedText:
@@ -115,15 +131,8 @@ def asked_text(
         slices: names in the metadata that are slices.
         more: further fields of the `AskedText`.
     """
-    fields = Fields(_FORMAT, request)
-    metadata = metadata_of(fields)
-    try:
-        session = identity_in([fields, metadata], SESSIONS)
-        rater = identity_in([fields, metadata], RATERS)
-    except BadEvent as error:
-        raise NotServable(
-            f"`{error.field}` {error.why}", param=error.field, code="invalid_value"
-        ) from error
+    metadata = metadata_of(Fields(_FORMAT, request))
+    session, rater = identities(request)
     return AskedText(
         id=name,
         text=text,

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from flywheel.errors import FlywheelError, NotFound, Refused
 from flywheel.inference.batching import TextAnswerer
+from flywheel.promotion import EARLIER, NEW, ArmPlan
+from flywheel.records import ArmName
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class LoadedAdapters:
         self._by_id: dict[str, LoadedAdapter] = {}
         self._retired: list[LoadedAdapter] = []  # dropped, with requests under way
         self._loading = asyncio.Lock()
+        self._plan: ArmPlan | None = None
 
     def ids(self) -> list[str]:
         """Every loaded adapter, in the order in which they came."""
@@ -142,6 +145,54 @@ class LoadedAdapters:
                 extra={"event": "serve.switched", "adapter": name or "", "before": was},
             )
 
+    @property
+    def arms(self) -> ArmPlan | None:
+        """The plan by which two adapters answer; None while the current one answers alone."""
+        plan, current = self._plan, self.current
+        if plan is None or current is None or plan.champion != current.id:
+            return None
+        return plan if plan.earlier in self._by_id else None
+
+    async def follow_arms(self, plan: ArmPlan | None) -> None:
+        """Answer by this plan once its champion is the current adapter; None: by no plan.
+
+        The earlier adapter is loaded first, so that the plan begins in one step; one that no plan
+        needs any more is let go.
+
+        Raises:
+            NotFound, Refused, FlywheelError: the earlier adapter cannot be loaded; the current one
+                goes on alone.
+        """
+        if plan == self._plan and (plan is None or plan.earlier in self._by_id):
+            return
+        before, self._plan = self._plan, None
+        if (
+            before
+            and before.earlier in self._by_id
+            and (not plan or before.earlier != plan.earlier)
+        ):
+            self._let_go(before.earlier)
+        if plan is not None:
+            await self.prepare(plan.earlier)
+        self._plan = plan
+
+    def routed(self, key: str) -> tuple[LoadedAdapter, ArmName]:
+        """The adapter that answers this key, and its arm.
+
+        Raises:
+            NotFound: none answers.
+        """
+        plan, current = self.arms, self.current
+        if current is None:
+            raise NotFound("no adapter answers", hint="promote one")
+        if plan is None:
+            return current, ""
+        return (current, NEW) if plan.gives_new(key) else (self.get(plan.earlier), EARLIER)
+
+    def is_arm(self, name: str) -> bool:
+        """Whether it answers a part of traffic beside the current adapter."""
+        return (plan := self.arms) is not None and name == plan.earlier
+
     def drop(self, name: str) -> None:
         """Let go of an adapter; of one that is still being asked, after its last request.
 
@@ -150,10 +201,14 @@ class LoadedAdapters:
             Refused: it answers traffic.
         """
         loaded = self.get(name)
-        if loaded is self.current:
+        if loaded is self.current or self.is_arm(name):
             raise Refused(f"{name} answers traffic", hint="switch to another one first")
-        del self._by_id[name]
-        self._retired.append(loaded)
+        self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        if self._by_id[name] is self.current:
+            return
+        self._retired.append(self._by_id.pop(name))
         self.sweep()
 
     def sweep(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ from flywheel.inference.batching import GivenAnswer
 from flywheel.inference.concurrency import all_or_none, while_asked
 from flywheel.inference.conversation import CHARACTERS_A_TOKEN
 from flywheel.inference.exchanges import PricedAnswer
+from flywheel.inference.loaded import LoadedAdapter
 from flywheel.inference.service import AnswerService, headers_of
 from flywheel.inference.upstream import Upstream
+from flywheel.promotion import key_of
 from flywheel.web.guard import demand
 from flywheel.web.http import BadRequest, read_plain_body
 
@@ -94,10 +97,30 @@ async def predict(request: Request) -> Response:
     loaded = service.champion() if named is None else service.adapters.get(named)
     limit = None if named else loaded.max_length * CHARACTERS_A_TOKEN
     asked = _asked(wanted, service.context_turns, limit)
-    answers = await service.answer(request, asked, loaded, logged=named is None)
+    if named is None:
+        answers = await _by_arms(request, service, asked, loaded)
+    else:
+        answers = await service.answer(request, asked, loaded, logged=False)
     headers = headers_of(answers[0]) if wanted.inputs is None else {ADAPTER: loaded.id}
     views = [_view(one, answer) for one, answer in zip(asked, answers, strict=True)]
     return _reply(wanted, views, headers)
+
+
+async def _by_arms(
+    request: Request, service: AnswerService, asked: Sequence[AskedText], champion: LoadedAdapter
+) -> Sequence[GivenAnswer]:
+    """One answer a text, each by the adapter that the lot gives its key."""
+    parts: dict[str, tuple[LoadedAdapter, list[int]]] = {}
+    marked = list(asked)
+    for place, one in enumerate(asked):
+        loaded, arm = service.routed(champion, key_of(one.rater, one.session, one.id))
+        marked[place] = dataclasses.replace(one, arm=arm)
+        parts.setdefault(loaded.id, (loaded, []))[1].append(place)
+    answers: dict[int, GivenAnswer] = {}
+    for loaded, places in parts.values():
+        given = await service.answer(request, [marked[place] for place in places], loaded)
+        answers.update(zip(places, given, strict=True))
+    return [answers[place] for place in range(len(asked))]
 
 
 def _reply(

@@ -13,11 +13,13 @@ from starlette.responses import Response
 
 from flywheel.inference.answer_events import new_id
 from flywheel.inference.batching import GivenAnswer
-from flywheel.inference.conversation import asked_text, spoken
+from flywheel.inference.conversation import asked_text, identities, spoken
 from flywheel.inference.loaded import LoadedAdapter
 from flywheel.inference.offered import call_of, chosen, offered
 from flywheel.inference.refused import NotServable
 from flywheel.inference.service import AnswerService, headers_of
+from flywheel.promotion import key_of
+from flywheel.records import ArmName
 
 CHAMPION = "champion"
 """The name of whichever adapter answers."""
@@ -169,7 +171,8 @@ async def called(
         body: read and not refused.
         messages: the field that holds the conversation.
         prefix: of the answer's id.
-        pinned: the adapter that answers, whatever is switched meanwhile.
+        pinned: the champion as the request came; it or, by lot, the earlier one answers, whatever
+            is switched meanwhile.
 
     Raises:
         NotServable: the conversation or the tools cannot be served as asked.
@@ -177,14 +180,21 @@ async def called(
     """
     service: AnswerService = request.app.state.service
     fields = body.fields
+    name, call_id = new_id(prefix), new_id("call")
+    pinned, arm = _routed(service, fields, pinned, name)
     listed = offered(body.tools, pinned)
     choice = chosen(fields.get("tool_choice"), listed, pinned)
     said = spoken(fields.get(messages), messages, service.context_turns, pinned.max_length)
-    name, call_id = new_id(prefix), new_id("call")
     if said.continues:
         return _said(name, call_id, pinned.id, ANSWERED, {"x-flywheel-adapter": pinned.id})
     asked = asked_text(
-        fields, name, said.text, service.slices, aliases=(call_id,), tools=listed.fingerprint
+        fields,
+        name,
+        said.text,
+        service.slices,
+        aliases=(call_id,),
+        tools=listed.fingerprint,
+        arm=arm,
     )
     answer = (await service.answer(request, [asked], pinned))[0]
     function = call_of(answer.intent, listed, choice)
@@ -192,6 +202,16 @@ async def called(
         refusal = _said(name, call_id, answer.adapter, NO_CALL, headers_of(answer))
         return replace(refusal, prompt_tokens=answer.tokens)
     return _made(name, call_id, function, answer)
+
+
+def _routed(
+    service: AnswerService, fields: Mapping[str, Any], champion: LoadedAdapter, name: str
+) -> tuple[LoadedAdapter, ArmName]:
+    """What answers who asks; a request that names the champion's id gets no other adapter."""
+    if fields.get("model") == champion.id:
+        return champion, ""
+    session, rater = identities(fields)
+    return service.routed(champion, key_of(rater, session, name))
 
 
 def _said(name: str, call_id: str, adapter: str, words: str, headers: Mapping[str, str]) -> Called:

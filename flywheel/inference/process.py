@@ -25,12 +25,13 @@ from flywheel.inference.answer_log import AnswerLog
 from flywheel.inference.batching import Limits, Question
 from flywheel.inference.delivery import Delivery
 from flywheel.inference.exchanges import Exchanges
-from flywheel.inference.following import Named, first, named_by
+from flywheel.inference.following import LINK_S, Named, first, named_by
 from flywheel.inference.interface import create_serve_app
-from flywheel.inference.loaded import Load, LoadedAdapters, ServedRouter, linked
+from flywheel.inference.loaded import Load, LoadedAdapter, LoadedAdapters, ServedRouter, linked
 from flywheel.inference.recording import Recorder
 from flywheel.inference.service import SLICES, AnswerService
 from flywheel.inference.upstream import Upstream
+from flywheel.serving.arms_file import planned
 from flywheel.systemd import Notifier, handed_over, watchdog_seconds
 from flywheel.web.sockets import LINGER_S, listening, server
 from flywheel.web.tokens import tokens_of
@@ -182,6 +183,7 @@ class InferenceProcess:
             max_line=config.api.max_line_kb << 10,
         )
         self.service.upstream = upstream_of(config, self.service)
+        self.service.look_at_arms = self._look_at_arms
         name = config.serving.tcp.rpartition(":")[0].lower()
         app = create_serve_app(
             self.service,
@@ -210,6 +212,7 @@ class InferenceProcess:
         self._seen = await asyncio.to_thread(self._first)
         if self._seen is not None:
             await self._adapters.prepare(self._seen)
+            await self._look_at_arms()
             self._adapters.switch(self._seen)
         serving = asyncio.create_task(self._server.serve(sockets))
         await self._server.listening.wait()
@@ -219,6 +222,8 @@ class InferenceProcess:
         self._notifier.ready(self._status())
         log.info("%s", self._status(), extra={"event": "serve.ready", "version": __version__})
         watching = [asyncio.create_task(self._pulse())]
+        if self._config.serving.kind == "local":
+            watching.append(asyncio.create_task(self._follow_arms()))
         if self._named is not None:
             watching.append(asyncio.create_task(self._follow_what_is_named(*self._named)))
         for task in (serving, *watching):
@@ -313,6 +318,7 @@ class InferenceProcess:
         while True:
             await asyncio.sleep(pause)
             try:
+                await self._look_at_arms()
                 wanted = await asyncio.to_thread(named)
                 if wanted != self._seen:
                     await self._follow(wanted)
@@ -329,8 +335,31 @@ class InferenceProcess:
         if wanted is not None:
             await self._adapters.prepare(wanted)
         self._adapters.switch(wanted)
-        if before is not None and before is not self._adapters.current:
-            self._adapters.drop(before.id)
+        self._drop_unused(before)
+
+    def _drop_unused(self, before: LoadedAdapter | None) -> None:
+        if before is None or before is self._adapters.current or self._adapters.is_arm(before.id):
+            return
+        self._adapters.drop(before.id)
+
+    async def _follow_arms(self) -> None:
+        """Look for another plan, again and again."""
+        while True:
+            await asyncio.sleep(LINK_S)
+            await self._look_at_arms()
+
+    async def _look_at_arms(self) -> None:
+        """Answer by the daemon's plan; where that cannot be, the champion answers alone."""
+        plan = await asyncio.to_thread(planned, self._config.state_dir)
+        try:
+            await self._adapters.follow_arms(plan)
+        except FlywheelError as error:
+            words = f"the champion answers alone: {error.message}"
+            if self.service.problems.get("arms") != words:
+                log.error("%s", words, extra={"event": "serve.no_arms"})  # noqa: TRY400
+            self.service.problems["arms"] = words
+        else:
+            self.service.problems.pop("arms", None)
 
     def _tell_unfollowed(self, error: FlywheelError) -> None:
         words = f"the adapter that is named does not serve: {error.message}"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +19,7 @@ from flywheel.inference.recording import Recorder
 from flywheel.inference.refused import NoChampion
 from flywheel.inference.serve_metrics import ServeMetrics
 from flywheel.inference.upstream import Upstream
+from flywheel.records import ArmName
 from flywheel.web.peer import GONE
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class AnswerService:
         self.max_line = max_line
         self.upstream: Upstream | None = None  # set once it is known
         self.delivery: Callable[[], Mapping[str, Any]] = dict  # how the daemon takes answers
+        self.look_at_arms: Callable[[], Awaitable[None]] = _no_arms  # follows the daemon's plan
         self.metrics = ServeMetrics()
         self.engine = Engine(limits, recorder.record, self.metrics.batch, threads)
         self.instance = secrets.token_hex(8)
@@ -95,6 +97,12 @@ class AnswerService:
                 "[serving.upstream] that answers until then",
             )
         return self.adapters.current
+
+    def routed(self, champion: LoadedAdapter, key: str) -> tuple[LoadedAdapter, ArmName]:
+        """What answers a key that asks the champion, and its arm; see `promotion.key_of`."""
+        if champion is not self.adapters.current:
+            return champion, ""  # switched since the request came: it goes on as it began
+        return self.adapters.routed(key)
 
     async def answer(
         self,
@@ -140,6 +148,9 @@ class AnswerService:
             "adapter": current.id if current else None,
             "loaded": self.adapters.ids(),
             "engine": current.router.engine if current else "",
+            "arms": None
+            if (plan := self.adapters.arms) is None
+            else {"champion": plan.champion, "earlier": plan.earlier, "share": plan.share},
             "upstream": upstream.adapter if (upstream := self.passed_on()) else "",
             "instance": self.instance,
             "since": self.adapters.since,
@@ -156,6 +167,10 @@ def _tell(request: Request, asked: Sequence[AskedText], loaded: LoadedAdapter) -
     for each in asked:
         extra = {"event": "serve.answered", "prediction": each.id, "request": named}
         log.debug("answered %s by %s", each.id, loaded.id, extra=extra)
+
+
+async def _no_arms() -> None:
+    """Nothing is planned."""
 
 
 def _never() -> bool:

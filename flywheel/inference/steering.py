@@ -38,11 +38,20 @@ class PreparedView(msgspec.Struct, kw_only=True):
     rule: dict[str, Any]  # what it answers by, as in use: labels, max_length, scope
 
 
+class ArmsView(msgspec.Struct, kw_only=True):
+    """Two adapters that answer beside each other."""
+
+    champion: str
+    earlier: str
+    share: float  # of keys that the champion answers
+
+
 class ServingView(msgspec.Struct, kw_only=True):
     """What serves now."""
 
     adapter: str | None  # that answers traffic
     loaded: list[str]  # adapters in memory
+    arms: ArmsView | None  # while a promotion is watched; None: that adapter answers alone
     engine: str
     upstream: str  # the model behind this server, where it answers; "" where it does not
     instance: str  # of this process; another one after each start
@@ -76,6 +85,7 @@ async def switch(request: Request) -> Response:
     _refuse_strangers(request)
     wanted = await _read(request, MaybeAdapter)
     service = _service(request)
+    await service.look_at_arms()  # first: with the champion its plan begins
     service.adapters.switch(wanted.adapter)
     return answer(service.state())
 

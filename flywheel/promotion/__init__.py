@@ -4,6 +4,8 @@ from flywheel.promotion.admission import (
     MACHINES,
     MUST_SPEAK,
     NEVER_OVERRIDDEN,
+    UNSETTLED,
+    WATCH,
     Candidate,
     admit,
     approvals,
@@ -24,6 +26,7 @@ from flywheel.promotion.admission import (
     unproven,
     words_of,
 )
+from flywheel.promotion.arms import EARLIER, NEW, ArmPlan, barred, key_of
 from flywheel.promotion.ruling import Judged, Ruling, Situation, decide, expired
 from flywheel.promotion.watching import (
     ArmCounts,
@@ -33,14 +36,20 @@ from flywheel.promotion.watching import (
     answers_to_see,
     harm_e_value,
     no_harm_e_value,
+    sight,
     watch,
 )
 
 __all__ = [
+    "EARLIER",
     "MACHINES",
     "MUST_SPEAK",
     "NEVER_OVERRIDDEN",
+    "NEW",
+    "UNSETTLED",
+    "WATCH",
     "ArmCounts",
+    "ArmPlan",
     "Bet",
     "Candidate",
     "HarmWealth",
@@ -54,6 +63,7 @@ __all__ = [
     "approved",
     "as_decided",
     "asks_a_person",
+    "barred",
     "check_looked",
     "check_override",
     "compares",
@@ -61,6 +71,7 @@ __all__ = [
     "expired",
     "gates_to_override",
     "harm_e_value",
+    "key_of",
     "lifts_rejection",
     "may_approve",
     "no_harm_e_value",
@@ -69,6 +80,7 @@ __all__ = [
     "person_of",
     "ratify",
     "refused_by",
+    "sight",
     "unproven",
     "watch",
     "words_of",

@@ -17,8 +17,13 @@ from flywheel.records import Decision, DecisionEvent
 MUST_SPEAK = ("hygiene", "overall", "intents")
 """Gates that must all PASS before a champion is replaced."""
 
-MACHINES = frozenset({"gates", "bootstrap", "schedule", "restore", "start", "training", "parity"})
+MACHINES = frozenset(
+    {"gates", "bootstrap", "schedule", "restore", "start", "training", "parity", "watch"}
+)
 """Actors of the chain that are not people."""
+
+WATCH = "watch"
+"""The one machine that may roll back: in mode "rollback", which a person set."""
 
 NEVER_OVERRIDDEN = frozenset({"hygiene"})
 """Gates that no person may override: a leak into training makes every other figure worthless."""
@@ -212,6 +217,8 @@ def unproven(decision: Decision, overridden: Sequence[str] = ()) -> tuple[str, .
         decision: as it was made.
         overridden: gates that the approval overrides by name, which are told as such.
     """
+    if decision.verdict == "rollback":
+        return ()
     undecided = [line.gate for line in decision.gates if line.verdict == "INCONCLUSIVE"]
     must = MUST_SPEAK if decision.champion is not None else ("hygiene",)
     silent = [name for name in must if _verdict(decision, name) is None]
@@ -375,6 +382,10 @@ def may_approve(
     ratify(
         replace(decision, status="pending") if lifted else decision, "approve", candidate.champion
     )
+    if decision.verdict == "rollback":  # that the watch proposes: it is judged by production
+        _are_judged(decision.challenger, candidate)
+        _goes_back(as_decided(decision), candidate, "", table)
+        return
     check_override(decision, overridden, table)
     _are_judged(decision.challenger, candidate)
     hygiene = _verdict(decision, "hygiene")
@@ -394,9 +405,9 @@ def may_approve(
 
 
 def _goes_back(decision: Decision, candidate: Candidate, by: str, table: PromotionTable) -> None:
-    """One person may go back to a former champion, and to nothing else."""
+    """One person may go back to a former champion, the watch too, and nobody to anything else."""
     target = decision.challenger
-    if by in MACHINES or decision.status != "pending":
+    if (by in MACHINES and by != WATCH) or decision.status != "pending":
         raise Refused(f"{decision.id} is no person's rollback that waits to be applied")
     if not candidate.has_served:
         raise Refused(

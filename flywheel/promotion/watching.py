@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flywheel.config.tables import WatchTable
+from flywheel.config.serving_tables import WatchTable
 from flywheel.metrics import DECISIVE_E
 
 NO_HARM_RATIO = 2.0
@@ -228,3 +228,62 @@ def _bets_until(needed: float, chance: float, won: float, lost: float) -> float:
     spread = _NORMAL_95 * (won - lost) * math.sqrt(chance * (1 - chance))
     root = (spread + math.sqrt(spread**2 + 4 * drift * needed)) / (2 * drift)
     return root**2
+
+
+MULTIPLES = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
+"""Of an intent's corrected rate: the harms whose sight is worked out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentTraffic:
+    """How often people correct the answers of one intent."""
+
+    intent: str
+    answers: int
+    corrected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """The smallest harm to one intent, the others unharmed, that a watch would see."""
+
+    intent: str
+    multiple: float | None  # of its corrected rate; None: none is seen
+    answers: int | None  # of both arms, until then, with a chance of .95
+
+
+def sight(
+    traffic: Sequence[IntentTraffic], keys: int, share: float, table: WatchTable
+) -> list[Sight]:
+    """Say which harm to each intent would be seen within `table.answers`, and after how many.
+
+    The watch is one test of all corrections: harm to one intent shows as far as it moves their
+    sum. An intent that nobody corrects, or too few, cannot be seen.
+
+    Args:
+        traffic: each intent's recent answers.
+        keys: under which any answer was corrected: the bets that the traffic brought.
+        share: of keys that the new champion would answer.
+        table: `[watch]`.
+    """
+    answers = sum(one.answers for one in traffic)
+    corrected = sum(one.corrected for one in traffic)
+    found = []
+    for one in traffic:
+        seen: tuple[float, int] | None = None
+        for multiple in MULTIPLES if keys and one.corrected else ():
+            if multiple * one.corrected > one.answers:
+                break  # all its answers are corrected before
+            ratio = 1 + (multiple - 1) * one.corrected / corrected
+            needed = answers_to_see(ratio, keys / answers, share, table.alpha)
+            if needed <= table.answers:
+                seen = (multiple, needed)
+                break
+        found.append(
+            Sight(
+                intent=one.intent,
+                multiple=seen[0] if seen else None,
+                answers=seen[1] if seen else None,
+            )
+        )
+    return found

@@ -405,12 +405,17 @@ PARITY_PASSED = "parity.passed"
 """The same, once it answers as evaluated again."""
 
 
+HARM = "watch.harm"
+"""`what` of the act by which a watched champion was found to do harm."""
+
+
 def untold_events(con: Connection, hook: str) -> list[dict[str, Any]]:
     """Return the events that a hook was not told, oldest first.
 
-    Each has `event`: held, promoted, rejected, rolled_back, parity_failed, or "" for what no hook
-    is told. An event of no decision, such as of a champion that answers otherwise than evaluated,
-    has no challenger either. A hook that is asked for the first time starts with what comes next.
+    Each has `event`: held, promoted, rejected, rolled_back, parity_failed, harm, or "" for what no
+    hook is told. An event of no decision, such as of a champion that answers otherwise than
+    evaluated, has no challenger either. A hook that is asked for the first time starts with what
+    comes next.
     """
     con.execute(_START, {"hook": hook})
     found = []
@@ -431,7 +436,7 @@ def _named(row: dict[str, Any], waits_for: str) -> str:
     if row["status"] in ("rejected", "parity_failed"):
         return str(row["status"])
     if row["decision"] is None:
-        return "parity_failed" if row["what"] == PARITY_FAILED else ""
+        return {PARITY_FAILED: "parity_failed", HARM: "harm"}.get(row["what"], "")
     first = row["what"] == row["verdict"] and row["verdict"] != "rollback"
     waits = row["what"] == WAITS or (first and waits_for != "nobody")
     return "held" if row["status"] == "pending" and waits else ""

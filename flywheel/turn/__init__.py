@@ -7,6 +7,7 @@ schedule (request, cancel, approve, reject, roll back).
 from flywheel.turn.adapter_files import record_unknown
 from flywheel.turn.answered_anew import follow
 from flywheel.turn.control import NotReady, approve, cancel, expire, reject, request, rollback
+from flywheel.turn.harm import look
 from flywheel.turn.integrity import verify
 from flywheel.turn.rollout import NotServed, reconcile, serve
 from flywheel.turn.runtime import Runtime
@@ -25,6 +26,7 @@ __all__ = [
     "dispute",
     "expire",
     "follow",
+    "look",
     "reconcile",
     "record_unknown",
     "reject",

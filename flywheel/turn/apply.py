@@ -22,7 +22,7 @@ from flywheel.protocols import AskedServing
 from flywheel.records import Adapter, Decision
 from flywheel.store import Connection, adapters, championship, decisions, turns
 from flywheel.store.turns import ENDED, Turn
-from flywheel.turn import adapter_files
+from flywheel.turn import adapter_files, arms
 from flywheel.turn.runtime import Runtime, StepResult
 
 EXTERNAL = "production"
@@ -138,7 +138,9 @@ def install(
     """
     standing = _admitted(runtime, con, decision, by, overridden)
     now = runtime.clock()
+    earlier = adapters.champion(con)
     _crown(runtime, con, standing.challenger, standing.id, now)
+    arms.follow_champion(runtime, con, standing, earlier, now)
     what = _words("applied", standing, by, overridden)
     decisions.set_status(con, decision.id, "applied", by, because, now, what)
     ended = supersede(con, decision.id, by, now, of=decision.turn)

@@ -183,7 +183,8 @@ def approve(
         promotion.may_approve(decision, candidate, overridden, table)
         promotion.check_looked(decision, looked)
         adapter_files.refuse_changed(runtime, adapters.get(con, decision.challenger))
-        if promotion.approved(decision_id, candidate.approvals, by, table):
+        one_is_enough = decision.verdict == "rollback"
+        if one_is_enough or promotion.approved(decision_id, candidate.approvals, by, table):
             ended = put_forward(runtime, con, decision, by, because, overridden)
         else:
             ended = []

@@ -19,10 +19,11 @@ from flywheel.promotion import parity
 from flywheel.promotion.parity import ParityResult
 from flywheel.protocols import AskedServing, ServingState
 from flywheel.records import Adapter, Decision
+from flywheel.serving import arms_file
 from flywheel.store import Connection, adapters, championship, decisions, parity_checks
 from flywheel.store.parity_checks import ParityCheck, StoredDifference
 from flywheel.store.turns import Turn
-from flywheel.turn import adapter_files, evaluated_answers
+from flywheel.turn import adapter_files, arms, evaluated_answers
 from flywheel.turn.apply import install, refuse_unsafe
 from flywheel.turn.artifacts import cancel_jobs
 from flywheel.turn.runtime import Runtime, StepResult
@@ -43,7 +44,7 @@ class NotServed(FlywheelError):
 
 
 def watch(runtime: Runtime, turn: Turn) -> StepResult:
-    """Serve the champion of the database. Its quality in production is watched by people only.
+    """Serve the champion of the database. What production says of it is for `turn.harm`.
 
     Where it cannot be served now, the turn has done its part: the daemon tries again.
     """
@@ -82,8 +83,13 @@ def reconcile(runtime: Runtime) -> str | None:
     """
     with runtime.reconciling:
         waiting = _apply_waiting(runtime)
+        planned = arms.plan(runtime)
+        if planned is not None:  # first, so that both arms begin as the champion takes over
+            arms_file.publish(runtime.config.state_dir, planned)
         try:
             champion = _follow(runtime)
+            if planned is None:  # last, so that the arms end as another champion takes over
+                arms_file.publish(runtime.config.state_dir, None)
         except ServingAway as error:
             with runtime.store.read() as con:
                 champion = adapters.champion(con)

@@ -67,13 +67,13 @@ def test_lines_fit_the_screen_and_say_what_to_do(ready):
     assert "→ list your functions" in " ".join(result.stdout.split())
 
 
-def test_a_watch_that_nothing_keeps_is_warned_of(ready):
+def test_a_watch_without_a_second_arm_is_warned_of(ready):
     with (ready.folder / "config.toml").open("a") as file:
-        file.write('[watch]\nmode = "rollback"\n')
+        file.write('[watch]\nmode = "rollback"\n[serving]\ncanary = 0.0\n')
     checks, code = found(ready)
     assert code == 0
     assert checks["watch"][0] == "warn"
-    assert "nothing watches" in checks["watch"][1]
+    assert "nothing to compare with" in checks["watch"][1]
 
 
 def test_parameters_that_are_no_schema_are_told_with_their_place(ready):

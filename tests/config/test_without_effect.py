@@ -2,7 +2,7 @@
 
 import pytest
 
-from flywheel.config import Config, WatchTable, load, without_effect
+from flywheel.config import load, without_effect
 
 
 @pytest.mark.parametrize("text", ["", "[watch]\n", '[watch]\nmode = "off"\n'])
@@ -12,15 +12,23 @@ def test_who_asked_for_nothing_is_told_nothing(tmp_path, text):
     assert without_effect(load(path)) == ()
 
 
-@pytest.mark.parametrize("table", ['mode = "report"', 'mode = "rollback"', "alpha = 0.05"])
-def test_who_asks_for_a_watch_is_told_that_nothing_watches(tmp_path, table):
+@pytest.mark.parametrize("text", ['kind = "link"', 'kind = "local"', "canary = 0.5"])
+def test_a_watch_of_two_champions_is_in_effect(tmp_path, text):
     path = tmp_path / "config.toml"
-    path.write_text(f"[watch]\n{table}\n", encoding="utf-8")
+    path.write_text(f'[watch]\nmode = "report"\n[serving]\n{text}\n', encoding="utf-8")
+    assert without_effect(load(path)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('kind = "directory"\ndirectory = "there"', 'kind is "directory"'),
+        ("canary = 0.0", "canary is 0"),
+    ],
+)
+def test_who_asks_for_a_watch_of_one_champion_is_told(tmp_path, text, why):
+    path = tmp_path / "config.toml"
+    path.write_text(f'[watch]\nmode = "rollback"\n[serving]\n{text}\n', encoding="utf-8")
     (words,) = without_effect(load(path))
-    assert "nothing watches a new champion yet" in words
-    assert "flywheel adapters rollback" in words
-
-
-def test_the_mode_that_is_set_is_named():
-    (words,) = without_effect(Config(watch=WatchTable(mode="rollback")))
-    assert 'mode = "rollback"' in words
+    assert words.startswith('[watch] mode is "rollback", but there is nothing to compare with: ')
+    assert why in words

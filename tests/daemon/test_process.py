@@ -226,10 +226,10 @@ def test_a_champion_that_cannot_be_served_is_told_and_the_daemon_answers(start, 
     assert "a-lost has no folder" in " ".join(ask(tmp_path, "GET", "/v1/status")[1]["problems"])
 
 
-def test_a_watch_that_nothing_keeps_is_told_in_the_log_and_in_status(start, tmp_path):
-    start(QUIET + '\n[watch]\nmode = "rollback"\n')
+def test_a_watch_without_a_second_arm_is_told_in_the_log_and_in_status(start, tmp_path):
+    start(QUIET + '\n[watch]\nmode = "rollback"\n[serving]\ncanary = 0.0\n')
     problems = ask(tmp_path, "GET", "/v1/status")[1]["problems"]
-    assert [each for each in problems if "nothing watches" in each]
+    assert [each for each in problems if "nothing to compare with" in each]
     log = (tmp_path / "logs" / "flywheel.jsonl").read_text(encoding="utf-8")
     told = [json.loads(line) for line in log.splitlines()]
     assert [each["level"] for each in told if each.get("event") == "config.without_effect"] == [

@@ -33,8 +33,7 @@ READ_OTHERWISE = {
     "ServingTable.socket": "by `Config.serve_path`",
 }
 UNREAD: dict[str, str] = {}
-"""Left out until something reads them. `[watch]` is read by `promotion.watch`, which no step of the
-turn asks yet; the daemon and `doctor` say so."""
+"""Left out until something reads them."""
 _WHOLE = "config"  # name of the whole configuration, wherever it is carried
 
 Types = Mapping[str, Mapping[str, str]]  # class name -> field -> the table's class, or ""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.config.tables import WatchTable
+from flywheel.config.serving_tables import WatchTable
 from flywheel.promotion import (
     ArmCounts,
     Bet,
