@@ -31,6 +31,10 @@ class DatabaseHeld(FlywheelError):
     """Another process owns the database file."""
 
 
+class TooManyRecords(FlywheelError):
+    """A batch has more records than one may have; nothing of it was taken."""
+
+
 class DaemonUnreachable(FlywheelError):
     """Nothing answers on the socket."""
 

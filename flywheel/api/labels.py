@@ -21,7 +21,7 @@ from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 from flywheel.turn import Runtime
 from flywheel.web import peer
-from flywheel.web.http import BadRequest, answer, read_body
+from flywheel.web.http import BadRequest, answer, read_plain_body
 from flywheel.web.peer import CALLER
 
 _INTERFACE = "labelstudio.xml"
@@ -171,7 +171,7 @@ async def import_(request: Request) -> Response:
         raise BadRequest(
             f"there is no form {form!r}", hint=f"format=… is one of {', '.join(labelling.FORMS)}"
         )
-    body = await read_body(request, runtime.config.api.max_body_mb * 2**20)
+    body = await read_plain_body(request, runtime.config.api.max_body_mb * 2**20)
     told = await run_in_threadpool(_import, runtime, _person(request), form, body)
     peer.record(request, f"{told['accepted']} labels imported")
     return answer(told)

@@ -14,6 +14,21 @@ _COLON = re.compile(rb"\s*:\s*")
 _QUOTE, _OPEN, _CLOSE = ord('"'), frozenset(b"{["), frozenset(b"}]")
 
 
+MOST_VALUES = 2_000_000
+"""Of JSON that is read at once: each takes some hundred bytes of memory, however short it is."""
+
+
+def values_at_most(data: bytes) -> int:
+    """How many JSON values there may be in the text, keys included; counted without reading it.
+
+    Commas, colons and brackets in strings count too, so prose has a fiftieth of its length.
+
+    >>> values_at_most(b'[{"a": [1, 2]}, {}]'), values_at_most(b"[" * 40)
+    (8, 40)
+    """
+    return sum(map(data.count, (b",", b":", b"[", b"{"))) + (data[:1] not in (b"[", b"{"))
+
+
 @dataclass(slots=True)
 class BracketScan:
     """A search for the end of a value, which goes on when more bytes have come."""

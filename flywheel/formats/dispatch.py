@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from flywheel.content import content_id, kept_text
+from flywheel.errors import TooManyRecords
 from flywheel.file_records import layouts
 from flywheel.file_records.json_faults import NotJson, decoded_with_wide_numbers, is_utf8
 from flywheel.file_records.layouts import FileRecord
@@ -314,9 +315,23 @@ def read_body(kind: str | None, body: bytes, **options: Any) -> Parsed:
     return merged(said for _, said in parsed_records(body_records(body), kind, **options))
 
 
+MOST_RECORDS = 200_000
+"""Of one batch, so that the answer stays readable, however the records are laid out."""
+
+
 def body_records(body: bytes) -> Iterator[FileRecord]:
-    """The records of a body: one a line, a list, an object, or wrapped as a tool exports them."""
-    return layouts.records(io.BytesIO(body))
+    """The records of a body: one a line, a list, an object, or wrapped as a tool exports them.
+
+    Raises:
+        TooManyRecords: there are more than `MOST_RECORDS`.
+    """
+    for number, record in enumerate(layouts.records(io.BytesIO(body)), 1):
+        if number > MOST_RECORDS:
+            raise TooManyRecords(
+                f"the batch has more than {MOST_RECORDS:,} records",
+                hint="send it in smaller batches",
+            )
+        yield record
 
 
 def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

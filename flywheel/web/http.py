@@ -30,9 +30,11 @@ from flywheel.errors import (
     SourceUnavailable,
     StoreFailed,
     TeacherUnavailable,
+    TooManyRecords,
     no_room,
 )
 from flywheel.file_records import decoding
+from flywheel.file_records.brackets import MOST_VALUES, values_at_most
 from flywheel.file_records.json_faults import is_utf8
 from flywheel.spool import SpoolFailed, SpoolFull
 
@@ -63,6 +65,7 @@ _STATUS: Mapping[type[FlywheelError], int] = {
     Refused: 409,
     TooSlow: 408,
     TooLarge: 413,
+    TooManyRecords: 413,
     SpoolFull: 429,
     DatabaseHeld: 503,
     TeacherUnavailable: 503,
@@ -208,15 +211,21 @@ async def read_plain_body(request: Request, limit: int, *, text: bool = True) ->
         text: the body is one; else it is left as it is but for its compression.
 
     Raises:
-        TooLarge: it is longer, as it came or without its compression.
+        TooLarge: it is longer, as it came or without its compression, or a text that may hold more
+            than `MOST_VALUES` JSON values.
         BadRequest: the compression is not known, or the body is damaged.
     """
     body = await read_body(request, limit)
     codings = request.headers.get("content-encoding", "")
     charset = _charset(request.headers.get("content-type", ""))
-    if not codings and not charset and body[:1] in (b"{", b"[") and body[1:2] != b"\x00":
-        return body  # as nearly always
-    return await run_in_threadpool(_plain, body, codings, charset if text else None, limit)
+    if codings or charset or body[:1] not in (b"{", b"[") or body[1:2] == b"\x00":
+        body = await run_in_threadpool(_plain, body, codings, charset if text else None, limit)
+    if text and len(body) > MOST_VALUES and (many := values_at_most(body)) > MOST_VALUES:
+        raise TooLarge(
+            f"the body has up to {many:,} values, over {MOST_VALUES:,}",
+            hint="send it in smaller batches",
+        )
+    return body
 
 
 def _plain(body: bytes, codings: str, charset: str | None, limit: int) -> bytes:

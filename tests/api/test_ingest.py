@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -120,6 +121,31 @@ def test_too_many_lines_are_413(client, monkeypatch):
     reply = client.post("/v1/predictions", content=batch, headers=NDJSON)
     assert reply.status_code == 413
     assert "smaller batches" in reply.json()["hint"]
+
+
+def test_too_many_records_are_413_however_they_are_laid_out(client, runtime, monkeypatch):
+    monkeypatch.setattr("flywheel.formats.dispatch.MOST_RECORDS", 3)
+    batch = json.dumps([prediction(number) for number in range(4)])
+    reply = client.post("/v1/predictions", content=batch)
+    assert (reply.status_code, reply.json()["error"]) == (
+        413,
+        "the batch has more than 3 records",
+    )
+    assert counts(runtime).predictions == 0
+    monkeypatch.setattr("flywheel.formats.dispatch.MOST_RECORDS", 4)
+    assert client.post("/v1/predictions", content=batch).json()["accepted"] == 4
+
+
+def test_a_small_body_of_many_values_is_413_before_it_is_read(client, runtime, monkeypatch):
+    monkeypatch.setattr(body_module, "MOST_VALUES", 1_000)
+    packed = gzip.compress(b"[" + b"{}," * 1_000 + b"{}]")
+    reply = client.post("/v1/predictions", content=packed, headers={"content-encoding": "gzip"})
+    assert (reply.status_code, reply.json()["error"]) == (
+        413,
+        "the body has up to 2,002 values, over 1,000",
+    )
+    prose = json.dumps(prediction(1) | {"text": "wake me, please, at seven " * 35})
+    assert client.post("/v1/predictions", content=prose).status_code == 200
 
 
 def test_seeds_and_golden_samples_are_stored_and_counted(client):
