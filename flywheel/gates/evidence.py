@@ -22,6 +22,7 @@ class HygieneFacts:
     champion_rows: int = 0  # rows each model answered
     challenger_rows: int = 0
     golden_in_prompts: int = 0  # golden texts found in the teacher's prompts
+    champion_unknown: bool = False  # the champion's dataset is gone: what it learned is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ def hygiene(
         )
         return GateResult(gate="hygiene", verdict="INCONCLUSIVE", n=len(rows), detail=detail)
     detail = f"no golden text in training or prompts, {len(rows)} sealed rows, chosen on dev"
+    if facts.champion_unknown:
+        detail += "; the champion's dataset is gone, so what it learned is known by records alone"
     return GateResult(gate="hygiene", verdict="PASS", n=len(rows), detail=detail)
 
 

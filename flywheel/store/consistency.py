@@ -87,13 +87,23 @@ _ASKED = """
 """
 
 
+_RETIRED = """
+    SELECT r.sample || ' of golden generation ' || r.generation || ' retired as ' || r.learned_as
+        || ', and ' || CASE WHEN s.id IS NULL THEN 'that is not there'
+            ELSE 'is of no golden generation' END
+    FROM retired_rows AS r LEFT JOIN samples AS s ON s.id = r.learned_as AND s.split = 'train'
+    WHERE s.id IS NULL OR r.sample NOT IN (SELECT sample FROM golden_rows)
+    ORDER BY ALL
+"""
+
+
 def _history(con: Connection) -> Iterator[str]:
     """What turns, decisions and the ledger of the golden set say of each other."""
     for name in _NUMBERED:
         count, last = con.execute(_GAP, [name]).fetchall()[0]
         if count != last:
             yield f"{name} has {count} rows, and the last is number {last}"
-    for (words,) in con.execute(_DECIDED).fetchall():
+    for (words,) in (*con.execute(_DECIDED).fetchall(), *con.execute(_RETIRED).fetchall()):
         yield words
     for name, asked, generation, there in con.execute(_ASKED).fetchall():
         yield (

@@ -113,6 +113,11 @@ def as_training(golden: Sample) -> Sample:
     )
 
 
+def any_rows(con: Connection) -> bool:
+    """Whether any row has retired."""
+    return _number(con) > 0
+
+
 def listed(con: Connection) -> list[RetiredRow]:
     """Return every retired row, ordered by sample id."""
     return [

@@ -261,7 +261,9 @@ def _hygiene(
     trained = learned_rows(runtime.datasets_dir / f"{turn.record.dataset}.parquet")
     briefs = turn.record.briefs
     prompt_texts = [text for b in briefs for text in (*b.failed_texts, *b.examples, *b.contrast)]
-    challenger = turn.record.challenger
+    challenger, champion = turn.record.challenger, turn.record.champion
+    dataset = adapters.get(con, champion).dataset if champion else ""
+    learned_by = f"{dataset}.parquet" if dataset else ""
     return gates.HygieneFacts(
         leaks=curation.leaks([row["text"] for row in trained], texts, jaccard),
         golden_in_prompts=len(curation.leaks(prompt_texts, texts, jaccard)),
@@ -272,6 +274,7 @@ def _hygiene(
         chosen_on=str(adapters.get(con, challenger).metrics.get("chosen_on", "")),
         champion_rows=sum(1 for row in judged if row.champion_correct is not None),
         challenger_rows=sum(1 for row in judged if row.challenger_correct is not None),
+        champion_unknown=bool(learned_by) and not (runtime.datasets_dir / learned_by).exists(),
     )
 
 

@@ -65,7 +65,8 @@ def needs(config: Config, con: Connection) -> FirstChampion | None:
     stored = [*samples.training(con), *samples.dev(con)]
     golden = [row.sample for row in samples.golden(con, retired=True)]  # some may be learned
     votes = Counter(label_candidates.vote_counts(con))
-    learned = [sample for sample in stored if sample.split == "train"]
+    train = [sample for sample in stored if sample.split == "train"]
+    learned = [sample for sample in train if "golden" not in sample.provenance]  # no shares of it
     judging = [sample for sample in stored if sample.split == "dev"]
     by_hand = any(not is_dealt(sample.provenance) for sample in golden)
     seeded = any("item" not in sample.provenance for sample in learned)

@@ -72,14 +72,18 @@ def _retire(
     *,
     only_near: bool = False,
 ) -> dict[str, int]:
+    table, opens = runtime.config.gates, turn is not None
+    may_share = bool(table.share) and not generation.queries_used
+    if not (may_share or (opens and table.retire == "auto") or retired.any_rows(con)):
+        return {}
     golden = _judging(runtime, con, generation)
     chosen: dict[str, RetiredBy] = dict.fromkeys(golden.near_retired, "near")
     if not only_near:
-        chosen |= _chosen(runtime, con, generation, golden, opens=turn is not None)
+        chosen |= _chosen(runtime, con, generation, golden, opens=opens)
     rows = [(golden.samples[name], rule) for name, rule in sorted(chosen.items())]
     counts = _recorded(con, rows, runtime, generation.number, turn)
     # Not at an import, which may bring more of the next rows.
-    if runtime.config.gates.retire == "auto" and turn is not None:
+    if table.retire == "auto" and opens:
         counts += _worn(runtime, con, generation.number, turn)
     if counts:
         _reseal(con, generation.number)

@@ -330,6 +330,31 @@ def test_what_can_be_decided_is_said_with_its_turns(running):
     )
 
 
+GENERATION = {
+    "number": 1,
+    "judging": 40,
+    "learned": {"share": 17, "judged": 3},
+    "worn": 0,
+    "queries_left": 4,
+    "next": {"rows": 40, "each": {"set_alarm": 40}, "by": "2026-12-24T05:17:00Z", "due": True},
+}
+
+
+@pytest.mark.parametrize("due", [True, False])
+def test_what_judges_what_is_learned_and_when_the_next_is_wanted_is_said(running, due):
+    generation = {**GENERATION, "next": {**GENERATION["next"], "due": due}}
+    running.says("GET /v1/samples", golden(set_alarm=40))
+    running.says("GET /v1/golden", {**AHEAD, "generation": generation})
+    checks, _ = found(running)
+    told = (
+        "generation 1: 40 rows judge, 20 are learned (17 at import, 3 having judged often "
+        "enough); 4 queries left"
+    )
+    wanted = "import 40 rows (40 of set_alarm) by 2026-12-24: flywheel samples import FILE "
+    wanted += "--split golden --new-generation"
+    assert checks["generation"] == (("warn", told, wanted) if due else ("ok", told, ""))
+
+
 def test_the_smallest_golden_set_that_pays_is_counted_for_the_intents_as_listed(running):
     running.says("GET /v1/samples", [])
     checks, _ = found(running)

@@ -1,6 +1,6 @@
 """What the page says of the evidence that is missing: never more than the gates know."""
 
-from flywheel.cli import evidence_page
+from flywheel.cli import decision_page, evidence_page
 
 POOL = {
     "pool": "pool 1",
@@ -64,3 +64,22 @@ def test_what_an_approval_takes_on_trust_stands_beside_the_command():
     (line,) = evidence_page.on_trust({"offers": offers})
     assert line.strip().endswith("records it: overall, intents.")
     assert evidence_page.on_trust({"offers": [{"do": "approve", "override": []}]}) == []
+
+
+def test_a_decision_says_what_judges_now_and_what_is_learned():
+    generation = {
+        "number": 2,
+        "judging": 60,
+        "learned": {"share": 1},
+        "worn": 30,
+        "queries_left": 1,
+        "next": {"rows": 80, "each": {"a": 40, "b": 40}, "by": None, "due": True},
+    }
+    decision = {"id": "d-7", "status": "pending", "verdict": "hold", "generation": generation}
+    page = " ".join(" ".join(decision_page.page(decision)).split())
+    assert (
+        "golden now generation 2: 60 rows judge, 31 are learned (1 at import, 30 of earlier "
+        "generations); 1 query left; import 80 rows (40 each of 2 intents)"
+    ) in page
+    without = decision_page.page({"id": "d-7", "status": "pending", "verdict": "hold"})
+    assert "golden now" not in " ".join(without)

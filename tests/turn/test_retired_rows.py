@@ -13,7 +13,7 @@ from flywheel.metrics import fewest_rows, likely_rows
 from flywheel.records import Feedback, Prediction
 from flywheel.store import adapters, decisions, events, golden_set, retired, samples, turns
 from flywheel.store.erasure import Person
-from flywheel.turn import add_samples, dispute, integrity, request, rollback, verify
+from flywheel.turn import NotReady, add_samples, dispute, integrity, request, rollback, verify
 from flywheel.turn.artifacts import learned_rows
 from flywheel.turn.erase import erase
 from tests.fakes import json_views as views
@@ -170,6 +170,24 @@ def test_a_small_golden_set_gives_nothing(made):
     runtime = made()
     assert add_samples(runtime, everything(FEWEST), by="ana")["learned"] == 0
     assert len(judging(runtime)) == 3 * FEWEST
+
+
+def test_a_golden_set_alone_makes_no_first_champion(made):
+    runtime = made()
+    add_samples(runtime, [row for intent in WORDS for row in rows(intent, 40)], by="ana")
+    assert len(learned(runtime)) == 3 * 20
+    with pytest.raises(NotReady, match="nothing to learn from"):
+        request(runtime, "manual")
+
+
+def test_a_retired_row_without_its_lesson_is_named(made):
+    runtime = made()
+    add_samples(runtime, everything(), by="ana")
+    with runtime.store.write() as con:
+        lost = retired.as_training(retired.listed(con)[0].sample)
+        con.execute("DELETE FROM samples WHERE id = ?", [lost.id])
+    (told,) = problems(runtime)
+    assert f"retired as {lost.id}, and that is not there" in told
 
 
 def test_the_share_is_decided_once_however_often_and_in_whatever_parts_the_rows_come(made):
@@ -385,6 +403,16 @@ def test_a_champion_rolled_back_to_has_not_learned_what_judges(judged_twice):
     with runtime.store.read() as con:
         shown = turns.get(con, turn_id).record.evidence
     assert (shown["learned"], shown["hygiene"]["leaks"]) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_champion_whose_dataset_is_gone_is_said_to_have_learned_nobody_knows_what(judged_twice):
+    runtime = judged_twice()
+    for path in runtime.datasets_dir.glob("*.parquet"):
+        path.unlink()
+    turn_id = turn_once(runtime)
+    view = views.decision_view(runtime, views.turn_view(runtime, turn_id)["decision"])
+    assert "the champion's dataset is gone" in view["gates"][0]["detail"]
 
 
 @pytest.mark.slow
