@@ -207,3 +207,14 @@ def test_what_is_looked_at_is_read_to_its_last_row(copy):
     with pytest.raises(Refused, match="Corrupt database file"):
         proof.look(copy)
     assert proof.survives(copy)
+
+
+def test_what_a_library_prints_in_the_child_is_no_part_of_its_answer(monkeypatch, copy):
+    drawn = (
+        "import os, sys; from flywheel.turn import __main__ as entry; look = entry._look\n"
+        "entry._look = lambda asked: (print('100% done'), os.write(1, b'100%'), look(asked))[2]\n"
+        "sys.exit(entry.main())"
+    )
+    expected = proof.look(copy)
+    child(monkeypatch, drawn)
+    assert proof.look(copy) == expected
