@@ -55,14 +55,15 @@ _ADD = """
 _TO_ANSWER = """
     WITH labelled_texts AS (
         SELECT prediction_id, text, feedback_ts AS labelled_at, predicted, predicted_arguments,
-            adapter
+            adapter, truth, false AS by_lot
         FROM labelled_since($since) WHERE part = 0
         UNION ALL
-        SELECT l.prediction, l.text, l.said_at, p.intent, p.arguments, p.adapter
+        SELECT l.prediction, l.text, l.said_at, p.intent, p.arguments, p.adapter, l.intent, true
         FROM labels_standing AS l JOIN predictions AS p ON p.id = l.prediction
         WHERE list_contains($kinds, l.kind) AND l.said_at >= $since
     )
-    SELECT prediction_id, text, predicted, predicted_arguments, adapter = $adapter AS own
+    SELECT prediction_id, text, predicted, predicted_arguments, adapter = $adapter AS own, truth,
+        bool_or(by_lot) OVER (PARTITION BY prediction_id) AS by_lot
     FROM labelled_texts AS t
     WHERE NOT EXISTS (
         SELECT 1 FROM champion_answers AS c
@@ -71,6 +72,14 @@ _TO_ANSWER = """
     QUALIFY row_number() OVER (PARTITION BY prediction_id ORDER BY labelled_at DESC) = 1
     ORDER BY max(labelled_at) OVER (PARTITION BY prediction_id) DESC, prediction_id LIMIT $most
 """
+
+# What the turn refused that trained the adapter, for doubts about the label.
+_REFUSED = """
+    SELECT provenance, intent FROM refusals
+    WHERE list_contains($reasons, reason) AND origin = 'feedback'
+        AND turn IN (SELECT turn FROM decisions WHERE challenger = $adapter)
+"""
+_DOUBTS = ("conflict", "label_noise", "outvoted", "unvouched")
 
 _ANSWERED_ANEW = """
     SELECT count(*) FROM champion_answers AS c JOIN predictions AS p ON p.id = c.prediction_id
@@ -182,6 +191,8 @@ class LabelledAnswer:
     intent: str  # as recorded
     arguments: Arguments
     own: bool  # the champion gave this answer in production
+    truth: str | None  # by the latest label
+    by_lot: bool  # one of its labels was drawn by lot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +200,7 @@ class ChampionAnswer:
     """What is kept of one labelled text."""
 
     prediction_id: str
-    learned: bool
+    learned: bool  # or its label was refused when it might have been: its answer says nothing
     intent: str | None = None  # None: it was learned
     arguments: Arguments | None = None
 
@@ -246,9 +257,21 @@ def to_answer(con: Connection, adapter: str, since: datetime, most: int) -> list
             intent=row["predicted"],
             arguments=unpack(row["predicted_arguments"]),
             own=row["own"],
+            truth=row["truth"],
+            by_lot=row["by_lot"],
         )
         for row in records(con, _TO_ANSWER, asked)
     ]
+
+
+def refused_labels(con: Connection, adapter: str) -> frozenset[tuple[str, str]]:
+    """Return (prediction, intent) of the labels that curation doubted when the adapter was trained.
+
+    What is left unlearned of its time is mostly these: it was trained against them.
+    """
+    rows = records(con, _REFUSED, {"adapter": adapter, "reasons": list(_DOUBTS)})
+    named = ((unpack(row["provenance"]).get("prediction"), row["intent"]) for row in rows)
+    return frozenset((str(name), intent) for name, intent in named if name)
 
 
 def waiting(con: Connection, adapter: str, reign: datetime, since: datetime) -> list[WaitingTexts]:

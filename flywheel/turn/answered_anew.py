@@ -1,7 +1,9 @@
 """Labelled texts that today's champion did not answer itself are put to it, where it has not
 learned them: `diagnose` judges the champion, and not those before it.
 
-A text is learned where it, or one near it, is in the champion's dataset. The texts of the window
+A text is learned where it, or one near it, is in the champion's dataset. One whose label curation
+refused when the champion was trained says as little: what is unlearned of that time is a choice of
+labels that the champion contradicts. The texts of the window
 are looked at, the newest labels first; what was compared once stays (`store.champion_answers`).
 `follow` does it as soon as the champion has changed, without a turn; what waits until then is
 counted (`waiting`), and no figure shows it as the champion's.
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -138,10 +140,15 @@ def refresh(runtime: Runtime, turn: Turn | None, since: datetime) -> str:
         if champion is None:
             return ""
         rows = champion_answers.to_answer(con, champion.id, since, _LOOKED_AT)
+        refused = champion_answers.refused_labels(con, champion.id)
         known = _told(champion_answers.answered_anew(con, champion.id), champion)
     if not rows:
         return known
-    learned = _learned(runtime, champion, rows)
+    learned = _learned(runtime, champion, rows) | {
+        row.prediction_id
+        for row in rows
+        if not row.by_lot and (row.prediction_id, row.truth) in refused
+    }
     settled = [
         ChampionAnswer(prediction_id=row.prediction_id, learned=True)
         for row in rows
@@ -168,9 +175,7 @@ def _told(count: int, champion: Adapter) -> str:
     return f"{count} labelled texts answered anew by {champion.id}" if count else ""
 
 
-def _learned(
-    runtime: Runtime, champion: Adapter, rows: Sequence[LabelledAnswer]
-) -> Collection[str]:
+def _learned(runtime: Runtime, champion: Adapter, rows: Sequence[LabelledAnswer]) -> set[str]:
     """Predictions whose text the champion learned, or one near it."""
     path = runtime.datasets_dir / f"{champion.dataset}.parquet"
     texts = sorted({row["text"] for row in learned_rows(path)}) if champion.dataset else []

@@ -15,8 +15,17 @@ from runtimes import (
     turn_once,
 )
 
-from flywheel.records import Feedback, Prediction
-from flywheel.store import adapters, champion_answers, events, turns
+from flywheel.records import Feedback, Prediction, Refusal
+from flywheel.store import (
+    adapters,
+    champion_answers,
+    decisions,
+    events,
+    health,
+    samples,
+    turns,
+)
+from flywheel.turn.curate import from_feedback
 from flywheel.turn.diagnose import intent_health
 
 
@@ -83,6 +92,37 @@ def test_what_a_champion_before_answered_wrongly_is_asked_of_todays(runtime):
         assert adapters.champion(con) == first
         assert champion_answers.to_answer(con, first, NOW, 99) == []
     assert states(runtime)[ALARM] == "unknown"  # today's champion calls nothing, as it should
+
+
+def test_a_label_that_curation_refused_says_nothing_of_the_champion_trained_without_it(runtime):
+    """Its text is unlearned for that reason alone; the label of another word still counts."""
+    produce_failures(runtime)
+    with runtime.store.write() as con:
+        first = adapters.champion(con)
+        trained = decisions.list_decisions(con)[0].turn
+        rows = [
+            Prediction(id=f"p-{n}", ts=NOW, text=f"plain words of {n}", intent=ALARM)
+            for n in range(2)
+        ]
+        said = [
+            Feedback(id=f"f-{n}", prediction_id=f"p-{n}", ts=NOW, verdict="corrected", intent=TIMER)
+            for n in range(2)
+        ]
+        events.add_predictions(con, rows)
+        events.add_feedback(con, said)
+        refused = [
+            Refusal(sample=from_feedback(row), reason="label_noise")
+            for row in health.labelled_texts(con, ())
+            if row.prediction_id == "p-0"
+        ]
+        samples.add_refusals(con, trained, refused, NOW)
+        assert champion_answers.refused_labels(con, first) == {("p-0", TIMER)}
+    turn_once(runtime)
+    with runtime.store.read() as con:
+        silent = con.execute(
+            "SELECT prediction_id FROM champion_answers WHERE adapter = ? AND learned", [first]
+        ).fetchall()
+    assert silent == [("p-0",)]
 
 
 def test_a_champion_that_cannot_be_asked_stops_no_turn_and_is_told(runtime, monkeypatch):
