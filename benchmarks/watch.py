@@ -7,8 +7,10 @@ is looked at after every answer, with mode "rollback". Traffic is drawn: keys of
 of 1 to 1,000; one key in twenty corrects every wrong answer it gets, the others few; one answer in
 a hundred is drawn for the audit sample and labelled; how hard traffic is doubles and falls back,
 for both arms alike. A harmless promotion is corrected as often as the earlier champion; a harmful
-one gives twice as many wrong answers. Each kind of promotion is drawn once for each seed and kind
-of keys. The last line is one JSON object. Nothing is read from --data.
+one gives twice as many wrong answers. A harmless one is drawn for each seed, of the keys with many
+answers for each fifth, and a harmful one for each fourth of these. The alarms
+on traffic are drawn for years that do not change, and for weeks in which `none` swallows a new
+topic. The last line is one JSON object. Nothing is read from --data.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import math
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.config.serving_tables import WatchTable
+from flywheel.diagnosis.alarms import ALARMS, PER_YEAR, alarms
 from flywheel.promotion import ArmCounts, Bet, HarmWealth, watch
 from flywheel.promotion.watching import AUDIT_WEIGHT
 
 CANARY, AUDIT = 0.10, 0.01
 WRONG = 0.15  # of answers, before difficulty
+INTENTS, WEEKS, LOOKS_A_YEAR = 30, 52, 365.25 / 7
 ROLLBACK = WatchTable(mode="rollback")
 
 
@@ -43,11 +48,12 @@ class Keys:
     many: int  # keys of one watch
     most: int  # answers of a key; their logarithm is uniform from 1
     stated: int  # answers within which a doubled corrected-rate is caught
+    part: int  # of the seeds, one in so many is drawn
 
 
 KINDS = (
-    Keys("one answer a key", 15_000, 1, 12_000),
-    Keys("1 to 1,000 answers a key", 6_000, 1_000, 700_000),
+    Keys("one answer a key", 15_000, 1, 12_000, 1),
+    Keys("1 to 1,000 answers a key", 6_000, 1_000, 700_000, 5),
 )
 
 
@@ -141,14 +147,58 @@ def _refuse_another(
         raise AssertionError(f"the rule says {verdict}, and {wealth} was followed")
 
 
+def false_alarms(random: np.random.Generator, years: int) -> dict[str, float]:
+    """Alarms a year and kind, of the shipped rule, where nothing changes but who asks."""
+    raised = dict.fromkeys(ALARMS, 0)
+    for _ in range(years):
+        shares = random.dirichlet(np.full(INTENTS, 0.3))
+        before = [week_of_answers(random, shares) for _ in range(4)]
+        for week in range(WEEKS):
+            now = week_of_answers(random, shares)
+            for alarm in alarms(int(random.integers(1 << 30)) + week, now, before):
+                raised[alarm.name] += alarm.raised
+            before = [*before[1:], now]
+    return {name: count / (years * WEEKS / LOOKS_A_YEAR) for name, count in raised.items()}
+
+
+def new_topic(random: np.random.Generator, weeks: int) -> float:
+    """Share of weeks with an alarm, where `none` swallows a topic of 5 % of traffic."""
+    seen = 0
+    for number in range(weeks):
+        shares = random.dirichlet(np.full(INTENTS, 0.3))
+        before = [week_of_answers(random, shares) for _ in range(4)]
+        now = week_of_answers(random, shares, swallowed=0.05)
+        seen += any(one.raised for one in alarms(number, now, before))
+    return seen / weeks
+
+
+def week_of_answers(
+    random: np.random.Generator, shares: NDArray[np.float64], swallowed: float = 0.0
+) -> dict[str, Counter[str]]:
+    """Counts of a week of 300 to 2,000 keys; intent 0 is `none`."""
+    keys = int(random.integers(300, 2000))
+    told = (1 - swallowed) * shares
+    told[0] += swallowed
+    called = random.multinomial(keys, told)
+    by_ten = random.multinomial(keys, np.arange(1, 11) / 55)
+    strange = random.multinomial(keys, [0.6, 0.25, 0.1, 0.05])
+    return {
+        "intents": Counter({str(name): int(count) for name, count in enumerate(called)}),
+        "abstention": Counter(none=int(called[0]), call=int(called[1:].sum())),
+        "confidence": Counter({str(name): int(count) for name, count in enumerate(by_ten)}),
+        "input": Counter({str(name): int(count) for name, count in enumerate(strange)}),
+    }
+
+
 def main() -> int:
     """Run it; 0 when it ran, whatever the figures are."""
     asked = _arguments()
     began = time.monotonic()
     figures: dict[str, dict[str, float | int | None]] = {}
     for keys in KINDS:
-        harmless = [rolled_back(one) for one in _drawn(asked.seeds, keys, 1.0)]
-        harmful = [rolled_back(one) for one in _drawn(asked.harmful, keys, 2.0)]
+        seeds = math.ceil(asked.seeds / keys.part)
+        harmless = [rolled_back(one) for one in _drawn(seeds, keys, 1.0)]
+        harmful = [rolled_back(one) for one in _drawn(math.ceil(seeds / 4), keys, 2.0)]
         caught = [at for at in harmful if at is not None and at <= keys.stated]
         figures[keys.name] = {
             "harmless": len(harmless),
@@ -164,6 +214,9 @@ def main() -> int:
         float(figures[keys.name]["false_rollbacks"] or 0) * int(figures[keys.name]["harmless"] or 0)
         for keys in KINDS
     )
+    random, years = np.random.default_rng(77), max(10, asked.seeds // 4)
+    yearly, topic = false_alarms(random, years), new_topic(random, years)
+    print(f"alarms over {years} years: {json.dumps(yearly)}; a new topic raises one: {topic}")
     print(
         json.dumps(
             {
@@ -175,6 +228,13 @@ def main() -> int:
                 },
                 "within_answers": {keys.name: keys.stated for keys in KINDS},
                 "canary": CANARY,
+                "false_alarms_per_year": yearly,
+                "stated_false_alarms_per_year": PER_YEAR,
+                "within_3_standard_errors": all(
+                    abs(rate - PER_YEAR) <= 3 * math.sqrt(PER_YEAR / years)
+                    for rate in yearly.values()
+                ),
+                "new_topic_raises": topic,
                 "seconds": round(time.monotonic() - began, 1),
             }
         )
@@ -200,7 +260,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="not read: traffic is drawn")
     asked = parser.parse_args()
     asked.seeds = asked.seeds or (40 if asked.quick else 1000)
-    asked.harmful = max(1, asked.seeds // 4)
     return asked
 
 

@@ -101,6 +101,7 @@ class _StatusGauges(Collector):
             ("watch_open", "1 while two champions answer.", int(bool(watch["since"]))),
             ("watch_harm", "1 while harm is seen.", int(watch["state"] == "harm")),
             ("watch_e_value", "Against no harm; 1/alpha shows it.", watch["e_value"] or 0.0),
+            ("traffic_alarms", "Raised last week.", sum(a["raised"] for a in watch["alarms"])),
             ("serving_waits", "1 while something waits for it.", int(bool(serving["waiting"]))),
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
             ("rejected_lines", "Kept, not taken.", backlog["rejected"]),

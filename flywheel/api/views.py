@@ -439,7 +439,7 @@ def _backlog(con: Connection, waiting: Sequence[Decision]) -> BacklogView:
 def _problems(
     runtime: Runtime, con: Connection, champion: str | None, watch: WatchView
 ) -> list[str]:
-    found = watch_views.watch_problems(watch)
+    found = watch_views.watch_problems(runtime, watch)
     lacks = control.missing(runtime.config, con)
     found += [f"no turn can be opened: {each}" for each in lacks]
     decided = decisions.applying(con) or any(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from flywheel import promotion
 from flywheel.api.personal import View
+from flywheel.diagnosis import PER_YEAR
 from flywheel.promotion import ArmCounts
 from flywheel.promotion.watching import IntentTraffic, WatchVerdict
 from flywheel.records import NONE
 from flywheel.store import Connection, watches
 from flywheel.store.watches import StoredWatch
-from flywheel.turn import Runtime, arms
+from flywheel.turn import Runtime, arms, drift
 from flywheel.turn.curate import window_start
 
 
@@ -30,6 +33,16 @@ class SightView(View):
     answers: int  # of both arms
 
 
+class AlarmView(View):
+    """What one alarm says of the traffic of the last whole week."""
+
+    name: str  # input, intents, confidence, abstention
+    raised: bool
+    p: float  # raised at or below `level`
+    level: float
+    detail: str  # the category that moved most
+
+
 class WatchView(View):
     """A new champion beside the earlier one."""
 
@@ -48,6 +61,8 @@ class WatchView(View):
     last: str  # how the last watch ended; "" where none has
     sees: list[SightView]
     unseen: list[str]  # intents to which no harm would be seen
+    alarms: list[AlarmView]  # on traffic; those with too little to compare are left out
+    false_alarms_per_year: float  # of each of them, where traffic does not change
 
 
 def watch_view(runtime: Runtime, con: Connection) -> WatchView:
@@ -78,15 +93,18 @@ def watch_view(runtime: Runtime, con: Connection) -> WatchView:
         last=f"{latest.outcome}: {latest.because}" if latest and latest.outcome else "",
         sees=sees,
         unseen=unseen,
+        alarms=[AlarmView(**asdict(one)) for one in runtime.drift.alarms],
+        false_alarms_per_year=PER_YEAR,
     )
 
 
-def watch_problems(view: WatchView) -> list[str]:
-    """Harm that was seen, as a problem; empty without."""
+def watch_problems(runtime: Runtime, view: WatchView) -> list[str]:
+    """Harm that was seen, and alarms on traffic, as problems; empty without."""
+    changed = [drift.words(one) for one in runtime.drift.alarms if one.raised]
     if view.state != "harm":
-        return []
+        return changed
     waits = f"`flywheel review show {view.proposal}`" if view.proposal else "`flywheel log`"
-    return [f"the new champion does harm: {view.detail} → {waits}"]
+    return [f"the new champion does harm: {view.detail} → {waits}", *changed]
 
 
 def _state(mode: str, watch: StoredWatch | None, verdict: WatchVerdict | None) -> str:

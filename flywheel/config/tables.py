@@ -367,6 +367,7 @@ class TriggersTable:
 
     feedback: int = 0  # this much new feedback since the last turn; 0 is off
     failing_intents: int = 0  # this many failing intents, and new feedback; 0 is off
+    drift: bool = False  # an alarm on last week's traffic, and new feedback
     cooldown_minutes: float = 360.0  # after any turn's end
     turns_per_day: int = 4  # of any kind, in 24 hours; beyond it no trigger opens one
 

@@ -339,9 +339,10 @@ class Daemon:
                 continue  # the pulse tells
 
     def _watch(self) -> None:
-        """See what production says of a new champion; what cannot be served is told already."""
+        """See what production says of a new champion, and whether it changed itself."""
         with contextlib.suppress(turn.NotServed):
             turn.look(self._runtime)
+        turn.look_at_traffic(self._runtime)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Give up when a part of the daemon failed: whoever started it starts it anew."""

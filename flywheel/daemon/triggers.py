@@ -1,7 +1,8 @@
 """Triggers: conditions that open a turn between the slots of the schedule.
 
-A turn is opened by enough new feedback or enough failing intents, but not within the cooldown
-after another turn, and not beyond the daily limit. The turn records its trigger.
+A turn is opened by enough new feedback, enough failing intents or an alarm on traffic, but not
+within the cooldown after another turn, and not beyond the daily limit. The turn records its
+trigger.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class TriggerState:
     failing: tuple[str, ...]
     since_last: timedelta | None  # since the last turn ended; None before the first
     opened_today: int  # turns opened within 24 hours, by any trigger
+    alarms: tuple[str, ...] = ()  # raised by a week that ended since the last turn was opened
 
 
 def reason(table: TriggersTable, now: TriggerState) -> str | None:
@@ -54,6 +56,8 @@ def reason(table: TriggersTable, now: TriggerState) -> str | None:
     if table.failing_intents and now.feedback and len(now.failing) >= table.failing_intents:
         names = ", ".join(now.failing[:_NAMED]) + (" …" if len(now.failing) > _NAMED else "")
         return f"{len(now.failing)} failing intents ({table.failing_intents} open a turn): {names}"
+    if table.drift and now.feedback and now.alarms:
+        return f"traffic changed last week: {', '.join(now.alarms)}"
     return None
 
 
@@ -66,7 +70,7 @@ class Triggers:
     def look(self) -> None:
         """Open a turn if a condition holds; does nothing while a turn is open."""
         table = self._runtime.config.schedule.triggers
-        if not (table.feedback or table.failing_intents):
+        if not (table.feedback or table.failing_intents or table.drift):
             return
         why = reason(table, self._state(table, self._runtime.clock()))
         if why is None:
@@ -88,7 +92,12 @@ class Triggers:
         if table.failing_intents and feedback:
             failing_items = views.intents(self._runtime, failing_only=True)
             failing = tuple(item.intent for item in failing_items)
+        ended_week = turn.end_of(turn.week_of(now) - 1)
+        alarms: tuple[str, ...] = ()
+        if table.drift and feedback and (latest is None or latest.opened_at < ended_week):
+            alarms = tuple(one.name for one in turn.look_at_traffic(self._runtime))
         return TriggerState(
+            alarms=alarms,
             feedback=feedback,
             failing=failing,
             since_last=now - ended if ended else None,

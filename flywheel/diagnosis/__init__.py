@@ -1,5 +1,6 @@
 """Diagnosis: failing intents, the kinds of their failures, and briefs for the teacher. Pure."""
 
+from flywheel.diagnosis.alarms import PER_YEAR, Alarm, SeenAnswer, alarms, counted
 from flywheel.diagnosis.briefs import SUSPECTED, Failed, briefs, classify, is_written_for
 from flywheel.diagnosis.budget import Lesson, Prices, learned
 from flywheel.diagnosis.doubt import Doubt, labels_that_tell, shares, worth_asking
@@ -14,15 +15,20 @@ from flywheel.diagnosis.input_check import (
 )
 
 __all__ = [
+    "PER_YEAR",
     "SUSPECTED",
+    "Alarm",
     "ChampionLabels",
     "Doubt",
     "Failed",
     "Lesson",
     "Prices",
+    "SeenAnswer",
     "UnknownName",
+    "alarms",
     "briefs",
     "classify",
+    "counted",
     "feedback_stream",
     "health",
     "input_problems",

@@ -29,6 +29,7 @@ from flywheel.metrics.paired_tests import (
     superiority_p,
 )
 from flywheel.metrics.rows_to_decide import fewest_more, fewest_rows, likely_rows, pass_chance
+from flywheel.metrics.shifts import shift_p
 
 __all__ = [
     "DECISIVE_E",
@@ -59,6 +60,7 @@ __all__ = [
     "paired_difference",
     "pass_chance",
     "resolvable_margin",
+    "shift_p",
     "superiority_p",
     "wilson",
 ]

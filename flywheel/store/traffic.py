@@ -37,6 +37,23 @@ _COSTS = """
 """
 
 
+# One answer a key, drawn by lot; of the keys, so many by another lot each week.
+_ONE_A_KEY = """
+    SELECT text, intent, confidence FROM (
+        SELECT text, intent, confidence,
+            md5($since || coalesce(nullif(rater, ''), nullif(session, ''), id)) AS lot,
+            row_number() OVER (
+                PARTITION BY coalesce(nullif(rater, ''), nullif(session, ''), id)
+                ORDER BY md5('drift:' || id), id
+            ) AS place
+        FROM standing_predictions()
+        WHERE ts >= $since::TIMESTAMP AND ts < $until::TIMESTAMP
+            AND ($adapter IS NULL OR adapter = $adapter)
+    )
+    WHERE place = 1 ORDER BY lot LIMIT $most
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """The newest predictions, and the share of `none` among those before them."""
@@ -77,6 +94,26 @@ def recent(con: Connection, most: int = RECENT) -> Traffic:
     return Traffic(
         n=newest.n, intents=newest.intents, letters=newest.letters, earlier=before.intents
     )
+
+
+def one_a_key(
+    con: Connection, since: datetime, until: datetime, adapter: str | None, most: int
+) -> list[tuple[str, str, float | None]]:
+    """Return (text, intent, confidence) of one answer a key in a period; of so many keys at most.
+
+    Args:
+        con: the database.
+        since, until: the period, without its end.
+        adapter: whose answers; None: anybody's.
+        most: keys.
+    """
+    asked = {
+        "since": stamp(since).isoformat(),
+        "until": stamp(until).isoformat(),
+        "adapter": adapter,
+        "most": most,
+    }
+    return con.execute(_ONE_A_KEY, asked).fetchall()
 
 
 def costs(con: Connection, since: datetime) -> list[TrafficCost]:

@@ -7,6 +7,7 @@ schedule (request, cancel, approve, reject, roll back).
 from flywheel.turn.adapter_files import record_unknown
 from flywheel.turn.answered_anew import follow
 from flywheel.turn.control import NotReady, approve, cancel, expire, reject, request, rollback
+from flywheel.turn.drift import end_of, look_at_traffic, week_of
 from flywheel.turn.harm import look
 from flywheel.turn.integrity import verify
 from flywheel.turn.rollout import NotServed, reconcile, serve
@@ -24,9 +25,11 @@ __all__ = [
     "approve",
     "cancel",
     "dispute",
+    "end_of",
     "expire",
     "follow",
     "look",
+    "look_at_traffic",
     "reconcile",
     "record_unknown",
     "reject",
@@ -35,4 +38,5 @@ __all__ = [
     "run_until_idle",
     "serve",
     "verify",
+    "week_of",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from flywheel.config import Config
+from flywheel.diagnosis import Alarm
 from flywheel.gates import CustomGate
 from flywheel.protocols import Executor, Serving, ServingState, Teacher
 from flywheel.records import NONE, Intent, TurnRecord
@@ -35,6 +36,15 @@ class RolloutState:
 
 
 @dataclass(slots=True, kw_only=True)
+class DriftState:
+    """What the alarms say of the last whole week; worked out anew after a start."""
+
+    week: int = -1  # its number since 1970; -1: not looked at yet
+    champion: str | None = None  # whose answers were looked at
+    alarms: tuple[Alarm, ...] = ()  # that had enough to compare
+
+
+@dataclass(slots=True, kw_only=True)
 class Runtime:
     """The parts of the loop, and the signals between its threads.
 
@@ -57,6 +67,7 @@ class Runtime:
     rollout: RolloutState = field(default_factory=RolloutState)
     unserved: str = ""  # why the champion of the database is not served as it was trained
     unasked: str = ""  # why the champion could not be asked what is labelled
+    drift: DriftState = field(default_factory=DriftState)
     cancelled_jobs: dict[str, threading.Event] = field(default_factory=dict, init=False)  # by id
 
     @property

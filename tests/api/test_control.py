@@ -394,6 +394,7 @@ def test_the_names_of_the_metrics_are_a_contract(client):
         ("flywheel_parity_differing", "gauge"),
         ("flywheel_serving_waits", "gauge"),
         ("flywheel_watch_open", "gauge"),
+        ("flywheel_traffic_alarms", "gauge"),
         ("flywheel_watch_harm", "gauge"),
         ("flywheel_watch_e_value", "gauge"),
         ("flywheel_events", "counter"),
