@@ -1,6 +1,6 @@
 """Diagnosis: failing intents, the kinds of their failures, and briefs for the teacher. Pure."""
 
-from flywheel.diagnosis.alarms import PER_YEAR, Alarm, SeenAnswer, alarms, counted
+from flywheel.diagnosis.alarms import PER_YEAR, Alarm, WeeklyAnswer, alarms, counted
 from flywheel.diagnosis.briefs import SUSPECTED, Failed, briefs, classify, is_written_for
 from flywheel.diagnosis.budget import Lesson, Prices, learned
 from flywheel.diagnosis.doubt import Doubt, labels_that_tell, shares, worth_asking
@@ -23,8 +23,8 @@ __all__ = [
     "Failed",
     "Lesson",
     "Prices",
-    "SeenAnswer",
     "UnknownName",
+    "WeeklyAnswer",
     "alarms",
     "briefs",
     "classify",

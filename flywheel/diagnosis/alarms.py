@@ -26,7 +26,7 @@ _LEVEL = PER_YEAR / _LOOKS_A_YEAR
 
 
 @dataclass(frozen=True, slots=True)
-class SeenAnswer:
+class WeeklyAnswer:
     """One answer of a key in a week."""
 
     text: str
@@ -38,7 +38,7 @@ Counts = Mapping[str, Mapping[str, int]]
 """By alarm, members by category."""
 
 
-def counted(answers: Iterable[SeenAnswer], vocabulary: frozenset[str]) -> dict[str, Counter[str]]:
+def counted(answers: Iterable[WeeklyAnswer], vocabulary: frozenset[str]) -> dict[str, Counter[str]]:
     """Return what each alarm looks at; without a vocabulary, or confidences, that one is empty.
 
     Args:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from flywheel import diagnosis
 from flywheel.content import fold
-from flywheel.diagnosis import Alarm, SeenAnswer
+from flywheel.diagnosis import Alarm, WeeklyAnswer
 from flywheel.store import Connection, adapters, samples, traffic
 from flywheel.turn.runtime import Runtime
 
@@ -75,4 +75,4 @@ def _counts(
 ) -> dict[str, Counter[str]]:
     end = end_of(week)
     rows = traffic.one_a_key(con, end - WEEK, end, adapter, _KEYS)
-    return diagnosis.counted((SeenAnswer(*row) for row in rows), vocabulary)
+    return diagnosis.counted((WeeklyAnswer(*row) for row in rows), vocabulary)

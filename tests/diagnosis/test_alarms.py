@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from flywheel.diagnosis import SeenAnswer, alarms, counted
+from flywheel.diagnosis import WeeklyAnswer, alarms, counted
 
 WORDS = frozenset({"wake", "me", "at", "seven", "play", "jazz"})
 
@@ -14,7 +14,7 @@ def week(seed, n=400, *, none=0.1, text="wake me at seven", confidence=0.9):
     made = []
     for _ in range(n):
         intent = "none" if draws.random() < none else draws.choice(["set_alarm", "play_music"])
-        made.append(SeenAnswer(text, intent, confidence))
+        made.append(WeeklyAnswer(text, intent, confidence))
     return counted(made, WORDS)
 
 
@@ -56,6 +56,6 @@ def test_of_a_week_with_few_keys_nothing_is_said(recent, before):
 
 
 def test_without_seeds_or_confidences_those_two_are_left_out():
-    made = [SeenAnswer("wake me", "set_alarm", None)] * 60
+    made = [WeeklyAnswer("wake me", "set_alarm", None)] * 60
     counts = counted(made, frozenset())
     assert [one.name for one in alarms(1, counts, [counts])] == ["intents", "abstention"]
