@@ -32,16 +32,24 @@ log = logging.getLogger(__name__)
 
 _LINGER_S = 10.0  # a worker that has its result and does not end by itself is ended after this
 _TAIL_BYTES = 2000
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Submission:
-    """`worker.json`: who has taken the job. Times are seconds since the epoch."""
+    """`worker.json`: who has taken the job, and when.
+
+    `submitted` and `running_since` are seconds since the epoch, for people. How long it runs is
+    told by `running_at`, seconds of the machine's clock that nobody sets and that other daemons of
+    this boot share; after another boot the count begins anew.
+    """
 
     executor: str  # its kind
     handle: Handle  # "": submitting it was cut off, it may be there under its name
     submitted: float
     running_since: float | None = None  # None while it is queued
+    running_at: float | None = None
+    boot: str = ""
 
 
 class _Lost(JobFailed):
@@ -122,6 +130,8 @@ class Jobs:
             )  # fmt: skip
             return None
         if self._executor.grace_s or self._executor.poll(taken.handle).alive:
+            if taken.boot != _boot():
+                taken = replace(taken, running_since=None, running_at=None)
             return taken
         return None  # died while nobody looked: that does not count as lost
 
@@ -143,7 +153,8 @@ class Jobs:
     def _note(self, folder: Path, taken: _Submission, state: JobState) -> _Submission:
         """Write down who has the job, and since when it runs: no longer queued is running."""
         if state.phase is not JobPhase.QUEUED:
-            taken = replace(taken, running_since=time.time())
+            at, boot = time.monotonic(), _boot()
+            taken = replace(taken, running_since=time.time(), running_at=at, boot=boot)
         _write_submission(folder, taken)
         return taken
 
@@ -174,7 +185,7 @@ class Jobs:
                 raise _was_cancelled(job)
             if state.alive:
                 ended = None
-                if state.phase is JobPhase.RUNNING and taken.running_since is None:
+                if state.phase is JobPhase.RUNNING and taken.running_at is None:
                     taken = self._note(folder, taken, state)
                 _refuse_hung(job, folder, taken)
             else:
@@ -192,12 +203,20 @@ class Jobs:
 
 
 def _refuse_hung(job: Job, folder: Path, taken: _Submission) -> None:
-    if taken.running_since is None or time.time() - taken.running_since <= job.timeout_s:
+    if taken.running_at is None or time.monotonic() - taken.running_at <= job.timeout_s:
         return
     raise JobFailed(
         f"{job.kind} job {job.id} was still running after {job.timeout_s:.0f} s",
         hint="raise [training] timeout_minutes, or train on less; " + _tail(folder),
     )
+
+
+def _boot() -> str:
+    """What tells this boot of the machine from every other; "" where the kernel does not say."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _ended_badly(job: Job, folder: Path, state: JobState) -> JobFailed:

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,7 +74,8 @@ signal.pause()
 
 def test_a_timeout_ends_the_worker_and_its_children(tmp_path, monkeypatch):
     ready = tmp_path / "j-1" / "ready"
-    monkeypatch.setattr(turn_jobs.time, "time", lambda: 1e9 * ready.exists())
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: 1e9 * ready.exists())
+    monkeypatch.setattr(turn_jobs, "time", clock)
     with pytest.raises(JobFailed, match="was still running after 1 s"):
         executor(tmp_path, CHILDREN).run(job(timeout_s=1.0))
     until(lambda: not any(running(pid) for pid in pids(tmp_path)))

@@ -20,11 +20,13 @@ class Clock:
 
     def __init__(self):
         self.now = 1_000_000.0
+        self.set_by = 0.0  # what somebody, or NTP, set the date by
 
     def time(self):
-        return self.now
+        return self.now + self.set_by
 
-    monotonic = time
+    def monotonic(self):
+        return self.now
 
 
 @pytest.fixture
@@ -60,6 +62,7 @@ def test_a_job_waits_runs_and_its_result_is_brought(jobs_over, tmp_path, clock):
     assert jobs_over(queue).run(JOB).values == {"from": "q-1"}
     assert noted(tmp_path) == {
         "executor": "queue", "handle": "q-1", "submitted": clock.now, "running_since": clock.now,
+        "running_at": clock.now, "boot": turn_jobs._boot(),
     }  # fmt: skip
     assert json.loads((tmp_path / "j-1" / "job.json").read_text()) == {
         "id": "j-1", "kind": "train", "spec": {"threads": 1},
@@ -285,6 +288,26 @@ def test_the_time_that_a_job_is_queued_does_not_count(jobs_over, clock):
 def test_the_time_before_the_daemon_died_counts(jobs_over, tmp_path, clock):
     queue = JobQueue(["running"])
     since = clock.now - JOB.timeout_s - 1
-    note(tmp_path, handle=queue.take("j-1"), running_since=since)
+    boot = turn_jobs._boot()
+    note(tmp_path, handle=queue.take("j-1"), running_since=9.0, running_at=since, boot=boot)
     with pytest.raises(JobFailed, match="was still running"):
         jobs_over(queue).run(JOB)
+
+
+@pytest.mark.parametrize("step_s", [7_200.0, -7_200.0])
+def test_a_step_of_the_clock_ends_no_job(jobs_over, clock, step_s):
+    def stepped():
+        clock.set_by += step_s + JOB.timeout_s
+        return "running"
+
+    assert jobs_over(JobQueue(["running", stepped, *GOOD])).run(JOB).ok
+
+
+@pytest.mark.parametrize("told", [{"boot": "another", "running_at": 1.0}, {}])
+def test_after_another_boot_or_version_the_time_of_a_job_begins_anew(
+    jobs_over, tmp_path, clock, told
+):
+    queue = JobQueue(["running", *GOOD])
+    note(tmp_path, handle=queue.take("j-1"), running_since=1.0, **told)
+    assert jobs_over(queue).run(JOB).ok
+    assert noted(tmp_path)["running_at"] == clock.now
