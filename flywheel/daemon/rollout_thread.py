@@ -45,7 +45,8 @@ class RolloutThread:
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the server or with this thread, in words; empty when all is well."""
         rollout = self._runtime.rollout
-        return tuple(filter(None, (rollout.waiting, rollout.problem, self._defect)))
+        problems = (rollout.waiting, rollout.problem, rollout.earlier.problem, self._defect)
+        return tuple(filter(None, problems))
 
     def _run(self) -> None:
         told = ""

@@ -25,7 +25,7 @@ from flywheel.inference.answer_log import AnswerLog
 from flywheel.inference.batching import Limits, Question
 from flywheel.inference.delivery import Delivery
 from flywheel.inference.exchanges import Exchanges
-from flywheel.inference.following import LINK_S, Named, first, named_by
+from flywheel.inference.following import LINK_S, first, named_by
 from flywheel.inference.interface import create_serve_app
 from flywheel.inference.loaded import Load, LoadedAdapter, LoadedAdapters, ServedRouter, linked
 from flywheel.inference.recording import Recorder
@@ -222,10 +222,8 @@ class InferenceProcess:
         self._notifier.ready(self._status())
         log.info("%s", self._status(), extra={"event": "serve.ready", "version": __version__})
         watching = [asyncio.create_task(self._pulse())]
-        if self._config.serving.kind == "local":
-            watching.append(asyncio.create_task(self._follow_arms()))
-        if self._named is not None:
-            watching.append(asyncio.create_task(self._follow_what_is_named(*self._named)))
+        if self._named is not None or self._config.serving.kind == "local":
+            watching.append(asyncio.create_task(self._keep_looking()))
         for task in (serving, *watching):
             task.add_done_callback(self._ended)
         await self._stop.wait()
@@ -312,17 +310,26 @@ class InferenceProcess:
             return linked(self._adapters.folder)
         return first(self._named[0], self._adapters.folder)
 
-    async def _follow_what_is_named(self, named: Named, pause_s: float) -> None:
-        """Answer with the adapter that is named, once it is loaded and checked."""
-        pause = pause_s
+    async def look_once(self) -> None:
+        """Answer with the adapter that is named, once it is loaded and checked, and by the plan.
+
+        Raises:
+            FlywheelError: that adapter cannot be had; what answers goes on.
+        """
+        await self._look_at_arms()
+        if self._named is None:
+            return  # the daemon orders it
+        wanted = await asyncio.to_thread(self._named[0])
+        if wanted != self._seen:
+            await self._follow(wanted)
+            self._seen = wanted
+
+    async def _keep_looking(self) -> None:
+        pause = pause_s = self._named[1] if self._named else LINK_S
         while True:
             await asyncio.sleep(pause)
             try:
-                await self._look_at_arms()
-                wanted = await asyncio.to_thread(named)
-                if wanted != self._seen:
-                    await self._follow(wanted)
-                    self._seen = wanted
+                await self.look_once()
             except FlywheelError as error:
                 self._tell_unfollowed(error)
                 pause = AGAIN_S
@@ -341,12 +348,6 @@ class InferenceProcess:
         if before is None or before is self._adapters.current or self._adapters.is_arm(before.id):
             return
         self._adapters.drop(before.id)
-
-    async def _follow_arms(self) -> None:
-        """Look for another plan, again and again."""
-        while True:
-            await asyncio.sleep(LINK_S)
-            await self._look_at_arms()
 
     async def _look_at_arms(self) -> None:
         """Answer by the daemon's plan; where that cannot be, the champion answers alone."""

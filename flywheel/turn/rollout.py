@@ -26,7 +26,7 @@ from flywheel.store.turns import Turn
 from flywheel.turn import adapter_files, arms, evaluated_answers
 from flywheel.turn.apply import install, refuse_unsafe
 from flywheel.turn.artifacts import cancel_jobs
-from flywheel.turn.runtime import Runtime, StepResult
+from flywheel.turn.runtime import AskedAgain, Runtime, StepResult
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,17 @@ def _serve(runtime: Runtime, adapter: Adapter | None) -> None:
     runtime.rollout.server = state = serving.state()
     if state.adapter != adapter.id:
         raise ServingAway(f"the server answers with {state.adapter or 'nothing'}")
-    _ask_again(runtime, adapter.id, serving, state)
+    _ask_again(runtime, adapter.id, serving, state, runtime.rollout)
+    _ask_other_arm(runtime, serving, state)
+
+
+def _ask_other_arm(runtime: Runtime, serving: AskedServing, state: ServingState) -> None:
+    """While a promotion is watched, the earlier champion answers too: it is asked as well."""
+    planned = arms.plan(runtime)
+    if planned is None or planned.earlier not in state.loaded:
+        runtime.rollout.earlier = AskedAgain()
+        return
+    _ask_again(runtime, planned.earlier, serving, state, runtime.rollout.earlier)
 
 
 # A decision that is being applied.
@@ -322,9 +332,15 @@ def _refuse_unproved(
     runtime.rollout.proved = (adapter, state.instance)
 
 
-def _ask_again(runtime: Runtime, adapter: str, serving: AskedServing, state: ServingState) -> None:
+def _ask_again(
+    runtime: Runtime,
+    adapter: str,
+    serving: AskedServing,
+    state: ServingState,
+    rollout: AskedAgain,
+) -> None:
     """Ask what serves once more where that is due; a difference is told, and changes nothing."""
-    rollout, now = runtime.rollout, runtime.clock()
+    now = runtime.clock()
     due = timedelta(minutes=runtime.config.serving.parity_minutes)
     due = min(due, _AGAIN) if rollout.problem else due
     last = rollout.asked_at if rollout.asked == (adapter, state.instance) else None

@@ -19,7 +19,16 @@ from flywheel.turn.jobs import Jobs
 
 
 @dataclass(slots=True, kw_only=True)
-class RolloutState:
+class AskedAgain:
+    """When an adapter that serves was last asked for evaluated answers, and how it went."""
+
+    asked: tuple[str, str] = ("", "")  # adapter and instance that were asked last, and when
+    asked_at: datetime | None = None
+    problem: str = ""  # what serves answers otherwise than evaluated
+
+
+@dataclass(slots=True, kw_only=True)
+class RolloutState(AskedAgain):
     """How far the server of the champion is, as far as this process has seen.
 
     The thread that rolls out writes it; others read it. Nothing is decided by it that is not
@@ -29,10 +38,8 @@ class RolloutState:
     wake: threading.Event = field(default_factory=threading.Event)  # there is something to do
     server: ServingState | None = None  # as it was last seen; None: it is away, or not asked yet
     proved: tuple[str, str] = ("", "")  # prepared adapter, and the instance that passed with it
-    asked: tuple[str, str] = ("", "")  # adapter and instance that were asked last, and when
-    asked_at: datetime | None = None
     waiting: str = ""  # what is not done yet, and why
-    problem: str = ""  # what serves answers otherwise than evaluated
+    earlier: AskedAgain = field(default_factory=AskedAgain)  # the other arm of a watch
 
 
 @dataclass(slots=True, kw_only=True)
