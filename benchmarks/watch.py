@@ -8,9 +8,10 @@ of 1 to 1,000; one key in twenty corrects every wrong answer it gets, the others
 a hundred is drawn for the audit sample and labelled; how hard traffic is doubles and falls back,
 for both arms alike. A harmless promotion is corrected as often as the earlier champion; a harmful
 one gives twice as many wrong answers. A harmless one is drawn for each seed, of the keys with many
-answers for each fifth, and a harmful one for each fourth of these. The alarms
-on traffic are drawn for years that do not change, and for weeks in which `none` swallows a new
-topic. The last line is one JSON object. Nothing is read from --data.
+answers for each fifth, and a harmful one for each fourth of these. The alarms on traffic are drawn
+for years that do not change, one for each fourth seed, and for weeks in which `none` swallows a new
+topic. The last line is one JSON object: `median_answers` is of keys of one answer, `caught` of the
+worse kind of keys, false alarms are of one alarm. Nothing is read from --data.
 """
 
 from __future__ import annotations
@@ -223,13 +224,14 @@ def main() -> int:
                 "false_rollbacks": false / harmless_all,
                 "harmless": harmless_all,
                 "caught": min(figures[keys.name]["caught"] or 0 for keys in KINDS),
-                "median_answers": {
-                    keys.name: figures[keys.name]["median_answers"] for keys in KINDS
-                },
-                "within_answers": {keys.name: keys.stated for keys in KINDS},
+                "median_answers": figures[KINDS[0].name]["median_answers"],
+                "within_answers": KINDS[0].stated,
+                "keys": figures,
                 "canary": CANARY,
-                "false_alarms_per_year": yearly,
+                "false_alarms_per_year": sum(yearly.values()) / len(yearly),
                 "stated_false_alarms_per_year": PER_YEAR,
+                "by_alarm": yearly,
+                "years": years,
                 "within_3_standard_errors": all(
                     abs(rate - PER_YEAR) <= 3 * math.sqrt(PER_YEAR / years)
                     for rate in yearly.values()
