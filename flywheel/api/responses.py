@@ -402,6 +402,7 @@ class DecisionDetailView(_DecisionView):
     calibration: CalibrationView
     confusions: list[ConfusionView]
     would: str
+    watched: str  # whether the watch may roll it back by itself; "" where not
     summary: str
     fixed: list[ExampleView]
     broken: list[ExampleView]

@@ -149,6 +149,7 @@ def decision_view(runtime: Runtime, decision_id: str) -> DecisionDetailView:
             calibration=review.calibration(golden),
             confusions=review.confusions(golden),
             would=_would(runtime, decision),
+            watched=watch_views.may_roll_back(runtime, decision),
             summary=_summary(decision),
             fixed=fixed,
             broken=broken,
@@ -306,10 +307,7 @@ def _would(runtime: Runtime, decision: Decision) -> str:
             f"The server is asked for the answers of {decision.challenger}; where all are those "
         )
         moved += "that were evaluated, it serves"
-    undone = ""
-    if runtime.config.watch.mode == "rollback" and decision.verdict != "rollback":
-        undone = " The watch may roll it back by itself, whoever approved it."
-    return f"{moved}; {replaced}.{without}{undone}"
+    return f"{moved}; {replaced}.{without}"
 
 
 def labels_wanted(con: Connection, waiting: Sequence[Decision]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from flywheel.api.personal import View
 from flywheel.diagnosis import PER_YEAR
 from flywheel.promotion import ArmCounts
 from flywheel.promotion.watching import IntentTraffic, WatchVerdict
-from flywheel.records import NONE
+from flywheel.records import NONE, Decision
 from flywheel.store import Connection, watches
 from flywheel.store.watches import StoredWatch
 from flywheel.turn import Runtime, arms, drift
@@ -96,6 +96,14 @@ def watch_view(runtime: Runtime, con: Connection) -> WatchView:
         alarms=[AlarmView(**asdict(one)) for one in runtime.drift.alarms],
         false_alarms_per_year=PER_YEAR,
     )
+
+
+def may_roll_back(runtime: Runtime, decision: Decision) -> str:
+    """What is said of a promotion where a person set mode "rollback"; "" elsewhere."""
+    settled = decision.status in ("rejected", "expired")
+    if runtime.config.watch.mode != "rollback" or decision.verdict == "rollback" or settled:
+        return ""
+    return 'the watch may roll it back by itself, whoever approved: [watch] mode = "rollback"'
 
 
 def watch_problems(runtime: Runtime, view: WatchView) -> list[str]:

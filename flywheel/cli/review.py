@@ -168,15 +168,6 @@ def approve(
     more: dict[str, Any] = {"override": override} if override else {}
     more |= {"looked": looked} if looked else {}
     _give(ctx, decision_id, "approve", because, as_json=as_json, more=more, wait=wait)
-    if not as_json and _rolls_back(daemon(ctx).get("status").value):
-        say('the watch may roll it back by itself, whoever approved: [watch] mode = "rollback"')
-
-
-def _rolls_back(status: Mapping[str, Any]) -> bool:
-    """Whether the watch rolls back what does harm, and is watching a promotion now."""
-    watch: Mapping[str, Any] = status.get("watch") or {}
-    serving: Mapping[str, Any] = status.get("serving") or {}
-    return watch.get("mode") == "rollback" and bool(watch.get("since") or serving.get("applying"))
 
 
 @app.command(epilog=examples('flywheel review reject d-7 --because "refunds must not get worse"'))
@@ -245,7 +236,7 @@ def tell(ask: DaemonClient, reply: DaemonReply, *, as_json: bool, wait: bool) ->
     if as_json:
         raw_json(reply.body)
     else:
-        say(outcome(reply.value))
+        say(outcome(reply.value), *filter(None, [clean(reply.value.get("watched") or "")]))
     if wait and reply.value["status"] != "applied":
         raise FlywheelError(
             clean(reply.value.get("because") or outcome(reply.value)),
