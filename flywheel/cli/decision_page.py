@@ -99,7 +99,8 @@ def slices(decision: Mapping[str, Any]) -> list[str]:
 def would(decision: Mapping[str, Any]) -> list[str]:
     """What promoting would do."""
     effect = decision.get("would")
-    return [heading("If approved"), *prose(clean(effect), _INDENT)] if effect else []
+    watched = prose(clean(decision.get("watched") or ""), _INDENT)
+    return [heading("If approved"), *prose(clean(effect), _INDENT), *watched] if effect else []
 
 
 def parity(decision: Mapping[str, Any]) -> list[str]:

@@ -94,6 +94,8 @@ def status_of(runtime):
 
 def test_a_promotion_opens_a_watch_and_the_server_is_told_both_arms(story, folder):
     with opened(folder) as runtime:
+        watched = views.decision_view(runtime, "d-3")["watched"]
+        assert watched.startswith("the watch may roll it back by itself, whoever approved")
         assert approve(runtime).status == "applied"
         plan = planned(runtime.config.state_dir)
         assert (plan.champion, plan.earlier, plan.share) == (story.better, story.champion, 0.2)
