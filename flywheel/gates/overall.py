@@ -24,7 +24,8 @@ WORSE_P = 0.05
 WORSE_ON_FRESH_P = 0.001
 """The same on fresh samples; low, so that an equal pair still fails in at most 5 % of turns."""
 
-_WORTH_SHOWING = 0.02  # a gain that a golden set should be able to show
+WORTH_SHOWING = 0.02
+"""A gain that a golden set should be able to show."""
 _USUAL_DISCORDANCE = 0.10  # share of examples two models differ on, where nobody counted
 
 
@@ -179,7 +180,7 @@ def _resolution(n: int, differing: float, level: float) -> str:
     if math.isinf(smallest):
         return f"{n} examples are too few to show any gain at this level"
     text = f"this gate can promote only gains of {100 * smallest:.1f} points or more"
-    if smallest <= _WORTH_SHOWING:
+    if smallest <= WORTH_SHOWING:
         return text
-    more = examples_to_detect(_WORTH_SHOWING, differing, level) - n
+    more = examples_to_detect(WORTH_SHOWING, differing, level) - n
     return f"{text}; import {more} more examples to see two points"

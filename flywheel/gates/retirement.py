@@ -8,19 +8,22 @@ that must pass, or whose label is in doubt, keeps all of them.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from flywheel.config.tables import GatesTable
+from flywheel.config.tables import GatesTable, OverallRule
 from flywheel.content import content_id
+from flywheel.gates.overall import WORTH_SHOWING
 from flywheel.metrics import fewest_rows, labels_to_decide, likely_rows
 from flywheel.records import NONE, Intent
 
 _AUTO = 0.5
 """Share of an intent's rows that "auto" takes at most."""
 
-_Count = tuple[str, str]  # ("intent", its name) or ("slice", "key=value")
+_Count = tuple[str, str]  # ("intent", its name), ("slice", "key=value"), or all
+_ALL: _Count = ("all", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,8 @@ def shared(
         rows: those of the generation that judge.
         known: the intents in force.
         table: `[gates]`. A share of "auto" takes at most half of an intent's rows, and leaves as
-            many as are expected to decide; a number leaves those without which nothing decides.
+            many as are expected to decide, and in all those without which no gain of two points
+            could pass; a number leaves those without which nothing decides.
         taken: units by intent that this generation gave before.
     """
     auto = table.share == "auto"
@@ -62,6 +66,8 @@ def shared(
             before = taken.get(name, 0)
             most = int(share * (units[kind, name] + before)) - before
             room[kind, name] = min(room[kind, name], most)
+    if auto:
+        room[_ALL] = max(0, units[_ALL] - _seen_overall(table.overall))
     return _chosen(rows, room, lambda row: not (row.asked or row.bought))
 
 
@@ -85,6 +91,18 @@ def judged_enough(
     return _chosen(
         rows, room, lambda row: row.answered >= (1 if row.bought else table.retire_after)
     )
+
+
+def _seen_overall(rule: OverallRule) -> int:
+    """Rows on which a gain of `WORTH_SHOWING` without any loss passes the overall gate.
+
+    Source: the sign test, whose p-value for k gains and no loss is 2^-k.
+
+    >>> _seen_overall(OverallRule()), _seen_overall(OverallRule(profile="fast"))
+    (450, 250)
+    """
+    level = rule.alpha_fast if rule.profile == "fast" else rule.alpha / rule.queries
+    return math.ceil(math.ceil(math.log2(1 / level)) / WORTH_SHOWING - 1e-9)
 
 
 def _expected_rows(margin: float) -> int:
@@ -151,6 +169,6 @@ def _units(rows: Sequence[GoldenRow]) -> Counter[_Count]:
     seen = {
         (count, bool(row.family), row.family or row.sample)
         for row in rows
-        for count in (("intent", row.intent), *(("slice", name) for name in row.slices))
+        for count in (_ALL, ("intent", row.intent), *(("slice", name) for name in row.slices))
     }
     return Counter(count for count, _, _ in seen)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.config import GatesTable, IntentsRule, OutOfScopeRule, SlicesRule
+from flywheel.config import GatesTable, IntentsRule, OutOfScopeRule, OverallRule, SlicesRule
 from flywheel.gates import GoldenRow, judged_enough, shared
 from flywheel.metrics import fewest_rows, labels_to_decide, likely_rows
 from flywheel.records import NONE, Intent
@@ -23,8 +23,23 @@ def rows(count, intent="play", **more):
     ]
 
 
-def share(golden, table=AUTO, taken=()):
-    return shared(golden, KNOWN, table, dict(taken))
+ENOUGH = rows(1_000, "unknown")  # of an intent that gives nothing: for the overall gate alone
+
+
+def share(golden, table=AUTO, taken=(), beside=ENOUGH):
+    return shared([*golden, *beside], KNOWN, table, dict(taken))
+
+
+@pytest.mark.parametrize(("profile", "needed"), [("strict", 450), ("fast", 250)])
+def test_auto_leaves_the_overall_gate_the_rows_without_which_no_two_points_could_pass(
+    profile, needed
+):
+    table = replace(AUTO, overall=OverallRule(profile=profile))
+    for spare in (0, 5, 30):
+        golden = rows(60)
+        beside = rows(needed - 60 + spare, "unknown")
+        assert len(share(golden, table, beside=beside)) == spare
+    assert len(share(rows(60), replace(table, share=0.5), beside=())) == 30  # a person's number
 
 
 @pytest.mark.parametrize(

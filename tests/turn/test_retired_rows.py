@@ -42,7 +42,7 @@ def everything(count=40):
     return [*others(), *(row for intent in WORDS for row in rows(intent, count))]
 
 
-def built(folder, share="auto", **gates):
+def built(folder, share=0.5, **gates):
     table = GatesTable(
         overall=OverallRule(profile="fast"),
         intents=IntentsRule(margin=0.30),
@@ -56,7 +56,7 @@ def made(tmp_path):
     """Build a runtime in one folder; `share` and the keys of [gates] as given."""
     opened = []
 
-    def build(share="auto", **gates):
+    def build(share=0.5, **gates):
         opened.append(built(tmp_path, share, **gates))
         return opened[-1]
 
