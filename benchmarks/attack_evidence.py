@@ -102,7 +102,7 @@ def rows_disputed_after_their_outcome_was_seen_promote_nothing_by_themselves(lab
 
 
 @CASES
-def what_was_disputed_late_takes_an_override_of_each_gate_by_its_name(lab: Lab) -> str:
+def what_was_disputed_late_judges_on_and_what_fails_by_it_takes_an_override(lab: Lab) -> str:
     runtime = lab.loop(labelling=LabellingTable(disputes=1_000))
     for name in _lost_rows(runtime, _worse(lab, runtime)):
         turning.dispute(runtime, name, ADA, "I doubt it", disputed=True)
@@ -110,7 +110,14 @@ def what_was_disputed_late_takes_an_override_of_each_gate_by_its_name(lab: Lab) 
     held = _last(runtime)
     if held.status != "pending":
         return ""  # rejected: nobody is asked
-    return refused(lambda: turning.approve(runtime, held.id, ADA, "fine"), "did not pass")
+    with runtime.store.read() as con:
+        judging = len(samples.golden(con))
+    counted = {gate.gate: gate.n for gate in held.gates if gate.gate in ("overall", "intents")}
+    if set(counted.values()) != {judging}:
+        return f"of {judging} golden rows the gates counted {counted}"
+    if any(gate.verdict == "FAIL" for gate in held.gates):
+        return refused(lambda: turning.approve(runtime, held.id, ADA, "fine"), "did not pass")
+    return ""  # undecided by all rows: a person may approve it, seeing what is unproven
 
 
 @CASES
