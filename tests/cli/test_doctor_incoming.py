@@ -80,7 +80,7 @@ def test_texts_in_the_spool_and_in_a_source_are_looked_at_too(ready):
     spool = ready.folder / "var" / "spool"
     spool.mkdir()
     line = {"kind": "predictions", "id": "p", "text": "放歌", "intent": "play_music"}
-    (spool / "0001.ndjson").write_text(json.dumps(line) + "\n" + "{torn")
+    (spool / "000000000001.ndjson").write_text(json.dumps(line) + "\n" + "{torn")
     assert findings(ready)["script"][0][1].startswith("Chinese: 0 of the 2 characters")
     shutil.copy(CASES / "zh.jsonl", ready.folder / "app.jsonl")
     told = with_source(ready, "jsonl", path="app.jsonl")
