@@ -44,7 +44,7 @@ TAKES = {
     "GET /v1/traffic, GET /v1/labels/agreement, GET /v1/acts, GET /v1/golden",
     "decide": "POST /v1/decisions/{id}/approve, POST /v1/decisions/{id}/reject, "
     "POST /v1/rollback, POST /v1/turns, POST /v1/turns/{id}/cancel, POST /v1/disputes, "
-    "GET /v1/synthesis",
+    "GET /v1/synthesis, GET /v1/turns/{id}/refused",
     "admin": "POST /v1/erase, POST /v1/reload, POST /v1/restore, GET /v1/backup, GET /v1/check, "
     "GET /v1/rejected, GET /v1/rejected/{id}, POST /v1/rejected/drop, POST /v1/rejected/retry",
 }
