@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -79,6 +80,13 @@ class ServingAway(FlywheelError):
 
 class NotLoaded(FlywheelError):
     """The server cannot load this adapter as it is."""
+
+
+def full_disk(error: OSError) -> DiskFull | None:
+    """What to tell where the system refused to write for want of room; None: another error."""
+    if error.errno not in NO_ROOM:
+        return None
+    return no_room(Path(os.fsdecode(error.filename or "a file")))
 
 
 def no_room(path: Path) -> DiskFull:

@@ -51,6 +51,11 @@ class OverallRule:
     alpha_fast: float = 0.05  # chance of a false promotion each turn (fast)
     prescreen_p: float = 1.0  # below 1: ask the golden set only when dev says p <= this
 
+    @property
+    def level(self) -> float:
+        """The p-value at or below which one turn passes."""
+        return self.alpha_fast if self.profile == "fast" else self.alpha / self.queries
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshRule:

@@ -99,11 +99,10 @@ def golden_that_pays(known: Sequence[Intent], table: GatesTable) -> GoldenThatPa
     margins = {i.name: table.intents.margin_of(critical=i.critical) for i in known}
     each = {name: likely_rows(margin) for name, margin in margins.items()}
     rule = table.overall
-    level = rule.alpha_fast if rule.profile == "fast" else rule.alpha / rule.queries
     texts = sum(each.values())
     return GoldenThatPays(
         texts=texts,
         each=each,
-        gain=minimum_detectable_gain(texts, _USUAL_DISCORDANCE, level) if texts else math.inf,
+        gain=minimum_detectable_gain(texts, _USUAL_DISCORDANCE, rule.level) if texts else math.inf,
         turns=rule.queries,
     )

@@ -51,7 +51,7 @@ def overall(
     """
     if ledger is not None and ledger.earlier_overall is not None:
         return ledger.earlier_overall
-    level = _level(rule)
+    level = rule.level
     if (blocked := _blocked(rule, ledger, dev)) is not None:
         size = len({row.family or row.sample for row in rows})
         resolution = _resolution(size, _USUAL_DISCORDANCE, level)
@@ -147,10 +147,6 @@ def _not_worse(units: Units) -> bool:
     return units.gains - units.losses >= _tolerated(units)
 
 
-def _level(rule: OverallRule) -> float:
-    return rule.alpha_fast if rule.profile == "fast" else rule.alpha / rule.queries
-
-
 def _blocked(rule: OverallRule, ledger: Ledger | None, dev: Sequence[Outcome]) -> GateResult | None:
     if ledger is None:
         detail = "the query was not written to the ledger"
@@ -161,7 +157,7 @@ def _blocked(rule: OverallRule, ledger: Ledger | None, dev: Sequence[Outcome]) -
         )
     else:
         return prescreen(dev, rule)
-    return GateResult(gate="overall", verdict="INCONCLUSIVE", threshold=_level(rule), detail=detail)
+    return GateResult(gate="overall", verdict="INCONCLUSIVE", threshold=rule.level, detail=detail)
 
 
 def _counted(units: Units) -> str:

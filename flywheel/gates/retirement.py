@@ -101,8 +101,7 @@ def _seen_overall(rule: OverallRule) -> int:
     >>> _seen_overall(OverallRule()), _seen_overall(OverallRule(profile="fast"))
     (450, 250)
     """
-    level = rule.alpha_fast if rule.profile == "fast" else rule.alpha / rule.queries
-    return math.ceil(math.ceil(math.log2(1 / level)) / WORTH_SHOWING - 1e-9)
+    return math.ceil(math.ceil(math.log2(1 / rule.level)) / WORTH_SHOWING - 1e-9)
 
 
 def _expected_rows(margin: float) -> int:

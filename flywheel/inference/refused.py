@@ -5,9 +5,7 @@ OpenAI's form is {"error": {"message", "type", "param", "code"}}; ours {"error",
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flywheel.errors import NO_ROOM, FlywheelError, no_room
+from flywheel.errors import FlywheelError, full_disk
 from flywheel.inference.batching import DeadlinePassed, EngineFailed, QueueFull
 from flywheel.web import http
 from flywheel.web.http import Forbidden, not_found, tell_defect
@@ -140,9 +138,8 @@ def of_http_exception(request: Request, error: Exception) -> Response:
 def of_os_error(request: Request, error: Exception) -> Response:
     """507 where a file could not be written for want of room; else a defect."""
     assert isinstance(error, OSError)
-    if error.errno in NO_ROOM:
-        return of_flywheel_error(request, no_room(Path(os.fsdecode(error.filename or "a file"))))
-    return of_defect(request, error)
+    full = full_disk(error)
+    return of_flywheel_error(request, full) if full else of_defect(request, error)
 
 
 def of_defect(request: Request, error: Exception) -> Response:

@@ -64,6 +64,7 @@ class BoundedConfig(uvicorn.Config):
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 on a connection that is held within these bounds."""
 
+    config: BoundedConfig
     _owes_head: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _listener = ""
@@ -74,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         opened = _opened(self.server_state)
         self._listener = _name(transport)
-        if opened[self._listener] >= getattr(self.config, "most_connections", MOST_CONNECTIONS):
+        if opened[self._listener] >= self.config.most_connections:
             self._turn_away(503, "too many connections", "try again in a moment")
             return
         opened[self._listener] += 1
@@ -112,7 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _expect_head(self, idle_s: float) -> None:
         self._expect_nothing()
-        within = idle_s + getattr(self.config, "head_s", HEAD_S)
+        within = idle_s + self.config.head_s
         self._owes_head = self.loop.call_later(within, self._too_late)
 
     def _expect_nothing(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from email.message import Message
@@ -31,11 +30,13 @@ from flywheel.errors import (
     StoreFailed,
     TeacherUnavailable,
     TooManyRecords,
+    full_disk,
     no_room,
 )
 from flywheel.file_records import decoding
 from flywheel.file_records.brackets import MOST_VALUES, values_at_most
 from flywheel.file_records.json_faults import is_utf8
+from flywheel.formats.dispatch import MOST_RECORDS
 from flywheel.spool import SpoolFailed, SpoolFull
 
 log = logging.getLogger(__name__)
@@ -127,9 +128,8 @@ def of_defect(request: Request, error: Exception) -> Response:
 def of_os_error(request: Request, error: Exception) -> Response:
     """507 where a file could not be written for want of room; else a defect."""
     assert isinstance(error, OSError)
-    if error.errno in NO_ROOM:
-        return of_flywheel_error(request, no_room(Path(os.fsdecode(error.filename or "a file"))))
-    return of_defect(request, error)
+    full = full_disk(error)
+    return of_flywheel_error(request, full) if full else of_defect(request, error)
 
 
 def tell_defect(request: Request, error: Exception, event: str) -> None:
@@ -140,8 +140,8 @@ def tell_defect(request: Request, error: Exception, event: str) -> None:
 
 # Reading a request's body within its limit.
 
-MAX_LINES = 200_000
-"""Of one batch; more is refused with 413, so that the answer stays readable."""
+MAX_LINES = MOST_RECORDS
+"""Of one batch; lines are counted before anything is read."""
 
 _PIECE = 1 << 20  # bytes written at once
 

@@ -1,30 +1,11 @@
-"""Golden rows that judge and are learned at once: what came of it, and laws it cannot break."""
-
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Cross-fitted judging beside the sealed golden set: laws that its figures cannot break."""
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data" / "clinc150"
-
 
 @pytest.mark.slow
-def test_crossfitted_judging_is_compared_with_the_sealed_golden_set():
-    if not DATA.exists():
-        pytest.skip(f"needs {DATA}")
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "crossfit.py"), "--quick"],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
+def test_crossfitted_judging_is_compared_with_the_sealed_golden_set(figures_of):
+    figures = figures_of("crossfit.py")
     assert {"pairs", "missed", "power", "rule", "rules"} <= set(figures)
     rules = figures["rules"]
     assert figures["pairs"] == min(rule["harmful"] for rule in rules.values()) >= 20

@@ -144,69 +144,64 @@ def test_a_command_gets_no_secret_but_those_that_are_named_for_it(make, tmp_path
     assert not {"TEACHER_KEY", "MY_SETTING"} & set(given)
 
 
-def test_a_webhook_that_redirects_is_refused_and_its_token_goes_nowhere(make, monkeypatch):
-    asked = []
+@pytest.fixture
+def webhook(monkeypatch):
+    """Listens at an address of its own; `got` has each event with its headers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            asked.append(self.path)
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(302)
+            length = int(self.headers.get("Content-Length", 0))
+            server.got.append((self.path, json.loads(self.rfile.read(length)), dict(self.headers)))
+            self.send_response(server.status)
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_GET = do_POST
+        def do_GET(self):  # what a client asks that follows a redirect
+            server.got.append((self.path, None, dict(self.headers)))
+            self.send_error(404)
 
         def log_message(self, *_):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.got, server.status = [], 204
+    server.url = f"http://127.0.0.1:{server.server_port}/tell"
+    monkeypatch.setenv("HOOK_TOKEN", "s3cret")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    monkeypatch.setenv("HOOK_TOKEN", "s3cret")
-    runtime, hooks = make(
-        webhook=f"http://127.0.0.1:{server.server_port}/tell", token_env="HOOK_TOKEN"
-    )
+
+    def close():
+        if thread.is_alive():
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    server.close = close
+    yield server
+    close()
+
+
+def test_a_webhook_that_redirects_is_refused_and_its_token_goes_nowhere(make, webhook):
+    webhook.status = 302
+    runtime, hooks = make(webhook=webhook.url, token_env="HOOK_TOKEN")
     hooks.tell()
     decide(runtime, 1, "hold", "pending")
     hooks.tell()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-    assert asked == ["/tell"]
+    assert [path for path, _, _ in webhook.got] == ["/tell"]
     (problem,) = hooks.problems()
     assert "HTTP Error 302: it redirects, which is not followed" in problem
 
 
-def test_a_webhook_gets_json_with_its_token_and_the_number_of_the_event(make, monkeypatch):
-    got = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            got.append((json.loads(body), dict(self.headers)))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    monkeypatch.setenv("HOOK_TOKEN", "s3cret")
-    url = f"http://127.0.0.1:{server.server_port}/tell"
-    runtime, hooks = make(webhook=url, token_env="HOOK_TOKEN")
+def test_a_webhook_gets_json_with_its_token_and_the_number_of_the_event(make, webhook):
+    runtime, hooks = make(webhook=webhook.url, token_env="HOOK_TOKEN")
     hooks.tell()
     decide(runtime, 1, "hold", "pending")
     hooks.tell()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    webhook.close()
     happen(runtime, "d-1", "applied")
     hooks.tell()
-    ((event, headers),) = got
+    ((_, event, headers),) = webhook.got
     assert (event["event"], event["because"], event["challenger"]) == ("held", "so", "a-2")
     assert (headers["Authorization"], headers["Flywheel-Event"]) == ("Bearer s3cret", "1")
     assert hooks.problems()  # nobody listens any more
