@@ -67,6 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
     config: BoundedConfig
     _owes_head: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _in_body = False  # what comes now belongs to a request, answered already or not
     _listener = ""
     _counted = False
 
@@ -94,7 +95,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Read on, unless the head is longer than any head."""
         if self.transport.is_closing():
             return
-        if self._owes_head is not None:
+        if self._owes_head is not None and not self._in_body:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._owes_head is not None and self._head_bytes > HEAD_BYTES:
@@ -103,7 +104,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Nothing is owed any more."""
         self._expect_nothing()
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """What comes next is a head."""
+        self._in_body = False
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The next head is owed, but where the next request is there already."""

@@ -125,6 +125,18 @@ def test_after_an_answer_the_next_head_has_its_time_and_no_more(tmp_path, then, 
         until(lambda: is_cut_off(connection, drip), "it is cut off")
 
 
+def test_who_is_answered_before_the_body_was_sent_may_send_it_and_go_on(tmp_path):
+    body = b"x" * (64 * HEAD_BYTES)
+    with (
+        serving(tmp_path) as (path, _),
+        contextlib.closing(UnixConnection(path, CEILING_S)) as connection,
+    ):
+        for _ in range(3):
+            connection.request("POST", "/no", body)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"no")
+
+
 def test_a_head_without_an_end_is_refused(tmp_path):
     with serving(tmp_path) as (_, address), tcp(address) as connection:
         with contextlib.suppress(OSError):
