@@ -15,7 +15,7 @@ BASE64 = "base64"
 
 _DIGEST_BYTES = 10  # 20 hex digits: a collision among a billion names has a chance of about 4e-7
 
-_FINAL_PUNCTUATION = " .,;:!?。、؟।"
+_FINAL_PUNCTUATION = " .,;:!?。、،؛؟۔।॥།၊။។៕።"
 
 
 def canonical(value: Any) -> str:
@@ -83,7 +83,7 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-_UNSEEN = re.compile(
+UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
 )
@@ -99,7 +99,7 @@ def text_key(text: str) -> str:
     True
     """
     folded = fold(text)
-    key = " ".join((_UNSEEN.sub("", folded) or folded).split())
+    key = " ".join((UNSEEN.sub("", folded) or folded).split())
     return key.rstrip(_FINAL_PUNCTUATION) or key
 
 

@@ -138,6 +138,7 @@ class Block:
 NONE = "none"
 SKIP, UNDO, QUIT = "-", "<", "."
 COMMANDS = {"skip": SKIP, "undo": UNDO, "quit": QUIT, SKIP: SKIP, UNDO: UNDO, QUIT: QUIT}
+_BY_INPUT_METHOD = str.maketrans({"。": QUIT, "《": UNDO, "〈": UNDO})  # of the same keys
 SHOWN = 9
 """Candidates that have a number."""
 
@@ -181,6 +182,7 @@ def understood(
     names = {choice.name for choice in choices}
     if typed in names:
         return typed
+    typed = _plain(typed)
     if typed.casefold() in COMMANDS:
         return COMMANDS[typed.casefold()]
     if typed == "0":
@@ -222,6 +224,15 @@ def _within(typed: str, name: str) -> bool:
     """Whether the letters stand in the name in this order."""
     rest = iter(name)
     return all(letter in rest for letter in typed if not letter.isspace())
+
+
+def _plain(typed: str) -> str:
+    """Full-width digits and signs, as an input method types them, as ASCII has them.
+
+    >>> _plain("１"), _plain("。"), _plain("－")
+    ('1', '.', '-')
+    """
+    return unicodedata.normalize("NFKC", typed).translate(_BY_INPUT_METHOD)
 
 
 def _fold(text: str) -> str:
@@ -379,7 +390,7 @@ def _by_line(choices: Sequence[IntentChoice], first: Sequence[str]) -> str:
         if not line:
             say("")
             return QUIT
-        if more and line.strip() == "?":
+        if more and _plain(line.strip()) == "?":
             shown, more = ordered, ""
             say(*_listed(shown, columns()))
             continue
@@ -422,6 +433,7 @@ def _meaning(key: str, typed: str, shown: Sequence[IntentChoice]) -> str | None:
         return QUIT if key == CTRL_D else UNDO
     if key == ENTER:
         return shown[0].name if typed and shown else None
+    key = _plain(key)
     if key.isascii() and key.isdigit() and 1 <= int(key) <= min(SHOWN, len(shown)):
         return shown[int(key) - 1].name
     alone = {SKIP: SKIP, UNDO: UNDO, QUIT: QUIT, "0": NONE}

@@ -26,6 +26,7 @@ from flywheel.cli.decision_page import (
 from flywheel.cli.text import (
     clean,
     counted,
+    cut,
     moment,
     number,
     on_golden,
@@ -357,5 +358,4 @@ def _dot(kind: str, x: float, y: float, radius: int) -> Shape:
 
 
 def _short(text: object) -> str:
-    shown = clean(text)
-    return shown if len(shown) <= 34 else f"{shown[:33]}…"
+    return cut(clean(text), 34)

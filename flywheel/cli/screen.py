@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from flywheel.cli.text import clean, cut, wrap
+from flywheel.cli.text import clean, cut, pad, width, wrap
 from flywheel.errors import FlywheelError
 
 if TYPE_CHECKING:
@@ -117,11 +117,11 @@ def prose(text: str, indent: str = "") -> list[str]:
 
 def facts(pairs: list[tuple[str, str]], indent: str = "") -> list[str]:
     """Lay out names and values in two columns; long values continue below themselves."""
-    left = max((len(name) for name, _ in pairs), default=0)
+    left = max((width(name) for name, _ in pairs), default=0)
     lines: list[str] = []
     for name, value in pairs:
         first, *rest = prose(value, indent + " " * (left + 2))
-        lines.append(f"{indent}{name:<{left}}  {first.strip()}".rstrip())
+        lines.append(f"{indent}{pad(name, left)}  {first.strip()}".rstrip())
         lines += rest
     return lines
 
@@ -309,9 +309,9 @@ def _rendered(
 
     def grid(*cells: Sequence[str]) -> Table:
         made = Table.grid(padding=(0, _GAP, 0, 0))
-        for head, width in zip(heads, widths, strict=True):
+        for head, wide in zip(heads, widths, strict=True):
             justify: Literal["left", "right"] = "right" if head.right else "left"
-            made.add_column(width=width, justify=justify, overflow="fold")
+            made.add_column(width=wide, justify=justify, overflow="fold")
         for row in cells:
             made.add_row(*map(_cell, row, heads, widths))
         return made

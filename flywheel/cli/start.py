@@ -14,7 +14,7 @@ import typer
 
 from flywheel.cli.command import ConfigFile, Json, daemon, find_config, named_config, place
 from flywheel.cli.screen import ProgressLine, columns, paint, raw_json, remark, say
-from flywheel.cli.text import clean, moment, wrap
+from flywheel.cli.text import clean, moment, pad, wrap
 from flywheel.errors import NotFound, Refused
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -161,7 +161,7 @@ def _lines(level: str, check: str, text: str, todo: str) -> list[str]:
     """`ok    disk        12 GB free`, continued below itself; `→` starts what to do."""
     body = clean(text) + (f"  → {clean(todo)}" if todo else "")
     first, *rest = wrap(body, columns() - _LEFT)
-    head = paint(f"{level:<6}", level) + f"{check:<{_LEFT - 6}}"
+    head = paint(f"{level:<6}", level) + pad(check, _LEFT - 6)
     return [head + first, *(" " * _LEFT + line for line in rest)]
 
 

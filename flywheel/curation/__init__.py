@@ -5,8 +5,6 @@ from flywheel.curation.duplicates import (
     Neighbourhood,
     form,
     near_duplicates,
-    normalise,
-    word_set,
 )
 from flywheel.curation.mislabelled import LabelDoubt, Mislabelled, mislabelled, most_valuable
 from flywheel.curation.probing import FewTaught, Turned, few_taught, probe, turned
@@ -39,12 +37,12 @@ from flywheel.curation.written import (
     copied,
     in_their_neighbourhood,
     of_known_script,
-    script,
     spread,
     stands_in,
     verified,
     without_paraphrases,
 )
+from flywheel.scripts import normalise, word_set
 
 __all__ = [
     "AGREED",
@@ -85,7 +83,6 @@ __all__ = [
     "of_known_script",
     "probe",
     "screen",
-    "script",
     "sift",
     "spoken",
     "spread",

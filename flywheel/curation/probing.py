@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from flywheel.config.tables import RatersTable
-from flywheel.curation.duplicates import normalise
 from flywheel.curation.raters import Believed
 from flywheel.curation.voices import Voices
 from flywheel.curation.wording import KnownWording, lessons, voices_behind, vouched
 from flywheel.records import Sample
+from flywheel.scripts import normalise
 
 _SEVERAL = 2  # learned texts with the wording; one alone turns hardly any other
 _MOST = 60  # wordings probed in a turn, those of most texts first

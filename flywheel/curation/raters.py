@@ -15,12 +15,12 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from flywheel.curation.duplicates import normalise
 from flywheel.curation.screening import TRUSTED, Curated, is_trusted
 from flywheel.curation.voices import UNNAMED, Voices
 from flywheel.metrics import Raters, Vote, judge_raters, wilson
 from flywheel.metrics.distributions import betainc
 from flywheel.records import Refusal, Sample
+from flywheel.scripts import normalise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

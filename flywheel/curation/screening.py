@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flywheel.config.tables import CurationTable
-from flywheel.curation.duplicates import Neighbourhood, form, normalise, word_counts
+from flywheel.curation.duplicates import Neighbourhood, form, word_counts
 from flywheel.curation.voices import Voices
 from flywheel.lineage import parted
 from flywheel.parameters import argument_problems
 from flywheel.records import NONE, Intent, Refusal, Sample
+from flywheel.scripts import normalise
 
 TRUSTED = ("seed", "person")
 """Origins whose labels a person vouches for: they outvote others and are never refused as noise."""

@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from flywheel.curation.duplicates import word_set
 from flywheel.metrics.distributions import gammainc
 from flywheel.records import Sample
+from flywheel.scripts import word_set
 
 _FALSE_ALARM_RATE = 0.05  # chance that an independent rater is taken for a part of any voice
 _LEAST = 3  # coincidences of two raters below which nothing follows

@@ -15,17 +15,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from flywheel.config.tables import RatersTable
-from flywheel.content import fold
-from flywheel.curation.duplicates import normalise, word_set
+from flywheel.content import UNSEEN, fold
 from flywheel.curation.raters import DOUBTED, Believed, NoiseScore
 from flywheel.curation.screening import Curated
 from flywheel.curation.voices import Voices, needed
 from flywheel.records import Refusal, Sample
+from flywheel.scripts import normalise, word_set
 
 _SEVERAL = 2  # texts of one label with the same new wording, from which it is a lesson
 _PART = 4  # characters: parts of a new word, for one that is spelled in many ways
 _PIECE = re.compile(r"\w+|[^\w\s]+")
-_ORDINARY = frozenset(".,?!:;'\"-–—()…’‘“”«»¿¡、。，？！：；")
+_ORDINARY = frozenset(
+    ".,?!:;'\"-–—()…’‘“”«»¿¡、。，？！：；（）《》〈〉「」『』・·．－｡､"  # Chinese and Japanese
+    "،؛؟۔।॥॰๏๚๛།༎၊။។៕።፣፤፥፧՝՞՛·׃־"  # Arabic to Hebrew
+)
+_BRACKETS = {ord(sign): None for sign in "（）《》〈〉「」『』“”"}
 _SHOUTED = 3  # letters of a word in capitals, from which the capitals may be meant
 
 
@@ -39,13 +43,24 @@ def wordings(text: str) -> frozenset[str]:
     ['NOW', 'bob', 'bob now', 'now', 'now ~~', 'pay', 'pay bob', '~~']
     """
     raw = unicodedata.normalize("NFC", text)
-    pieces = _PIECE.findall(raw)
-    signs = {piece for piece in pieces if not piece[0].isalnum() and piece not in _ORDINARY}
+    pieces = _PIECE.findall("".join(sign for sign in raw if not _is_vowel_or_tone(sign)))
+    signs = {piece for piece in pieces if not piece[0].isalnum() and not _is_ordinary(piece)}
     shouted = {piece for piece in pieces if len(piece) >= _SHOUTED and piece.isupper()}
     words = word_set(text)
     spoken = [word for word in fold(raw).split() if normalise(word) in words]
     pairs = {f"{normalise(one)} {normalise(other)}" for one, other in pairwise(spoken)}
     return frozenset({*words, *pairs, *signs, *(shouted if raw != raw.upper() else ())})
+
+
+def _is_vowel_or_tone(sign: str) -> bool:
+    """Marks are parts of the letter before them in many scripts, where they are seen."""
+    return unicodedata.category(sign)[0] == "M" and not UNSEEN.match(sign)
+
+
+def _is_ordinary(run: str) -> bool:
+    """One punctuation mark, with the brackets or quotes that it closes or opens."""
+    rest = run.translate(_BRACKETS)
+    return not rest or rest in _ORDINARY
 
 
 class KnownWording:

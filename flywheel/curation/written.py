@@ -6,17 +6,16 @@ cross-fit job computes.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from flywheel.content import same_arguments
-from flywheel.curation.duplicates import word_set
 from flywheel.curation.raters import NoiseScore
 from flywheel.curation.screening import Curated
 from flywheel.records import Refusal, Sample
+from flywheel.scripts import around_names, fits, script, scripts, word_set
 
 _TOO_SHORT = 2  # words; so few occur in many texts by chance
 
@@ -97,46 +96,15 @@ def _doubt(sample: Sample) -> tuple[str, str] | None:
     return None
 
 
-# Script of a text, by the Unicode names of its letters. Languages that share a script are not
-# distinguished: on utterances of a few words no small detector does that reliably, and the blind
-# question checks the meaning anyway.
-
-_KANA = ("HIRAGANA", "KATAKANA")
-_MIN_SHARE = 0.2  # of a text's letters, for a script to count
 _MIN_TEXTS = 3  # texts of an intent; with fewer, the scripts of all intents are used
 
 
-def script(text: str) -> str:
-    """Return the script of most letters, in lower case; "" for a text without letters.
-
-    Japanese is `kana` wherever it has any, since it writes Han too.
-
-    >>> script("wake me at seven"), script("放一首周杰伦的歌"), script("音楽をかけて"), script("42")
-    ('latin', 'cjk', 'kana', '')
-    """
-    counts = _letters(text)
-    return min(counts, key=lambda name: (-counts[name], name), default="")
-
-
-def _letters(text: str) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for sign in unicodedata.normalize("NFKC", text):
-        if sign.isalpha():
-            name, _, _ = unicodedata.name(sign, "").partition(" ")
-            counts["kana" if name in _KANA else name.lower()] += 1
-    return Counter({"kana": counts.total()}) if counts["kana"] else +counts
-
-
-def _scripts(text: str) -> set[str]:
-    """Scripts of at least a fifth of the letters; a text may mix two."""
-    counts = _letters(text)
-    return {name for name, count in counts.items() if count >= _MIN_SHARE * counts.total()}
-
-
 def of_known_script(samples: Sequence[Sample], shown: Mapping[str, Collection[str]]) -> Curated:
-    """Refuse a teacher's sample in a script that the intent's own texts do not have.
+    """Refuse a teacher's sample that has no script of the intent's own texts.
 
-    Own texts are samples of other origins and the production texts in the brief.
+    Own texts are samples of other origins and the production texts in the brief. Simplified and
+    traditional Chinese are two scripts, so an intent whose texts have one is not taught the other.
+    Names in Latin letters may stand in any text.
 
     Reason: `language`.
 
@@ -147,19 +115,21 @@ def of_known_script(samples: Sequence[Sample], shown: Mapping[str, Collection[st
     scripts_of: dict[str, set[str]] = defaultdict(set)
     counts: Counter[str] = Counter()
     for sample in samples:
-        if sample.origin != "teacher" and (scripts := _scripts(sample.text)):
-            scripts_of[sample.intent] |= scripts
+        if sample.origin != "teacher" and (found := scripts(sample.text)):
+            scripts_of[sample.intent] |= found
             counts[sample.intent] += 1
     everywhere = set().union(*scripts_of.values()) if scripts_of else set[str]()
     accepted: list[Sample] = []
     refused: list[Refusal] = []
     for sample in samples:
-        main = script(sample.text) if sample.origin == "teacher" else ""
+        text = sample.text if sample.origin == "teacher" else ""
+        own = {script(text), around_names(text)} - {""}
         expected = scripts_of[sample.intent] if counts[sample.intent] >= _MIN_TEXTS else everywhere
-        expected = expected.union(*map(_scripts, shown.get(_brief(sample), ())))
-        if main and expected and main not in expected:
+        expected = expected.union(*map(scripts, shown.get(_brief(sample), ())))
+        if own and expected and not any(fits(each, expected) for each in own):
             detail = (
-                f"written in {main}; the intent's own texts are in {', '.join(sorted(expected))}"
+                f"written in {script(text)}; the intent's own texts are in "
+                f"{', '.join(sorted(expected))}"
             )
             refused.append(Refusal(sample=sample, reason="language", detail=detail))
         else:

@@ -78,7 +78,9 @@ class Assistant:
         if functions:
             intent = functions[0].name
             arguments = json.loads(functions[0].arguments)
-            values = ", ".join(f"{name}={json.dumps(v)}" for name, v in arguments.items())
+            values = ", ".join(
+                f"{name}={json.dumps(v, ensure_ascii=False)}" for name, v in arguments.items()
+            )
             call = f"{intent}({values})"
         return AssistantAnswer(
             prediction=completion.id, intent=intent, call=call, adapter=completion.model

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -211,11 +212,9 @@ def _percent(share: float | None) -> str:
 
 
 def _wrapped(teller: Teller, head: str, text: str) -> None:
-    room = _WIDTH - len(head)
-    line = ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > room:
-            teller.line(head + line)
-            head, line = " " * len(head), ""
-        line = f"{line} {word}".strip()
-    teller.line(head + line)
+    """One paragraph in lines that fit, counted in cells: a Chinese character takes two."""
+    room = _WIDTH - cell_len(head)
+    plain = Text(" ".join(text.split()))
+    for line in plain.wrap(Console(width=room, file=StringIO()), room):
+        teller.line(f"{head}{line.plain.rstrip()}")
+        head = " " * cell_len(head)

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flywheel.content import fold
 from flywheel.metrics import shift_p
 from flywheel.records import NONE
+from flywheel.scripts import word_set
 
 ALARMS = ("input", "intents", "confidence", "abstention")
 PER_YEAR = 0.25
@@ -43,7 +43,7 @@ def counted(answers: Iterable[WeeklyAnswer], vocabulary: frozenset[str]) -> dict
 
     Args:
         answers: of one week, one a key.
-        vocabulary: words of the seeds, which no week's traffic changes.
+        vocabulary: words of the seeds (`word_set`), which no week's traffic changes.
     """
     found: dict[str, Counter[str]] = {name: Counter() for name in ALARMS}
     for one in answers:
@@ -58,7 +58,7 @@ def counted(answers: Iterable[WeeklyAnswer], vocabulary: frozenset[str]) -> dict
 
 def _strange(text: str, vocabulary: frozenset[str]) -> str:
     """How many of a text's words no seed has."""
-    words = set(fold(text).split())
+    words = word_set(text)
     unknown = len(words - vocabulary)
     return f"{min(unknown, 3)} of {min(len(words), 8)}"
 

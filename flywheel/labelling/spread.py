@@ -22,6 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flywheel.content import fold
+from flywheel.scripts import word_set
+
 _WIDTH = 512  # places of a vector
 _RUNS = (3, 4)  # letters
 _ANSWERED = 0.6  # weight of an equal answer of production, against the wording's 1
@@ -85,10 +88,10 @@ def _counts(texts: Sequence[SpreadText]) -> Vectors:
 
 
 def _features(text: str) -> list[str]:
-    words = text[:_LONGEST].casefold().split()
-    line = f" {' '.join(words)} "
+    shown = fold(text[:_LONGEST])
+    line = f" {' '.join(shown.split())} "
     runs = [line[at : at + n] for n in _RUNS for at in range(len(line) - n + 1)]
-    return [f"word {word}" for word in words] + runs
+    return [f"word {word}" for word in sorted(word_set(shown))] + runs
 
 
 def _weighed(counts: Vectors, texts: int) -> Vectors:

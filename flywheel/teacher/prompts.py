@@ -15,6 +15,7 @@ from typing import Any
 
 from flywheel.protocols import Blind
 from flywheel.records import NONE, Brief, FailureClass, Intent
+from flywheel.scripts import CHINESE, language, script
 from flywheel.teacher import parsing
 from flywheel.teacher.redaction import Names, redacted
 
@@ -148,13 +149,29 @@ def _messages(brief: Brief, share: int, part: int, parts: int) -> list[dict[str,
         f"Write {share} sentences for `{brief.intent.name}`. This is part {part + 1} of {parts}; "
         f"the other parts are written apart from this one. Lean to: {_ANGLES[part % len(_ANGLES)]}."
     )
+    if named := _language(brief):
+        order += f" Write them in {named}, as the given sentences are."
     user = f"{DATA_OPEN}\n{sealed(data)}\n{DATA_CLOSE}\n\n{order}"
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": user}]
 
 
+def _language(brief: Brief) -> str:
+    """The language to write in: that of the failed texts, else of the examples or the description.
+
+    "" where the script does not tell; then the rules of the system message hold.
+    """
+    given = (brief.failed_texts, brief.examples, (brief.intent.description,))
+    texts: Sequence[str] = next((each for each in given if any(map(script, each))), ())
+    named = language(texts)
+    return language((*texts, *brief.examples)) if named == CHINESE else named
+
+
+_SEALED = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<＜﹤"})
+
+
 def sealed(data: Mapping[str, Any]) -> str:
-    """Return JSON without any `<`, so that no text can close the data block."""
-    return json.dumps(data, ensure_ascii=False, indent=1).replace("<", "\\u003c")
+    """Return JSON without any `<`, nor what looks like one, so that no text can close the block."""
+    return json.dumps(data, ensure_ascii=False, indent=1).translate(_SEALED)
 
 
 def described(intent: Intent) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flywheel import curation, diagnosis, lineage
 from flywheel.diagnosis import ChampionLabels, Failed, Lesson
 from flywheel.metrics import IntentPair, Tallies
 from flywheel.records import Brief, IntentHealth
+from flywheel.scripts import parts_of_words
 from flywheel.store import (
     Connection,
     adapters,
@@ -35,7 +36,9 @@ _SENTENCE = "wake me at seven tomorrow please"  # of typical length, for the bli
 _AHEAD = timedelta(days=1)  # clocks of producers run ahead a little
 _NAMED = 5  # intents in the step's detail
 _LOOKED_AT = 6  # failures read for one text shown
-_FAMILIAR = 0.25  # word-set Jaccard index to a training text; wording without any such is unseen
+_FAMILIAR = (
+    0.25  # Jaccard index of `parts_of_words`: wording with no training text so near is unseen
+)
 _LOOKED_BACK = 12  # turns whose purchases are used to estimate the value of samples
 _EXAMPLES = 5  # accepted samples of an intent, and of its neighbour, shown in a brief
 
@@ -235,7 +238,8 @@ def _failures(
     }
     texts = sorted({answer.text for answers in wrong_answers.values() for answer in answers})
     showable = set(away_from_judges(runtime, texts, kept_out))
-    matches = curation.near_duplicates(texts, [sample.text for sample in trained], _FAMILIAR)
+    learned = [sample.text for sample in trained]
+    matches = curation.near_duplicates(texts, learned, _FAMILIAR, words=parts_of_words)
     familiar = {texts[match.i] for match in matches}
     return {
         intent: [

@@ -11,8 +11,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from flywheel import diagnosis
-from flywheel.content import fold
 from flywheel.diagnosis import Alarm, WeeklyAnswer
+from flywheel.scripts import word_set
 from flywheel.store import Connection, adapters, samples, traffic
 from flywheel.turn.runtime import Runtime
 
@@ -64,7 +64,7 @@ def _compared(con: Connection, week: int, champion: str | None) -> tuple[Alarm, 
         word
         for sample in samples.training(con)
         if sample.origin == "seed"
-        for word in fold(sample.text).split()
+        for word in word_set(sample.text)
     )
     weeks = [_counts(con, week - back, adapter, vocabulary) for back in range(_BEFORE + 1)]
     return tuple(diagnosis.alarms(week, weeks[0], weeks[1:]))

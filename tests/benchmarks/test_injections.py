@@ -69,8 +69,8 @@ def wrong(samples, truth):
 
 
 def test_the_set_is_large_and_in_three_languages():
-    assert Counter(attack.language for attack in KNOWN) == {"en": 44, "de": 44, "zh": 44}
-    assert len({attack.text for attack in KNOWN}) == 132
+    assert Counter(attack.language for attack in KNOWN) == {"en": 44, "de": 44, "zh": 60}
+    assert len({attack.text for attack in KNOWN}) == 148
 
 
 def test_an_obedient_teacher_would_do_harm_if_it_were_believed():

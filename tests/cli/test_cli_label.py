@@ -372,6 +372,22 @@ def test_any_line_means_an_intent_a_command_or_candidates(found, line):
     assert meant in known if isinstance(meant, str) else set(meant) <= known
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("２", "播放音乐"),
+        ("０", "none"),
+        ("。", "."),
+        ("《", "<"),
+        ("－", "-"),
+        ("播放", "播放音乐"),
+    ],
+)
+def test_full_width_keys_of_an_input_method_are_the_keys(line, meant):
+    found = [IntentChoice(name=name) for name in ("设置闹钟", "播放音乐")]
+    assert understood(line, found, found) == meant
+
+
 def test_a_better_fit_comes_first():
     found = [IntentChoice(name=name) for name in ("reset_time", "time", "set_timer", "my_times")]
     assert [one.name for one in ranked(found, (), "time")] == [

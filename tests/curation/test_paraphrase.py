@@ -110,7 +110,34 @@ def test_what_is_written_in_another_script_than_the_intents_texts_is_refused():
     chinese, english = one(1, text="放一首歌 ok"), one(2, text="put on 周杰伦 please")
     curated = of_known_script([*SEEDS, chinese, english], {})
     assert refused(curated) == [("teacher-1", "language")]
-    assert curated.refused[0].detail == "written in cjk; the intent's own texts are in latin"
+    assert curated.refused[0].detail == "written in han; the intent's own texts are in latin"
+
+
+CHINESE = [
+    one(n, "seed", text=text) for n, text in enumerate(("播放这首歌", "听点音乐", "来首周杰伦的"))
+]
+
+
+def test_traditional_characters_are_another_script_than_simplified_ones():
+    traditional, neither = one(1, text="播放這首歌"), one(2, text="放歌")
+    assert refused(of_known_script([*CHINESE, traditional, neither], {})) == [
+        ("teacher-1", "language")
+    ]
+    asked = one(3, text="聽點音樂", brief="b-1")
+    assert of_known_script([*CHINESE, asked], {"b-1": ["來首歌"]}).refused == ()
+
+
+def test_names_in_latin_letters_stand_in_texts_of_any_script():
+    named, english = one(1, text="播放Taylor Swift的Love Story"), one(2, text="play me a song")
+    curated = of_known_script([*CHINESE, named, english], {})
+    assert refused(curated) == [("teacher-2", "language")]
+
+
+def test_japanese_may_do_without_kana():
+    japanese = [
+        one(n, "seed", text=f"{word}をかけて") for n, word in enumerate(("曲", "歌", "音楽"))
+    ]
+    assert of_known_script([*japanese, one(1, text="音楽再生")], {}).refused == ()
 
 
 def test_a_script_that_production_brought_is_asked_for():

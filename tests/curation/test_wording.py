@@ -193,3 +193,10 @@ def test_everything_is_accounted_for_once():
 def test_signs_need_voices_even_where_the_seeds_agree_with_the_label():
     signs = [said(f"~~~ {host}", f"x-{n % 2}", "pay") for n, host in enumerate(HOSTS)]
     assert set(reasons(sifted([*CROWD, *signs])).values()) == {"unvouched"}
+
+
+@pytest.mark.parametrize(
+    "text", ["我要听《七里香》", "播放「晴天」。", "放歌（现场版）", "شغل، من فضلك؟", "गाना चलाओ।"]
+)
+def test_ordinary_punctuation_of_any_script_is_no_new_sign(text):
+    assert [one for one in wordings(text) if not any(map(str.isalnum, one))] == []

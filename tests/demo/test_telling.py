@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from flywheel.demo import telling
 from flywheel.demo.telling import Teller, tell_commands, tell_decision, tell_parity, tell_turn
@@ -156,3 +157,12 @@ def test_the_commands_name_the_program_and_the_configuration(
     ]
     for words in commands:
         assert words[words.index("--config") + 1] == str(config)
+
+
+def test_chinese_paragraphs_are_counted_in_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    example = {"text": "请在明天早上七点半之前叫我起床" * 6, "before": "none", "after": "set_alarm"}
+    telling.tell_examples(Teller(), [example], "fixed")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2
+    assert max(map(cell_len, lines)) <= 80
+    assert example["text"] in "".join(line.strip() for line in lines)

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from flywheel.diagnosis import WeeklyAnswer, alarms, counted
+from flywheel.scripts import word_set
 
 WORDS = frozenset({"wake", "me", "at", "seven", "play", "jazz"})
 
@@ -32,6 +33,17 @@ def test_a_week_like_those_before_raises_nothing():
 def test_a_new_topic_that_none_swallows_raises_intents_and_abstention():
     found = raised(week(9, none=0.25))
     assert found == {"input": False, "intents": True, "confidence": False, "abstention": True}
+
+
+def test_unknown_words_of_a_script_without_spaces_raise_the_input():
+    words = word_set("明天早上七点叫我起床")
+
+    def of(text):
+        return counted([WeeklyAnswer(text, "set_alarm", 0.9)] * 400, words)
+
+    before = [of("早上七点叫我起床")] * 4
+    assert not raised(of("明天早上七点叫我"), before)["input"]
+    assert raised(of("我要退掉这张机票"), before)["input"]
 
 
 def test_unknown_words_raise_the_input():

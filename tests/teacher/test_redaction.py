@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flywheel.records import Brief, Intent
 from flywheel.teacher.prompts import requests
-from flywheel.teacher.redaction import redact
+from flywheel.teacher.redaction import in_ascii_forms, redact
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,22 @@ from flywheel.teacher.redaction import redact
         ("my password is hunter22", "my password is [key]"),
         ("use AKIAIOSFODNN7EXAMPLE", "use [key]"),
         ("ping 192.168.0.17", "ping [address]"),
+        ("身份证１１０１０５１９４９１２３１００２Ｘ帮我订票", "身份证[id]帮我订票"),
+        ("身份证号110105 19491231 002x", "身份证号[id]"),
+        ("打１３８００１３８０００给他", "打[phone]给他"),
+        ("打电话给幺三八零零一三八零零零", "打电话给[phone]"),
+        ("拨打010-62345678", "拨打[phone]"),
+        ("轉到卡號6222 0212 3456 7890 128謝謝", "轉到卡號[card]謝謝"),
+        ("卡号6222021234567890123", "卡号[id]"),
+        ("发邮件到anna@example.org告诉他", "发邮件到[email]告诉他"),
+        ("我的密码是abc123请记住", "我的密码是[key]请记住"),
+        ("我的密碼：１２３４５６", "我的密碼：[key]"),
+        ("连接192.168.1.1的路由", "连接[address]的路由"),
+        ("用sk-abcdefghijklmnopqrst1登录", "用[key]登录"),
+        ("护照号E12345678", "护照号[id]"),
+        ("加我微信号anna_wei88", "加我微信号[id]"),
+        ("车牌京A12345违章了吗", "车牌[plate]违章了吗"),
+        ("٠٥٥ ١٢٣ ٤٥٦٧ ٨٩٠", "[phone]"),
     ],
 )
 def test_personal_values_are_replaced_by_their_kind(text, leaves):
@@ -47,11 +63,21 @@ def test_personal_values_are_replaced_by_their_kind(text, leaves):
         "flight ba2490 at 10:45",
         "what's my pin number",
         "明天早上七点叫我",
+        "２０２６年１１月３０日七点叫我",
+        "放一千零一个愿望",
+        "密码忘了怎么办",
+        "打开QQ music",
+        "放五月天的歌，音量调到３０％",
         "play 99 red balloons",
     ],
 )
 def test_times_amounts_and_names_of_things_stay(text):
     assert redact(text).text == text
+
+
+@given(st.text())
+def test_every_character_keeps_its_place_where_digits_are_made_plain(text):
+    assert len(in_ascii_forms(text)) == len(text)
 
 
 @given(st.text())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.curation import normalise, word_set
+from flywheel.scripts import normalise, parts_of_words, word_set
 from tests.fakes.brute_force import similarity
 
 texts = st.text(max_size=30)
@@ -70,3 +70,30 @@ def test_punctuation_between_words_parts_them_and_an_apostrophe_does_not():
 def test_emoji_are_signs_and_not_punctuation():
     assert normalise("👍") == "👍"
     assert similarity("👍", "👎") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("我要听音乐", "我要聽音樂"), ("发财", "發財"), ("后天", "後天")],
+)
+def test_traditional_and_simplified_texts_are_not_the_same(one, other):
+    assert normalise(one) != normalise(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("明天７点叫我", {"明天", "7", "点叫", "叫我"}),
+        ("ｐｌａｙ　Jay的歌！", {"play", "jay", "的歌"}),
+        ("เปิดเพลง", {"เป", "ปิ", "ิด", "ดเ", "เพ", "พล", "ลง"}),
+        ("ｶﾀｶﾅ", {"カタ", "タカ", "カナ"}),
+        ("노래 틀어줘", {"노래", "틀어줘"}),
+    ],
+)
+def test_words_of_mixed_and_full_width_texts(text, words):
+    assert word_set(text) == words
+
+
+@given(texts)
+def test_parts_of_words_hold_every_word(text):
+    assert word_set(text) <= parts_of_words(text)
