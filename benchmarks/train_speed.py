@@ -206,7 +206,8 @@ class _Setup:
             some = self.texts[start : start + 64]
             batch = self.tokenizer(some, padding=True, return_tensors="pt")
             last = self.unmerged(**batch).last_hidden_state
-            found.append(self.head.logits(pool(last, batch["attention_mask"].bool())).argmax(1))
+            embedding = pool(last, batch["attention_mask"].bool(), "mean")
+            found.append(self.head.logits(embedding).argmax(1))
         return torch.cat(found)
 
     def _by_evaluation(self, frozen: FrozenStates) -> torch.Tensor:

@@ -85,6 +85,7 @@ class Router:
         threads: int = 1,
         device: str = "auto",
         beside: Router | None = None,
+        bases: Path | None = None,
         verify: bool = True,
     ) -> Router:
         """Load an adapter and prove that it is what was evaluated.
@@ -95,6 +96,7 @@ class Router:
             threads: of the processor for one answer; torch counts them for the whole process.
             device: as in `[model] device`.
             beside: a loaded router; an adapter on the same base then shares its memory.
+            bases: where `flywheel base fetch` put the base; None: in the adapter's state folder.
             verify: answer the adapter's test vector and compare.
 
         Raises:
@@ -108,7 +110,7 @@ class Router:
         from flywheel.worker import known_answers, models
 
         devices.use_threads(threads)
-        opened = models.OpenModels(device=device) if beside is None else beside._opened
+        opened = beside._opened if beside else models.OpenModels(device=device, bases_dir=bases)
         model = opened.load(folder)
         name = _checked_id(folder, models.read_facts(folder), model.content_id)
         known = known_answers.read(folder)

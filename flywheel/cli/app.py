@@ -12,6 +12,7 @@ from flywheel import __version__
 from flywheel.cli import (
     adapters,
     alias,
+    base_models,
     database,
     ingest,
     plugins,
@@ -103,6 +104,7 @@ app.add_typer(samples.app, name="samples")
 app.add_typer(turns.app, name="turn")
 app.add_typer(review.app, name="review")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(base_models.app, name="base")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(database.app, name="db")
 app.command(epilog=examples("flywheel erase --rater u-77", "flywheel erase --session s-9 --json"))(

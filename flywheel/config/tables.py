@@ -233,7 +233,7 @@ class ApiTable:
 class ModelTable:
     """[model]: the base that adapters are trained on."""
 
-    base: str = "bundled:all-minilm-l6-v2"  # or a Hugging Face id, or a local path
+    base: str = "bundled:all-minilm-l6-v2"  # or a name of `flywheel base list`, a hub id, a folder
     device: str = "auto"  # "cpu", "cuda", "cuda:1"; auto: a CUDA device where there is one
     threads: int = 2  # processor threads of a worker
     max_length: int = 64  # tokens; longer texts are cut

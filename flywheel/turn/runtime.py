@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from flywheel.bases.fetching import bases_dir
 from flywheel.config import Config
 from flywheel.diagnosis import Alarm
 from flywheel.gates import CustomGate
@@ -110,6 +111,7 @@ class Runtime:
             "threads": model.threads,
             "max_length": model.max_length,
             "cache_dir": str(self.config.state_dir / "cache"),
+            "bases_dir": str(bases_dir(self.config.state_dir)),
             "seed": self.config.training.seed,
         }
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from flywheel import files
 from flywheel.worker import models
-from flywheel.worker.models.protocol import Calls, TrainedModel, cache_dir
+from flywheel.worker.models.protocol import Calls, TrainedModel, bases_dir, cache_dir
 from flywheel.worker.progress import ProgressLog
 
 _WARM_UP = 3  # answers of each adapter whose time is not counted
@@ -32,7 +32,9 @@ def run(folder: Path, spec: Mapping[str, Any], progress: ProgressLog) -> dict[st
     rows = pq.read_table(folder / "rows.parquet", columns=["id", "text"]).to_pydict()
     places = {name: Path(place) for name, place in spec["adapters"].items()}
     device = str(spec.get("device", "auto"))
-    adapters = models.load(places, device=device, cache_dir=cache_dir(spec))
+    adapters = models.load(
+        places, device=device, cache_dir=cache_dir(spec), bases_dir=bases_dir(spec)
+    )
     hashes, tables = {}, []
     for number, (name, adapter) in enumerate(adapters.items()):
         hashes[name] = adapter.content_id

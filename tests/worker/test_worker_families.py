@@ -61,7 +61,9 @@ def test_an_encoder_of_another_family_is_trained_and_plain_peft_loads_it(tmp_pat
     ids, mask = padded_ids(base.encode(frozen.tokenizer, LINES))
     with torch.no_grad():
         ids = ids.masked_fill(~mask, 1)
-        theirs = pool(tuned(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask)
+        theirs = pool(
+            tuned(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask, "mean"
+        )
     states = frozen.states(LINES)
     upper = lora.merged(frozen.encoder, trained.depth, trained.factors, trained.alpha)
     ours = run_upper(upper, 32, states.hidden).embedding

@@ -1,5 +1,6 @@
 """The worker's parts: base, frozen states, logistic regression, folds, scope, arguments."""
 
+import dataclasses
 import shutil
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import TEXTS, spec
 
+from flywheel.bases import catalogue
 from flywheel.errors import FlywheelError
 from flywheel.worker import crossfit, logistic, models
 from flywheel.worker.logistic import Linear
@@ -23,8 +25,11 @@ BUNDLED = base.load(base.BUNDLED)
 TOKENIZER = base.open_tokenizer(BUNDLED, 64)
 
 
-def test_a_base_of_other_bytes_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "BUNDLED_SHA256", "0" * 64)
+def test_a_base_of_other_bytes_is_refused(monkeypatch):
+    other = dataclasses.replace(
+        catalogue.CATALOGUE[0], outcomes={"": {"model.safetensors": "0" * 64}}
+    )
+    monkeypatch.setattr(catalogue, "CATALOGUE", (other,))
     with pytest.raises(FlywheelError, match="is not the published file"):
         base.load(base.BUNDLED)
 
@@ -61,7 +66,7 @@ def test_a_model_that_is_no_text_encoder_is_refused(tmp_path, told):
 
 def test_a_local_folder_is_a_base(tmp_path):
     shutil.copytree(BUNDLED.folder, tmp_path / "mine", symlinks=True)
-    assert base.load(str(tmp_path / "mine")).sha256 == base.BUNDLED_SHA256
+    assert base.load(str(tmp_path / "mine")).sha256 == BUNDLED.sha256
 
 
 def test_states_do_not_depend_on_what_was_computed_with_them(tmp_path):

@@ -65,7 +65,9 @@ def test_plain_peft_loads_the_adapter_and_agrees_on_the_embedding(trained, tmp_p
     one = frozen_states()
     ids, mask = padded_ids(base.encode(one.tokenizer, LINES))
     with torch.no_grad():
-        theirs = pool(tuned(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask)
+        theirs = pool(
+            tuned(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask, "mean"
+        )
     states = one.states(LINES)
     upper = lora.merged(one.encoder, told.depth, told.factors, told.alpha)
     ours = run_upper(upper, one.base.width, states.hidden).embedding

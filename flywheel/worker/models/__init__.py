@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flywheel.bases import fetching
 from flywheel.errors import FlywheelError
 from flywheel.worker.models import base as bases
 from flywheel.worker.models.base import Base
@@ -38,13 +39,16 @@ KINDS = (ModelKind("encoder", lambda base: not base.config.get("is_encoder_decod
 _OLDEST = "encoder"  # the kind of adapters from before kinds were written down
 
 
-def find_base(name: str) -> tuple[Base, ModelKind]:
+def find_base(name: str, bases_dir: Path | None = None) -> tuple[Base, ModelKind]:
     """The base of that name, checked, and the kind of model that is trained on it.
+
+    Args:
+        bases_dir: where fetched bases lie; None: none is known.
 
     Raises:
         FlywheelError: no such base, not the published bytes, or no kind takes it.
     """
-    base = bases.load(name)
+    base = bases.load(name, bases_dir)
     kind = next((kind for kind in KINDS if kind.takes(base)), None)
     if kind is None:
         raise bases.not_an_encoder(name, base.config)
@@ -53,7 +57,7 @@ def find_base(name: str) -> tuple[Base, ModelKind]:
 
 def open_model(settings: ModelSettings) -> Model:
     """The model to train on the base that the settings name."""
-    base, kind = find_base(settings.base)
+    base, kind = find_base(settings.base, settings.bases_dir)
     return kind.opener(base, settings)
 
 
@@ -62,10 +66,17 @@ class OpenModels:
 
     Args:
         device, cache_dir: see `ModelSettings`; base and length are those of each adapter.
+        bases_dir: where fetched bases lie; None: beside the folder that holds the adapter's.
     """
 
-    def __init__(self, *, device: str = "auto", cache_dir: Path | None = None) -> None:
-        self._device, self._cache_dir = device, cache_dir
+    def __init__(
+        self,
+        *,
+        device: str = "auto",
+        cache_dir: Path | None = None,
+        bases_dir: Path | None = None,
+    ) -> None:
+        self._device, self._cache_dir, self._bases_dir = device, cache_dir, bases_dir
         self._opened: dict[tuple[str, str], Model] = {}
 
     def load(self, folder: Path) -> TrainedModel:
@@ -79,15 +90,20 @@ class OpenModels:
             settings = ModelSettings(
                 base=base, max_length=max_length, device=self._device, cache_dir=self._cache_dir
             )
-            self._opened[kind.name, base] = kind.opener(bases.load(base), settings)
+            under = self._bases_dir or fetching.bases_dir(folder.resolve().parent.parent)
+            self._opened[kind.name, base] = kind.opener(bases.load(base, under), settings)
         return self._opened[kind.name, base].load(folder)
 
 
 def load(
-    folders: Mapping[str, Path], *, device: str = "auto", cache_dir: Path | None = None
+    folders: Mapping[str, Path],
+    *,
+    device: str = "auto",
+    cache_dir: Path | None = None,
+    bases_dir: Path | None = None,
 ) -> dict[str, TrainedModel]:
     """The adapters in the folders, by the same names; see `OpenModels`."""
-    opened = OpenModels(device=device, cache_dir=cache_dir)
+    opened = OpenModels(device=device, cache_dir=cache_dir, bases_dir=bases_dir)
     return {name: opened.load(folder) for name, folder in folders.items()}
 
 

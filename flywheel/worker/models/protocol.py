@@ -32,6 +32,7 @@ class ModelSettings:
     max_length: int  # tokens; longer texts are cut
     device: str = "auto"  # as in [model] device
     cache_dir: Path | None = None  # for what a kind computes once for a text; None: nothing is kept
+    bases_dir: Path | None = None  # where fetched bases lie; None: none is known
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> ModelSettings:
@@ -41,7 +42,13 @@ class ModelSettings:
             max_length=int(spec["max_length"]),
             device=str(spec.get("device", "auto")),
             cache_dir=cache_dir(spec),
+            bases_dir=bases_dir(spec),
         )
+
+
+def bases_dir(spec: Mapping[str, Any]) -> Path | None:
+    """The folder of fetched bases in a job's spec; None where it names none."""
+    return Path(spec["bases_dir"]) if spec.get("bases_dir") else None
 
 
 def cache_dir(spec: Mapping[str, Any]) -> Path | None:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from safetensors import SafetensorError
@@ -23,6 +23,7 @@ from torch import Tensor
 from flywheel import files
 from flywheel.errors import FlywheelError
 from flywheel.worker.logistic import Linear
+from flywheel.worker.models.base import Pooling
 from flywheel.worker.models.encoder import lora
 from flywheel.worker.models.encoder.layers import Encoder
 from flywheel.worker.models.encoder.out_of_scope import ScopeRule, Score
@@ -48,6 +49,7 @@ class EncoderAdapter:
     factors: Mapping[str, Tensor]  # of LoRA, float32, by the names that `peft` saves them under
     head: Linear
     tag_head: Linear | None
+    pooling: Pooling = "mean"  # of the last states of a text
     graph: bytes = b""  # for ONNX Runtime, without weights; b"": it is answered with torch
 
     @property
@@ -144,6 +146,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     arguments: dict[str, list[str]]
     slots: list[str]
     scope: _Scope
+    pooling: str = "mean"
     graph_sha256: str = ""
 
 
@@ -190,8 +193,19 @@ def _read(
         factors=factors,
         head=Linear(heads["intents.weight"], heads["intents.bias"]),
         tag_head=Linear(heads["tags.weight"], heads["tags.bias"]) if has_tags else None,
+        pooling=_pooling(facts.pooling),
         graph=graph,
     )
+
+
+def _pooling(said: str) -> Pooling:
+    """`mean` of `mean, length one`."""
+    named = said.split(",")[0]
+    for pooling in get_args(Pooling):
+        if pooling == named:
+            found: Pooling = pooling
+            return found
+    raise ValueError(f"`pooling` is {said!r}, not one of {', '.join(get_args(Pooling))}")
 
 
 def _behaviour(adapter: EncoderAdapter) -> dict[str, Any]:
@@ -201,7 +215,7 @@ def _behaviour(adapter: EncoderAdapter) -> dict[str, Any]:
         "base_sha256": adapter.base_sha256,
         **tokenizer,  # left out where it is not known, so that earlier adapters keep their ids
         "max_length": adapter.max_length,
-        "pooling": "mean, length one",
+        "pooling": f"{adapter.pooling}, length one",
         "depth": adapter.depth,
         "rank": adapter.rank,
         "alpha": adapter.alpha,

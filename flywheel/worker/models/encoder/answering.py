@@ -115,7 +115,7 @@ class EncoderAnswerer:
             rows = order[start : start + _BATCH_ROWS]
             ids, mask = stacked([encodings[row].ids for row in rows])
             top = self._whole.last_states(ids, mask)  # (rows, length, width)
-            embedding[rows] = pool(top, mask)
+            embedding[rows] = pool(top, mask, self._adapter.pooling)
             if tagged:
                 for row, states in zip(rows, top, strict=True):
                     tokens[row] = states[: len(encodings[row].ids)]

@@ -16,6 +16,14 @@ _SCORES = {
 }
 
 
+_POOLED = {
+    "mean": "the mean of the last states of all real tokens",
+    "cls": "the last state of the first token",
+    "max": "the largest value of each column among the last states of all real tokens",
+    "lasttoken": "the last state of the last real token",
+}
+
+
 def card(name: str, adapter: EncoderAdapter, hub_name: str, facts: Mapping[str, Any]) -> str:
     """The card in Markdown.
 
@@ -60,7 +68,7 @@ def _rule(adapter: EncoderAdapter) -> str:
    cut at {adapter.max_length} tokens. Its sha256: {adapter.tokenizer_sha256 or "not recorded"}.
 2. Weights: LoRA (rank {adapter.rank}, alpha {adapter.alpha}) on layers from {adapter.depth} up,
    counted from 0, merged as W + alpha / rank · B A; all in float32.{_rounding(adapter)}
-3. Embedding: the mean of the last states of all real tokens, scaled to length one.
+3. Embedding: {_POOLED[adapter.pooling]}, scaled to length one.
 4. Logits: `intents.weight` · embedding + `intents.bias` of `heads.safetensors`, in the order of
    `labels` in `flywheel.json`. Temperature and calibration are in these weights already.
 5. Scope: by the score `{scope.score}` and the threshold {scope.threshold!r}. The score is

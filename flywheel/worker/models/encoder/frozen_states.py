@@ -2,7 +2,7 @@
 
 A turn trains only the upper layers, so what the lower ones make of a text never changes. The
 cache holds, for each text, the states below the first trained layer (float16, ten bits of
-mantissa; bf16 has seven) and the mean-pooled embedding of the whole frozen base (float32). Of a
+mantissa; bf16 has seven) and the pooled embedding of the whole frozen base (float32). Of a
 base whose upper layers do not run alone it holds the token ids in place of states. Tensors in the
 cache are on the processor; batches of them go to the model's device and come back.
 
@@ -82,8 +82,7 @@ class FrozenStates:
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         self._folder: Path | None = None
         if cache_dir is not None:
-            read_by = f"{base.sha256[:16]}-{base.tokenizer_sha256[:16]}"
-            self._folder = cache_dir / f"{read_by}-{max_length}-{depth}"
+            self._folder = cache_dir / f"{base.read_by}-{max_length}-{depth}"
             self._folder.mkdir(parents=True, exist_ok=True)
         self.depth = self._parted(depth)
         if self._folder is not None:
@@ -141,7 +140,8 @@ class FrozenStates:
             with torch.inference_mode():
                 low, top = encoder.read(ids, mask, self.depth)  # (batch, length, width) each
                 low = low.half() if low.is_floating_point() else low
-                low, embedding = low.cpu(), pool(top, mask).cpu()  # the latter (batch, width)
+                embedding = pool(top, mask, self.base.pooling).cpu()  # (batch, width)
+                low = low.cpu()
             for row, hidden, vector, n in zip(rows, low, embedding, mask.sum(1), strict=False):
                 pairs[row] = (hidden[: int(n)].clone(), vector.clone())
         return [pair for pair in pairs if pair is not None]
@@ -288,7 +288,7 @@ def run_upper(
     for rows in length_batches(hidden):
         x, mask = padded_states([hidden[i] for i in rows], torch.float32, whole=True)
         top = upper.run(x, mask)  # (batch, length, width)
-        embedding[rows] = pool(top, mask)[: len(rows)].cpu()
+        embedding[rows] = pool(top, mask, upper.pooling)[: len(rows)].cpu()
         if tokens:
             for row, states in zip(rows, top, strict=False):
                 token_states[row] = states[: len(hidden[row])].to(CPU, copy=True)

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from flywheel.errors import FlywheelError
 from flywheel.worker.device import CPU
-from flywheel.worker.models.base import Base
+from flywheel.worker.models.base import Base, Pooling
 
 _AGREE = 1e-4  # largest difference of a replay that is one
 
@@ -104,7 +104,7 @@ class Encoder:
                 if name not in self.linear_weights(depth):
                     memo[id(tensor)] = tensor
         model = copy.deepcopy(self.model, memo).to(dtype)
-        return Upper(model, lower, self.base.pad, self.device)
+        return Upper(model, lower, self.base, self.device)
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """A copy of the whole model with some weights replaced, by name; it shares the others."""
@@ -186,11 +186,12 @@ class Upper:
     """Upper layers over given states, or a whole model over token ids."""
 
     def __init__(
-        self, model: nn.Module, lower: _LowerStates, pad: int, device: torch.device
+        self, model: nn.Module, lower: _LowerStates, base: Base, device: torch.device
     ) -> None:
         self.model = model
+        self.pooling = base.pooling
         self._lower = lower
-        self._pad = pad
+        self._base = base
         self._device = device
 
     def run(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -202,7 +203,7 @@ class Upper:
         """
         x, mask = x.to(self._device), mask.to(self._device)
         if not x.is_floating_point():
-            return last_states(self.model, x.masked_fill(~mask, self._pad), mask)
+            return last_states(self.model, x.masked_fill(~mask, self._base.pad), mask)
         self._lower.states = x
         # Any ids do: what the embedding makes of them is replaced by the given states.
         return last_states(self.model, torch.zeros_like(mask, dtype=torch.int64), mask)
@@ -211,7 +212,7 @@ class Upper:
         """The same over the model that `by` makes of this one."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            return Upper(by(self.model), self._lower, self._pad, self._device)
+            return Upper(by(self.model), self._lower, self._base, self._device)
 
 
 class _LowerStates:
@@ -237,19 +238,29 @@ class _SkippedLayer(nn.Module):
         return (states, *[None] * (self._returned - 1)) if self._returned else states
 
 
-def pool(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the states of real tokens, of length one.
+def pool(x: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """One vector of the states of real tokens, of length one.
 
     Args:
         x: (batch, length, width).
-        mask: bool (batch, length), on any device.
+        mask: bool (batch, length), on any device; True from the first token to the last.
+        pooling: how, as the base's own files say.
 
     Returns:
         float32 (batch, width), on the device of x.
     """
-    weight = mask.to(x.device).unsqueeze(-1).float()  # (batch, length, 1)
-    mean = (x.float() * weight).sum(1) / weight.sum(1).clamp(min=1)  # (batch, width)
-    return functional.normalize(mean, dim=-1)
+    real = mask.to(x.device)
+    weight = real.unsqueeze(-1).float()  # (batch, length, 1)
+    if pooling == "cls":
+        vector = x[:, 0].float()  # (batch, width)
+    elif pooling == "lasttoken":
+        last = (real.sum(1) - 1).clamp(min=0)  # (batch,)
+        vector = x[torch.arange(len(x), device=x.device), last].float()
+    elif pooling == "max":
+        vector = x.float().masked_fill(~real.unsqueeze(-1), -1e9).amax(1)
+    else:
+        vector = (x.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
+    return functional.normalize(vector, dim=-1)
 
 
 def _sample() -> tuple[Tensor, Tensor]:

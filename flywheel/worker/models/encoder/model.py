@@ -64,6 +64,7 @@ class EncoderModel:
 
     def __init__(self, base: Base, settings: ModelSettings) -> None:
         self.base, self.settings = base, settings
+        self._max_length = min(settings.max_length, base.longest)
         self._device = device.find(settings.device)
         self._frozen: dict[tuple[int, int], FrozenStates] = {}
 
@@ -98,15 +99,21 @@ class EncoderModel:
                 "trained with",
                 hint=f"put the old file back into {self.base.folder}, or train again",
             )
+        if adapter.pooling != self.base.pooling:
+            raise FlywheelError(
+                f"base model {adapter.base} pools by {self.base.pooling}, and the adapter was "
+                f"trained with {adapter.pooling}",
+                hint=f"put the old modules.json back into {self.base.folder}, or train again",
+            )
         return TrainedEncoder(adapter, self._states_below(adapter.depth, adapter.max_length))
 
     def embed(self, texts: Sequence[str], report: Report) -> Tensor:
-        """The mean of the frozen base's last states."""
+        """The frozen base's last states, pooled as its own files say."""
         depth = max(0, self.base.depth - LAYERS)  # the cache is shared with trainings
-        return self._states_below(depth, self.settings.max_length).states(texts, report).embedding
+        return self._states_below(depth, self._max_length).states(texts, report).embedding
 
     def _below(self, recipe: Recipe) -> FrozenStates:
-        return self._states_below(self.base.depth - recipe.layers, self.settings.max_length)
+        return self._states_below(self.base.depth - recipe.layers, self._max_length)
 
     def _states_below(self, depth: int, max_length: int) -> FrozenStates:
         if (depth, max_length) not in self._frozen:
@@ -443,6 +450,7 @@ class EncoderFit:
             factors=tuned.factors,
             head=heads.calibrated(candidates[choice.head], choice.temperature, choice.shift),
             tag_head=tuned.tag_head,
+            pooling=frozen.base.pooling,
         )
         return TrainedEncoder(adapter, frozen)
 

@@ -262,7 +262,9 @@ def _step(
     top = parameters.upper.run(x, mask)  # (batch, length, width)
     weights = rows.weights[batch].to(device)  # (batch,)
     losses = functional.cross_entropy(
-        head.logits(pool(top, mask)), rows.labels[batch].to(device), reduction="none"
+        head.logits(pool(top, mask, parameters.upper.pooling)),
+        rows.labels[batch].to(device),
+        reduction="none",
     )  # (batch,)
     loss = (losses * weights).sum() / weights.sum().clamp(min=1e-6)
     if tag_head is not None and rows.tags is not None:
