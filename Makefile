@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
-BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise collusion forgetting synthesis many_requests cli_start ingest diagnosis real_input restore_fuzz serve soak abstention watch
+BENCHMARKS := loop_clinc150 gates_oc gates_real fewshot train_speed noise collusion forgetting synthesis many_requests cli_start ingest diagnosis real_input restore_fuzz serve soak abstention watch bases
 
 # Where it is set, each of the hundreds of processes that the tests start would compile flywheel anew.
 unexport PYTHONDONTWRITEBYTECODE

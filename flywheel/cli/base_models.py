@@ -29,6 +29,7 @@ Into = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
+_MANY_LANGUAGES = "multilingual-e5-small"
 _STATES = {
     "installed": "installed with flywheel",
     "here": "fetched",
@@ -169,6 +170,42 @@ def check(
             f"{clean(problems)}")  # fmt: skip
     if any(row["problems"] for row in rows):
         raise typer.Exit(1)
+
+
+def chosen_base(language: str, texts: Path | None) -> str:
+    """The base of the catalogue that a language or the scripts of texts ask for; "" for English.
+
+    Texts in Latin letters alone may be of many languages, which only `language` tells apart.
+
+    Raises:
+        FlywheelError: the language is not known, or the file cannot be read as text.
+    """
+    if not language and texts is None:
+        return ""
+    from flywheel.bases import catalogue, unicode_scripts
+
+    scripts = set(unicode_scripts.of_language(language)) if language else set()
+    if texts is not None:
+        needed = set(unicode_scripts.needed(_texts(texts)))
+        scripts |= needed if needed != {"latin"} else set()
+    return catalogue.named(_MANY_LANGUAGES, scripts).name if scripts else ""
+
+
+def _texts(path: Path) -> list[str]:
+    """The texts of a file: `text` of JSON lines, other lines as they are."""
+    found: list[str] = []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise FlywheelError(f"{path} is not UTF-8: {error}", hint="convert it first") from error
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = line
+        text = row.get("text") if isinstance(row, dict) else row
+        found.append(text if isinstance(text, str) else line)
+    return found
 
 
 def _under(ctx: typer.Context, into: Path | None) -> Path:

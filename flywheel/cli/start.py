@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from flywheel.bases.catalogue import BUNDLED
+from flywheel.cli.base_models import chosen_base
 from flywheel.cli.command import ConfigFile, Json, daemon, find_config, named_config, place
 from flywheel.cli.screen import ProgressLine, columns, paint, raw_json, remark, say
 from flywheel.cli.text import clean, moment, pad, wrap
@@ -31,12 +33,24 @@ def init(
     units: Annotated[
         bool, typer.Option("--units", help="Write deploy/ too: the units for systemd.")
     ] = False,
+    language: Annotated[
+        str, typer.Option(metavar="CODE", help="Of the texts, e.g. zh: it chooses the base model.")
+    ] = "",
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Texts, one a line or as JSON lines: their scripts choose the base model.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a commented configuration that runs as it is.
 
     That is config.toml, intents.toml, logs/, and plugins/ with a sample to start from. DIR is the
     current folder when not given. Nothing that exists is overwritten.
     """
+    base = chosen_base(language, texts)
     files = [*_FILES, _SAMPLE, *(_unit_files() if units else [])]
     there = [name for name in files if (directory / name).exists()]
     if there:
@@ -48,6 +62,8 @@ def init(
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for name in files:
         text = (_TEMPLATES / name).read_text(encoding="utf-8")
+        if base and name == _FILES[0]:
+            text = text.replace(BUNDLED, base)
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         with (directory / name).open("x", encoding="utf-8") as file:
             file.write(text)
@@ -56,6 +72,8 @@ def init(
     here = directory == Path()
     named = "" if here else f" --config {shlex.quote(clean(directory / 'config.toml'))}"
     say("", "next:", f"  list your functions in {clean(directory / 'intents.toml')}")
+    if base:
+        say(f"  flywheel{named} base fetch {base}")
     say(f"  flywheel doctor{named}", f"  flywheel run{named}")
     say("", *_golden_that_pays())
 

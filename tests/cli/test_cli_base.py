@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,52 @@ def test_a_name_that_is_not_in_the_catalogue_is_told(project):
         "error: there is no base model gpt-7 in the catalogue\n"
         f"next: take one of all-minilm-l6-v2, {NAME}\n",
     )
+
+
+def init(project, folder, *options):
+    told = project.run("init", str(folder), *options)
+    if told.exit_code:
+        return told.stderr.splitlines()[0]
+    base = tomllib.loads((folder / "config.toml").read_text("utf-8"))["model"]["base"]
+    fetch = f"  flywheel --config {folder / 'config.toml'} base fetch {base}"
+    assert (fetch in told.stdout.splitlines()) == (base != "bundled:all-minilm-l6-v2")
+    return base
+
+
+@pytest.mark.parametrize(
+    ("language", "base"),
+    [
+        ("zh", f"{NAME}-han-latin"),
+        ("ja-JP", f"{NAME}-han-hiragana-katakana-latin"),
+        ("de", f"{NAME}-latin"),
+        ("en", "bundled:all-minilm-l6-v2"),
+        ("tlh", "error: no scripts are known for the language 'tlh'"),
+    ],
+)
+def test_init_takes_the_base_that_the_language_asks_for(project, tmp_path, language, base):
+    assert init(project, tmp_path / "new", "--language", language) == base
+
+
+@pytest.mark.parametrize(
+    ("lines", "base"),
+    [
+        ('{"text": "\\u6211\\u8981\\u542c", "intent": "play"}\n', f"{NAME}-han-latin"),
+        ("我要听音乐\n放首歌\n", f"{NAME}-han-latin"),
+        ("включи музыку\n[1, 2]\n{\n", f"{NAME}-cyrillic-latin"),
+        ("wake me at seven\n", "bundled:all-minilm-l6-v2"),
+        ("", "bundled:all-minilm-l6-v2"),
+    ],
+)
+def test_init_looks_at_texts_for_the_base(project, tmp_path, lines, base):
+    (tmp_path / "texts.jsonl").write_text(lines, encoding="utf-8")
+    assert init(project, tmp_path / "new", "--texts", str(tmp_path / "texts.jsonl")) == base
+
+
+def test_init_with_texts_that_are_not_utf8_writes_nothing(project, tmp_path):
+    (tmp_path / "texts").write_bytes("我要听".encode("gb18030"))
+    told = init(project, tmp_path / "new", "--texts", str(tmp_path / "texts"))
+    assert "is not UTF-8" in told
+    assert not (tmp_path / "new").exists()
 
 
 def test_ctrl_c_while_pip_waits_leaves_nothing(tmp_path):

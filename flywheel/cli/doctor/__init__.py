@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.cli.doctor import doors, environment, incoming, learning
+from flywheel.cli.doctor import doors, environment, incoming, learning, vocabulary
 from flywheel.cli.doctor.environment import Finding, fail, warn
 from flywheel.errors import FlywheelError
 
@@ -63,7 +63,10 @@ def _with_config(
     texts = [*learning.texts(daemon), *seen.texts()]
     spoken = bool(texts) or seen.n > 0
     texts += learning.described(config)
-    yield from environment.base(config, texts, spoken=spoken)
+    looked = environment.look_at_base(config)
+    yield environment.base(config, looked)
+    if "folder" in looked:
+        yield from vocabulary.scripts(config, Path(looked["folder"]), texts, spoken=spoken)
     yield from environment.device(config)
     announce("asking the teacher…")
     yield from learning.teacher(config)

@@ -12,8 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -131,55 +130,50 @@ def nearest(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-# The base model: is it there and whole, and does it know the script of the texts?
+# The base model: is it there and whole? What it makes of texts is told by `vocabulary`.
 
 _BUNDLED = "bundled:"
 _CHECK_S = 120.0  # the hash of a large model on a slow disk
-_KNOWN_SHARE = 0.98  # of the characters of a script, by how often they occur
-_SHOWN = 8
 
 # The worker's own check, in a process of its own: nothing else may import the worker.
 _CHECK = """
-import json, sys
+import json, pathlib, sys
 from flywheel.errors import FlywheelError
 from flywheel.worker import models
 try:
-    found, _ = models.find_base(sys.argv[1])
+    found, _ = models.find_base(sys.argv[1], pathlib.Path(sys.argv[2]))
     print(json.dumps({"folder": str(found.folder), "sha256": found.sha256}))
 except FlywheelError as error:
     print(json.dumps({"error": error.message, "hint": error.hint}))
 """
 
 
-def base(config: Config, texts: Iterable[str], *, spoken: bool = True) -> Iterator[Finding]:
-    """Whether the base model is there, and whether its vocabulary knows the characters of texts.
+def base(config: Config, looked: Mapping[str, str]) -> Finding:
+    """Whether the base model is there and whole.
 
     Args:
         config: names the base.
-        texts: whose letters are looked up.
-        spoken: some of them are of people, not of the intents' descriptions alone.
+        looked: as `look_at_base` returns it.
     """
     name = config.model.base
-    local = config.root / name
-    looked = _look(str(local.resolve()) if local.is_dir() else name)
-    if "error" in looked:
-        hub = not name.startswith(_BUNDLED) and not Path(name).is_absolute() and name.count("/") < 2
-        if hub and "fetched" in looked["error"]:
-            todo = "the first turn downloads it from Hugging Face; or name a local folder"
-            yield warn("model", f"{name} is not on this machine", todo)
-        else:
-            yield fail("model", looked["error"], looked.get("hint", ""))
-        return
-    yield ok("model", f"{name}, sha256 {looked['sha256'][:12]}…")
-    told = list(_scripts(Path(looked["folder"]) / "tokenizer.json", texts, name))
-    if spoken or any(each.level != "ok" for each in told):
-        yield from told
-    else:
-        yield skip("script", "not looked at: there are no texts of people yet, only intents")
+    if "error" not in looked:
+        return ok("model", f"{name}, sha256 {looked['sha256'][:12]}…")
+    hub = not name.startswith(_BUNDLED) and not Path(name).is_absolute() and name.count("/") < 2
+    if hub and "fetched" in looked["error"]:
+        todo = "the first turn downloads it from Hugging Face; or name a local folder"
+        return warn("model", f"{name} is not on this machine", todo)
+    return fail("model", looked["error"], looked.get("hint", ""))
+
+
+def look_at_base(config: Config) -> dict[str, str]:
+    """Folder and sha256 of the base, or error and hint."""
+    local = config.root / config.model.base
+    name = str(local.resolve()) if local.is_dir() else config.model.base
+    return _look(name, config.state_dir)
 
 
 _DEVICE_CHECK = """
-import json, sys
+import json, pathlib, sys
 from flywheel.errors import FlywheelError
 from flywheel.worker import device
 try:
@@ -202,17 +196,18 @@ def device(config: Config) -> Iterator[Finding]:
         yield ok("device", f"models are trained and evaluated on {answer['device']}")
 
 
-def _look(name: str) -> dict[str, str]:
-    """Folder and sha256 of the base, or error and hint."""
-    return _ask_worker(_CHECK, name)
+def _look(name: str, state_dir: Path) -> dict[str, str]:
+    from flywheel.bases.fetching import bases_dir
+
+    return _ask_worker(_CHECK, name, str(bases_dir(state_dir)))
 
 
-def _ask_worker(code: str, name: str) -> dict[str, str]:
+def _ask_worker(code: str, name: str, *more: str) -> dict[str, str]:
     """The answer of a check that runs in the worker, or error and hint."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}  # look, do not download
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, name],
+            [sys.executable, "-c", code, name, *more],
             check=False,
             capture_output=True,
             text=True,
@@ -229,59 +224,6 @@ def _ask_worker(code: str, name: str) -> dict[str, str]:
             "hint": "is the installation whole? pip check",
         }
     return answer
-
-
-def _scripts(path: Path, texts: Iterable[str], name: str) -> Iterator[Finding]:
-    """Compare the letters of the texts with those of the vocabulary, script by script."""
-    known = vocabulary(json.loads(path.read_text(encoding="utf-8")))
-    used: dict[str, dict[str, int]] = {}
-    for text in texts:
-        for letter in normal(text):
-            if not letter.isascii() and letter.isalpha():
-                letters = used.setdefault(script(letter), {})
-                letters[letter] = letters.get(letter, 0) + 1
-    if known is None or not used:
-        reads = "any script" if known is None else "the texts' script"
-        yield ok("script", f"the vocabulary of {name} knows {reads}")
-        return
-    for each, letters in sorted(used.items()):
-        missing = [letter for letter in letters if letter not in known]
-        knows = len(letters) - len(missing)
-        share = 1 - sum(letters[letter] for letter in missing) / sum(letters.values())
-        has = sum(script(letter) == each for letter in known if letter.isalpha())
-        text = f"{each}: {knows} of the {len(letters)} characters in use are known"
-        if share >= _KNOWN_SHARE:
-            yield ok("script", text)
-            continue
-        seen = "".join(missing[:_SHOWN]) + ("…" if len(missing) > _SHOWN else "")
-        yield warn(
-            "script",
-            f"{text} ({has} in the whole vocabulary); not known: {seen}",
-            "set [model] base to a multilingual one, e.g. intfloat/multilingual-e5-small",
-        )
-
-
-def vocabulary(tokenizer: Mapping[str, Any]) -> set[str] | None:
-    """Every character in a token of tokenizer.json; None when it falls back to bytes."""
-    model: Mapping[str, Any] = tokenizer.get("model") or {}
-    layers = json.dumps([tokenizer.get("pre_tokenizer"), tokenizer.get("decoder")])
-    if "ByteLevel" in layers or model.get("byte_fallback"):
-        return None
-    vocab = model.get("vocab") or {}
-    tokens = vocab if isinstance(vocab, Mapping) else [entry[0] for entry in vocab]
-    return {character for token in tokens for character in token}
-
-
-def normal(text: str) -> str:
-    """Lower case and without accents, as uncased vocabularies see a text."""
-    plain = unicodedata.normalize("NFD", text.lower())
-    return "".join(each for each in plain if unicodedata.category(each) != "Mn")
-
-
-def script(letter: str) -> str:
-    """The script of a letter, by the first word of its Unicode name."""
-    first = unicodedata.name(letter, "OTHER").split()[0].split("-")[0]
-    return {"CJK": "Chinese"}.get(first, first.capitalize())
 
 
 # The state folder, its socket, and the database: may we write, and who holds it?
