@@ -10,7 +10,9 @@ rows are of one intent, so `macro`, the mean over intents, stands beside the acc
 
 CPU seconds and megabytes (peak) are those of the training job, one thread and no cache. `start_s`
 is the time from a new process to the first answer of a loaded adapter, `start_cpu_s` what it
-computes meanwhile, and `answer_ms` the CPU a text after it, all with torch. `disk_mb` is the base's folder. The last line is one JSON object.
+computes meanwhile, and `answer_ms` the CPU a text after it, all with torch. `disk_mb` is the base's
+folder. A base that cannot be fetched and a set that is not there are named and left out. The last
+line is one JSON object.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import jobs
 from partition import Row, read
 
 from flywheel.bases import catalogue, fetching
+from flywheel.errors import FlywheelError
 from flywheel.records import NONE
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -52,9 +55,16 @@ def main() -> int:
         under = asked.bases or Path(place) / "bases"
         for name in ASKED:
             choice = catalogue.named(name)
-            fetching.fetch(choice, under, lambda _: None)
+            try:
+                fetching.fetch(choice, under, lambda _: None)
+            except FlywheelError as error:
+                print(f"left out: {name}: {error.message}", flush=True)
+                continue
             disk = sum(p.stat().st_size for p in fetching.find(choice, under).rglob("*"))
             for which, language in SETS.items():
+                if not (asked.data / which).is_dir():
+                    print(f"left out: {which}: {asked.data} has none", flush=True)
+                    continue
                 sets = _sets(asked.data / which, asked.quick)
                 runs = [
                     _run(Path(place) / f"{name}-{which}-{seed}", name, under, sets, seed)
