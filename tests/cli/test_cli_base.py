@@ -104,7 +104,7 @@ def init(project, folder, *options):
     if told.exit_code:
         return told.stderr.splitlines()[0]
     base = tomllib.loads((folder / "config.toml").read_text("utf-8"))["model"]["base"]
-    fetch = f"  flywheel --config {folder / 'config.toml'} base fetch {base}"
+    fetch = f"  flywheel base fetch {base} --config {folder / 'config.toml'}"
     assert (fetch in told.stdout.splitlines()) == (base != "bundled:all-minilm-l6-v2")
     return base
 
