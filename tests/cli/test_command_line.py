@@ -29,6 +29,7 @@ PROMISED = {
     "turn": "start list show refused cancel",
     "review": "list acts show verify approve reject",
     "adapters": "list show export rollback",
+    "base": "list fetch check",
     "plugins": "list check",
     "db": "check backup restore",
     "rejected": "list show export drop retry",
