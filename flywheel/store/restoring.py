@@ -25,7 +25,8 @@ from flywheel import files
 from flywheel.errors import Refused, StoreFailed
 from flywheel.store import archive, catalog, schema, seal
 from flywheel.store.columns import Connection, scalar
-from flywheel.store.database import Settings, Store, connect, lock_file, open_store
+from flywheel.store.connecting import Settings, connect, lock_file
+from flywheel.store.database import Store, open_store
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flywheel import formats
-from flywheel.loader import load_one_by_one, load_whole
+from flywheel.store.spooled import load_one_by_one, load_whole
 from flywheel.store import open_store, schema, segments
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
