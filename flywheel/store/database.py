@@ -18,7 +18,7 @@ from typing import cast
 
 import duckdb
 
-from flywheel.errors import StoreFailed
+from flywheel.errors import DiskFull, StoreFailed
 from flywheel.store import catalog, redo, replay, schema
 from flywheel.store.columns import Connection, scalar
 from flywheel.store.connecting import Settings, connect, connect_past_wal, lock_file
@@ -77,17 +77,20 @@ def _migrate(path: Path, con: Connection, log: RedoLog | None, *, fresh: bool) -
     behind = not fresh and 0 < schema.version(con) < len(schema.shipped())
     if behind:
         catalog.settle(path, con)  # a migration reads by the macros that it finds
-    if log is not None:
+    if log is not None and not fresh:
         recovered = replay.recover(con, path, log)
     migrated = schema.migrate(con, schema.shipped())
     if fresh:
         catalog.sign(con)
+        if log is not None:  # one may be there, of a database that is gone
+            recovered = replay.recover(con, path, log)
     else:
         catalog.settle(path, con)
     if log is not None:
         if migrated:  # what is logged from now on is for the tables of today
             con.execute("CHECKPOINT")
-        log.begin(_mark(con))
+        with contextlib.suppress(DiskFull):  # the next transaction begins one, or tells
+            log.begin(_mark(con))
     return recovered
 
 

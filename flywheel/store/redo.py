@@ -315,10 +315,13 @@ class RedoLog:
 
     def keep_apart(self, lines: Sequence[bytes]) -> None:
         """Keep lines that could not be read or repeated, outside of the segments."""
-        with (self.folder / NOT_APPLIED).open("ab") as file:
-            file.writelines(lines)
-            files.flush(file)
-        files.sync(self.folder)
+        try:
+            with (self.folder / NOT_APPLIED).open("ab") as file:
+                file.writelines(lines)
+                files.flush(file)
+            files.sync(self.folder)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def set_aside(self) -> Path:
         """Keep the folder under another name, which is returned, and go on in an empty one."""

@@ -84,7 +84,6 @@ def _read(log_: RedoLog, stands: Mark) -> _Found:
             found.damaged.append(line.line)
             continue
         if isinstance(line, Mark):
-            found.first = line.number if found.first is None else found.first
             found.foreign = found.foreign or line.database != stands.database
             found.noted.append((line.tip, line.events))
         else:
@@ -92,6 +91,8 @@ def _read(log_: RedoLog, stands: Mark) -> _Found:
                 found.noted.append((line.tip, line.events))
             if line.number > stands.number:
                 found.pending[line.number] = line
+        if found.first is None:
+            found.first = line.number - isinstance(line, Entry)
         found.last = max(found.last, line.number)
     return found
 
