@@ -19,7 +19,7 @@ from flywheel.config import load
 from flywheel.daemon.http_server import server_of
 from flywheel.daemon.wiring import built
 from flywheel.spool import Done
-from flywheel.store import Store
+from flywheel.store import Store, spooled
 from flywheel.web.sockets import listening
 
 
