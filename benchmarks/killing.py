@@ -233,7 +233,13 @@ def _let_decisions_wait(folder: Path, count: int) -> None:
     """Put decisions that wait for a person into a new database."""
     at = datetime(2026, 11, 22, tzinfo=UTC)
     known = Adapter(
-        id="production", base="b", recipe="r", dataset="d", parent=None, created_at=at, state="external"
+        id="production",
+        base="b",
+        recipe="r",
+        dataset="d",
+        parent=None,
+        created_at=at,
+        state="external",
     )
     path, log = folder / "var" / "flywheel.duckdb", folder / "var" / redo.FOLDER
     path.parent.mkdir()

@@ -24,7 +24,7 @@ from flywheel.store.columns import Connection, scalar
 from flywheel.store.connecting import Settings, connect, connect_past_wal, lock_file
 from flywheel.store.db_errors import lost, readable_failures
 from flywheel.store.file_copies import compact, copy_file, put_in_place, worth_compacting
-from flywheel.store.redo import Entry, Mark, Recorder, RedoLog
+from flywheel.store.redo import Entry, Mark, RedoLog, TransactionRecorder
 from flywheel.store.replay import Recovery
 
 PATIENCE_S = 30.0
@@ -374,7 +374,7 @@ class Store:
     def _transact(self, loads: Sequence[Path]) -> Iterator[Connection]:
         self._spoiled = False
         con = self._writer
-        recorder = None if self.log is None else Recorder(con)
+        recorder = None if self.log is None else TransactionRecorder(con)
         if self.log is not None and self.log.is_long():
             self.log.begin(_mark(con))
         con.execute("BEGIN TRANSACTION")

@@ -100,7 +100,7 @@ def writes_decisions(steps: Sequence[Step]) -> bool:
     return any(kind == "run" and "decision_events" in sql for kind, sql, *_ in steps)
 
 
-class Recorder:
+class TransactionRecorder:
     """Stands where a connection does, and keeps the statements that change something."""
 
     def __init__(self, con: Connection) -> None:
