@@ -2,6 +2,7 @@
 # its tests need too. Needs Linux and Python 3.11 with venv, and nothing else.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+DEMO_LANGUAGE ?= en
 READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -12,8 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-busy test-slow test-wheel check fix docs captures bench clean
 
-demo: $(or $(wildcard $(READY)),$(DEMO_READY))  ## the closed loop on an embedded default: no key, no network
-	$(BIN)/flywheel demo
+demo: $(or $(wildcard $(READY)),$(DEMO_READY))  ## the closed loop on an embedded default: no key, no network (DEMO_LANGUAGE=zh: in Chinese)
+	$(BIN)/flywheel demo --language $(DEMO_LANGUAGE)
 
 test: $(READY)  ## every quick test, a file at a time on each core; the house's are in check
 	$(BIN)/python -m pytest --ignore tests/house -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -27,7 +27,6 @@ from benchmarks import (
     attack_authors,
     attack_collusion,
     attack_door,
-    attack_durability,
     attack_evidence,
     attack_restore,
     attack_roles,
@@ -41,7 +40,6 @@ EVERY: tuple[Case, ...] = (
     *attack_authors.CASES,
     *attack_evidence.CASES,
     *attack_collusion.CASES,
-    *attack_durability.CASES,
 )
 
 

@@ -13,7 +13,6 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletionFunctionToolParam
 
 from flywheel.config import load_intents
-from flywheel.demo.grammar import STARTER
 from flywheel.records import NONE
 
 _KEY = "none"  # the client wants one; on a Unix socket its mode says who may ask
@@ -35,9 +34,10 @@ class Assistant:
 
     Args:
         socket: of the server; with an address of TCP neither transport nor client would be named.
+        intents: the file with the functions.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, intents: Path) -> None:
         transport = httpx2.HTTPTransport(uds=str(socket))
         self._client = OpenAI(
             base_url="http://flywheel/v1",
@@ -53,7 +53,7 @@ class Assistant:
                     "parameters": dict(intent.parameters),
                 },
             )
-            for intent in load_intents(STARTER / "intents.toml")
+            for intent in load_intents(intents)
         ]
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""The demo's utterances: every sentence of starter/grammar.toml with its true label.
+"""The demo's utterances: every sentence of a starter's grammar.toml with its true label.
 
 Production traffic and the scripted teacher use them. The seed, dev and golden sentences of the
-starter set are written by hand; the grammar produces none of them, and no near-duplicate of one.
+starter sets are written by hand; the grammar produces none of them, and no near-duplicate of one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from flywheel.config import load_intents
 from flywheel.records import NONE
 
 STARTER = Path(__file__).parent / "starter"
-"""Folder of the starter set: intents.toml, grammar.toml, and seed, dev and golden.jsonl."""
+"""Folder of the English starter set: intents.toml, grammar.toml, seed, dev and golden.jsonl."""
+
+STARTERS = {"en": STARTER, "zh": STARTER / "zh"}
+"""Folders of the starter sets by language; their intents have the same names."""
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -43,49 +46,53 @@ class Pattern:
     utterances: tuple[Utterance, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """The sentences of one language."""
+
+    _patterns: Mapping[str, tuple[Pattern, ...]]  # by intent
+
+    def patterns(self, intent: str) -> tuple[Pattern, ...]:
+        """Return the patterns of an intent in the grammar's order; none for an unknown intent."""
+        return self._patterns.get(intent, ())
+
+    def intents(self) -> tuple[str, ...]:
+        """Return the names the grammar knows: those of intents.toml, and `none`."""
+        return tuple(self._patterns)
+
+    def utterances(self, intent: str) -> tuple[Utterance, ...]:
+        """Return every sentence of an intent, deduplicated by text."""
+        every = (sentence for pattern in self.patterns(intent) for sentence in pattern.utterances)
+        return tuple({sentence.text: sentence for sentence in every}.values())
+
+    def draw(self, chance: Random, intent: str, hard: float, near: str | None = None) -> Utterance:
+        """Return a random sentence: a pattern is drawn first, then one of its sentences.
+
+        So a pattern with many sentences is not drawn more often.
+
+        Args:
+            chance: source of randomness.
+            intent: one of `intents()`.
+            hard: share of sentences worded like another intent's, 0..1.
+            near: prefer hard patterns worded like this intent, where there are any.
+        """
+        candidates = self.patterns(intent)
+        plain = [pattern for pattern in candidates if pattern.near is None]
+        hard_ones = [pattern for pattern in candidates if pattern.near is not None]
+        preferred = [pattern for pattern in hard_ones if pattern.near == near] or hard_ones
+        pattern = chance.choice(preferred if chance.random() < hard else plain)
+        return chance.choice(pattern.utterances)
+
+
 @functools.cache
-def patterns(intent: str) -> tuple[Pattern, ...]:
-    """Return the patterns of an intent in the grammar's order; none for an unknown intent."""
-    return _read().get(intent, ())
-
-
-def intents() -> tuple[str, ...]:
-    """Return the names the grammar knows: those of intents.toml, and `none`."""
-    return tuple(_read())
-
-
-def utterances(intent: str) -> tuple[Utterance, ...]:
-    """Return every sentence of an intent, deduplicated by text."""
-    every = (sentence for pattern in patterns(intent) for sentence in pattern.utterances)
-    return tuple({sentence.text: sentence for sentence in every}.values())
-
-
-def draw(chance: Random, intent: str, hard: float, near: str | None = None) -> Utterance:
-    """Return a random sentence: a pattern is drawn first, then one of its sentences.
-
-    So a pattern with many sentences is not drawn more often.
-
-    Args:
-        chance: source of randomness.
-        intent: one of `intents()`.
-        hard: share of sentences worded like another intent's, 0..1.
-        near: prefer hard patterns worded like this intent, where there are any.
-    """
-    candidates = patterns(intent)
-    plain = [pattern for pattern in candidates if pattern.near is None]
-    hard_ones = [pattern for pattern in candidates if pattern.near is not None]
-    preferred = [pattern for pattern in hard_ones if pattern.near == near] or hard_ones
-    pattern = chance.choice(preferred if chance.random() < hard else plain)
-    return chance.choice(pattern.utterances)
-
-
-@functools.cache
-def _read() -> Mapping[str, tuple[Pattern, ...]]:
-    parameters = {i.name: i.argument_names() for i in load_intents(STARTER / "intents.toml")}
+def grammar(language: str = "en") -> Grammar:
+    """Return the grammar of a language, one of `STARTERS`."""
+    folder = STARTERS[language]
+    parameters = {i.name: i.argument_names() for i in load_intents(folder / "intents.toml")}
     parameters[NONE] = frozenset()
-    grammar = tomllib.loads((STARTER / "grammar.toml").read_text(encoding="utf-8"))
+    written = tomllib.loads((folder / "grammar.toml").read_text(encoding="utf-8"))
     by_intent = {}
-    for entry in grammar["intent"]:
+    for entry in written["intent"]:
         name = entry["name"]
         lines = [(None, say) for say in entry["plain"]]
         lines += [(hard["near"], hard["say"]) for hard in entry["hard"]]
@@ -95,12 +102,12 @@ def _read() -> Mapping[str, tuple[Pattern, ...]]:
                 near=near,
                 utterances=tuple(
                     Utterance(text=text, intent=name, arguments=arguments)
-                    for text, arguments in _expand(say, grammar["slots"], parameters[name])
+                    for text, arguments in _expand(say, written["slots"], parameters[name])
                 ),
             )
             for near, say in lines
         )
-    return by_intent
+    return Grammar(by_intent)
 
 
 def _expand(

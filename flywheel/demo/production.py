@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from flywheel.demo.grammar import Utterance, draw, intents
+from flywheel.demo.grammar import Utterance, grammar
 from flywheel.errors import DaemonUnreachable, FlywheelError
 from flywheel.executors.local import LocalExecutor
 from flywheel.records import NONE
@@ -36,18 +36,31 @@ WEIGHTS: Mapping[str, float] = {
 }
 """Relative frequency of each intent in the traffic."""
 
-HARD: Mapping[str, float] = {
-    "set_alarm": 0.05,
-    "set_timer": 0.50,
-    "play_music": 0.05,
-    "play_podcast": 0.50,
-    "send_message": 0.20,
-    "call_contact": 0.05,
-    "get_weather": 0.05,
-    "set_thermostat": 0.05,
-    "none": 0.10,
+HARD: Mapping[str, Mapping[str, float]] = {
+    "en": {
+        "set_alarm": 0.05,
+        "set_timer": 0.50,
+        "play_music": 0.05,
+        "play_podcast": 0.50,
+        "send_message": 0.20,
+        "call_contact": 0.05,
+        "get_weather": 0.05,
+        "set_thermostat": 0.05,
+        "none": 0.10,
+    },
+    "zh": {
+        "set_alarm": 0.05,
+        "set_timer": 0.10,
+        "play_music": 0.05,
+        "play_podcast": 0.70,
+        "send_message": 0.40,
+        "call_contact": 0.05,
+        "get_weather": 0.05,
+        "set_thermostat": 0.05,
+        "none": 0.10,
+    },
 }
-"""Share of an intent's utterances that are worded like another intent's, 0..1."""
+"""By language and intent: share of utterances that are worded like another intent's, 0..1."""
 
 _READY_S = 60.0
 _STOP_S = 20.0
@@ -60,20 +73,21 @@ def stream(
     count: int,
     seed: int,
     weights: Mapping[str, float] = WEIGHTS,
-    hard: Mapping[str, float] = HARD,
+    language: str = "en",
 ) -> tuple[Utterance, ...]:
     """Return `count` utterances in order of time, with repetitions.
 
     Args:
         count: number of utterances, not of distinct ones.
-        seed: the same seed, weights and shares give the same stream.
+        seed: the same seed, weights and language give the same stream.
         weights: relative frequency by intent; an absent intent does not occur.
-        hard: share worded like another intent's, by intent, 0..1.
+        language: one of `grammar.STARTERS`.
     """
+    said = grammar(language)
     chance = Random(seed)  # noqa: S311  reproducible traffic, no secret
-    names = [name for name in intents() if weights.get(name, 0) > 0]
+    names = [name for name in said.intents() if weights.get(name, 0) > 0]
     intents_drawn = chance.choices(names, [weights[name] for name in names], k=count)
-    return tuple(draw(chance, name, hard.get(name, 0.0)) for name in intents_drawn)
+    return tuple(said.draw(chance, name, HARD[language].get(name, 0.0)) for name in intents_drawn)
 
 
 class DemoClient:

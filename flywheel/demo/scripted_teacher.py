@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from flywheel.content import canonical, content_id
-from flywheel.demo.grammar import Utterance, draw, intents
+from flywheel.demo.grammar import Utterance, grammar
 from flywheel.records import NONE
 from flywheel.teacher.prompts import DATA_CLOSE, DATA_OPEN
 
@@ -29,6 +29,7 @@ _MAX_TRIES = 50  # tries for each sentence, since a grammar is finite
 _LARGEST_BODY = 1 << 20  # bytes
 _DATA = re.compile(f"{DATA_OPEN}(.*?){DATA_CLOSE}(.*)", re.DOTALL)
 _WRITTEN: dict[str, Utterance] = {}  # sentences written by this process, by text
+_CHINESE = re.compile(r"Write them in Chinese")
 _COUNT = re.compile(r"Write (\d+) sentences")
 
 
@@ -65,10 +66,12 @@ def write(messages: Collection[Mapping[str, Any]]) -> tuple[Utterance, ...]:
         NotUnderstood: there is no brief in the messages, or the grammar lacks the function.
     """
     prompt = "\n".join(str(message.get("content", "")) for message in messages)
-    brief, count = _read(str([*messages][-1].get("content", "")) if messages else "")
+    brief, count, language = _read(str([*messages][-1].get("content", "")) if messages else "")
     intent = brief["function"]["name"]
-    if intent not in intents():
-        raise NotUnderstood(f"the script has no sentences for {intent!r}, only for {intents()}")
+    said = grammar(language)
+    if intent not in said.intents():
+        known = said.intents()
+        raise NotUnderstood(f"the script has no sentences for {intent!r}, only for {known}")
     neighbour = (brief.get("confused_with") or {}).get("name")
     avoided = {text for name in ("failed_texts", "examples") for text in brief.get(name, ())}
     chance = Random(prompt)  # noqa: S311  reproducible, no secret
@@ -77,13 +80,14 @@ def write(messages: Collection[Mapping[str, Any]]) -> tuple[Utterance, ...]:
         if len(sentences) == count:
             break
         like = neighbour if chance.random() < _NEAR_SHARE else None
-        sentence = draw(chance, intent, _HARD_SHARE, near=like)
+        sentence = said.draw(chance, intent, _HARD_SHARE, near=like)
         if sentence.text not in avoided:
             sentences[sentence.text] = sentence
     return tuple(sentences.values())
 
 
-def _read(message: str) -> tuple[dict[str, Any], int]:
+def _read(message: str) -> tuple[dict[str, Any], int, str]:
+    """The brief, how many sentences it wants, and in which language."""
     brief, order = _data(message)
     count = _COUNT.search(order)
     try:
@@ -92,7 +96,7 @@ def _read(message: str) -> tuple[dict[str, Any], int]:
         raise NotUnderstood("the brief is not readable") from error
     if count is None:
         raise NotUnderstood("the brief does not say how many sentences it wants")
-    return brief, int(count[1])
+    return brief, int(count[1]), "zh" if _CHINESE.search(order) else "en"
 
 
 def _data(message: str) -> tuple[dict[str, Any], str]:

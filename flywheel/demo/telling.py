@@ -47,7 +47,7 @@ class Teller:
         """One line with the time."""
         self.line(f"[{time.monotonic() - self._began:4.0f} s] {text}")
 
-    def busy(self, text: str) -> AbstractContextManager[Callable[[str], object]]:
+    def busy(self, text: str) -> AbstractContextManager[Callable[[str], None]]:
         """Show that something is under way until the block ends; yields what changes the text.
 
         A terminal gets one line that lives, anything else a line every `_PLAIN_S` seconds.
@@ -55,7 +55,7 @@ class Teller:
         return _living_line(text) if self._live else self._now_and_then(text)
 
     @contextmanager
-    def _now_and_then(self, text: str) -> Iterator[Callable[[str], object]]:
+    def _now_and_then(self, text: str) -> Iterator[Callable[[str], None]]:
         current = text
         over = threading.Event()
 
@@ -77,7 +77,7 @@ class Teller:
 
 
 @contextmanager
-def _living_line(text: str) -> Iterator[Callable[[str], object]]:
+def _living_line(text: str) -> Iterator[Callable[[str], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task(text, total=None)

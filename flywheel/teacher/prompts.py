@@ -156,11 +156,11 @@ def _messages(brief: Brief, share: int, part: int, parts: int) -> list[dict[str,
 
 
 def _language(brief: Brief) -> str:
-    """The language to write in: that of the failed texts, else of the examples or the description.
+    """The language to write in: that of the failed texts, else of the next texts of the brief.
 
     "" where the script does not tell; then the rules of the system message hold.
     """
-    given = (brief.failed_texts, brief.examples, (brief.intent.description,))
+    given = (brief.failed_texts, brief.examples, brief.contrast, (brief.intent.description,))
     texts: Sequence[str] = next((each for each in given if any(map(script, each))), ())
     named = language(texts)
     return language((*texts, *brief.examples)) if named == CHINESE else named

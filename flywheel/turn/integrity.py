@@ -29,7 +29,6 @@ from flywheel.store import (
     consistency,
     decisions,
     golden_set,
-    redo,
     restoring,
     samples,
     schema,
@@ -125,7 +124,7 @@ def _check(name: str, *, ok: bool, detail: str) -> dict[str, Any]:
     return {"what": name, "ok": ok, "detail": detail}
 
 
-OF_ITS_TURNS = ("jobs", redo.FOLDER)
+OF_ITS_TURNS = ("jobs",)
 """Folders that belong to one database: their entries are named after its turns."""
 
 

@@ -11,8 +11,8 @@ from openai import OpenAI
 
 from flywheel.config import SynthesisTable, TeacherTable, load_intents
 from flywheel.curation import near_duplicates
-from flywheel.demo import grammar, scripted_teacher
-from flywheel.demo.grammar import STARTER
+from flywheel.demo import scripted_teacher
+from flywheel.demo.grammar import STARTER, grammar
 from flywheel.errors import TeacherUnavailable
 from flywheel.records import NONE, Brief, Intent
 from flywheel.teacher.openai import OpenAITeacher
@@ -55,7 +55,7 @@ def test_it_writes_what_is_asked_for_every_intent_and_keeps_off_golden() -> None
         texts = found[f"b-{name}"]
         assert len(texts) == 25
         assert len(set(texts)) > 15
-        assert set(texts) <= {one.text for one in grammar.utterances(name)}
+        assert set(texts) <= {one.text for one in grammar().utterances(name)}
         assert near_duplicates(texts, golden, 0.8) == []
 
 
@@ -65,13 +65,21 @@ def test_it_leans_to_the_neighbour_and_repeats_no_known_sentence() -> None:
         texts = written(base_url, brief("set_timer", "set_alarm", 100, known))["b-set_timer"]
     close = {
         one.text
-        for pattern in grammar.patterns("set_timer")
+        for pattern in grammar().patterns("set_timer")
         if pattern.near == "set_alarm"
         for one in pattern.utterances
     }
     assert set(known) <= close
     assert not set(known) & set(texts)
     assert sum(text in close for text in texts) > 30
+
+
+def test_it_writes_in_the_language_that_it_is_told() -> None:
+    asked = brief("set_timer", failed=("过十分钟喊我",))
+    with scripted_teacher.serving() as base_url:
+        texts = written(base_url, asked)["b-set_timer"]
+    assert len(texts) == 25
+    assert set(texts) <= {one.text for one in grammar("zh").utterances("set_timer")}
 
 
 def test_the_same_brief_gets_the_same_sentences() -> None:

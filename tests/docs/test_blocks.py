@@ -19,8 +19,9 @@ from pages import PAGES, ROOT, blocks
 from terminals import Terminal
 
 README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
+IN_CHINESE = [ROOT / "README.zh.md", ROOT / "docs" / "tutorial.zh.md"]
 HOW_TO = sorted(ROOT.glob("docs/how-to/*.md"))
-PASTED = [README, TUTORIAL, *HOW_TO]
+PASTED = [README, TUTORIAL, *IN_CHINESE, *HOW_TO]
 
 IN_THE_CHECKOUT = {"README.md", "tutorial.md", "install.md", "run-under-systemd.md"}
 """Pages that begin in a checkout; the others begin in the folder of a running daemon."""
@@ -189,10 +190,14 @@ def test_a_page_can_be_pasted_from_a_fresh_folder(page, request, tmp_path, log):
 
 
 @pytest.mark.slow
-def test_the_readme_can_be_pasted_from_a_fresh_clone(checkout, tmp_path, log):
+@pytest.mark.parametrize("page", [README, *IN_CHINESE], ids=lambda page: page.name)
+def test_the_readme_and_the_chinese_pages_can_be_pasted_from_a_fresh_clone(
+    page, checkout, tmp_path, log
+):
+    """The Chinese ones have pip fetch a base model, as their readers do."""
     folder = tmp_path / "flywheel"
     shutil.copytree(checkout, folder, symlinks=True)
-    paste(README, folder, log)
+    paste(page, folder, log)
 
 
 @pytest.mark.parametrize(

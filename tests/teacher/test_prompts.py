@@ -72,6 +72,7 @@ def test_chinese_is_sent_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("failed", "examples", "named"),
     [
+        ((), (), "Chinese in traditional characters"),
         (("播放这首歌",), ("play a song",), "Chinese in simplified characters"),
         (("播放這首歌",), ("播放这首歌",), "Chinese in traditional characters"),
         (("放歌",), ("听音乐",), "Chinese in simplified characters"),
@@ -82,7 +83,9 @@ def test_chinese_is_sent_as_it_is_written() -> None:
 def test_the_teacher_is_told_the_language_of_the_failed_texts(
     failed: tuple[str, ...], examples: tuple[str, ...], named: str
 ) -> None:
-    (request,) = requests(replace(brief(failed=failed), examples=examples), per_request=10)
+    (request,) = requests(
+        replace(brief(failed=failed), examples=examples, contrast=("煮麵十分鐘",)), per_request=10
+    )
     order = request.messages[1]["content"].rsplit("\n", 1)[1]
     assert order.endswith(f"Write them in {named}, as the given sentences are." if named else ".")
     assert named or "Write them in" not in order
