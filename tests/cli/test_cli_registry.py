@@ -303,9 +303,11 @@ def test_a_backup_can_be_restored_and_what_was_there_is_kept(stored, tmp_path):
     result = stored.run("db", "restore", copy)
     assert result.exit_code == 0
     assert beats(path) >= kept_beats
-    (kept,) = path.parent.glob("*.before-*")
+    (kept,) = path.parent.glob(f"{path.name}.before-*")
     assert beats(kept) == 7
-    assert f"kept what was there: {kept}\nnext: start the daemon" in result.stdout
+    logged = kept.with_name(kept.name.replace(path.name, "redo"))
+    assert f"kept what was there: {kept}" in result.stdout
+    assert f"{logged}\nnext: start the daemon" in result.stdout
     assert result.stderr == ""
     assert not list(path.parent.glob("*.arriving*"))
 

@@ -74,7 +74,8 @@ def test_a_running_daemon_comes_back_with_the_backup_and_goes_on(start, manager,
     assert words == ["RELOADING=1", "READY=1"]  # to systemd it is one service all along
     assert process.poll() is None
     (before,) = kept(tmp_path)
-    assert said["kept"] == [str(before)]
+    logged = before.with_name(before.name.replace("flywheel.duckdb", "redo"))
+    assert said["kept"] == [str(before), str(logged)]
     send(tmp_path, 6)
     undone = command(tmp_path, "db", "restore", before)
     assert undone.returncode == 0

@@ -8,7 +8,17 @@ import pyarrow.parquet
 import pytest
 
 from flywheel.records import Feedback, Prediction
-from flywheel.store import archive, database, erasure, events, health, open_store, retention, schema
+from flywheel.store import (
+    archive,
+    database,
+    erasure,
+    events,
+    file_copies,
+    health,
+    open_store,
+    retention,
+    schema,
+)
 from flywheel.store.columns import scalar
 
 DAY = timedelta(days=1)
@@ -163,7 +173,7 @@ def test_the_files_of_a_database_that_was_set_aside_are_left_alone(tmp_path, sto
 
 
 def test_a_file_that_is_mostly_free_is_written_anew_while_others_read_and_write(store, monkeypatch):
-    monkeypatch.setattr(database, "_WORTH_BYTES", 1 << 20)
+    monkeypatch.setattr(file_copies, "_WORTH_BYTES", 1 << 20)
     with store.write() as con:
         con.execute(
             "INSERT INTO predictions (id, ts, text, intent, arguments, confidence, adapter, "
