@@ -44,7 +44,7 @@ from flywheel.errors import FlywheelError
 from flywheel.protocols import Handle, JobPhase, JobState
 from flywheel.records import Decision, Feedback, Intent, Job, Prediction, Sample
 from flywheel.serving.link import ChampionLink
-from flywheel.store import adapters, decisions, events, open_store
+from flywheel.store import adapters, decisions, events, open_store, redo
 from flywheel.turn import Incoming, Runtime
 from flywheel.unix_socket import UnixConnection
 
@@ -176,7 +176,9 @@ def opened(folder: Path, promotion: PromotionTable = REVIEW, **tables: Any) -> R
     return Runtime(
         config=config,
         intents=tuple(Intent(name=name, description=f"do {name}") for name in INTENTS),
-        store=open_store(config.state_dir / "flywheel.duckdb"),
+        store=open_store(
+            config.state_dir / "flywheel.duckdb", redo_folder=config.state_dir / redo.FOLDER
+        ),
         executor=Memoriser(),
         serving=ChampionLink(config.state_dir / "adapters"),
         teacher=None,

@@ -27,6 +27,7 @@ from benchmarks import (
     attack_authors,
     attack_collusion,
     attack_door,
+    attack_durability,
     attack_evidence,
     attack_restore,
     attack_roles,
@@ -40,6 +41,7 @@ EVERY: tuple[Case, ...] = (
     *attack_authors.CASES,
     *attack_evidence.CASES,
     *attack_collusion.CASES,
+    *attack_durability.CASES,
 )
 
 

@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import uvloop
 
-from flywheel import formats, loader
+from flywheel import formats
 from flywheel.api import ProcessStatus
 from flywheel.config import load
 from flywheel.daemon.http_server import server_of
 from flywheel.daemon.wiring import built
 from flywheel.spool import Done
-from flywheel.store import Store
+from flywheel.store import Store, spooled
 from flywheel.web.sockets import listening
 
 
@@ -50,7 +50,7 @@ class GroupCommit:
                 group, self._waiting = self._waiting, []
             rows, _ = formats.rows_of(b"".join(lines for lines, _ in group))
             with self._store.write() as con:
-                loader.load_rows(con, rows)
+                spooled.load_rows(con, rows)
             for _, done in group:
                 done(None)
 

@@ -4,22 +4,37 @@ The daemon is the real one, forked from a process that has imported it already, 
 fit into a minute. Clients send singles and batches over its socket, one line in five a repeat of
 something sent before; what was not acknowledged is sent again after the restart. Mixed, a quarter
 each are native predictions, feedback on them (often early), and records of OpenAI and Langfuse.
+
+With `words` each client also gives samples and rejects decisions that wait. With `damage` DuckDB's
+own log is deleted, cut, zeroed, overwritten or changed by a bit after every other kill: then all
+that stands in no checkpoint comes from the redo log and the spool.
+
+    python -m benchmarks.killing [--kills N] [--seed N]
+
+The last line is JSON: the fields of `Survived`.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import json
 import multiprocessing
+import os
 import random
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flywheel.records import Adapter, Decision
+from flywheel.store import adapters, decisions, open_store, redo
 from flywheel.unix_socket import UnixConnection
 
 CONFIG = '[schedule]\ncron = ""\n[flywheel]\nlog_level = "error"\n'
@@ -34,6 +49,8 @@ class Survived:
     """What a run of kills left behind."""
 
     kills: int
+    damaged: int  # logs of DuckDB's that were damaged between a kill and a start
+    words: int  # samples and rejections among what was acknowledged
     acknowledged: int  # different events
     lost: int  # acknowledged and not in the tables
     duplicates: int  # rows beyond the first of an id
@@ -42,18 +59,37 @@ class Survived:
 
 
 def survive(
-    folder: Path, kills: int, *, seed: int = 0, load_s: float = 0.4, mixed: bool = False
+    folder: Path,
+    kills: int,
+    *,
+    seed: int = 0,
+    load_s: float = 0.4,
+    mixed: bool = False,
+    words: int = 0,
+    damage: bool = False,
 ) -> Survived:
-    """Kill a daemon over `folder` again and again, and count what is there in the end."""
+    """Kill a daemon over `folder` again and again, and count what is there in the end.
+
+    Args:
+        folder: of the daemon.
+        kills, seed, load_s: how many, by which chance, and the longest load between two.
+        mixed: also feedback and records of others.
+        words: decisions that wait; 0: no samples and no rejections are sent.
+        damage: DuckDB's log is damaged after every other kill.
+    """
     (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "intents.toml").write_text(INTENTS, encoding="utf-8")
     chance = random.Random(seed)
-    load = _Load(folder / "var" / "flywheel.sock", seed, mixed=mixed)
-    slowest = 0.0
+    load = _Load(folder / "var" / "flywheel.sock", seed, mixed=mixed, words=words > 0)
+    if words:
+        _let_decisions_wait(folder, words)
+    slowest, damaged = 0.0, 0
     for number in range(kills):
         with _daemon(folder) as started_s:
             slowest = max(slowest, started_s)
             load.run(chance.uniform(0.05, load_s), answered=number % 4 > 0)
+        if damage and number % 2:
+            damaged += damage_wal(folder / "var" / "flywheel.duckdb.wal", chance)
     load.settle()
     with _daemon(folder, kill=False):
         checked = json.loads(load.ask("GET", "/v1/check")[1])
@@ -61,6 +97,8 @@ def survive(
     stored = _stored(folder / "var" / "flywheel.duckdb")
     return Survived(
         kills=kills,
+        damaged=damaged,
+        words=sum(key.startswith(("sample ", "rejected ")) for key in load.acknowledged),
         acknowledged=len(load.acknowledged),
         lost=len(load.acknowledged - set(stored)),
         duplicates=len(stored) - len(set(stored)),
@@ -72,9 +110,10 @@ def survive(
 class _Load:
     """Clients that remember what was acknowledged."""
 
-    def __init__(self, path: Path, seed: int, *, mixed: bool) -> None:
+    def __init__(self, path: Path, seed: int, *, mixed: bool, words: bool) -> None:
         self._path = path
         self._mixed = mixed
+        self._words = words
         self._lock = threading.Lock()
         self._next = 0
         self._chance = random.Random(seed)
@@ -118,7 +157,10 @@ class _Load:
             with contextlib.closing(UnixConnection(self._path, 30.0)) as connection:
                 while True:
                     numbers = self._numbers()
-                    for route, events in _events(numbers, mixed=self._mixed).items():
+                    asked = _events(numbers, mixed=self._mixed)
+                    if self._words:
+                        asked = _words(numbers[0]) | asked
+                    for route, events in asked.items():
                         body = b"\n".join(json.dumps(one).encode() for one in events.values())
                         connection.request("POST", f"/v1/{route}", body)
                         answer = connection.getresponse()
@@ -177,6 +219,67 @@ def _langfuse(n: int) -> tuple[str, str, dict[str, Any]]:
     return "predictions", f"t:{n}", {"id": f"{n}", "traceId": "t", **when, **said}
 
 
+def _words(n: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """A sample and the rejection of a decision, as `_events`; one that is not there is refused."""
+    row = {"text": f"sample {n}", "intent": "set_alarm", "split": "train"}
+    name = f"d-{n + 1}"
+    return {
+        "samples": {f"sample {n}": row},
+        f"decisions/{name}/reject": {f"rejected {name}": {"because": f"number {n}"}},
+    }
+
+
+def _let_decisions_wait(folder: Path, count: int) -> None:
+    """Put decisions that wait for a person into a new database."""
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    known = Adapter(
+        id="production",
+        base="b",
+        recipe="r",
+        dataset="d",
+        parent=None,
+        created_at=at,
+        state="external",
+    )
+    path, log = folder / "var" / "flywheel.duckdb", folder / "var" / redo.FOLDER
+    path.parent.mkdir()
+    with contextlib.closing(open_store(path, redo_folder=log)) as store, store.write() as con:
+        adapters.add(con, known)
+        for n in range(1, count + 1):
+            waits = Decision(
+                id=f"d-{n}",
+                turn=None,
+                challenger=known.id,
+                champion=None,
+                verdict="rollback",
+                status="pending",
+                by="gates",
+                because="undecided",
+                at=at,
+            )
+            decisions.add(con, waits)
+
+
+def damage_wal(wal: Path, chance: random.Random) -> bool:
+    """Delete, cut, zero, overwrite or change DuckDB's log; False where there is none."""
+    if not wal.exists() or not (size := wal.stat().st_size):
+        return False
+    kind = chance.randrange(5)
+    if kind == 0:
+        wal.unlink()
+    elif kind == 1:
+        os.truncate(wal, chance.randrange(size))
+    elif kind == 2:
+        wal.write_bytes(bytes(size))
+    elif kind == 3:
+        wal.write_bytes(chance.randbytes(size))
+    else:
+        data = bytearray(wal.read_bytes())
+        data[chance.randrange(size)] ^= 1 << chance.randrange(8)
+        wal.write_bytes(data)
+    return True
+
+
 _FORMS = (_native, _verdict, _openai, _langfuse)
 
 
@@ -223,12 +326,29 @@ def wait_for(path: Path, process: Any) -> None:
 
 
 def _stored(path: Path) -> list[str]:
-    from flywheel.store import open_store
+    everything = """
+        SELECT id FROM predictions UNION ALL SELECT id FROM feedback
+        UNION ALL SELECT text FROM samples
+        UNION ALL SELECT 'rejected ' || decision FROM decision_events WHERE status = 'rejected'
+    """
+    with contextlib.closing(open_store(path)) as store, store.read() as con:
+        return [key for (key,) in con.execute(everything).fetchall()]
 
-    store = open_store(path)
-    try:
-        with store.read() as con:
-            both = "SELECT id FROM predictions UNION ALL SELECT id FROM feedback"
-            return [key for (key,) in con.execute(both).fetchall()]
-    finally:
-        store.close()
+
+def main() -> int:
+    """Kill as often as asked, and end with one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place, words = Path(folder), 20 * asked.kills
+        survived = survive(
+            place, asked.kills, seed=asked.seed, mixed=True, words=words, damage=True
+        )
+    print(json.dumps(asdict(survived)))
+    return 0 if (survived.lost, survived.duplicates, survived.differences) == (0, 0, ()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

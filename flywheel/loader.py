@@ -11,25 +11,20 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from flywheel import formats
-from flywheel.content import kept_text
 from flywheel.errors import DiskFull
-from flywheel.records import Feedback, Prediction, Score
 from flywheel.spool import Spool
 from flywheel.store import (
-    Connection,
     Store,
     StoreFailed,
     events,
     lower_priority,
     rejected,
     segments,
+    spooled,
 )
 from flywheel.store.events import Stored
-from flywheel.store.rejected import RejectedEvent
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +34,6 @@ CHECKPOINT_BYTES = 64 << 20
 GROUP_BYTES = 32 << 20  # of segments, loaded in one transaction
 REFUSALS = 6  # checkpoints refused in a row are a problem: about a minute
 _FULL = {"event": "disk.full"}
-_DAMAGED = {"event": "spool.damaged"}
 
 
 class Loader:
@@ -144,8 +138,8 @@ class Loader:
     def _load(self, paths: Sequence[Path]) -> None:
         with self._store.read() as con:
             read = segments.read(con, paths)
-        with self._store.write() as con:
-            stored, rows = load_one_by_one(con, paths) if read is None else load_whole(con, read)
+        with self._store.write(loads=paths) as con:
+            stored, rows = spooled.load(con, paths, read)
         self._loaded += paths
         self.rows += rows
         self.stored += stored
@@ -188,79 +182,3 @@ def _groups(segments: Iterable[Path]) -> Iterator[list[Path]]:
         size += path.stat().st_size
     if group:
         yield group
-
-
-def load_whole(con: Connection, read: segments.Segments) -> tuple[Stored, int]:
-    """Store what DuckDB read; returns what became of the events, and how many rows there were."""
-    stored = events.insert_predictions(con, read.predictions)
-    stored += events.insert_feedback(con, read.feedback)
-    events.insert_scores(con, read.scores)
-    rejected.add(con, [_rejected(**row) for row in read.rejected])
-    return stored, read.rows
-
-
-def load_one_by_one(con: Connection, paths: Sequence[Path]) -> tuple[Stored, int]:
-    """Store what segments hold in which a line is damaged; that line is kept as rejected."""
-    rows: list[object] = []
-    damaged: list[bytes] = []
-    for path in paths:
-        read, unreadable = formats.rows_of(path.read_bytes())
-        if unreadable:
-            log.error("%s: %d lines are damaged", path, len(unreadable), extra=_DAMAGED)
-        rows += read
-        damaged += unreadable
-    stored = load_rows(con, rows)
-    rejected.add(con, [_as_rejected(line) for line in damaged])
-    return stored, len(rows)
-
-
-def load_rows(con: Connection, rows: Sequence[object]) -> Stored:
-    """Store rows of the spool in the caller's transaction."""
-    records = [formats.record_of(row) for row in rows if not isinstance(row, formats.RejectedEntry)]
-    stored = events.add_predictions(con, [one for one in records if isinstance(one, Prediction)])
-    stored += events.add_feedback(con, [one for one in records if isinstance(one, Feedback)])
-    events.add_scores(con, [one for one in records if isinstance(one, Score)])
-    refused = [
-        _rejected(
-            row.sent_as, row.line, row.raw, row.field, row.why, row.at, row.format, row.encoding
-        )
-        for row in rows
-        if isinstance(row, formats.RejectedEntry)
-    ]
-    rejected.add(con, refused)
-    return stored
-
-
-def _rejected(
-    sent_as: str,
-    line: int,
-    raw: str,
-    field: str,
-    why: str,
-    at: datetime,
-    format: str,
-    encoding: str,
-) -> RejectedEvent:
-    return RejectedEvent(
-        kind=sent_as,
-        line=line,
-        raw=raw,
-        field=field,
-        why=why,
-        at=at,
-        format=format,
-        encoding=encoding,
-    )
-
-
-def _as_rejected(line: bytes) -> RejectedEvent:
-    raw, encoding = kept_text(line)
-    return RejectedEvent(
-        kind="spool",
-        line=0,
-        raw=raw,
-        encoding=encoding,
-        field="",
-        why="was damaged in the spool",
-        at=datetime.now(UTC),
-    )

@@ -46,6 +46,68 @@ def _entries(folder: Path) -> list[tuple[Path, int | None]]:
     return [(path, int(name[1]) if name else None) for path, name in names]
 
 
+class SegmentWriter:
+    """Appends to numbered segments; what `append` returned from is on disk. One thread at a time.
+
+    Args:
+        folder: where the segments are.
+        number: of the newest that is there; the next one is opened by the next `append`.
+    """
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._folder = folder
+        self._number = number
+        self._file = -1
+        self.path: Path | None = None  # of the open segment; None: nothing was appended to it yet
+        self.size = 0  # bytes of it
+
+    def append(self, data: bytes) -> None:
+        """Write and sync; after an error, `cut` takes off what was half written.
+
+        Raises:
+            OSError: whether the data is on disk is not known.
+        """
+        if self._file < 0:
+            self._open()
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._file, left) :]
+        os.fdatasync(self._file)
+        self.size += len(data)
+
+    def cut(self, size: int) -> None:
+        """Shorten the open segment to a length that it had, on disk when this returns.
+
+        Raises:
+            OSError: it could not be.
+        """
+        if self._file >= 0:
+            os.ftruncate(self._file, size)
+            os.fdatasync(self._file)
+            self.size = size
+
+    def end(self) -> Path | None:
+        """Close the open segment and return it; None where there is none."""
+        ended = self.path
+        if ended is not None:
+            os.close(self._file)
+            self._file, self.path, self.size = -1, None, 0
+        return ended
+
+    def _open(self) -> None:
+        path = self._folder / f"{self._number + 1:012d}.ndjson"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(path, flags, 0o640)
+        self._number += 1
+        self.path = path
+        files.sync(self._folder)
+
+
+def newest(folder: Path) -> int:
+    """The highest number that a name in the folder has, segment or not; 0 without one."""
+    return max((number for _, number in _entries(folder) if number is not None), default=0)
+
+
 class Spool:
     """Appends lines to segments. Any thread may call it.
 
@@ -64,10 +126,8 @@ class Spool:
         there = _entries(folder)
         self.strays = tuple(path.name for path, _ in there if path not in self._closed)
         """What lay in the folder at the start and is no segment: it is never read or removed."""
-        self._number = max((number for _, number in there if number is not None), default=0)
+        self._writer = SegmentWriter(folder, newest(folder))
         self._sizes = {path: path.stat().st_size for path in self._closed}
-        self._path: Path | None = None
-        self._file = -1
         self._written = 0  # bytes of the open segment
         self._queued = 0  # bytes of what waits
         self._waiting: list[tuple[bytes, Done]] = []
@@ -182,7 +242,7 @@ class Spool:
         data = b"".join(lines for lines, _ in group)
         error: Exception | None = None
         try:
-            self._write(data)
+            self._writer.append(data)
         except OSError as cause:
             error = self._undone(cause)
         with self._state:
@@ -192,14 +252,6 @@ class Spool:
         for _, done in group:
             _tell(done, error)
 
-    def _write(self, data: bytes) -> None:
-        if self._file < 0:
-            self._open_segment()
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._file, left) :]
-        os.fdatasync(self._file)
-
     def _undone(self, cause: OSError) -> Exception:
         """Cut off what was half written and go on in another segment."""
         log.error("the spool could not be written: %s", cause, extra={"event": "spool.failed"})
@@ -207,9 +259,7 @@ class Spool:
             f"the spool could not be written: {cause.strerror}", hint="send it again"
         )
         try:
-            if self._file >= 0:
-                os.ftruncate(self._file, self._written)
-                os.fdatasync(self._file)
+            self._writer.cut(self._written)
             if cause.errno in NO_ROOM:
                 error = DiskFull(
                     "the disk is full: nothing was kept", hint="make room, then send it again"
@@ -219,23 +269,14 @@ class Spool:
         self._end_segment()
         return error
 
-    def _open_segment(self) -> None:
-        path = self.folder / f"{self._number + 1:012d}.ndjson"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o640)
-        self._number += 1
-        self._path = path
-        files.sync(self.folder)
-
     def _end_segment(self) -> None:
-        if self._path is None:
+        ended = self._writer.end()
+        if ended is None:
             return
-        os.close(self._file)
-        self._file = -1
         with self._state:
-            self._closed.append(self._path)
-            self._sizes[self._path] = self._written
-            self._path, self._written = None, 0
+            self._closed.append(ended)
+            self._sizes[ended] = self._written
+            self._written = 0
 
 
 def _tell(done: Done, error: Exception | None) -> None:

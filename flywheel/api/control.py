@@ -245,7 +245,10 @@ def status_of(request: Request, *, up_to_date: bool = True) -> StatusView:
             *process_status.serving_problems(),
             *hidden,
             *strays,
+            *_runtime(request).store.recovered.problems,
+            *process_status.redo_problems(),
         ),
+        proved_at=process_status.proved_at(),
         loaded=_loaded(request),
     )
 

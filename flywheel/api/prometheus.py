@@ -103,6 +103,10 @@ class _StatusGauges(Collector):
             ("watch_e_value", "Against no harm; 1/alpha shows it.", watch["e_value"] or 0.0),
             ("traffic_alarms", "Raised last week.", sum(a["raised"] for a in watch["alarms"])),
             ("serving_waits", "1 while something waits for it.", int(bool(serving["waiting"]))),
+            ("redo_bytes", "Of the redo log.", status["redo"]["bytes"]),
+            ("redo_replayed", "Transactions repeated at the start.", status["redo"]["replayed"]),
+            ("redo_lost", "Transactions lost at the start.", status["redo"]["lost"]),
+            ("redo_unproved_seconds", "Since a checkpoint was read back.", self._unproved_s()),
             ("problems", "Problems that `flywheel status` names.", len(status["problems"])),
             ("rejected_lines", "Kept, not taken.", backlog["rejected"]),
             ("scores", "Of other tools, as seen.", status["input"]["scores"]),
@@ -119,6 +123,12 @@ class _StatusGauges(Collector):
         for outcome, count in (status["input"]["loaded"] or {}).items():
             loaded.add_metric([outcome], count)
         yield loaded
+
+    def _unproved_s(self) -> float:
+        proved = self._status["redo"]["proved_at"]
+        if not proved:
+            return float(self._status["uptime_s"])
+        return max(0.0, (self._at - datetime.fromisoformat(proved)).total_seconds())
 
     def _turn_open_s(self) -> float:
         turn = self._status["turn"]
@@ -151,6 +161,8 @@ class ProcessStatus:
     sources: Callable[[], Sequence[Mapping[str, Any]]] = _no_sources
     problems: Callable[[], Sequence[str]] = _no_problems
     serving_problems: Callable[[], Sequence[str]] = _no_problems  # of the server of the champion
+    redo_problems: Callable[[], Sequence[str]] = _no_problems  # why no checkpoint is proved
+    proved_at: Callable[[], datetime | None] = lambda: None  # the last proof of this process
     reload: Callable[[], Mapping[str, Any]] = _no_reload
     restart: Callable[[], None] | None = None  # on the event loop's thread; None: it cannot
     requests: RequestMetrics = field(default_factory=RequestMetrics)

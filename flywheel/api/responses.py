@@ -26,6 +26,7 @@ from flywheel.records import (
     IntentVerdict,
     Verdict,
 )
+from flywheel.store import Store
 
 # Production: intents and what the daemon is doing.
 
@@ -126,6 +127,25 @@ class InputView(View):
     scores_counted: int  # that are verdicts
 
 
+class RedoView(View):
+    """The log of transactions beside the database."""
+
+    bytes: int  # since the last checkpoint that was read back
+    proved_at: str | None  # when that was; None: not since the daemon's start
+    replayed: int  # transactions that the database lacked at the start, and got from it
+    lost: int  # of those, what could not be read or repeated
+
+    @classmethod
+    def of(cls, store: Store, proved_at: datetime | None) -> RedoView:
+        """The log of an open database."""
+        return cls(
+            bytes=store.log.size if store.log is not None else 0,
+            proved_at=proved_at.isoformat() if proved_at else None,
+            replayed=store.recovered.replayed,
+            lost=store.recovered.lost,
+        )
+
+
 class StatusView(View):
     """What the daemon is doing, and what waits for a person."""
 
@@ -143,6 +163,7 @@ class StatusView(View):
     serving: ChampionServingView
     watch: WatchView
     archive: ArchiveView
+    redo: RedoView
     golden: GoldenSetView
     input: InputView
     overrides: list[str]  # variables of the environment that go before config.toml

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from flywheel import __version__, diagnosis, gates
@@ -31,6 +32,7 @@ from flywheel.api.responses import (
     LoadedView,
     ProgressView,
     PromptedBriefView,
+    RedoView,
     SourceView,
     StatusView,
     StepView,
@@ -330,6 +332,7 @@ def status(
     sources: Sequence[Mapping[str, Any]] = (),
     problems: Sequence[str] = (),
     loaded: events.Stored | None = None,
+    proved_at: datetime | None = None,
 ) -> StatusView:
     """What the daemon is doing, and what waits for a person."""
     with runtime.store.read() as con:
@@ -362,6 +365,7 @@ def status(
         serving=serving,
         watch=watch,
         archive=_archive(runtime, archived),
+        redo=RedoView.of(runtime.store, proved_at),
         golden=_golden(runtime, generation, sum(learned.values())),
         input=came,
         overrides=list(runtime.config.overrides),

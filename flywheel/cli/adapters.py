@@ -123,9 +123,11 @@ def _trained(ctx: typer.Context, adapter_id: str) -> Mapping[str, str] | None:
             each["id"]: each.get("files") or {} for each in daemon(ctx).get("adapters").value
         }
     elif place(ctx).database.is_file():
-        from flywheel.store import adapters, open_store
+        from flywheel.store import adapters, open_store, redo
 
-        with contextlib.closing(open_store(place(ctx).database)) as store, store.read() as con:
+        database = place(ctx).database
+        store = open_store(database, redo_folder=database.parent / redo.FOLDER)
+        with contextlib.closing(store), store.read() as con:
             registry = {each.id: each.files for each in adapters.list_adapters(con)}
     else:
         return None

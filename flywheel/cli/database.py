@@ -299,10 +299,10 @@ def _existing(folders: Place) -> Path:
 
 def _check_alone(folders: Place) -> dict[str, Any]:
     path = _existing(folders)
-    from flywheel.store import open_store
+    from flywheel.store import open_store, redo
     from flywheel.turn.integrity import check as look
 
-    store = open_store(path)
+    store = open_store(path, redo_folder=path.parent / redo.FOLDER)
     try:
         store.probe()
         return look(store, folders.state_dir)
@@ -312,10 +312,12 @@ def _check_alone(folders: Place) -> dict[str, Any]:
 
 def _copy_alone(folders: Place, to: Path) -> None:
     path = _existing(folders)
-    from flywheel.store import open_store
+    from flywheel.store import open_store, redo
     from flywheel.turn import backups
 
-    store = open_store(path)  # held during the copy, so that no daemon starts to write
+    store = open_store(
+        path, redo_folder=path.parent / redo.FOLDER
+    )  # held during the copy, so that no daemon starts to write
     try:
         backups.back_up(store, to, _person(), datetime.now(UTC))
     finally:

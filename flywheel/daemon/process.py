@@ -25,6 +25,7 @@ from flywheel import __version__, intake, logs, turn
 from flywheel.api import ProcessStatus
 from flywheel.config import load, without_effect
 from flywheel.daemon import wiring
+from flywheel.daemon.checkpoint_proof import CheckpointProof
 from flywheel.daemon.hooks import Hooks
 from flywheel.daemon.http_server import server_of
 from flywheel.daemon.retention import Retention
@@ -148,6 +149,7 @@ class Daemon:
         self._feed = Feed(runtime)
         self._hooks = Hooks(runtime)
         self._retention = Retention(runtime)
+        self._proof = CheckpointProof(runtime)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._code = 0
@@ -157,6 +159,8 @@ class Daemon:
             sources=self._feed.states,
             problems=self.problems,
             serving_problems=self._rollout.problems,
+            redo_problems=self._proof.problems,
+            proved_at=lambda: self._proof.proved_at,
             reload=self._reload.ask,
             restart=self._asked_to_restart,
         )
@@ -265,6 +269,7 @@ class Daemon:
             self._feed.start()
             self._retention.start()
         self._hooks.start()
+        self._proof.start()
 
     def _reread(self) -> None:
         """After a reload: the schedule, scores whose rule changed, and what serves."""
@@ -292,6 +297,7 @@ class Daemon:
         ended &= self._rollout.stop(max(0.0, until - time.monotonic()))
         left = self._feed.stop(max(0.0, until - time.monotonic()))
         ended &= self._retention.stop(max(0.0, until - time.monotonic()))
+        ended &= self._proof.stop(max(0.0, until - time.monotonic()))
         self.left_behind = not ended or bool(left)
 
     async def _pulse(self) -> None:

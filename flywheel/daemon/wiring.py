@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -25,7 +26,7 @@ from flywheel.protocols import Teacher
 from flywheel.records import Intent
 from flywheel.serving import SERVING
 from flywheel.spool import Spool
-from flywheel.store import Store, open_store, restoring, turns
+from flywheel.store import DiskFull, Store, decisions, open_store, redo, restoring, turns
 from flywheel.turn import Runtime, proof
 from flywheel.turn.control import record_act
 from flywheel.turn.integrity import OF_ITS_TURNS, forged
@@ -109,8 +110,9 @@ def built(config: Config) -> Iterator[Runtime]:
         said = {"event": "database.restored", "kept": kept}
         log.warning("a backup took the place of the database; kept: %s", kept, extra=said)
     _make_folders(config.state_dir)  # those that went with the old database
-    store = open_store(database)
+    store = open_store(database, redo_folder=config.state_dir / redo.FOLDER)
     try:
+        _tell_recovered(store)
         yield Runtime(
             config=config,
             intents=intents,
@@ -124,6 +126,22 @@ def built(config: Config) -> Iterator[Runtime]:
         )
     finally:
         store.close()
+
+
+def _tell_recovered(store: Store) -> None:
+    """Tell, and keep among what happened, what the database lacked at the start."""
+    found = store.recovered
+    words = []
+    if found.wal:
+        words.append(f"the write-ahead log could not be read and is kept as {found.wal}")
+    if found.replayed or found.lost:
+        words.append(f"{found.replayed} transactions repeated from the redo log, {found.lost} lost")
+    words += found.problems
+    if not words:
+        return
+    log.warning("%s", "; ".join(words), extra={"event": "database.recovered"})
+    with contextlib.suppress(DiskFull), store.write() as con:
+        decisions.record_act(con, "database.recovered", "start", "; ".join(words), _now())
 
 
 def _forged(store: Store) -> str:

@@ -16,6 +16,7 @@ from flywheel.store import (
     events,
     golden_set,
     health,
+    redo,
     restoring,
     retention,
     retired,
@@ -23,23 +24,25 @@ from flywheel.store import (
     schema,
     seal,
     segments,
+    spooled,
     teacher,
     traffic,
     turns,
 )
 from flywheel.store.columns import Connection
+from flywheel.store.connecting import Settings, lower_priority
 from flywheel.store.database import (
-    Settings,
     Store,
-    copy_file,
-    lower_priority,
     open_store,
     prove,
 )
+from flywheel.store.file_copies import copy_file
+from flywheel.store.replay import Recovery
 
 __all__ = [
     "Connection",
     "DiskFull",
+    "Recovery",
     "Settings",
     "Store",
     "StoreFailed",
@@ -57,6 +60,7 @@ __all__ = [
     "lower_priority",
     "open_store",
     "prove",
+    "redo",
     "restoring",
     "retention",
     "retired",
@@ -64,6 +68,7 @@ __all__ = [
     "schema",
     "seal",
     "segments",
+    "spooled",
     "teacher",
     "traffic",
     "turns",

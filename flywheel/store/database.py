@@ -7,206 +7,44 @@ never see half of one. DuckDB is locked down first: no other file, network, exte
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import importlib.util
 import os
-import re
-import shutil
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import cast
 
 import duckdb
 
-from flywheel import files
-from flywheel.errors import DatabaseHeld, FlywheelError, StoreFailed, no_room
-from flywheel.store import archive, catalog, schema, segments
-from flywheel.store.columns import Connection, first_row, scalar
+from flywheel.errors import DiskFull, StoreFailed
+from flywheel.store import catalog, redo, replay, schema
+from flywheel.store.columns import Connection, scalar
+from flywheel.store.connecting import Settings, connect, connect_past_wal, lock_file
 from flywheel.store.db_errors import lost, readable_failures
-
-# DuckDB tries to import pandas for each parameter of each query. Where it is not installed, Python
-# would search every folder of sys.path for it each time, which takes longer than a small query.
-if importlib.util.find_spec("pandas") is None:
-    sys.modules["pandas"] = None  # type: ignore[assignment]
-
-# Copies of a database file, whole or not at all.
-
-
-def copy_file(source: Path, to: Path) -> None:
-    """Copy a file in another process, and have it on disk before this returns.
-
-    Closing any descriptor of a database file in this process would drop the lock that DuckDB
-    holds on it.
-
-    Raises:
-        FlywheelError: it cannot be written; nothing is left behind.
-    """
-    done = subprocess.run(
-        ["cp", "--reflink=auto", "--", os.fspath(source), os.fspath(to)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        to.unlink(missing_ok=True)
-        raise FlywheelError(done.stderr.strip() or f"cannot write {to}", hint="is there room?")
-    files.sync(to)
-
-
-# The database written anew, without the room that deleted rows left.
-#
-# DuckDB fills freed room with later rows and never shortens its file, so this pays only when most
-# of a large file is free.
-
-FOLDER = "compacting"
-_WORTH_BYTES = 64 << 20
-_FREE = "SELECT block_size * free_blocks, block_size * total_blocks FROM pragma_database_size()"
-
-
-def worth_compacting(con: Connection) -> bool:
-    """Whether at least half of a file, and enough to care about, is free."""
-    free, total = first_row(con, _FREE) or (0, 0)
-    return bool(free >= _WORTH_BYTES and free * 2 >= total)
-
-
-def compact(con: Connection, path: Path) -> Path:
-    """Copy all that is committed to a new file, on disk when this returns; `path` is unchanged."""
-    folder = path.parent / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
-    folder.mkdir(mode=0o750)
-    fresh = folder / path.name
-    with con.cursor() as cursor:
-        cursor.execute(f"ATTACH '{_quoted(fresh)}' AS fresh")
-        try:
-            name = scalar(cursor, "SELECT current_database()")
-            cursor.execute(f'COPY FROM DATABASE "{name}" TO fresh')
-        finally:
-            cursor.execute("DETACH fresh")
-    files.sync(fresh)
-    return fresh
-
-
-def put_in_place(fresh: Path, path: Path) -> bool:
-    """Give the new file the old one's name; nobody may have either open.
-
-    False where the old one has a log still, which belongs to no other file.
-    """
-    wal = path.with_name(f"{path.name}.wal")
-    if wal.exists() and wal.stat().st_size:
-        return False
-    files.replace(fresh, path)
-    shutil.rmtree(fresh.parent, ignore_errors=True)
-    return True
-
-
-def _quoted(path: Path) -> str:
-    return str(path.resolve()).replace("'", "''")
-
-
-# Takes hold of the database file, for this process alone, and locks DuckDB down.
-
-Settings: TypeAlias = Mapping[str, str | bool | int | float | list[str]]
-
-_SETTINGS: Settings = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "checkpoint_threshold": "128MB",  # the loader checkpoints by itself before that
-    "memory_limit": "2GB",  # the rest of the machine trains; larger queries go through disk
-    "storage_compatibility_version": catalog.STORAGE,
-}
-# What the database may touch besides its own file: old events, itself written anew, the spool.
-_FOLDERS = (archive.FOLDER, FOLDER, segments.FOLDER)
-_LOCK_DOWN = ("SET enable_external_access = false", "SET lock_configuration = true")
-
-
-def lock_file(path: Path) -> int:
-    """Take the lock beside the database and return its file descriptor.
-
-    DuckDB's own lock is a POSIX record lock, which the kernel drops as soon as this process
-    closes any descriptor of the file (a hash, a copy); two writers would destroy the file.
-    """
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-        os.close(lock)
-        raise _held(path, holder) from error
-    try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    except OSError as error:
-        os.close(lock)
-        raise no_room(path) from error
-    return lock
-
-
-def _held(path: Path, pid: str) -> DatabaseHeld:
-    return DatabaseHeld(
-        f"cannot open {path}: process {pid or 'of unknown id'} holds it",
-        hint="the daemon owns this file; ask it with `flywheel status`",
-    )
-
-
-def lower_priority() -> None:
-    """Let others go first, from this thread on and from those that it starts: whoever answers.
-
-    Without it an acknowledgement waits for a core while DuckDB loads on all of them.
-    """
-    if sys.platform == "linux":  # elsewhere it would be the whole process
-        with contextlib.suppress(OSError):
-            os.nice(5)
-
-
-def connect(path: Path, limits: Settings | None = None) -> Connection:
-    """Open the file, locked down: no other file, network, extension or setting.
-
-    Args:
-        path: the file.
-        limits: settings of DuckDB's that are narrower than a daemon's.
-
-    Raises:
-        DatabaseHeld: another process holds it.
-        StoreFailed: it cannot be read.
-    """
-    try:
-        with ThreadPoolExecutor(
-            1, initializer=lower_priority
-        ) as opener:  # DuckDB's threads inherit it
-            settings = {**_SETTINGS, **(limits or {})}
-            con = opener.submit(duckdb.connect, str(path), config=settings).result()
-        beside = [str(path.parent.resolve() / name) for name in _FOLDERS]
-        con.execute("SET allowed_directories = ?", [beside])
-        for statement in _LOCK_DOWN:
-            con.execute(statement)
-        return con
-    except duckdb.IOException as error:
-        holder = re.search(r"Conflicting lock is held.*\(PID (\d+)\)", str(error))
-        if holder:
-            raise _held(path, holder.group(1)) from error
-        raise lost(path, error) from error
-    except duckdb.Error as error:
-        raise lost(path, error) from error
-
+from flywheel.store.file_copies import compact, copy_file, put_in_place, worth_compacting
+from flywheel.store.redo import Entry, Mark, RedoLog, TransactionRecorder
+from flywheel.store.replay import Recovery
 
 PATIENCE_S = 30.0
 """A new file waits this long for those who still read the old one."""
 
 
-def open_store(path: Path, lock: int | None = None, limits: Settings | None = None) -> Store:
+def open_store(
+    path: Path,
+    lock: int | None = None,
+    limits: Settings | None = None,
+    redo_folder: Path | None = None,
+) -> Store:
     """Open the database file, creating and migrating it as needed.
 
     Args:
         path: the file.
         lock: of it, where the caller has it already; it is the store's from now on.
         limits: as for `connect`.
+        redo_folder: of its redo log: what it lacks is repeated, and what is written is logged.
+            None: of a copy, which has none.
 
     Raises:
         DatabaseHeld: another process (or another store of this one) holds the file.
@@ -218,35 +56,65 @@ def open_store(path: Path, lock: int | None = None, limits: Settings | None = No
     lock = lock_file(path) if lock is None else lock
     try:
         fresh = not path.exists()
-        root = connect(path, limits)
+        log = None if redo_folder is None else RedoLog(redo_folder)
+        root, wal = connect_past_wal(path, limits, redo_folder)
         try:
             with readable_failures(path):
-                _migrate(path, root, fresh=fresh)
+                recovered = _migrate(path, root, log, fresh=fresh)
         except BaseException:
             root.close()
             raise
     except BaseException:
         os.close(lock)
         raise
-    return Store(path, root, lock)
+    return Store(path, root, lock, log, replace(recovered, wal=wal))
 
 
-def _migrate(path: Path, con: Connection, *, fresh: bool) -> None:
-    """Bring the schema up to date; of a file that was there, compare it before and after."""
-    if not fresh and 0 < schema.version(con) < len(schema.shipped()):
+def _migrate(path: Path, con: Connection, log: RedoLog | None, *, fresh: bool) -> Recovery:
+    """Repeat what is missing, and bring the schema up to date; of a file that was there, compare
+    it before and after."""
+    recovered = Recovery()
+    behind = not fresh and 0 < schema.version(con) < len(schema.shipped())
+    if behind:
         catalog.settle(path, con)  # a migration reads by the macros that it finds
-    schema.migrate(con, schema.shipped())
+    if log is not None and not fresh:
+        recovered = replay.recover(con, path, log)
+    migrated = schema.migrate(con, schema.shipped())
     if fresh:
         catalog.sign(con)
+        if log is not None:  # one may be there, of a database that is gone
+            recovered = replay.recover(con, path, log)
     else:
         catalog.settle(path, con)
+    if log is not None:
+        if migrated:  # what is logged from now on is for the tables of today
+            con.execute("CHECKPOINT")
+        with contextlib.suppress(DiskFull):  # the next transaction begins one, or tells
+            log.begin(_mark(con))
+    return recovered
+
+
+def _mark(con: Connection) -> Mark:
+    mark = redo.position(con)
+    assert mark is not None
+    return mark
 
 
 class Store:
     """The open database. Any thread may use it; `write` lets one in at a time."""
 
-    def __init__(self, path: Path, root: Connection, lock: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: Connection,
+        lock: int,
+        log: RedoLog | None = None,
+        recovered: Recovery | None = None,
+    ) -> None:
         self.path = path
+        self.log = log
+        self.recovered = recovered or Recovery()
+        """What was done at the start since the database lacked it."""
         self._root = root
         self._lock_file = lock
         self._writer = root.cursor()
@@ -256,15 +124,20 @@ class Store:
         self._readers = 0
         self._compacting = False
         self._spoiled = False
+        self._shown = self._writer
         self._closed = False
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, loads: Sequence[Path] = ()) -> Iterator[Connection]:
         """Run one write transaction: commit on exit, roll back on any exception.
 
         Other threads wait. Inside itself, on the same thread, it joins the transaction that
         is open; an exception there dooms the whole transaction even when it is caught.
         Do not `await` inside: tasks of one thread would share a transaction.
+
+        Args:
+            loads: segments of the spool that the transaction does nothing but load; the redo log
+                names them in the place of their rows.
 
         Raises:
             DiskFull: there is no room; nothing was written.
@@ -278,7 +151,7 @@ class Store:
                     yield from self._join()
                 else:
                     with readable_failures(self.path):
-                        yield from self._transact()
+                        yield from self._transact(loads)
             finally:
                 self._depth -= 1
 
@@ -329,8 +202,9 @@ class Store:
                 scalar(con, "SELECT max(version) FROM schema_version")
             if self._compacting:
                 return  # writers wait, and that is well
-            with self.write() as con:
-                con.execute("UPDATE heartbeat SET beats = beats + 1")
+            with self._writing, readable_failures(self.path):
+                self._refuse_closed()
+                self._writer.execute("UPDATE heartbeat SET beats = beats + 1")
         except duckdb.Error as error:
             raise lost(self.path, error) from error
 
@@ -432,6 +306,57 @@ class Store:
                 return False
             time.sleep(0.01)
 
+    def prove_checkpoint(self, copy: Path, read: Callable[[Path], Mark]) -> bool:
+        """Checkpoint, read back a copy of the file, and delete what the redo log has of it.
+
+        Writers wait for the copy, not for the reading.
+
+        Args:
+            copy: where the copy is for the while.
+            read: reads every row of the copy, in another process, and returns where it stands.
+
+        Returns:
+            Whether that was done: False while a transaction is open, or without a redo log.
+
+        Raises:
+            RuntimeError: this thread has a write transaction open.
+            DiskFull, FlywheelError: there is no room, or the copy cannot be read; the redo log
+                keeps what it has.
+            StoreFailed: the database can no longer be used, or its copy is another than it.
+        """
+        if self.log is None:
+            return False
+        with self._writing:
+            if not self.checkpoint():
+                return False
+            copy_file(self.path, copy)
+            mark = _mark(self._writer)
+            safe = self.log.begin(mark)
+        if read(copy) != mark:
+            raise StoreFailed(
+                f"a copy of {self.path} is not as the database says",
+                hint="the disk may be failing: `flywheel db backup` to another one",
+            )
+        with self._writing:
+            self.log.remove(safe)
+        return True
+
+    def forget_log(self) -> bool:
+        """Checkpoint, and delete all of the redo log: nothing that was erased stands in it.
+
+        Returns:
+            False while a transaction is open; nothing was deleted.
+
+        Raises:
+            RuntimeError, DiskFull, StoreFailed: as for `checkpoint`.
+        """
+        with self._writing:
+            if not self.checkpoint():
+                return False
+            if self.log is not None:
+                self.log.clear(_mark(self._writer))
+            return True
+
     def close(self) -> None:
         """Checkpoint and let go of the file; harmless when already closed."""
         with self._writing, self._cursors:
@@ -442,25 +367,55 @@ class Store:
                 self._writer.execute("CHECKPOINT")
             self._writer.close()
             self._root.close()
+            if self.log is not None:
+                self.log.end()
             os.close(self._lock_file)
 
-    def _transact(self) -> Iterator[Connection]:
+    def _transact(self, loads: Sequence[Path]) -> Iterator[Connection]:
         self._spoiled = False
-        self._writer.execute("BEGIN TRANSACTION")
+        con = self._writer
+        recorder = None if self.log is None else TransactionRecorder(con)
+        if self.log is not None and self.log.is_long():
+            self.log.begin(_mark(con))
+        con.execute("BEGIN TRANSACTION")
         try:
-            yield self._writer
+            self._shown = con if recorder is None or loads else cast("Connection", recorder)
+            yield self._shown
             if self._spoiled:
                 raise RuntimeError("a part of this transaction failed; nothing was written")
-            self._writer.execute("COMMIT")
+            if recorder is not None and loads:
+                recorder.steps = [["load", [path.name for path in loads]]]
+            self._commit(con, [] if recorder is None else recorder.steps)
         except BaseException:
             # DuckDB has already rolled back when COMMIT itself failed.
             with contextlib.suppress(duckdb.Error):
-                self._writer.execute("ROLLBACK")
+                con.execute("ROLLBACK")
+            raise
+
+    def _commit(self, con: Connection, steps: list[redo.Step]) -> None:
+        """Commit; what changes something is in the redo log before, and is taken off it when the
+        commit fails."""
+        if self.log is None or not any(step[0] in ("run", "load") for step in steps):
+            con.execute("COMMIT")
+            return
+        number = redo.next_number(con)
+        tip = _mark(con) if redo.writes_decisions(steps) else None
+        entry = Entry(
+            number=number,
+            steps=steps,
+            tip=tip.tip if tip else "",
+            events=tip.events if tip else 0,
+        )
+        written = self.log.append(entry)
+        try:
+            con.execute("COMMIT")
+        except BaseException:
+            self.log.retract(written)
             raise
 
     def _join(self) -> Iterator[Connection]:
         try:
-            yield self._writer
+            yield self._shown
         except BaseException:
             self._spoiled = True
             raise

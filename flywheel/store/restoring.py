@@ -23,9 +23,10 @@ import duckdb
 
 from flywheel import files
 from flywheel.errors import Refused, StoreFailed
-from flywheel.store import archive, catalog, schema, seal
+from flywheel.store import archive, catalog, redo, schema, seal
 from flywheel.store.columns import Connection, scalar
-from flywheel.store.database import Settings, Store, connect, lock_file, open_store
+from flywheel.store.connecting import Settings, connect, lock_file
+from flywheel.store.database import Store, open_store
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +256,9 @@ def put_in_place(
 def _complete(database: Path, lock: int, load: Callable[[Store], object], at: datetime) -> None:
     """Put into the old database what was acknowledged, finish its archive, and seal its rows."""
     try:
-        with contextlib.closing(open_store(database, os.dup(lock))) as store:
+        with contextlib.closing(
+            open_store(database, os.dup(lock), redo_folder=database.parent / redo.FOLDER)
+        ) as store:
             load(store)
             with store.write() as con:
                 archive.settle(con)

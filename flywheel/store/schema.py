@@ -15,9 +15,9 @@ from flywheel.errors import StoreFailed
 from flywheel.store.columns import Connection, first_row, records, scalar
 from flywheel.store.join_feedback import compare_arguments_again
 
-# Not compared by `fingerprints`: how often the database was looked at, and sums of
+# Not compared by `fingerprints`: how often the database was looked at and written, and sums of
 # events, which are kept in as many parts as the events came in.
-_NOT_CONTENT = frozenset({"heartbeat", "daily", "daily_labels"})
+_NOT_CONTENT = frozenset({"heartbeat", "redo", "daily", "daily_labels"})
 
 _CODE = {11: compare_arguments_again}
 

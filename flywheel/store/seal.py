@@ -23,7 +23,7 @@ SEALED = "backup.sealed"
 WRITTEN = "backup.written"
 State = Literal["whole", "broken", "none", "other engine"]
 
-_APART = frozenset({"heartbeat", "decision_events"})  # how often it was looked at; a chain itself
+_APART = frozenset({"heartbeat", "redo", "decision_events"})  # counts of looks; a chain itself
 _WORDS = "rows {digest}, by DuckDB {engine}"
 _READ = re.compile(r"rows (?P<digest>[0-9a-f]{64}), by DuckDB (?P<engine>\S+)")
 _FILE = re.compile(r"sha256 (?P<digest>[0-9a-f]{64})")
@@ -95,7 +95,7 @@ def links(con: Connection) -> list[str]:
 
 def is_empty(con: Connection) -> bool:
     """Whether there is nothing in a database that a seal could speak of."""
-    kept = {"schema_version", "heartbeat"}
+    kept = {"schema_version", "heartbeat", "redo"}
     names = [row["name"] for row in records(con, "SELECT table_name AS name FROM duckdb_tables()")]
     return not any(
         scalar(con, "SELECT count(*) FROM query_table(?)", [name])

@@ -12,12 +12,13 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import FlywheelError
-from flywheel.store import Settings, restoring
+from flywheel.errors import FlywheelError, Refused
+from flywheel.store import Settings, redo, restoring
 from flywheel.turn import integrity
 from flywheel.turn.backups import Replaced
 
@@ -60,6 +61,17 @@ def _look(asked: dict[str, Any]) -> dict[str, Any]:
     return {"tip": found.tip, "links": found.links, "copies": found.copies}
 
 
+def _checkpoint(asked: dict[str, Any]) -> dict[str, Any]:
+    with restoring.read_whole(Path(asked["path"]), _DUCKDB) as con:
+        mark = redo.position(con)
+    if mark is None:
+        raise Refused("the copy has no number of its last transaction")
+    return asdict(mark)
+
+
+_ASKED = {"examine": _examine, "look": _look, "checkpoint": _checkpoint}
+
+
 def main() -> int:
     """Do what standard input says; returns the exit status."""
     told = os.fdopen(os.dup(sys.stdout.fileno()), "w")
@@ -68,7 +80,7 @@ def main() -> int:
     _limit(asked["limits"], int(sys.argv[1]))
     answer: dict[str, Any]
     try:
-        found = (_look if asked["what"] == "look" else _examine)(asked)
+        found = _ASKED[asked["what"]](asked)
     except FlywheelError as error:
         answer = {"refused": error.message, "hint": error.hint}
     else:

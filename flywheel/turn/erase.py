@@ -20,6 +20,7 @@ from flywheel.store import (
     decisions,
     erasure,
     golden_set,
+    redo,
     restoring,
     samples,
     turns,
@@ -54,6 +55,7 @@ def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
         because = f"one person's data: {counts or 'no rows'}"
         decisions.record_act(con, "person.erased", by, because, runtime.clock())
         trained = adapters.list_adapters(con)
+    forgotten = runtime.store.forget_log()  # before the files go that its transactions read
     with runtime.store.write() as con:
         archive.settle(con)
     touched = _files_with_data(runtime.config.state_dir, traces)
@@ -64,15 +66,27 @@ def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
         _files_with_data(runtime.config.state_dir, traces, only_look=True), 1
     )
     remaining |= dict.fromkeys(_answers_on_their_way(runtime.config.state_dir, traces), 1)
-    remaining |= {path.name: 1 for path in restoring.set_aside(runtime.store.path)}  # not searched
+    remaining |= _set_aside(runtime.store.path)
     if not runtime.store.compact(anyway=True):  # a deleted row's bytes stay in its file
         remaining["the file of the database"] = 1
+    if not forgotten:
+        remaining[redo.FOLDER] = 1
     return {
         "removed": removed,
         "files": touched,
         "adapters": [adapter.id for adapter in trained if adapter.dataset in dataset_ids],
         "left": remaining,
     }
+
+
+def _set_aside(database: Path) -> dict[str, int]:
+    """What a restore or a damaged write-ahead log left beside the database; it is not searched."""
+    kept = [
+        *restoring.set_aside(database),
+        *database.parent.glob(f"{database.name}.wal.before-*"),
+        *database.parent.glob(f"{redo.FOLDER}.before-*"),
+    ]
+    return {path.name: 1 for path in kept}
 
 
 def _reseal(runtime: Runtime, con: Any) -> None:

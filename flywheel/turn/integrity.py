@@ -29,6 +29,7 @@ from flywheel.store import (
     consistency,
     decisions,
     golden_set,
+    redo,
     restoring,
     samples,
     schema,
@@ -124,7 +125,7 @@ def _check(name: str, *, ok: bool, detail: str) -> dict[str, Any]:
     return {"what": name, "ok": ok, "detail": detail}
 
 
-OF_ITS_TURNS = ("jobs",)
+OF_ITS_TURNS = ("jobs", redo.FOLDER)
 """Folders that belong to one database: their entries are named after its turns."""
 
 

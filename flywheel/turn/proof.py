@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import Refused
+from flywheel.store.redo import Mark
 from flywheel.turn.backups import Replaced
 
 COMMAND = (sys.executable, "-m", "flywheel.turn")
@@ -85,6 +86,15 @@ def look(database: Path) -> Replaced:
     """
     found = _in_a_child({"what": "look", "path": str(database)}, database, lambda: False)
     return Replaced(**found)
+
+
+def checkpoint(copy: Path, gone: Callable[[], bool] = lambda: False) -> Mark:
+    """Read every row of a copy of the database file, and return where it stands.
+
+    Raises:
+        Refused: it cannot be read, reading it ended the child, or its caller went away.
+    """
+    return Mark(**_in_a_child({"what": "checkpoint", "path": str(copy)}, copy, gone))
 
 
 def survives(database: Path) -> bool:

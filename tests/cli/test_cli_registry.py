@@ -305,9 +305,8 @@ def test_a_backup_can_be_restored_and_what_was_there_is_kept(stored, tmp_path):
     assert beats(path) >= kept_beats
     (kept,) = path.parent.glob(f"{path.name}.before-*")
     assert beats(kept) == 7
-    logged = kept.with_name(kept.name.replace(path.name, "redo"))
-    assert f"kept what was there: {kept}" in result.stdout
-    assert f"{logged}\nnext: start the daemon" in result.stdout
+    assert f"kept what was there: {kept}\n" in result.stdout
+    assert "\nnext: start the daemon" in result.stdout
     assert result.stderr == ""
     assert not list(path.parent.glob("*.arriving*"))
 

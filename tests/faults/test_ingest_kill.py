@@ -10,6 +10,20 @@ def test_what_was_acknowledged_is_there_once_after_a_few_kills(tmp_path):
     assert survived.differences == ()
 
 
+def test_samples_and_decisions_are_there_once_though_the_engines_log_was_damaged(tmp_path):
+    survived = survive(tmp_path, 2, load_s=0.5, mixed=True, words=200, damage=True)
+    assert survived.damaged == 1
+    assert survived.words > 0
+    assert (survived.lost, survived.duplicates, survived.differences) == (0, 0, ())
+
+
+@pytest.mark.slow
+def test_samples_and_decisions_are_there_once_after_200_kills(tmp_path):
+    survived = survive(tmp_path, 200, seed=3, mixed=True, words=4_000, damage=True)
+    assert survived.words > 1_000
+    assert (survived.lost, survived.duplicates, survived.differences) == (0, 0, ())
+
+
 @pytest.mark.slow
 def test_what_was_acknowledged_is_there_once_after_200_kills(tmp_path):
     survived = survive(tmp_path, 200, seed=1)

@@ -31,7 +31,7 @@ DOTTED = re.compile(
     r"(?<![\w./@-])flywheel((?:\.[A-Za-z_]\w*)+)(?![\w/@-])"
 )  # `flywheel.gates.judge`
 IN_A_ROOM = re.compile(rf"`((?:{PACKAGES})(?:[./]\w+)+)[`(]")  # `gates.judge`, `gates/judge`
-SUFFIXES = {"json", "jsonl", "sock", "duckdb", "service", "conf", "log", "slice", "target"}
+SUFFIXES = {"json", "jsonl", "sock", "duckdb", "wal", "service", "conf", "log", "slice", "target"}
 """What ends the name of a file that begins like a module: `flywheel.sock`."""
 KEYS = {"state_dir", "log_dir", "uid", "login", "listener", "caller", "gone"}
 """What ends the name of a key that begins like a module: of config.toml, of a request's scope."""

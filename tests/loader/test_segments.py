@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flywheel import formats
-from flywheel.loader import load_one_by_one, load_whole
 from flywheel.store import open_store, schema, segments
+from flywheel.store.spooled import load_one_by_one, load_whole
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TEXTS = st.text(
