@@ -61,13 +61,15 @@ def dataset(
     dev: Sequence[tuple[str, str]],
     unlabelled: Sequence[str] = (),
     names: Sequence[tuple[str, str]] = (),
+    arguments: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Write a dataset of (text, intent) rows, of texts without an intent, and of what intents are
-    called; returns the part of a job's spec that names it."""
+    called; returns the part of a job's spec that names it. `arguments` are those of a text."""
+    said = arguments or {}
     rows: list[dict[str, Any]] = [
         {"id": sample_id(text, intent, None, "seed", split), "text": text, "intent": intent,
-         "arguments": None, "origin": "seed", "split": split, "weight": float(split == "train"),
-         "family": ""}
+         "arguments": json.dumps(said[text]) if text in said else None, "origin": "seed",
+         "split": split, "weight": float(split == "train"), "family": ""}
         for split, part in (("train", train), ("dev", dev))
         for text, intent in part
     ]  # fmt: skip
@@ -75,5 +77,8 @@ def dataset(
     rows += map(unlabelled_row, unlabelled)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), path)
-    names = sorted({intent for _, intent in train})
-    return {"dataset": str(path), "intents": [{"name": name, "arguments": []} for name in names]}
+    schemas: dict[str, set[str]] = {intent: set() for _, intent in train}
+    for text, intent in train:
+        schemas[intent] |= set(said.get(text, ()))
+    intents = [{"name": name, "arguments": sorted(schemas[name])} for name in sorted(schemas)]
+    return {"dataset": str(path), "intents": intents}

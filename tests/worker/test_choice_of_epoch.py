@@ -14,6 +14,7 @@ from flywheel.worker import learning_curve, logistic
 from flywheel.worker.models import base
 from flywheel.worker.models.encoder import lora, tuning
 from flywheel.worker.models.encoder.frozen_states import FrozenStates, run_upper
+from flywheel.worker.models.encoder.slots import Tags
 from flywheel.worker.models.encoder.tuning import TokenDropout
 from flywheel.worker.recipes import Recipe
 
@@ -67,12 +68,16 @@ def test_of_two_epochs_at_most_one_is_clearly_better(right):
 
 @given(st.integers(1, 40), st.floats(0.0, 0.99), st.integers(0, 9), st.data())
 def test_the_first_token_and_those_of_arguments_are_never_dropped(length, rate, seed, data):
-    tags = torch.tensor(data.draw(st.lists(st.integers(-1, 2), min_size=length, max_size=length)))
+    unit = st.tuples(st.integers(0, length - 1), st.integers(0, 2), st.integers(0, 2))
+    drawn = sorted(data.draw(st.lists(unit, max_size=40)))
+    units = torch.tensor(drawn, dtype=torch.int64).view(-1, 3)
+    tokens, places, tags = units.T
     states = torch.arange(length)
-    kept, its_tags = TokenDropout(rate, seed).apply(states, tags)
-    assert {0, *states[tags > 0].tolist()} <= set(kept.tolist())
+    kept, left = TokenDropout(rate, seed).apply(states, Tags(tokens, places, tags))
+    assert {0, *tokens[tags > 0].tolist()} <= set(kept.tolist())
     assert kept.tolist() == sorted(kept.tolist())
-    assert its_tags.tolist() == tags[kept].tolist()
+    kept_units = torch.stack([kept[left.tokens], left.places, left.tags], 1).tolist()
+    assert kept_units == [unit for unit in units.tolist() if unit[0] in kept.tolist()]
 
 
 def test_about_the_asked_share_of_tokens_is_dropped_and_the_same_for_the_same_seed():

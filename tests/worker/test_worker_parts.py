@@ -332,10 +332,11 @@ def test_perfect_tags_spell_the_values_they_were_made_from(words, data):
     stop = data.draw(st.integers(start + 1, min(len(words), start + 3)))
     values = {"what": " ".join(words[start:stop])}
     encoding = base.encode(base.open_tokenizer(BUNDLED, 512), [text])[0]
-    tags = slots.tags_of(encoding, text, values, ["what"])
-    log_p = torch.nn.functional.one_hot(torch.tensor(tags).clamp(min=0), 3).float() * 20
-    assert slots.read(encoding, text, log_p, ["what"], {"what"}) == values
-    assert slots.read(encoding, text, log_p, ["what"], {"other"}) == {}
+    tags = slots.tags_of(encoding, text, values, ["what"]).tags
+    log_p = torch.nn.functional.one_hot(tags, 3).float() * 20
+    units = slots.units(encoding, text)
+    assert slots.read(units, text, log_p, ["what"], {"what"}) == values
+    assert slots.read(units, text, log_p, ["what"], {"other"}) == {}
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from safetensors import SafetensorError
@@ -27,8 +27,12 @@ from flywheel.worker.models.base import Pooling
 from flywheel.worker.models.encoder import lora
 from flywheel.worker.models.encoder.layers import Encoder
 from flywheel.worker.models.encoder.out_of_scope import ScopeRule, Score
+from flywheel.worker.models.encoder.text_segments import PATTERN
 
 GRAPH = "graph.onnx"
+
+Tagged = Literal["words", "segments"]
+"""Parts of a text that are tagged; the pre-tokenizer's words in adapters of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class EncoderAdapter:
     head: Linear
     tag_head: Linear | None
     pooling: Pooling = "mean"  # of the last states of a text
+    tagged: Tagged = "segments"  # by the tag head, where there is one
     graph: bytes = b""  # for ONNX Runtime, without weights; b"": it is answered with torch
 
     @property
@@ -64,6 +69,11 @@ class EncoderAdapter:
         They are computed from frozen states, which the cache keeps in float16.
         """
         return 0 if self.unchanged and self.tag_head is None else self.depth
+
+
+def by_segments(adapter: EncoderAdapter) -> bool:
+    """Whether the adapter tags the segments of a text."""
+    return adapter.tag_head is not None and adapter.tagged == "segments"
 
 
 def content_id(adapter: EncoderAdapter) -> str:
@@ -96,6 +106,8 @@ def write(
     lora.save(folder, encoder, adapter.depth, adapter.factors, adapter.alpha)
     save_file(_head_tensors(adapter), folder / "heads.safetensors", {"format": "pt"})
     own = {"format": 1, "id": name, "kind": "encoder", **_behaviour(adapter)}
+    if by_segments(adapter):
+        own["segments"] = PATTERN  # for programs without flywheel
     if adapter.graph:
         (folder / GRAPH).write_bytes(adapter.graph)
         own["graph_sha256"] = hashlib.sha256(adapter.graph).hexdigest()
@@ -145,6 +157,7 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     labels: list[str]
     arguments: dict[str, list[str]]
     slots: list[str]
+    tagged: Tagged = "words"
     scope: _Scope
     pooling: str = "mean"
     graph_sha256: str = ""
@@ -194,6 +207,7 @@ def _read(
         head=Linear(heads["intents.weight"], heads["intents.bias"]),
         tag_head=Linear(heads["tags.weight"], heads["tags.bias"]) if has_tags else None,
         pooling=_pooling(facts.pooling),
+        tagged=facts.tagged,
         graph=graph,
     )
 
@@ -209,11 +223,13 @@ def _pooling(said: str) -> Pooling:
 
 
 def _behaviour(adapter: EncoderAdapter) -> dict[str, Any]:
+    # What earlier adapters do not say is left out for them, so that they keep their ids.
     tokenizer = {"tokenizer_sha256": adapter.tokenizer_sha256} if adapter.tokenizer_sha256 else {}
+    tagged = {"tagged": adapter.tagged} if by_segments(adapter) else {}
     return {
         "base": adapter.base,
         "base_sha256": adapter.base_sha256,
-        **tokenizer,  # left out where it is not known, so that earlier adapters keep their ids
+        **tokenizer,
         "max_length": adapter.max_length,
         "pooling": f"{adapter.pooling}, length one",
         "depth": adapter.depth,
@@ -222,6 +238,7 @@ def _behaviour(adapter: EncoderAdapter) -> dict[str, Any]:
         "labels": list(adapter.labels),
         "arguments": {name: sorted(adapter.arguments[name]) for name in sorted(adapter.arguments)},
         "slots": list(adapter.slots),
+        **tagged,
         "scope": asdict(adapter.scope),
     }
 

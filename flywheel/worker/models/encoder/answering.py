@@ -40,19 +40,20 @@ def calls(
     scoped = out_of_scope.answer(logits, adapter.labels, adapter.scope)
     arguments: Sequence[Mapping[str, str]] = [{}] * len(texts)
     if adapter.tag_head is not None and texts:
-        arguments = [
-            slots.read(
-                encoding,
-                text,
-                adapter.tag_head.logits(tokens),  # (length, 1 + 2 · slots)
-                adapter.slots,
-                adapter.arguments.get(intent, ()),
-            )
-            for encoding, text, tokens, intent in zip(
-                encodings, texts, states.tokens, scoped.intents, strict=True
-            )
-        ]
+        spelled = zip(encodings, texts, states.tokens, scoped.intents, strict=True)
+        arguments = [_arguments(adapter, *row) for row in spelled]
     return Calls(scoped.intents, arguments, scoped.confidence, scoped.margin)
+
+
+def _arguments(
+    adapter: EncoderAdapter, encoding: Encoding, text: str, tokens: Tensor, intent: str
+) -> Mapping[str, str]:
+    """Arguments of a call of the intent, from a text's token states (length, width)."""
+    assert adapter.tag_head is not None
+    by_words = adapter.tagged == "words"
+    units = slots.words(encoding) if by_words else slots.units(encoding, text)
+    logits = slots.logits(adapter.tag_head, tokens, units)  # (units, 1 + 2 · slots)
+    return slots.read(units, text, logits, adapter.slots, adapter.arguments.get(intent, ()))
 
 
 class WholeEncoder(Protocol):

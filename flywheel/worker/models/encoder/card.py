@@ -89,8 +89,12 @@ def _rounding(adapter: EncoderAdapter) -> str:
 def _arguments(adapter: EncoderAdapter) -> str:
     if adapter.tag_head is None:
         return "none were learned."
-    return f"""the last state of each word's first token goes through `tags.weight` and
-   `tags.bias`; log-softmax over all tags, then the largest among 0 and those of the answered
-   intent's arguments. 0 is outside, 1 + 2i begins argument i, 2 + 2i goes on with it; argument i
+    return f"""the text has a part for each match of the pattern `segments` in `flywheel.json`
+   (Python's `regex`). The last state of the token in which the part begins goes through the first
+   columns of `tags.weight` and `tags.bias`. Where several parts begin in one token and
+   `tags.weight` is three states wide, the state times the second third is added for those between
+   the first and the last of them, times the last third for the last. Then log-softmax over all
+   tags, and the largest among 0 and those of the answered intent's arguments. 0 is outside,
+   1 + 2i begins argument i, 2 + 2i goes on with it; argument i
    counts from 0 in {", ".join(f"`{name}`" for name in adapter.slots)}.
    The value is the text of the span as said; of two spans of one argument, the surer on average."""

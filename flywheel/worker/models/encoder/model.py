@@ -49,7 +49,7 @@ from flywheel.worker.models.encoder.frozen_states import (
 )
 from flywheel.worker.models.encoder.heads import Candidates, HeadChoice
 from flywheel.worker.models.encoder.layers import Encoder
-from flywheel.worker.models.encoder.slots import IGNORED
+from flywheel.worker.models.encoder.slots import PLACES, Tags
 from flywheel.worker.models.encoder.tuning import Heads, Tuned
 from flywheel.worker.models.protocol import Calls, Chosen, FitRequest, ModelSettings, Report
 from flywheel.worker.progress import Part
@@ -254,11 +254,11 @@ class EncoderFit:
         known = {name for names in request.arguments.values() for name in names}
         pairs = list(zip(train.texts, train.arguments, strict=True))
         self._slots = [name for name in slots.slot_names(pairs) if name in known]
-        self._tags: list[Tensor] | None = None  # int64 (length,) each
+        self._tags: list[Tags] | None = None
         if self._slots:
             encodings = bases.encode(frozen.tokenizer, train.texts)
             self._tags = [
-                torch.tensor(slots.tags_of(encoding, text, values, self._slots))
+                slots.tags_of(encoding, text, values, self._slots)
                 for encoding, (text, values) in zip(encodings, pairs, strict=True)
             ]
         self._start = self._heads_of_the_base()
@@ -344,17 +344,21 @@ class EncoderFit:
         budget, rows = _MAX_TAG_TOKENS, []
         generator = torch.Generator().manual_seed(self.request.seed)
         for row in torch.randperm(len(self._tags), generator=generator).tolist():
-            if budget > 0 and (self._tags[row] != IGNORED).any():
+            if budget > 0 and len(self._tags[row].tags):
                 rows.append(row)
-                budget -= len(self._tags[row])
+                budget -= len(self._states.hidden[row])
         frozen = self._frozen
         upper = frozen.encoder.upper(frozen.depth)
         hidden = [self._states.hidden[i] for i in rows]
         states = run_upper(upper, frozen.base.width, hidden, tokens=True)
-        tags = torch.cat([self._tags[i] for i in rows])  # (tokens of rows,)
-        tokens = torch.cat(states.tokens)[tags != IGNORED]  # (judged tokens, width)
-        count = 1 + 2 * len(self._slots)
-        return head, logistic.fit(tokens, tags[tags != IGNORED], count, c=0.1)
+        several = any(row.places.any() for row in self._tags)  # units in one token
+        width = frozen.base.width * (PLACES if several else 1)
+        read = [  # (units, width) each
+            slots.features(tokens[self._tags[i].tokens], self._tags[i].places, width)
+            for i, tokens in zip(rows, states.tokens, strict=True)
+        ]
+        tags = torch.cat([self._tags[i].tags for i in rows])  # (units of rows,)
+        return head, logistic.fit(torch.cat(read), tags, 1 + 2 * len(self._slots), c=0.1)
 
     def _fit_head(self, embedding: Tensor) -> Linear:
         """Logistic regression over the training rows' embeddings (n, width)."""
@@ -450,6 +454,7 @@ class EncoderFit:
             factors=tuned.factors,
             head=heads.calibrated(candidates[choice.head], choice.temperature, choice.shift),
             tag_head=tuned.tag_head,
+            tagged="segments",
             pooling=frozen.base.pooling,
         )
         return TrainedEncoder(adapter, frozen)

@@ -23,10 +23,10 @@ from flywheel.worker.checkpoints import Checkpoint
 from flywheel.worker.device import CPU
 from flywheel.worker.learning_curve import CurveLine
 from flywheel.worker.logistic import Linear
-from flywheel.worker.models.encoder import lora
+from flywheel.worker.models.encoder import lora, slots
 from flywheel.worker.models.encoder.frozen_states import padded_states
 from flywheel.worker.models.encoder.layers import Encoder, pool
-from flywheel.worker.models.encoder.slots import IGNORED
+from flywheel.worker.models.encoder.slots import Tags
 from flywheel.worker.recipes import Recipe
 
 _BETAS = (0.9, 0.999)
@@ -43,7 +43,7 @@ class TrainingRows:
     hidden: Sequence[Tensor]  # below the first trained layer, see `frozen_states.States`
     labels: Tensor  # int64 (n,)
     weights: Tensor  # float32 (n,)
-    tags: Sequence[Tensor] | None  # int64 (length,) each; None when there are no slots
+    tags: Sequence[Tags] | None  # None when there are no slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,19 +267,33 @@ def _step(
         reduction="none",
     )  # (batch,)
     loss = (losses * weights).sum() / weights.sum().clamp(min=1e-6)
-    if tag_head is not None and rows.tags is not None:
-        tags = torch.full(mask.shape, IGNORED)  # (batch, length)
-        for row, (_, text_tags) in enumerate(texts):
-            if text_tags is not None:
-                tags[row, : len(text_tags)] = text_tags
-        tags = tags.to(device)
-        judged = tags != IGNORED
-        if judged.any():
-            logits = tag_head.logits(top[judged].float())  # (judged tokens, 1 + 2 · slots)
-            loss = loss + recipe.tag_weight * functional.cross_entropy(logits, tags[judged])
+    if tag_head is not None:
+        tag_loss = _tag_loss(tag_head, top, [tags for _, tags in texts if tags is not None])
+        if tag_loss is not None:
+            loss = loss + recipe.tag_weight * tag_loss
     gradients = torch.autograd.grad(loss, [*parameters.leaves, flat])
     adam.update(parameters.flat, torch.cat([g.float().flatten() for g in gradients]))
     return float(loss.detach())
+
+
+def _tag_loss(head: Linear, top: Tensor, tags: Sequence[Tags]) -> Tensor | None:
+    """Mean loss over the units of a batch; None without any.
+
+    Args:
+        top: (batch, length, width).
+        tags: of each row of the batch.
+    """
+    counts = torch.tensor([len(row.tags) for row in tags])  # (batch,)
+    if not counts.any():
+        return None
+    device = top.device
+    rows = torch.arange(len(tags)).repeat_interleave(counts).to(device)  # (units,)
+    tokens = torch.cat([row.tokens for row in tags]).to(device)
+    places = torch.cat([row.places for row in tags]).to(device)
+    right = torch.cat([row.tags for row in tags]).to(device)
+    states = top[rows, tokens].float()  # (units, width)
+    logits = head.logits(slots.features(states, places, head.weight.shape[1]))
+    return functional.cross_entropy(logits, right)
 
 
 _CHUNK = 64  # batches that are sorted by length together
@@ -306,17 +320,17 @@ class TokenDropout:
     def __init__(self, rate: float, seed: int) -> None:
         self._rate, self._generator = rate, torch.Generator().manual_seed(seed)
 
-    def apply(self, states: Tensor, tags: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def apply(self, states: Tensor, tags: Tags | None) -> tuple[Tensor, Tags | None]:
         """The text without some of its tokens; never without the first, nor one of an argument.
 
         Args:
             states: (length, width), or token ids (length,).
-            tags: int64 (length,), above zero where a token belongs to an argument.
+            tags: of the text's units; a token with a unit of an argument is kept.
         """
         if not self._rate:
             return states, tags
         keep = torch.rand(len(states), generator=self._generator) >= self._rate
         keep[0] = True
         if tags is not None:
-            keep |= tags > 0
-        return states[keep], None if tags is None else tags[keep]
+            keep[tags.tokens[tags.tags > slots.OUTSIDE]] = True
+        return states[keep], None if tags is None else tags.of_tokens(keep)
