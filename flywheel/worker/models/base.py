@@ -1,6 +1,6 @@
 """The base model: where its files are, whether they are the published ones, how it reads text.
 
-A name is one of the catalogue (`flywheel base list`), a local folder, or a Hugging Face id. How
+A name is a local folder, one of the catalogue (`flywheel base list`), or a Hugging Face id. How
 states become an embedding and how much of a text is read follows from the base's own files, those
 that sentence-transformers reads. Which kinds of model can be trained on a base is not known here.
 Nothing here imports torch.
@@ -88,7 +88,7 @@ def load(name: str, bases_dir: Path | None = None) -> Base:
     Raises:
         FlywheelError: no such base, not a text model, or not the published bytes.
     """
-    choice = catalogue.chosen(name)
+    choice = None if Path(name).is_dir() else catalogue.chosen(name)
     if choice is not None:
         name = BUNDLED if choice.base.form == "bundled" else choice.name
     folder = _locate(name, choice, bases_dir)
