@@ -46,7 +46,7 @@ _WRONG = 0.02
 _UTTERANCES, _RATED = 20, 4  # an intent and turn
 _UNSEEN = 500
 Labelled = list[tuple[str, str]]
-RULES = ("share", "by_none", "most_right")
+RULES = ("shift", "by_none", "most_right")
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def main() -> int:
                 print(f"seed {seed}, {turns} turns (points lost / recall): {told}", flush=True)
     figures: dict[str, Any] = {}
     for name in RULES:
-        prefix = "" if name == "share" else f"{name}_"
+        prefix = "" if name == "shift" else f"{name}_"
         every = [row for deal_rows in found[name] for row in deal_rows]
         swings = [max(r for _, r in rows) - min(r for _, r in rows) for rows in found[name]]
         figures[f"{prefix}oos_recall_min"] = round(min(recall for _, recall in every), 1)
@@ -134,7 +134,7 @@ def _by_rule(
 
     old = _most_right(on_dev, labels, request.dev.intents)
     rules = {
-        "share": out_of_scope.carried_by_share(choice.scope, *pair(request.unseen, choice.scope)),
+        "shift": out_of_scope.carried_by_shift(choice.scope, *pair(request.unseen, choice.scope)),
         "by_none": out_of_scope.carried(choice.scope, *pair(none, choice.scope)),
         "most_right": out_of_scope.carried(old, *pair(none, old)),
     }

@@ -170,15 +170,27 @@ def test_a_threshold_carried_to_the_same_model_stays(before, at):
 
 
 @given(
-    st.lists(st.tuples(st.floats(-9, 9, width=32), st.floats(-9, 9, width=32)), min_size=2),
+    st.lists(st.floats(-9, 9, width=32), min_size=1),
     st.floats(-10, 10, width=32),
+    st.floats(-5, 5, width=32),
 )
-def test_a_threshold_carried_by_share_leaves_as_many_texts_below_it(pairs, at):
-    before, after = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    rule = out_of_scope.carried_by_share(out_of_scope.ScopeRule("both", at), before, after)
-    below, ranked = int((before < at).sum()), after.double().sort().values
+def test_a_threshold_moves_with_the_middle_text_though_others_lie_elsewhere(before, at, moved):
+    old = torch.tensor(before, dtype=torch.float64).sort().values
+    new = old + moved
+    new[len(new) // 2 + 1 :] += 3  # surer of the upper half: the middle says nothing of it
+    rule = out_of_scope.carried_by_shift(out_of_scope.ScopeRule("both", at), old, new)
     assert rule.score == "both"
-    assert ranked[max(0, below - 1)] <= rule.threshold <= ranked[min(below, len(ranked) - 1)]
+    assert rule.threshold == pytest.approx(at + moved, abs=1e-3)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20),
+    st.floats(0.05, 0.95),
+)
+def test_a_confidence_that_moved_with_the_middle_text_is_one_still(pairs, at):
+    old, new = (torch.tensor(values) for values in zip(*pairs, strict=True))
+    rule = out_of_scope.carried_by_shift(out_of_scope.ScopeRule("confidence", at), old, new)
+    assert 0 <= rule.threshold <= 1
 
 
 def test_production_texts_that_nobody_labelled_put_the_threshold_and_are_not_learned(tmp_path):

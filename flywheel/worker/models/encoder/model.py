@@ -299,8 +299,8 @@ class EncoderFit:
     def refit(self, train: Split, checkpoint: Path, report: Part) -> TrainedEncoder:
         """Train on other rows to the same epoch, under the same choices.
 
-        The threshold is put where the first one lay among texts that neither model has learned:
-        those of production where there are many, else the dev rows of `none`.
+        The threshold moves as texts that neither model has learned do: those of production where
+        there are enough, else the dev rows of `none`.
         """
         request = replace(self.request, train=train, checkpoint=checkpoint)
         again = EncoderFit(self._frozen, request, report, first=self)
@@ -311,7 +311,7 @@ class EncoderFit:
         if len(request.unseen) >= out_of_scope.MANY:
             before = self._scope_scores(request.unseen, self._candidates, choice)
             after = again._scope_scores(request.unseen, candidates, choice)
-            rule = out_of_scope.carried_by_share(rule, before, after)
+            rule = out_of_scope.carried_by_shift(rule, before, after)
         elif len(choice.outside):
             dev = request.dev
             none = [text for text, i in zip(dev.texts, dev.intents, strict=True) if i == NONE]

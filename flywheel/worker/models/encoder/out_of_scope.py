@@ -28,8 +28,8 @@ _NONE_COUNTS = 2
 _TAIL = 10
 """Lowest scores that tell the tail below them, where dev has fewer rows than 1 / `LOST`."""
 
-MANY = 200
-"""Texts without a label; with as many a threshold is carried by the share of them below it."""
+MANY = 30
+"""Texts without a label; with as many a threshold is carried by the middle one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +189,25 @@ def carried(rule: ScopeRule, before: Tensor, after: Tensor) -> ScopeRule:
     return ScopeRule(rule.score, float(moved.sigmoid() if odds else moved))
 
 
-def carried_by_share(rule: ScopeRule, before: Tensor, after: Tensor) -> ScopeRule:
-    """The rule for another model, below whose threshold lies the same share of the same texts.
+def carried_by_shift(rule: ScopeRule, before: Tensor, after: Tensor) -> ScopeRule:
+    """The rule for another model: its threshold moves as the middle one of the same texts does.
+
+    The middle of production texts says how much surer the model has become. What lies near the
+    threshold is left out of it: among few texts a tail is one or two of them. A confidence moves by
+    its log odds, so that it stays one.
 
     Args:
         before: float32 (n,), scores by the model that the rule was chosen on, of texts that neither
-            model has learned.
+            model has learned; at least one.
         after: float32 (n,), their scores by the other model.
     """
-    share = (before < rule.threshold).double().mean()
-    return ScopeRule(rule.score, float(after.double().quantile(share)))
+    at = torch.tensor(rule.threshold, dtype=torch.float64)
+    old, new = before.double(), after.double()
+    odds = rule.score == "confidence"
+    if odds:
+        old, new, at = (x.clamp(_SURE, 1 - _SURE).logit() for x in (old, new, at))
+    moved = at + new.quantile(0.5) - old.quantile(0.5)
+    return ScopeRule(rule.score, float(moved.sigmoid() if odds else moved))
 
 
 def score(logits: Tensor, labels: Sequence[str], kind: Score) -> Tensor:
