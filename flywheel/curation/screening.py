@@ -99,7 +99,7 @@ def leaks(
     nearest = _nearest(training_texts, golden_texts, jaccard)
     return tuple(
         sorted(
-            f"{_quote(training_texts[i])} is {value:.2f} near golden {_quote(golden_texts[j])}"
+            f"{quoted(training_texts[i])} is {value:.2f} near golden {quoted(golden_texts[j])}"
             for i, (value, j) in nearest.items()
         )
     )
@@ -175,7 +175,7 @@ def _refuse_leaks(screening: _Screening, held_out: Sequence[str], jaccard: float
     open_samples = screening.open()
     nearest = _nearest([sample.text for _, sample in open_samples], held_out, jaccard)
     for position, (value, j) in nearest.items():
-        detail = f"{value:.2f} near held-out {_quote(held_out[j])}"
+        detail = f"{value:.2f} near held-out {quoted(held_out[j])}"
         screening.refuse(open_samples[position][0], "leak", detail)
 
 
@@ -274,7 +274,8 @@ def _preferred(item: tuple[int, Sample]) -> tuple[bool, bool, int]:
     return sample.origin not in TRUSTED, sample.arguments is None, index
 
 
-def _quote(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text in quotation marks, cut where it is long, as reasons show it."""
     return f"“{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}”"
 
 

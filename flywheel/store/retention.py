@@ -117,7 +117,7 @@ def rewrite(con: Connection, kind: Kind, condition: str, bound: dict[str, object
         path = archive.place(folder, one.name)
         if path is None:
             continue
-        rows = f"FROM read_parquet({archive.literal([path])})"
+        rows = f"FROM {archive.rows_of_files(kind, [path])}"
         count = int(scalar(con, f"SELECT count(*) {rows} WHERE {condition}", bound))
         if not count:
             continue
