@@ -202,6 +202,7 @@ PLACES: tuple[Place, ...] = (
     _place("heartbeat", "", "keep"),
     _place("hook_cursors", "hook", "keep"),
     _place("parity_checks", "adapter decision engine instance refused", "keep"),
+    _place("redo", "database", "keep"),
     _place("reports", "turn champion challenger", "keep"),
     _place("schedule_slots", "schedule", "keep"),
     _place("schema_version", "name", "keep"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from flywheel.store import (
     turns,
 )
 from flywheel.store.erasure import Person, Traces
+from flywheel.teacher import redaction
 from flywheel.turn.runtime import Runtime
 
 
@@ -47,7 +48,7 @@ def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
                 "a turn is running and may hold the data",
                 hint="cancel it or wait for its end, then ask again",
             )
-        traces = erasure.traces(con, person)
+        traces = erasure.traces(con, person, _as_a_teacher_was_shown(runtime))
         removed = erasure.remove(con, traces)
         if "golden_rows" in removed:
             _reseal(runtime, con)
@@ -87,6 +88,15 @@ def _set_aside(database: Path) -> dict[str, int]:
         *database.parent.glob(f"{redo.FOLDER}.before-*"),
     ]
     return {path.name: 1 for path in kept}
+
+
+def _as_a_teacher_was_shown(runtime: Runtime) -> Callable[[Sequence[str]], Sequence[str]]:
+    """What replaces names and numbers in a text before a teacher reads it."""
+    table = runtime.config.teacher
+    if not table.redact:
+        return lambda texts: texts
+    names = redaction.finder(table.names_model)
+    return lambda texts: redaction.redacted(texts, names)
 
 
 def _reseal(runtime: Runtime, con: Any) -> None:
