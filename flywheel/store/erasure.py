@@ -24,7 +24,15 @@ from flywheel.store.columns import (
     unpack,
     unpack_or_none,
 )
-from flywheel.store.personal_columns import FOUND_BY, PLACES, PROMPT, RECORD, WORDS, Kind, Place
+from flywheel.store.personal_columns import (
+    FOUND_BY,
+    PLACES,
+    PROMPT,
+    RECORD,
+    WORDS,
+    Kind,
+    PersonalTable,
+)
 
 ERASED = "[erased]"
 
@@ -267,7 +275,7 @@ def remove(con: Connection, found: Traces) -> dict[str, int]:
     return {name: count for name, count in removed.items() if count}
 
 
-def _delete(con: Connection, place: Place, found: Traces) -> dict[str, int]:
+def _delete(con: Connection, place: PersonalTable, found: Traces) -> dict[str, int]:
     name, condition = place.table, place.condition()
     removed = {name: 0}
     if condition:
@@ -305,13 +313,13 @@ def _unquoted(words: str, found: Traces) -> str:
     return words
 
 
-def _unslice(con: Connection, place: Place, found: Traces) -> dict[str, int]:
+def _unslice(con: Connection, place: PersonalTable, found: Traces) -> dict[str, int]:
     if not found.session:
         return {}
     return {place.table: changed(con, _UNSLICE.format(table=place.table), [found.session])}
 
 
-def _scrub(con: Connection, place: Place, found: Traces) -> dict[str, int]:
+def _scrub(con: Connection, place: PersonalTable, found: Traces) -> dict[str, int]:
     """Take the person's values out of what turns remember, such as failed texts in briefs."""
     touched = 0
     for row in records(con, f"SELECT id, cursor FROM {place.table}"):  # noqa: S608
@@ -331,11 +339,11 @@ def _scrubbed(value: Any, *, kind: str, found: Traces) -> Any:
     return _unquoted(value, found) if kind == "quoting" else ERASED
 
 
-def _keep(con: Connection, place: Place, found: Traces) -> dict[str, int]:
+def _keep(con: Connection, place: PersonalTable, found: Traces) -> dict[str, int]:
     return {}
 
 
-_REMOVES: dict[str, Callable[[Connection, Place, Traces], dict[str, int]]] = {
+_REMOVES: dict[str, Callable[[Connection, PersonalTable, Traces], dict[str, int]]] = {
     "delete": _delete,
     "unslice": _unslice,
     "scrub": _scrub,
@@ -354,7 +362,7 @@ def left(con: Connection, found: Traces) -> dict[str, int]:
     return rows
 
 
-def _sources(con: Connection, place: Place) -> Iterator[tuple[str, str]]:
+def _sources(con: Connection, place: PersonalTable) -> Iterator[tuple[str, str]]:
     """What a table is called, and its rows in SQL; and those of its files in the archive."""
     yield place.table, place.table
     if place.table in archive.KINDS and (paths := archive.paths(con, place.table)):

@@ -95,7 +95,7 @@ WORDS: frozenset[str] = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PersonalTable:
     """A table, and what each of its text columns holds."""
 
     table: str
@@ -111,11 +111,11 @@ class Place:
         )
 
 
-def _place(table: str, columns: str, action: Action = "delete") -> Place:
+def _place(table: str, columns: str, action: Action = "delete") -> PersonalTable:
     """A place from "column:kind" words; a column without a kind holds words."""
     pairs = [column.partition(":") for column in columns.split()]
     kinds = {name: kind or "word" for name, _, kind in pairs}
-    return Place(table=table, action=action, columns=kinds)  # type: ignore[arg-type]
+    return PersonalTable(table=table, action=action, columns=kinds)  # type: ignore[arg-type]
 
 
 _JUDGED = (
@@ -127,7 +127,7 @@ _SAMPLE = (
     "provenance:provenance"
 )
 
-PLACES: tuple[Place, ...] = (
+PLACES: tuple[PersonalTable, ...] = (
     # What production sent.
     _place(
         "predictions",
