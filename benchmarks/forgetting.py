@@ -1,13 +1,16 @@
 """Do the first intents suffer from those that come later?
 
     python benchmarks/forgetting.py [--quick] [--seeds N] [--rows N] [--data DIR]
+    python benchmarks/forgetting.py --erase [--quick] [--data DIR]
 
 All intents but ten are learned first; then ten turns bring one new intent each. Every turn trains
 as the daemon does, in a worker process, on a few rows of every intent known by then; val rows of
 those are dev. What is told is the accuracy on test rows of the first intents alone, with all
 intents known at the time to choose from; `forgotten` is how far it falls in ten turns, in points,
 and `newcomers` the accuracy on the ten new ones at the end. Some of the fall is no forgetting: a
-text that now has an eleventh plausible answer is harder. The last line is one JSON object.
+text that now has an eleventh plausible answer is harder. With `--erase` it asks another question,
+which `exact_forgetting.py` states: is what is trained after an erasure what would have been trained
+had the person never come? The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import exact_forgetting
 import jobs
 from partition import Row, read
 
@@ -35,6 +39,8 @@ QUICK_INTENTS, QUICK_ROWS = 30, 5
 def main() -> int:
     """Run the benchmark; 0 when it ran, whatever the figures are."""
     asked = _arguments()
+    if asked.erase:
+        return exact_forgetting.compare(asked.data, 1 if asked.quick else 5)
     with tempfile.TemporaryDirectory(prefix="forgetting-") as place:
         found = [_run(Path(place), seed, asked) for seed in range(asked.seeds)]
     by_turn = [mean(values) for values in zip(*(f["by_turn"] for f in found), strict=True)]
@@ -88,6 +94,7 @@ def _accuracy(folder: Path, cache: Path, rows: Sequence[Row]) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--erase", action="store_true", help="five erasures (one when quick)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_INTENTS} intents, one seed")
     parser.add_argument("--seeds", type=int, help="3, or 1 when quick")
     parser.add_argument("--rows", type=int, help="of every intent: 10, or 5 when quick")

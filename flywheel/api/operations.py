@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from flywheel.api.prometheus import ProcessStatus
 from flywheel.api.requests import Erasure
 from flywheel.errors import Refused
 from flywheel.loader import Loader
-from flywheel.store import restoring
+from flywheel.store import restoring, turns
 from flywheel.store.erasure import Person
-from flywheel.turn import Runtime, backups, integrity, proof
+from flywheel.turn import Runtime, backups, control, integrity, proof
 from flywheel.turn import erase as removal
 from flywheel.turn.control import record_act
 from flywheel.web import peer
@@ -79,6 +80,8 @@ class ErasedView(View):
     files: list[str]
     adapters: list[str]  # trained on it
     left: dict[str, int]
+    turn: str | None = None  # learns anew without the data
+    not_retrained: str = ""  # why no turn was opened though one was asked for
 
 
 class ReloadedView(View):
@@ -150,7 +153,8 @@ async def erase(request: Request) -> Response:
     person = Person(session=asked.session, rater=asked.rater, prediction=asked.prediction)
     if sum(map(bool, (asked.session, asked.rater, asked.prediction))) != 1:
         raise BadRequest("whose data?", hint="name one of session, rater, prediction")
-    told = await run_in_threadpool(_erase, request, person, str(request.scope[CALLER]))
+    by = str(request.scope[CALLER])
+    told = await run_in_threadpool(_erase, request, person, by, again=asked.and_retrain)
     peer.record(request, "one person's data was erased")
     return answer(told)
 
@@ -180,11 +184,25 @@ async def _refuse_gone(request: Request) -> None:
         raise BadRequest("the caller went away", hint="nothing was changed")
 
 
-def _erase(request: Request, person: Person, by: str) -> dict[str, Any]:
+def _erase(request: Request, person: Person, by: str, *, again: bool) -> dict[str, Any]:
     loader: Loader | None = request.app.state.loader
     emptied = loader is None or loader.empty()
     said = removal.erase(request.app.state.runtime, person, by)
-    return said if emptied else {**said, "left": {**said["left"], "spool": 1}}
+    if not emptied:
+        said["left"]["spool"] = 1
+    return {**said, **_learned_anew(request, said)} if again else said
+
+
+def _learned_anew(request: Request, said: Mapping[str, Any]) -> dict[str, str]:
+    """Open a turn that learns without what was erased; or say why none was opened."""
+    if not (said["removed"] or said["files"]):
+        return {"not_retrained": "nothing was stored"}
+    if "spool" in said["left"]:
+        return {"not_retrained": "events of the spool are not in the tables yet; erase again"}
+    try:
+        return {"turn": control.request(request.app.state.runtime, turns.ERASURE).id}
+    except Refused as refused:
+        return {"not_retrained": "; ".join(filter(None, (refused.message, refused.hint)))}
 
 
 def _check(request: Request) -> dict[str, Any]:

@@ -77,11 +77,12 @@ class ToolItem(msgspec.Struct):
 
 
 class Erasure(msgspec.Struct, forbid_unknown_fields=True):
-    """Whose data is removed: one of the three."""
+    """Whose data is removed, one of the three; and whether a turn learns anew without it."""
 
     session: str | None = None
     rater: str | None = None
     prediction: str | None = None
+    and_retrain: bool = False
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):

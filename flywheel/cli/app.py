@@ -107,7 +107,9 @@ app.add_typer(adapters.app, name="adapters")
 app.add_typer(base_models.app, name="base")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(database.app, name="db")
-app.command(epilog=examples("flywheel erase --rater u-77", "flywheel erase --session s-9 --json"))(
-    database.erase
-)
+app.command(
+    epilog=examples(
+        "flywheel erase --session s-9 --json", "flywheel erase --rater u-77 --and-retrain"
+    )
+)(database.erase)
 app.command(epilog=examples("flywheel log", "flywheel log --lines 200 --turn t-3"))(start.log)

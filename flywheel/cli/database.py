@@ -350,20 +350,26 @@ def erase(
     session: Annotated[str, typer.Option(help="Predictions of this conversation.")] = "",
     rater: Annotated[str, typer.Option(help="What this person asked, said and labelled.")] = "",
     prediction: Annotated[str, typer.Option(help="One prediction, by its id.")] = "",
+    and_retrain: Annotated[
+        bool, typer.Option("--and-retrain", help="Then open a turn that learns without it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Remove one person's data everywhere.
 
     Tables, datasets and jobs are cleaned, and the adapters that learned from it are named.
 
-    A text that somebody else said too stays theirs. Adapters are named and not changed: roll back
-    or train anew where they must go. Exit code 1 when a search still finds something.
+    A text that somebody else said too stays theirs. Adapters are named and not changed: roll back,
+    or train anew by --and-retrain. What that trains is what would have been trained had the data
+    never come, from the samples of the teacher that remain, and is decided like any other; a
+    diagnosis that counted the person may have chosen for which intents the teacher wrote.
+    Exit code 1 when a search still finds something, or no turn could be opened.
     """
     asked = {"session": session, "rater": rater, "prediction": prediction}
     asked = {name: value for name, value in asked.items() if value}
     if len(asked) != 1:
         raise typer.BadParameter("name one of --session, --rater, --prediction")
-    erased = daemon(ctx).post("erase", value=asked).value
+    erased = daemon(ctx).post("erase", value=asked | {"and_retrain": and_retrain}).value
     if as_json:
         say(json.dumps(erased, ensure_ascii=False))
     else:
@@ -376,11 +382,19 @@ def erase(
                 say(f"not searched: {clean(place)}, which a restore set aside; delete it")
             else:
                 say(f"still found in {clean(place)}")
+        if erased["turn"]:
+            say(f"{erased['turn']} learns anew without it: `flywheel turn show {erased['turn']}`")
+            say("what a teacher wrote stays where no text of the person was shown to it")
     if not (erased["removed"] or erased["files"] or erased["left"]):
         ((kind, name),) = asked.items()
         raise NotFound(
             f"nothing is stored of the {kind} {clean(name)}",
             hint="its id is as its producer sent it; see docs/how-to/keep-less.md",
+        )
+    if erased["not_retrained"]:
+        reason = clean(erased["not_retrained"])
+        raise Refused(
+            f"the data was removed, and no turn was opened: {reason}", hint="flywheel turn start"
         )
     if erased["left"]:
         raise typer.Exit(1)

@@ -89,6 +89,10 @@ class Step:
     detail: str
 
 
+ERASURE = "erasure"
+"""Trigger of a turn that learns anew without a person: nothing is diagnosed, nothing is bought."""
+
+
 def open_turn(con: Connection, trigger: str, at: datetime, first_state: str) -> Turn:
     """Open the next turn; whether one may be opened now is not asked here."""
     con.execute(_OPEN, [first_state, trigger, stamp(at)])

@@ -97,6 +97,9 @@ def refuse_unready(config: Config, con: Connection) -> None:
 def request(runtime: Runtime, trigger: str) -> Turn:
     """Open a turn and wake the thread that runs it.
 
+    One after an erasure begins with curation: a teacher is not asked again, and what it wrote that
+    rests on the person was erased.
+
     Raises:
         Refused: another turn is open; the message names it.
         NotReady: there is nothing to learn from, or no golden set to judge by.
@@ -110,7 +113,8 @@ def request(runtime: Runtime, trigger: str) -> Turn:
             )
         refuse_unready(runtime.config, con)
         evaluate.set_aside(runtime, con)  # before anything of it is trained on
-        turn = turns.open_turn(con, trigger, runtime.clock(), FIRST_STATE)
+        first_state = "curate" if trigger == turns.ERASURE else FIRST_STATE
+        turn = turns.open_turn(con, trigger, runtime.clock(), first_state)
         retire_rows.as_a_turn_opens(runtime, con, turn.id)
     runtime.wake.set()
     return turn

@@ -18,7 +18,7 @@ from flywheel.records import Refusal, Sample, Split
 from flywheel.store import Connection, adapters, label_candidates, samples
 from flywheel.store.health import LabelledText
 from flywheel.store.label_candidates import votes
-from flywheel.store.turns import Turn
+from flywheel.store.turns import ERASURE, Turn
 from flywheel.turn.artifacts import dataset_rows, run_job, write_table
 from flywheel.turn.diagnose import away_from_judges, held_out, judged_by
 from flywheel.turn.overlaps import held_out_samples
@@ -245,6 +245,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
     write_table(runtime.config.state_dir / dataset.path, rows)
     added = _count_new(sifted.kept, runtime.datasets_dir / f"{before}.parquet")
     enough = not before or added >= runtime.config.training.min_new_samples
+    enough = enough or turn.trigger == ERASURE  # it is there for what is gone
 
     def writes(con: Connection) -> None:
         samples.add_refusals(con, turn.id, _explained(sifted), runtime.clock())

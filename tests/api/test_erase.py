@@ -132,6 +132,16 @@ def test_answers_that_are_not_delivered_yet_are_told_as_left(client, runtime):
     assert list(said["left"]) == ["serve/answers/000000000001.predictions.ndjson"]
 
 
+def test_an_erasure_that_learns_anew_opens_a_turn_or_says_why_not(client, runtime):
+    filled(client, runtime)
+    said = client.post("/v1/erase", json={"session": "s-1", "and_retrain": True}).json()
+    assert said["left"] == {}
+    assert said["turn"] is None
+    assert said["not_retrained"].startswith("no turn can be opened: ")
+    again = client.post("/v1/erase", json={"session": "s-1", "and_retrain": True}).json()
+    assert again["not_retrained"] == "nothing was stored"
+
+
 def test_while_a_turn_runs_nothing_is_erased(client, runtime):
     with runtime.store.write() as con:
         turns.open_turn(con, "hand", NOW, "diagnose")
