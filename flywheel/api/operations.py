@@ -190,7 +190,8 @@ def _erase(request: Request, person: Person, by: str, *, again: bool) -> dict[st
     said = removal.erase(request.app.state.runtime, person, by)
     if not emptied:
         said["left"]["spool"] = 1
-    return {**said, **_learned_anew(request, said)} if again else said
+    told = {**said, "turn": None, "not_retrained": ""}
+    return {**told, **_learned_anew(request, said)} if again else told
 
 
 def _learned_anew(request: Request, said: Mapping[str, Any]) -> dict[str, str]:
