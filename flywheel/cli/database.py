@@ -344,6 +344,22 @@ def _prove(path: Path) -> None:
     proof.look(path)
 
 
+def _tell_erased(erased: dict[str, Any]) -> None:
+    """Say what was removed, what learned from it, and what is left."""
+    rows = ", ".join(f"{count} of {name}" for name, count in erased["removed"].items())
+    say(f"removed {rows or 'nothing'}; {len(erased['files'])} files rewritten or deleted")
+    for each in erased["adapters"]:
+        say(f"trained on it: {clean(each)}")
+    for place in erased["left"]:
+        if ".before-" in place and "/" not in place:
+            say(f"not searched: {clean(place)}, which a restore set aside; delete it")
+        else:
+            say(f"still found in {clean(place)}")
+    if erased["turn"]:
+        say(f"{erased['turn']} learns anew without it: `flywheel turn show {erased['turn']}`")
+        say("what a teacher wrote stays where no text of the person was shown to it")
+
+
 def erase(
     ctx: typer.Context,
     *,
@@ -373,18 +389,7 @@ def erase(
     if as_json:
         say(json.dumps(erased, ensure_ascii=False))
     else:
-        rows = ", ".join(f"{count} of {name}" for name, count in erased["removed"].items())
-        say(f"removed {rows or 'nothing'}; {len(erased['files'])} files rewritten or deleted")
-        for each in erased["adapters"]:
-            say(f"trained on it: {clean(each)}")
-        for place in erased["left"]:
-            if ".before-" in place and "/" not in place:
-                say(f"not searched: {clean(place)}, which a restore set aside; delete it")
-            else:
-                say(f"still found in {clean(place)}")
-        if erased["turn"]:
-            say(f"{erased['turn']} learns anew without it: `flywheel turn show {erased['turn']}`")
-            say("what a teacher wrote stays where no text of the person was shown to it")
+        _tell_erased(erased)
     if not (erased["removed"] or erased["files"] or erased["left"]):
         ((kind, name),) = asked.items()
         raise NotFound(

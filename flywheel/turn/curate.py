@@ -244,8 +244,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
     dataset, rows = datasets.assemble(learned, runtime.config.training.balance)
     write_table(runtime.config.state_dir / dataset.path, rows)
     added = _count_new(sifted.kept, runtime.datasets_dir / f"{before}.parquet")
-    enough = not before or added >= runtime.config.training.min_new_samples
-    enough = enough or turn.trigger == ERASURE  # it is there for what is gone
+    enough = not before or _is_enough(runtime, turn, added)
 
     def writes(con: Connection) -> None:
         samples.add_refusals(con, turn.id, _explained(sifted), runtime.clock())
@@ -269,6 +268,11 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
         ),
         writes=writes,
     )
+
+
+def _is_enough(runtime: Runtime, turn: Turn, added: int) -> bool:
+    """Whether so many new samples are worth a training; one after an erasure is for what is gone."""
+    return turn.trigger == ERASURE or added >= runtime.config.training.min_new_samples
 
 
 def _dataset_of(con: Connection, champion: str | None) -> str:
