@@ -350,11 +350,11 @@ def _tell_erased(erased: dict[str, Any]) -> None:
     say(f"removed {rows or 'nothing'}; {len(erased['files'])} files rewritten or deleted")
     for each in erased["adapters"]:
         say(f"trained on it: {clean(each)}")
-    for place in erased["left"]:
-        if ".before-" in place and "/" not in place:
-            say(f"not searched: {clean(place)}, which a restore set aside; delete it")
+    for left in erased["left"]:
+        if ".before-" in left and "/" not in left:
+            say(f"not searched: {clean(left)}, which a restore set aside; delete it")
         else:
-            say(f"still found in {clean(place)}")
+            say(f"still found in {clean(left)}")
     if erased["turn"]:
         say(f"{erased['turn']} learns anew without it: `flywheel turn show {erased['turn']}`")
         say("what a teacher wrote stays where no text of the person was shown to it")

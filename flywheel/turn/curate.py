@@ -271,7 +271,7 @@ def curate(runtime: Runtime, turn: Turn) -> StepResult:
 
 
 def _is_enough(runtime: Runtime, turn: Turn, added: int) -> bool:
-    """Whether so many new samples are worth a training; one after an erasure is for what is gone."""
+    """Whether so many new samples are worth a training; after an erasure none need be."""
     return turn.trigger == ERASURE or added >= runtime.config.training.min_new_samples
 
 
