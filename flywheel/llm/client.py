@@ -20,13 +20,14 @@ from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import openai
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from flywheel.config import TeacherTable, secret
 from flywheel.content import canonical
 from flywheel.errors import FlywheelError
 from flywheel.llm import wire
+from flywheel.llm.answer_size import AnswerTooLarge, BoundedClient
 from flywheel.protocols import AnswerStore, StoredAnswer
 
 _MINUTE = 60.0
@@ -252,7 +253,7 @@ class Client:
             api_key=key_of(table),
             max_retries=0,  # retried here, where a whole answer has a time limit
             timeout=table.timeout_s,
-            http_client=DefaultAsyncHttpxClient(trust_env=not is_loopback(table.base_url)),
+            http_client=BoundedClient(trust_env=not is_loopback(table.base_url)),
         )
 
     async def __aenter__(self) -> Self:
@@ -336,7 +337,9 @@ class Client:
                     self._refused_formats.add(name)
                     continue
                 raise self._final_error(error) from error
-            except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            except AnswerTooLarge as error:
+                raise self._final_error(error) from error
+            except (openai.OpenAIError, TimeoutError, ValueError, RecursionError) as error:
                 raise self._final_error(error) from error
         raise AssertionError("the plain format is never skipped")
 
@@ -348,7 +351,7 @@ class Client:
             await self._pace.enter(wire.estimated(messages) + self._longest_answer)
             try:
                 return await self._once(messages, form)
-            except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            except (openai.OpenAIError, TimeoutError, ValueError, RecursionError) as error:
                 wait = self._pause(error, attempt)
                 if wait is None or attempt == self._table.max_retries:
                     raise
@@ -392,8 +395,9 @@ class Client:
         return 0.0
 
     def _final_error(self, error: Exception) -> RequestFailed:
+        why = error.message if isinstance(error, AnswerTooLarge) else wire.told(error)
         failed = RequestFailed(
-            f"{self._host} did not answer for model {self._table.model!r}: {wire.told(error)}",
+            f"{self._host} did not answer for model {self._table.model!r}: {why}",
             hint="see [teacher] in config.toml: base_url, model, api_key_env, timeout_s",
         )
         if isinstance(error, openai.APIStatusError) and error.status_code in _HOPELESS:

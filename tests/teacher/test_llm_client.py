@@ -367,3 +367,27 @@ def test_a_wait_given_in_milliseconds_wins_and_nonsense_is_no_wait() -> None:
 
 def test_a_content_given_in_parts_is_one_text() -> None:
     assert text_of([{"type": "text", "text": "a"}, "?", {"type": "image"}, {"text": "b"}]) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"choices": [' + b"[]," * 136_000 + b"[]]}", "100,000 JSON values"),
+        (b"[" * 200_000, "100,000 JSON values"),
+        (b" " * (9 << 20), "8,388,608 bytes"),
+    ],
+)
+def test_an_answer_larger_than_any_models_is_not_parsed_and_not_asked_for_again(
+    body: bytes, what: str
+) -> None:
+    with teacher_server(Raw(body)) as server:
+        (failed,) = ask(table(server), ["a"])
+        assert isinstance(failed, RequestFailed)
+        assert what in failed.message
+        assert len(server.requests) == 1
+
+
+def test_an_answer_nested_deeper_than_can_be_read_is_none() -> None:
+    with teacher_server(Raw(b'{"choices": ' + b"[" * 50_000 + b"]" * 50_000 + b"}")) as server:
+        (failed,) = ask(table(server, max_retries=0), ["a"])
+        assert isinstance(failed, RequestFailed)
