@@ -32,6 +32,7 @@ LOAD_S = 1.0  # acknowledged events are in the tables after about this long
 CHECKPOINT_S = 10.0  # loaded segments are kept this long at most, where a checkpoint succeeds
 CHECKPOINT_BYTES = 64 << 20
 GROUP_BYTES = 32 << 20  # of segments, loaded in one transaction
+FAILURES = 3  # to load, in a row, are a problem
 REFUSALS = 6  # checkpoints refused in a row are a problem: about a minute
 _FULL = {"event": "disk.full"}
 
@@ -48,6 +49,8 @@ class Loader:
         self._loaded: list[Path] = []  # in the tables, not yet in the database file
         self._kept_since = time.monotonic()
         self._refused = 0  # checkpoints in a row
+        self.failures = 0  # to load what waits, in a row
+        self._why = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._behind = True  # what the last process left is not in the database file yet
@@ -100,6 +103,11 @@ class Loader:
             found.append("acknowledged events are not loaded: restart the daemon")
         if not self.spool.alive():
             found.append("events cannot be taken: restart the daemon")
+        if self.failures >= FAILURES:
+            found.append(
+                f"acknowledged events could not be loaded {self.failures} times in a row "
+                f"({self._why}), see `flywheel log`; trying again"
+            )
         if self._refused >= REFUSALS:
             found.append("no checkpoint succeeds, so the spool grows: restart the daemon")
         if self.spool.is_full:
@@ -125,13 +133,15 @@ class Loader:
                 self.drain()
                 self._checkpoint_when_due()
                 self._behind = False
+                self.failures = 0
             except StoreFailed as error:
                 self.failure = error
                 log.critical("loading ends: %s", error.message, extra={"event": "store.failed"})
                 return
             except DiskFull as error:
                 log.error("loading waits: %s", error.message, extra=_FULL)  # noqa: TRY400
-            except Exception:
+            except Exception as error:
+                self.failures, self._why = self.failures + 1, type(error).__name__
                 log.exception("events could not be loaded", extra={"event": "loader.defect"})
             self._stop.wait(max(0.0, LOAD_S - (time.monotonic() - began)))
 

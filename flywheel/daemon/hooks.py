@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 2.0
 _BACKOFF_S = (2.0, 10.0, 60.0, 300.0)
+_EVERY = "every"  # key of the problem that no hook was tried
 _SHOWN = 200  # characters of an error
 
 
@@ -92,9 +93,12 @@ class Hooks:
         while not self._stop.is_set():
             try:
                 self.tell()
+                self._problems.pop(_EVERY, None)
             except StoreFailed:
                 return  # the daemon ends by itself
-            except Exception:
+            except Exception as error:
+                said = f"hooks could not be told ({type(error).__name__}), see `flywheel log`"
+                self._problems[_EVERY] = said
                 log.exception("hooks could not be told", extra={"event": "hook.defect"})
             worst = max(self._failures.values(), default=0)
             self._stop.wait(_BACKOFF_S[min(worst, len(_BACKOFF_S)) - 1] if worst else POLL_S)

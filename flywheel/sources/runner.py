@@ -17,7 +17,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +45,7 @@ POLL_S = 1.0  # that a poll may wait; also the pause after an empty one
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 300.0
 STUCK_AFTER = 5  # failures in a row without any progress
+STUCK_S = 8.0  # or two of them, and no progress for so long; or in one call of the source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +129,22 @@ class State:
     error: str | None = None
     backoff_s: float | None = None  # until the next try
     failures: int = 0  # in a row, without a poll or a commit that worked
+    failing_since: float | None = None  # of the first of them, on the monotonic clock
+    call: str = ""  # the source's method that runs now
+    called_at: float = 0.0  # on the monotonic clock
 
-    @property
-    def stuck(self) -> bool:
-        """Whether it fails again and again at the same place."""
-        return self.failures >= STUCK_AFTER
+    def hangs_s(self, now: float) -> float:
+        """Seconds in one call of the source, where it should have come back; 0 where not."""
+        return now - self.called_at if self.call and now - self.called_at > STUCK_S else 0.0
+
+    def stuck(self, now: float) -> bool:
+        """Whether it fails again and again at the same place, or does not come back."""
+        failing = self.failing_since is not None and now - self.failing_since > STUCK_S
+        return (
+            self.failures >= STUCK_AFTER
+            or (self.failures > 1 and failing)
+            or self.hangs_s(now) > 0.0
+        )
 
 
 def backoff(failures: int, chance: random.Random) -> float:
@@ -212,20 +225,28 @@ class Runner:
                 "last_event_at": state.last_event_at and state.last_event_at.isoformat(),
                 "error": state.error,
                 "backoff_s": state.backoff_s,
-                "stuck": state.stuck,
+                "stuck": state.stuck(time.monotonic()),
             }
             for state in (self._states[name] for name in self._configured)
         ]
 
     def problems(self) -> tuple[str, ...]:
         """A sentence for each source that is stuck: which, how often it failed, and why."""
-        states = (self._states[name] for name in self._configured)
-        return tuple(
-            f"the source {state.name} has failed {state.failures} times at the same place: "
-            f"{state.error}"
-            for state in states
-            if state.stuck
-        )
+        now = time.monotonic()
+        found = []
+        for name in self._configured:
+            state = self._states[name]
+            if seconds := state.hangs_s(now):
+                found.append(
+                    f"the source {name} has not come back from `{state.call}` for {seconds:.0f} s: "
+                    "a restart opens it anew"
+                )
+            elif state.stuck(now):
+                found.append(
+                    f"the source {name} has failed {state.failures} times at the same place: "
+                    f"{state.error}"
+                )
+        return tuple(found)
 
     def _set(self, name: str, **changes: Any) -> None:
         self._states[name] = replace(self._states[name], **changes)
@@ -237,7 +258,9 @@ class Runner:
                 self._read(name)
             except Exception as error:  # noqa: BLE001  a stranger's code may raise anything
                 failures = self._states[name].failures + 1
-                self._set(name, failures=failures)
+                since = self._states[name].failing_since
+                now = time.monotonic() if since is None else since
+                self._set(name, failures=failures, failing_since=now, call="")
                 self._back_off(name, error, backoff(failures, chance))
         self._set(name, state="stopped", backoff_s=None)
 
@@ -266,19 +289,31 @@ class Runner:
         table = self._configured[name]
         source = find(table.plugin, self._plugins_dir)()
         try:
-            source.open(table.options, self._cursor_of(name))
+            cursor = self._cursor_of(name)
+            with self._calling(name, "open"):
+                source.open(table.options, cursor)
             while not self._stop.is_set():
                 self._turn(name, source)
         finally:
-            source.close()
+            with self._calling(name, "close"):
+                source.close()
+
+    @contextmanager
+    def _calling(self, name: str, method: str) -> Iterator[None]:
+        """Note which method of the source runs, and since when."""
+        self._set(name, call=method, called_at=time.monotonic())
+        yield
+        self._set(name, call="")
 
     def _turn(self, name: str, source: Source) -> None:
         """One poll and its commit; waits after an empty poll, so that sources need not."""
         began = time.monotonic()
-        batch = source.poll(BATCH, POLL_S)
+        with self._calling(name, "poll"):
+            batch = source.poll(BATCH, POLL_S)
         if batch is not None:
             self._commit(name, batch.events, batch.cursor)
-            source.ack(batch.cursor)
+            with self._calling(name, "ack"):
+                source.ack(batch.cursor)
             self._set(
                 name,
                 events=self._states[name].events + len(batch.events),
@@ -287,5 +322,6 @@ class Runner:
             log.debug("source %s: %d events", name, len(batch.events))
         if self._states[name].state != "running":
             self._set(name, state="running", error=None, backoff_s=None, failures=0)
+            self._set(name, failing_since=None)
         if batch is None:
             self._stop.wait(max(0.0, POLL_S - (time.monotonic() - began)))

@@ -11,9 +11,11 @@ import pytest
 from runtimes import runtime_in
 
 from flywheel.config import HooksTable, PromotionTable
+from flywheel.daemon import hooks as hooks_module
 from flywheel.daemon.hooks import Hooks
 from flywheel.records import Decision
 from flywheel.store import decisions
+from tests.waiting import CEILING_S, until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -125,6 +127,28 @@ def test_a_hook_that_fails_is_tried_again_and_shown(make, tmp_path):
     assert told(tmp_path) == [("d-1", "rejected")] * 2
     (problem,) = failing.problems()
     assert problem.startswith("the command hook failed 2 times on d-1: OSError: exit 3")
+
+
+def test_hooks_that_could_not_be_told_at_all_are_a_problem_until_they_can(
+    make, tmp_path, monkeypatch
+):
+    _, hooks = make(command=keeping(tmp_path))
+    monkeypatch.setattr(hooks_module, "POLL_S", 0.01)
+    broken, tell = threading.Event(), hooks.tell
+    broken.set()
+
+    def told_or_not():
+        if broken.is_set():
+            raise KeyError("a defect")
+        tell()
+
+    monkeypatch.setattr(hooks, "tell", told_or_not)
+    hooks.start()
+    until(lambda: hooks.problems() != ())
+    assert hooks.problems() == ("hooks could not be told (KeyError), see `flywheel log`",)
+    broken.clear()
+    until(lambda: hooks.problems() == ())
+    assert hooks.stop(CEILING_S)
 
 
 def test_a_command_gets_no_secret_but_those_that_are_named_for_it(make, tmp_path, monkeypatch):

@@ -1,14 +1,16 @@
 import json
+import threading
 from datetime import UTC, datetime
 
 import pytest
 
 from flywheel import formats
+from flywheel import loader as loader_module
 from flywheel.loader import REFUSALS, Loader
 from flywheel.spool import Spool
 from flywheel.store import StoreFailed, events, open_store, schema
 from tests.fakes.spool_writer import append_and_wait
-from tests.waiting import CEILING_S
+from tests.waiting import CEILING_S, until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -130,7 +132,7 @@ def test_a_damaged_line_holds_up_no_other(store, spool, caplog):
 def test_a_lost_database_ends_loading_and_keeps_the_events(store, spool, monkeypatch):
     send(spool, "predictions", prediction(1))
 
-    def lost():
+    def lost(**_):
         raise StoreFailed("FATAL")
 
     monkeypatch.setattr(store, "write", lost)
@@ -166,3 +168,27 @@ def test_a_stray_file_in_the_spool_is_told_and_not_loaded(store, tmp_path):
     )
     with store.read() as con:
         assert con.execute("SELECT id FROM predictions").fetchall() == [("p-1",)]
+
+
+def test_events_that_cannot_be_loaded_are_a_problem_until_they_are(store, spool, monkeypatch):
+    monkeypatch.setattr(loader_module, "LOAD_S", 0.01)
+    broken, load = threading.Event(), Loader.drain
+    broken.set()
+
+    def drained(loader):
+        if broken.is_set():
+            raise KeyError("a defect")
+        load(loader)
+
+    monkeypatch.setattr(Loader, "drain", drained)
+    loader = Loader(store, spool)
+    loader.start()
+    until(lambda: loader.problems() != ())
+    (problem,) = loader.problems()
+    assert problem.startswith("acknowledged events could not be loaded ")
+    assert problem.endswith(" (KeyError), see `flywheel log`; trying again")
+    broken.clear()
+    send(spool, "predictions", prediction(1))
+    until(lambda: loader.problems() == ())
+    until(lambda: counts(store).predictions == 1)
+    loader.stop()

@@ -183,6 +183,27 @@ def test_a_source_that_fails_at_one_place_again_and_again_is_stuck_until_it_goes
     until(lambda: runner.problems() == ())
 
 
+def test_a_source_that_does_not_come_back_from_a_call_is_stuck_until_it_does(
+    started, ledger, monkeypatch
+):
+    monkeypatch.setattr(runner_module, "STUCK_S", 0.05)  # seconds
+    released = threading.Event()
+
+    class Hanging(Numbers):
+        def poll(self, limit, timeout):
+            if not released.is_set():
+                released.wait(CEILING_S)
+            return super().poll(limit, timeout)
+
+    runner = started(a=lambda: Hanging(ledger, "a", 2, {}))
+    until(lambda: runner.states()[0]["stuck"])
+    (problem,) = runner.problems()
+    assert problem.startswith("the source a has not come back from `poll` for ")
+    released.set()
+    until(lambda: len(ledger.events) == 2)
+    until(lambda: runner.problems() == ())
+
+
 def test_stopping_interrupts_a_long_backoff(started, ledger, monkeypatch):
     monkeypatch.setattr(runner_module, "FIRST_BACKOFF_S", 1e6)  # seconds
     runner = started(a=lambda: Numbers(ledger, "a", 1, {0: OSError("gone")}))
