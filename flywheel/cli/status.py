@@ -40,7 +40,7 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
                 *_health_of(now.get("health") or {}),
                 *_costs(now.get("costs") or []),
                 ("sources", _sources(now.get("sources"))),
-                ("redo log", _redo(now.get("redo") or {})),
+                *_redo(now.get("redo") or {}),
                 *_overrides(now.get("overrides") or []),
             ]
         ),
@@ -240,16 +240,16 @@ def _source(name: Any, value: Any) -> str:
     return f"{clean(value.get('name', name))} {state}{why}".strip()
 
 
-def _redo(redo: Mapping[str, Any]) -> str:
+def _redo(redo: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How much of the redo log waits for a checkpoint that is read back, and what it gave."""
-    if not redo:
-        return "unknown"
+    if not redo:  # a daemon of before
+        return []
     proved = moment(redo["proved_at"]) if redo.get("proved_at") else "not since the start"
     said = f"{number(redo['bytes'] // 1000)} kB; checkpoint read back: {proved}"
     if redo.get("replayed") or redo.get("lost"):
         lost = f", {number(redo['lost'])} lost" if redo["lost"] else ""
         said += f"; {plural(redo['replayed'], 'transaction')} repeated at the start{lost}"
-    return said
+    return [("redo log", said)]
 
 
 def _problems(problems: list[Any]) -> list[str]:

@@ -30,7 +30,7 @@ def ready(alone, monkeypatch):
     vocab = {"wake": 0, "叫": 1}
     (base / "tokenizer.json").write_text(json.dumps({"model": {"type": "W", "vocab": vocab}}))
     look = {"folder": str(base), "sha256": "53aa51172d142c89"}
-    monkeypatch.setattr(environment, "_look", lambda name: look)
+    monkeypatch.setattr(environment, "_look", lambda name, state: look)
     monkeypatch.chdir(alone.folder)
     return alone
 

@@ -48,7 +48,7 @@ def test_the_tests_add_theirs(plan, target):
 
 @pytest.mark.parametrize("stamp", [".ready", ".demo-ready"])
 def test_the_demo_installs_nothing_twice(plan, stamp):
-    assert plan("demo", stamp) == [".venv/bin/flywheel demo"]
+    assert plan("demo", stamp) == [".venv/bin/flywheel demo --language en"]
 
 
 def test_each_installation_is_announced(plan):
