@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +116,7 @@ def _files_with_data(state_dir: Path, traces: Traces, *, only_look: bool = False
         if path.suffix == ".parquet":
             has_data = _clean_table(path, traces, only_look=only_look)
         else:
-            has_data = _text_has(path, traces.texts)
+            has_data = _says(path, traces)
             if has_data and not only_look:
                 path.unlink()
         if has_data:
@@ -138,7 +137,7 @@ def _answers_on_their_way(state_dir: Path, traces: Traces) -> list[str]:
     found = []
     for path in sorted((state_dir / "serve" / "answers").glob("*.ndjson")):
         with contextlib.suppress(FileNotFoundError):  # delivered just now
-            if _text_has(path, traces.marks):
+            if _says(path, traces):
                 found.append(str(path.relative_to(state_dir)))
     return found
 
@@ -160,9 +159,8 @@ def _clean_table(path: Path, traces: Traces, *, only_look: bool) -> bool:
     return True
 
 
-def _text_has(path: Path, texts: Collection[str]) -> bool:
-    content = path.read_text(encoding="utf-8", errors="replace")
-    return any(
-        json.dumps(text) in content or json.dumps(text, ensure_ascii=False) in content
-        for text in texts
-    )
+def _says(path: Path, traces: Traces) -> bool:
+    """Whether a file of JSON, whole or a document a line, has a value that is the person's."""
+    content = path.read_bytes()
+    documents = content.splitlines() if path.suffix in (".jsonl", ".ndjson") else [content]
+    return any(erasure.mentions(document, traces) for document in documents)

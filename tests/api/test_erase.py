@@ -142,6 +142,20 @@ def test_an_erasure_that_learns_anew_opens_a_turn_or_says_why_not(client, runtim
     assert again["not_retrained"] == "nothing was stored"
 
 
+def test_who_once_said_a_word_of_ours_takes_no_strangers_answer_and_no_job_with_it(client, runtime):
+    said = prediction(1, text="none", slices={"session": "s-1"})
+    client.post("/v1/predictions", content=ndjson(said))
+    job = runtime.config.state_dir / "jobs" / "t-1-train" / "job.json"
+    job.parent.mkdir(parents=True)
+    job.write_text(json.dumps({"spec": {"intents": [{"name": "none"}]}}), encoding="utf-8")
+    log = runtime.config.state_dir / "serve" / "answers"
+    log.mkdir(parents=True)
+    strangers = prediction(9, intent="none", session="s-2")
+    (log / "000000000001.predictions.ndjson").write_bytes(ndjson(strangers))
+    told = client.post("/v1/erase", json={"session": "s-1"}).json()
+    assert (told["left"], told["files"], job.exists()) == ({}, [], True)
+
+
 def test_while_a_turn_runs_nothing_is_erased(client, runtime):
     with runtime.store.write() as con:
         turns.open_turn(con, "hand", NOW, "diagnose")
