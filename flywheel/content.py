@@ -148,3 +148,8 @@ def _mapping_as_dict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def states_key(text: str) -> str:
+    """Name of a text in the cache of the base's states: of the text alone, not of its label."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

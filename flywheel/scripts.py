@@ -11,7 +11,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
+
+import regex
 
 from flywheel.content import fold
 
@@ -100,10 +102,11 @@ def _parted(sign: str) -> str:
     return " " if unicodedata.category(sign)[0] == "P" else sign
 
 
-# Script of a text, by the Unicode names of its letters.
+# Script of a text, by Unicode.
 
 HAN, SIMPLIFIED, TRADITIONAL, KANA = "han", "simplified", "traditional", "kana"
-_KANA = ("HIRAGANA", "KATAKANA")
+_KANA = ("hiragana", "katakana")
+_SHARED = ("common", "inherited")  # such as the mark that makes a Japanese vowel long
 _MIN_SHARE = 0.2  # of a text's letters, for a script to count
 _AROUND = 0.1  # of a text's letters, for a script around names in Latin letters
 CHINESE = "Chinese"
@@ -211,9 +214,9 @@ def _letters(text: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     forms: Counter[str] = Counter()
     for sign in unicodedata.normalize("NFKC", text):
-        if sign.isalpha():
-            name = _script_of(sign)
-            counts[name] += 1
+        name = of_letter(sign) if sign.isalpha() else _SHARED[0]
+        if name not in _SHARED:
+            counts[KANA if name in _KANA else name] += 1
             if name == HAN:
                 forms[_form(sign)] += 1
     if counts[KANA]:
@@ -224,11 +227,29 @@ def _letters(text: str) -> Counter[str]:
     return +counts
 
 
-def _script_of(sign: str) -> str:
-    name, _, _ = unicodedata.name(sign, "").partition(" ")
-    if name in _KANA:
-        return KANA
-    return HAN if name == "CJK" else name.lower()
+@lru_cache(maxsize=8192)
+def of_letter(sign: str) -> str:
+    """The script of a character by Unicode, in lower case: `common` for what every script has.
+
+    >>> [of_letter(sign) for sign in "aЖ歌のเ1"]
+    ['latin', 'cyrillic', 'han', 'hiragana', 'thai', 'common']
+    """
+    known = next((name for name in _KNOWN if _pattern_of(name).match(sign)), "")
+    return known or unicodedata.name(sign, "unknown").partition(" ")[0].lower()
+
+
+@cache
+def _pattern_of(script: str) -> regex.Pattern[str]:
+    return regex.compile(rf"\p{{Script={script}}}")
+
+
+# The most frequent first: a letter is looked for in one after another.
+_KNOWN = (
+    "latin", "han", "common", "cyrillic", "arabic", "hiragana", "katakana", "hangul",
+    "devanagari", "greek", "hebrew", "thai", "armenian", "georgian", "bengali", "tamil", "telugu",
+    "khmer", "lao", "myanmar", "ethiopic", "sinhala", "gujarati", "gurmukhi", "kannada",
+    "malayalam", "oriya", "tibetan", "mongolian", "bopomofo", "thaana", "syriac", "inherited",
+)  # fmt: skip
 
 
 # The frequent characters of the two standards of old: what GB 2312 has in its first level and

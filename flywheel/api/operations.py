@@ -82,6 +82,7 @@ class ErasedView(View):
     left: dict[str, int]
     turn: str | None = None  # learns anew without the data
     not_retrained: str = ""  # why no turn was opened though one was asked for
+    stays: tuple[str, ...] = ()  # what an erasure cannot take back, in words
 
 
 class ReloadedView(View):
@@ -184,13 +185,23 @@ async def _refuse_gone(request: Request) -> None:
         raise BadRequest("the caller went away", hint="nothing was changed")
 
 
+_STAYS = (
+    "the log of decisions, which is a chain: who decided, why, and by which figures",
+    "sums by day, without the session",
+    "adapters that learned from the data, until others take their place",
+    "samples of a teacher that no text of the person was shown to; a diagnosis that counted the "
+    "person may have chosen for which intents it wrote",
+    "which golden rows were learned or retired, by counts that had the person's rows in them",
+)
+
+
 def _erase(request: Request, person: Person, by: str, *, again: bool) -> dict[str, Any]:
     loader: Loader | None = request.app.state.loader
     emptied = loader is None or loader.empty()
     said = removal.erase(request.app.state.runtime, person, by)
     if not emptied:
         said["left"]["spool"] = 1
-    told = {**said, "turn": None, "not_retrained": ""}
+    told = {**said, "turn": None, "not_retrained": "", "stays": _STAYS}
     return {**told, **_learned_anew(request, said)} if again else told
 
 

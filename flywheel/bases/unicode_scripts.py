@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any
 
 import regex
 
 from flywheel.errors import FlywheelError
+from flywheel.scripts import of_letter
 
 _SHARED = r"\p{Script=Common}\p{Script=Inherited}"
 
@@ -94,20 +94,6 @@ def needed(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(often | {"latin"}))
 
 
-def of_letter(sign: str) -> str:
-    """The script of a character.
-
-    >>> [of_letter(sign) for sign in "aЖ歌のเ1"]
-    ['latin', 'cyrillic', 'han', 'hiragana', 'thai', 'common']
-    """
-    return next((name for name in _KNOWN if _letter_of(name).match(sign)), "unknown")
-
-
-@cache
-def _letter_of(script: str) -> Any:
-    return regex.compile(rf"\p{{Script={script}}}")
-
-
 def covered(pieces: Sequence[str], scripts: Sequence[str]) -> list[int]:
     """Numbers of the pieces that texts in these scripts can use, ascending.
 
@@ -124,7 +110,7 @@ def covered(pieces: Sequence[str], scripts: Sequence[str]) -> list[int]:
 def _pattern(scripts: Sequence[str]) -> Any:
     for name in scripts:
         try:
-            _letter_of(name)
+            regex.compile(rf"\p{{Script={name}}}")
         except regex.error as error:
             raise FlywheelError(
                 f"Unicode has no script {name!r}",
@@ -132,12 +118,3 @@ def _pattern(scripts: Sequence[str]) -> Any:
             ) from error
     wanted = "".join(rf"\p{{Script={name}}}" for name in scripts)
     return regex.compile(f"[{wanted}{_SHARED}]+")
-
-
-# The most frequent first: a letter is looked for in one after another.
-_KNOWN = (
-    "latin", "han", "common", "cyrillic", "arabic", "hiragana", "katakana", "hangul",
-    "devanagari", "greek", "hebrew", "thai", "armenian", "georgian", "bengali", "tamil", "telugu",
-    "khmer", "lao", "myanmar", "ethiopic", "sinhala", "gujarati", "gurmukhi", "kannada",
-    "malayalam", "oriya", "tibetan", "mongolian", "bopomofo", "thaana", "syriac", "inherited",
-)  # fmt: skip

@@ -20,7 +20,7 @@ import typer
 from flywheel import files
 from flywheel.cli.command import Json, Place, daemon, examples, group, place, running
 from flywheel.cli.screen import ProgressLine, paint, prose, raw_json, remark, say
-from flywheel.cli.text import clean, number, plural
+from flywheel.cli.text import clean, number, plural, wrap
 from flywheel.errors import FlywheelError, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -357,7 +357,8 @@ def _tell_erased(erased: dict[str, Any]) -> None:
             say(f"still found in {clean(left)}")
     if erased["turn"]:
         say(f"{erased['turn']} learns anew without it: `flywheel turn show {erased['turn']}`")
-        say("what a teacher wrote stays where no text of the person was shown to it")
+    if erased["removed"] or erased["files"]:
+        say("what stays:", *(f"  {line}" for kept in erased["stays"] for line in wrap(kept, 76)))
 
 
 def erase(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
 from datetime import datetime
 
+from flywheel.daemon.background_thread import BackgroundThread
 from flywheel.turn import Runtime, proof
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ class CheckpointProof:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="checkpoint-proof", daemon=True)
+        self._thread = BackgroundThread("checkpoint-proof", self._loop)
         self._failed = ""
         self.proved_at: datetime | None = None  # since the start of this process
 
@@ -43,10 +42,7 @@ class CheckpointProof:
 
     def stop(self, timeout: float) -> bool:
         """End the child and the thread; return whether it ended."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._thread.stop(timeout)
 
     def look(self) -> bool:
         """Prove a checkpoint now; False where a transaction is open.
@@ -57,10 +53,10 @@ class CheckpointProof:
         folder = self._runtime.config.state_dir / FOLDER
         shutil.rmtree(folder, ignore_errors=True)  # of a daemon that was killed
         folder.mkdir(mode=0o700)
-        store = self._runtime.store
+        store, stopping = self._runtime.store, self._thread.stopping.is_set
         try:
             proved = store.prove_checkpoint(
-                folder / store.path.name, lambda copy: proof.checkpoint(copy, self._stop.is_set)
+                folder / store.path.name, lambda copy: proof.checkpoint(copy, stopping)
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -85,7 +81,7 @@ class CheckpointProof:
             try:
                 wait = DAY_S if self.look() else _LOOK_S
             except Exception as error:  # noqa: BLE001  whatever it is, the log keeps all
-                if self._stop.is_set():
+                if self._thread.stopping.is_set():
                     return
                 wait = _AGAIN_S
                 self._failed = str(error)
@@ -97,8 +93,8 @@ class CheckpointProof:
         until = time.monotonic() + seconds
         kept = self._runtime.store.log
         while time.monotonic() < until:
-            if self._stop.wait(min(_LOOK_S, seconds)):
+            if self._thread.stopping.wait(min(_LOOK_S, seconds)):
                 return True
             if not self._failed and kept is not None and kept.size > LONG_BYTES:
                 return False
-        return self._stop.is_set()
+        return self._thread.stopping.is_set()

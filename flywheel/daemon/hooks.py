@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flywheel import programs
 from flywheel.config import HooksTable, secret
+from flywheel.daemon.background_thread import BackgroundThread
 from flywheel.store import StoreFailed, decisions
 from flywheel.turn import Runtime
 from flywheel.web.outgoing import send
@@ -39,8 +39,7 @@ class Hooks:
             self._deliveries["command"] = lambda body, number: _run(table, body, number)
         if table.webhook:
             self._deliveries["webhook"] = lambda body, number: _post(table, body, number)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="hooks", daemon=True)
+        self._thread = BackgroundThread("hooks", self._loop)
         self._failures: dict[str, int] = {}
         self._problems: dict[str, str] = {}
 
@@ -51,10 +50,7 @@ class Hooks:
 
     def stop(self, timeout: float) -> bool:
         """Stop the thread and return whether it ended; pending events are delivered later."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._thread.stop(timeout)
 
     def problems(self) -> tuple[str, ...]:
         """Return one sentence for each failing hook."""
@@ -90,7 +86,7 @@ class Hooks:
         return True
 
     def _loop(self) -> None:
-        while not self._stop.is_set():
+        while not self._thread.stopping.is_set():
             try:
                 self.tell()
                 self._problems.pop(_EVERY, None)
@@ -101,7 +97,8 @@ class Hooks:
                 self._problems[_EVERY] = said
                 log.exception("hooks could not be told", extra={"event": "hook.defect"})
             worst = max(self._failures.values(), default=0)
-            self._stop.wait(_BACKOFF_S[min(worst, len(_BACKOFF_S)) - 1] if worst else POLL_S)
+            pause = _BACKOFF_S[min(worst, len(_BACKOFF_S)) - 1] if worst else POLL_S
+            self._thread.stopping.wait(pause)
 
 
 def _run(table: HooksTable, body: bytes, number: int) -> None:

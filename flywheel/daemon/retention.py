@@ -9,9 +9,9 @@ turns continue. Ingest is not affected, since it writes to the spool.
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import datetime, timedelta
 
+from flywheel.daemon.background_thread import BackgroundThread
 from flywheel.errors import DiskFull
 from flywheel.store import StoreFailed, rejected, retention
 from flywheel.turn import Runtime
@@ -37,8 +37,7 @@ class Retention:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="retention", daemon=True)
+        self._thread = BackgroundThread("retention", self._loop)
 
     def start(self) -> None:
         """Start the thread."""
@@ -46,10 +45,7 @@ class Retention:
 
     def stop(self, timeout: float) -> bool:
         """Stop after the current day's events; return whether the thread ended."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._thread.stop(timeout)
 
     def look(self) -> int:
         """Archive old events and compact the database; return the number of events moved.
@@ -72,7 +68,7 @@ class Retention:
                 days,
                 extra={"event": "archive.moved", "count": moved},
             )
-        if not self._stop.is_set() and store.compact():
+        if not self._thread.stopping.is_set() and store.compact():
             size = store.path.stat().st_size
             log.info(
                 "the database was written anew: %d MB",
@@ -83,11 +79,11 @@ class Retention:
 
     def _pause(self) -> bool:
         """Pause for other writers; return True when the thread must stop."""
-        return self._stop.wait(0.05)
+        return self._thread.stopping.wait(0.05)
 
     def _loop(self) -> None:
-        self._stop.wait(_FIRST_S)
-        while not self._stop.is_set():
+        self._thread.stopping.wait(_FIRST_S)
+        while not self._thread.stopping.is_set():
             try:
                 self.look()
             except StoreFailed:
@@ -96,4 +92,4 @@ class Retention:
                 log.error("old events stay: %s", error.message, extra={"event": "disk.full"})  # noqa: TRY400
             except Exception:
                 log.exception("old events stay", extra={"event": "archive.defect"})
-            self._stop.wait(LOOK_S)
+            self._thread.stopping.wait(LOOK_S)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from flywheel import datasets, files
+from flywheel import content, datasets, files
 from flywheel.errors import Refused
 from flywheel.store import (
     adapters,
@@ -28,15 +30,18 @@ from flywheel.store.erasure import Person, Traces
 from flywheel.teacher import redaction
 from flywheel.turn.runtime import Runtime
 
+_HEADER = struct.Struct("<Q")  # of a file of safetensors: the length of the JSON behind it
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+
 
 def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
     """Remove a person's data, then search for what is left; `by` is who asked, for the audit trail.
 
     Returns:
         {"removed": rows by table, "files": rewritten or deleted files, "adapters": ids of adapters
-        trained on the data, "left": places that still have data, also the log of `flywheel serve`
-        until it is delivered, and the databases that a restore set aside, which are not searched;
-        empty when the data is gone}.
+        trained on the data, also on a label that another rater gave too, "left": places that still
+        have data; empty when the data is gone}. Among them are the log of `flywheel serve` until it
+        is delivered, and the databases that a restore set aside, which are not searched.
 
     Raises:
         Refused: a turn is running, which may hold the data in memory.
@@ -58,15 +63,11 @@ def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
     forgotten = runtime.store.forget_log()  # before the files go that its transactions read
     with runtime.store.write() as con:
         archive.settle(con)
-    touched = _files_with_data(runtime.config.state_dir, traces)
-    dataset_ids = {Path(name).stem for name in touched}
-    with runtime.store.read() as con:
-        remaining: dict[str, int] = dict(erasure.left(con, traces))
-    remaining |= dict.fromkeys(
-        _files_with_data(runtime.config.state_dir, traces, only_look=True), 1
-    )
-    remaining |= dict.fromkeys(_answers_on_their_way(runtime.config.state_dir, traces), 1)
-    remaining |= _set_aside(runtime.store.path)
+    state_dir = runtime.config.state_dir
+    shared = _datasets_with(state_dir, traces.shared)
+    touched = [*_files_with_data(state_dir, traces), *_states_of(state_dir, traces)]
+    dataset_ids = {Path(name).stem for name in touched} | shared
+    remaining = _left(runtime, traces)
     if not runtime.store.compact(anyway=True):  # a deleted row's bytes stay in its file
         remaining["the file of the database"] = 1
     if not forgotten:
@@ -77,6 +78,19 @@ def erase(runtime: Runtime, person: Person, by: str) -> dict[str, Any]:
         "adapters": [adapter.id for adapter in trained if adapter.dataset in dataset_ids],
         "left": remaining,
     }
+
+
+def _left(runtime: Runtime, traces: Traces) -> dict[str, int]:
+    """Search tables and files again; rows, or 1 for a file, by where they are found."""
+    state_dir = runtime.config.state_dir
+    with runtime.store.read() as con:
+        rows = erasure.left(con, traces)
+    found = [
+        *_files_with_data(state_dir, traces, only_look=True),
+        *_states_of(state_dir, traces, only_look=True),
+        *_answers_on_their_way(state_dir, traces),
+    ]
+    return {**rows, **dict.fromkeys(found, 1), **_set_aside(runtime.store.path)}
 
 
 def _set_aside(database: Path) -> dict[str, int]:
@@ -131,6 +145,44 @@ def _stored_files(state_dir: Path) -> Iterator[Path]:
                 yield path
 
 
+def _datasets_with(state_dir: Path, sample_ids: Sequence[str]) -> set[str]:
+    """Ids of the datasets that have one of the samples."""
+    found = set()
+    for path in sorted((state_dir / "datasets").glob("*.parquet")) if sample_ids else ():
+        ids = pyarrow.parquet.read_table(path, columns=["id"])["id"]
+        wanted = pyarrow.array(sample_ids, ids.type)
+        if pyarrow.compute.any(pyarrow.compute.is_in(ids, wanted)).as_py():
+            found.add(path.stem)
+    return found
+
+
+def _states_of(state_dir: Path, traces: Traces, *, only_look: bool = False) -> list[str]:
+    """Files of the cache with the base's states of the person's texts, below the state folder.
+
+    Unless `only_look`, they are deleted: the states are computed again when they are needed.
+    """
+    keys = {content.states_key(text) for text in traces.texts}
+    found = []
+    for path in sorted((state_dir / "cache").rglob("*.safetensors")) if keys else ():
+        if not keys.isdisjoint(_metadata(path).get("keys", "").split()):
+            found.append(str(path.relative_to(state_dir)))
+            if not only_look:
+                path.unlink()
+    return found
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a file of safetensors says of itself; nothing where it is damaged."""
+    with path.open("rb") as file:
+        (size,) = _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size, b"\0"))
+        try:
+            header = json.loads(file.read(min(size, _LONGEST_HEADER)))
+        except ValueError:
+            return {}
+    found: dict[str, str] = header.get("__metadata__", {})
+    return found
+
+
 def _answers_on_their_way(state_dir: Path, traces: Traces) -> list[str]:
     """Files of the inference process that have the person's data, relative to the state folder:
     its log, which it removes within a minute after the daemon has it, and what was not taken."""
@@ -161,6 +213,6 @@ def _clean_table(path: Path, traces: Traces, *, only_look: bool) -> bool:
 
 def _says(path: Path, traces: Traces) -> bool:
     """Whether a file of JSON, whole or a document a line, has a value that is the person's."""
-    content = path.read_bytes()
-    documents = content.splitlines() if path.suffix in (".jsonl", ".ndjson") else [content]
+    said = path.read_bytes()
+    documents = said.splitlines() if path.suffix in (".jsonl", ".ndjson") else [said]
     return any(erasure.mentions(document, traces) for document in documents)

@@ -2,10 +2,13 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy
 import pyarrow
 import pyarrow.parquet
+from safetensors.numpy import save_file
 from wire_events import ndjson, prediction, verdict
 
+from flywheel import content
 from flywheel.records import Adapter, Brief, Intent
 from flywheel.store import adapters, events, health, turns
 from flywheel.store.columns import scalar
@@ -154,6 +157,34 @@ def test_who_once_said_a_word_of_ours_takes_no_strangers_answer_and_no_job_with_
     (log / "000000000001.predictions.ndjson").write_bytes(ndjson(strangers))
     told = client.post("/v1/erase", json={"session": "s-1"}).json()
     assert (told["left"], told["files"], job.exists()) == ({}, [], True)
+
+
+def test_the_bases_states_of_a_text_leave_the_cache_with_it(client, runtime):
+    filled(client, runtime)
+    cache = runtime.config.state_dir / "cache" / "of-a-base"
+    cache.mkdir(parents=True)
+    for name, text in (("mine", "nur ich sage das"), ("others", "guten Morgen")):
+        keys = {"keys": content.states_key(text)}
+        save_file({"x": numpy.zeros(1)}, cache / f"{name}.safetensors", keys)
+    (cache / "damaged.safetensors").write_bytes(b"no header")
+    said = client.post("/v1/erase", json={"session": "s-1"}).json()
+    assert said["left"] == {}
+    assert "cache/of-a-base/mine.safetensors" in said["files"]
+    assert sorted(path.stem for path in cache.iterdir()) == ["damaged", "others"]
+
+
+def test_an_adapter_that_learned_a_label_which_another_rater_gave_too_is_named(client, runtime):
+    filled(client, runtime)
+    spoken = [prediction(n, text="was beide sagen") for n in (7, 8)]
+    client.post("/v1/predictions", content=ndjson(*spoken))
+    client.post("/v1/feedback", content=ndjson(verdict(7, rater="u-1"), verdict(8, rater="u-2")))
+    learned = content.sample_id("was beide sagen", "set_alarm", None, "feedback", "train")
+    rows = pyarrow.table({"id": [learned], "text": ["was beide sagen"]})
+    path = runtime.config.state_dir / "datasets" / "ds-1.parquet"
+    pyarrow.parquet.write_table(rows, path)
+    said = client.post("/v1/erase", json={"rater": "u-2"}).json()
+    assert (said["left"], said["adapters"]) == ({}, ["a-1"])
+    assert pyarrow.parquet.read_table(path)["id"].to_pylist() == [learned]  # it is u-1's too
 
 
 def test_while_a_turn_runs_nothing_is_erased(client, runtime):

@@ -39,6 +39,7 @@ class Raw:
 
     body: bytes
     content_type: str = "application/json"
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             case Status(code, headers, message):
                 error = {"error": {"message": message, "type": "fault"}}
                 self._send(code, json.dumps(error).encode(), headers=headers)
-            case Raw(body, content_type):
-                self._send(200, body, content_type)
+            case Raw(body, content_type, headers):
+                self._send(200, body, content_type, headers)
             case Stall():
                 self.server.teacher.ended.wait(CEILING_S)
                 self.close_connection = True

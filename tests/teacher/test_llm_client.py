@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
+import tracemalloc
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -385,6 +387,20 @@ def test_an_answer_larger_than_any_models_is_not_parsed_and_not_asked_for_again(
         assert isinstance(failed, RequestFailed)
         assert what in failed.message
         assert len(server.requests) == 1
+
+
+def test_a_compressed_answer_is_inflated_no_further_than_the_limit() -> None:
+    packed = gzip.compress(b" " * (512 << 20))
+    assert len(packed) < 1 << 20
+    with teacher_server(Raw(packed, headers={"Content-Encoding": "gzip"})) as server:
+        tracemalloc.start()
+        (failed,) = ask(table(server), ["a"])
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert isinstance(failed, RequestFailed)
+        assert "8,388,608 bytes" in failed.message
+        assert len(server.requests) == 1
+        assert most < 64 << 20
 
 
 def test_an_answer_nested_deeper_than_can_be_read_is_none() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.cli.doctor.environment import Finding, ok, skip, warn
 from flywheel.cli.text import share
+from flywheel.scripts import of_letter
 
 if TYPE_CHECKING:
     from flywheel.config import Config
@@ -188,6 +189,6 @@ def normal(text: str) -> str:
 
 
 def script(letter: str) -> str:
-    """The script of a letter, by the first word of its Unicode name."""
-    first = unicodedata.name(letter, "OTHER").split()[0].split("-")[0]
-    return {"CJK": "Chinese"}.get(first, first.capitalize())
+    """The script of a letter, as a person calls it."""
+    name = of_letter(letter)
+    return "Chinese" if name == "han" else name.capitalize()

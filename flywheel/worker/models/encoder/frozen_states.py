@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
-from flywheel import files
+from flywheel import content, files
 from flywheel.worker.device import CPU
 from flywheel.worker.models import base as bases
 from flywheel.worker.models.base import Base
@@ -116,7 +116,7 @@ class FrozenStates:
 
     def states(self, texts: Sequence[str], report: Report = lambda _: None) -> States:
         """States of `texts`; those not yet known are computed and kept."""
-        keys = [_key(text) for text in texts]
+        keys = [content.states_key(text) for text in texts]
         missing = {k: t for k, t in zip(keys, texts, strict=True) if k not in self._known}
         order = sorted(missing, key=lambda k: (len(missing[k]), k))
         for start in range(0, len(order), _SEGMENT):
@@ -237,10 +237,6 @@ def _batch_rows(length: int) -> int:
 
 def _padded(length: int) -> int:
     return -(-length // _GRAIN) * _GRAIN
-
-
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _noted(note: Path) -> bool | None:
