@@ -17,7 +17,7 @@ def _one_base():
     known, exact = {}, Encoder.load
 
     def load(base, device=CPU):
-        key = (base.sha256, str(device))
+        key = (base.folder, base.sha256, base.pooling, str(device))
         if key not in known:
             known[key] = exact(base, device)
         return known[key]

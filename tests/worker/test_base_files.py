@@ -44,7 +44,7 @@ def tiny(tmp_path_factory):
 
 @pytest.mark.parametrize("pooling", POOLED)
 def test_states_are_pooled_as_the_base_says_and_as_the_upper_layers_are(tiny, pooling, tmp_path):
-    own = shutil.copytree(tiny, tmp_path / pooling)  # a folder that was read is not read again
+    own = shutil.copytree(tiny, tmp_path / pooling)
     one = base.load(str(told_by(own, pooling)))
     assert (one.pooling, one.longest) == (pooling, 38)
     frozen = FrozenStates(one, 1, 32, None)
