@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.command import ConfigFile, examples, find, find_config, group, named_config
+from flywheel.cli.command import (
+    SYSTEM_WIDE,
+    ConfigFile,
+    examples,
+    find,
+    find_config,
+    group,
+    named_config,
+)
 from flywheel.cli.screen import Column, ProgressLine, complain, paint, remark, say, table
 from flywheel.cli.text import clean
 from flywheel.errors import FlywheelError
@@ -46,7 +54,7 @@ def list_(ctx: typer.Context, *, into: Into = None, as_json: AsJson = False) -> 
     """
     from flywheel.bases import catalogue, fetching
 
-    under = _under(named_config(ctx), into)
+    under = _under(named_config(ctx), into, anywhere=True)
     whole = [catalogue.named(base.name) for base in catalogue.CATALOGUE]
     choices = whole + [each for each in fetching.fetched(under) if each not in whole]
     used = _configured(named_config(ctx))
@@ -151,7 +159,7 @@ def check(
     """
     from flywheel.bases import catalogue, fetching
 
-    under = _under(named_config(ctx), into)
+    under = _under(named_config(ctx), into, anywhere=True)
     asked = [catalogue.named(name) for name in names or ()]
     if not asked:
         bundled = [catalogue.named(b.name) for b in catalogue.CATALOGUE if b.form == "bundled"]
@@ -211,9 +219,13 @@ def _texts(path: Path) -> list[str]:
     return found
 
 
-def _under(config: Path | None, into: Path | None) -> Path:
+def _under(config: Path | None, into: Path | None, *, anywhere: bool = False) -> Path:
+    """The folder of the bases; `anywhere`: where no router is here, one that has none."""
     from flywheel.bases import fetching
 
+    here = (Path("config.toml"), SYSTEM_WIDE)
+    if anywhere and not (config or into or any(path.is_file() for path in here)):
+        return fetching.bases_dir(Path())
     return into or fetching.bases_dir(find(config).state_dir)
 
 

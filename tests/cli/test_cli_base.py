@@ -26,6 +26,16 @@ def project(alone, tmp_path, monkeypatch):
     return alone
 
 
+def test_bases_are_listed_where_no_router_is_yet(project, tmp_path, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    rows = json.loads(project.run("base", "list", "--json").stdout)
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("all-minilm-l6-v2", "installed"), (NAME, "absent"),
+    ]  # fmt: skip
+
+
 def test_a_base_is_listed_fetched_checked_and_used(project):
     rows = json.loads(project.run("base", "list", "--json").stdout)
     assert [(row["name"], row["state"], row["used"]) for row in rows] == [
